@@ -1,0 +1,274 @@
+//! The execution engine: runs packets through a checked program and lets a control plane fill its tables.
+//!
+//! In: a [`Checked`] program, packets with their ingress port, control-plane writes. Out: [`Outputs`] per packet,
+//! table and extern state on request.
+//!
+//! ```text
+//! Checked ── lower ──▶ code (resolved slots) ──┐
+//!                                              ├── process(now, port, packet) ──▶ Outputs, Tracer events
+//! control plane ──▶ tables, externs (locked) ──┘
+//! ```
+//!
+//! Invariants: every packet ends in `Outputs` or in a counted drop; nothing a packet or an entry holds can panic
+//! the engine or loop without bound; nothing of one packet is visible to the next except through tables and externs.
+//! Every method takes `&self`: packets and control plane run at the same time from any number of threads.
+
+mod arch;
+mod bits;
+mod control;
+pub mod entries_text;
+mod externs;
+mod interp;
+mod layout;
+mod outputs;
+mod packet;
+mod tables;
+mod trace;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+pub use externs::{CloneSession, Color, CounterData, CounterUnit, ExternError, MeterConfig, MeterUnit, Replica};
+pub use outputs::{Digest, DropReason, Outputs};
+pub use tables::{
+    ActionCall, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, IdleTimeout, MatchKind, NewEntry, OwnedAction,
+    OwnedField, TableError, WeightedAction,
+};
+pub use trace::{Event, KeyValue, Tracer, Verdict};
+
+use crate::ir;
+use crate::valid::Checked;
+use interp::{Machine, PacketState};
+
+/// Nanoseconds since the engine's owner started counting. Never goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// A time in whole seconds.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000_000_000))
+    }
+}
+
+/// Choices made at load time.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The port whose packets are packet-in and packet-out. Only reported, the engine treats it like any other.
+    pub cpu_port: Option<u32>,
+    /// v1model's drop port.
+    pub drop_port: u32,
+    /// Start of the pseudo-random sequence of `random` and `Random`.
+    pub seed: u64,
+    /// Entries of a table without `size`; `None` is unlimited. p4c's default is 1024.
+    pub default_table_size: Option<u64>,
+    /// Ignore the declared `size` too.
+    pub unlimited_tables: bool,
+    /// PNA: ports on the host's side; every other port is the network's.
+    pub host_ports: Vec<u32>,
+    /// Expiry time profiles of learner tables in nanoseconds, by profile id.
+    pub expire_profiles_ns: Vec<u64>,
+    /// Passes and copies that one received packet may cause.
+    pub max_passes: u32,
+    /// Longest packet in bytes.
+    pub max_packet_len: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        const SECOND: u64 = 1_000_000_000;
+        Self {
+            cpu_port: None,
+            drop_port: 511,
+            seed: 1,
+            default_table_size: Some(1024),
+            unlimited_tables: false,
+            host_ports: Vec::new(),
+            expire_profiles_ns: [10, 30, 60, 120, 300, 43_200, 120, 120].map(|s| s * SECOND).to_vec(),
+            max_passes: 256,
+            max_packet_len: 65_535,
+        }
+    }
+}
+
+/// Why a checked program cannot be run by this engine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// A library without `main`.
+    #[error("the program has no main package")]
+    NoPackage,
+    /// A package that is neither `V1Switch` nor `PNA_NIC`.
+    #[error("architecture `{0}` is not supported by the engine")]
+    Architecture(String),
+    /// The package lacks a block of this name.
+    #[error("the package has no `{0}`")]
+    MissingBlock(&'static str),
+    /// A block's parameter has another type than the architecture's.
+    #[error("block `{block}` lacks parameter {index}")]
+    BlockParameter {
+        /// Block name.
+        block: String,
+        /// Position.
+        index: usize,
+    },
+    /// An extern that the engine does not know.
+    #[error("extern `{0}` is not supported by the engine")]
+    Extern(String),
+    /// A match kind that the engine does not know.
+    #[error("match kind `{kind}` of table `{table}` is not supported by the engine")]
+    MatchKind {
+        /// Table name.
+        table: String,
+        /// As in the source.
+        kind: String,
+    },
+    /// A hash or checksum algorithm that the engine does not know.
+    #[error("hash algorithm `{0}` is not supported by the engine")]
+    HashAlgorithm(String),
+    /// A construct that validation should have refused.
+    #[error("{what}")]
+    Construct {
+        /// What it is.
+        what: String,
+        /// Where it stands.
+        span: crate::source::Span,
+    },
+    /// An entry of the program that does not fit its table.
+    #[error("entry {index} of table `{table}`: {source}")]
+    Entry {
+        /// Table name.
+        table: String,
+        /// Position in the list.
+        index: usize,
+        /// What is wrong.
+        source: TableError,
+    },
+    /// The program's variables need more room than the engine gives to one packet.
+    #[error("the program needs {0} value slots per packet")]
+    TooBig(u64),
+}
+
+/// The architectures that the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// `V1Switch`, as `simple_switch` runs it.
+    V1Model,
+    /// `PNA_NIC`, as `p4c-dpdk --arch pna` takes it.
+    Pna,
+}
+
+/// What the engine counted since it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// Packets given to [`Engine::process`].
+    pub received: u64,
+    /// Packets transmitted, copies included.
+    pub transmitted: u64,
+    /// Drops by reason.
+    pub drops: Vec<(DropReason, u64)>,
+    /// Learned entries that found no room.
+    pub learn_failures: u64,
+}
+
+/// A program loaded and ready to run.
+pub struct Engine {
+    machine: Machine,
+    pool: Mutex<Vec<Box<PacketState>>>,
+    received: AtomicU64,
+    transmitted: AtomicU64,
+    drops: [AtomicU64; DropReason::ALL.len()],
+}
+
+/// States kept for reuse; more than the threads that process packets at one time is of no use.
+const POOL: usize = 64;
+
+impl Engine {
+    /// Loads a program: lowers it, makes its tables and externs, installs its own entries.
+    ///
+    /// # Errors
+    /// When the program uses something that this engine does not run; see [`LoadError`].
+    pub fn new(program: Arc<Checked>, config: Config) -> Result<Self, LoadError> {
+        Ok(Self {
+            machine: Machine::load(program, config)?,
+            pool: Mutex::new(Vec::new()),
+            received: AtomicU64::new(0),
+            transmitted: AtomicU64::new(0),
+            drops: Default::default(),
+        })
+    }
+
+    /// The program that runs.
+    pub fn program(&self) -> &ir::Program {
+        self.machine.program()
+    }
+
+    /// The architecture that runs.
+    pub fn architecture(&self) -> Architecture {
+        self.machine.architecture()
+    }
+
+    /// The choices made at load time.
+    pub fn config(&self) -> &Config {
+        self.machine.config()
+    }
+
+    /// Runs one packet to completion: all passes, clones, copies and recirculations. Appends to `out`.
+    pub fn process(&self, now: Time, ingress_port: u32, packet: &[u8], out: &mut Outputs) {
+        self.run(now, ingress_port, packet, out, None);
+    }
+
+    /// Like [`Engine::process`], and tells the tracer every step.
+    pub fn process_traced(
+        &self,
+        now: Time,
+        ingress_port: u32,
+        packet: &[u8],
+        out: &mut Outputs,
+        tracer: &mut dyn Tracer,
+    ) {
+        self.run(now, ingress_port, packet, out, Some(tracer));
+    }
+
+    fn run(&self, now: Time, port: u32, packet: &[u8], out: &mut Outputs, tracer: Option<&mut dyn Tracer>) {
+        let (sent, dropped) = (out.transmitted().len(), out.drops.len());
+        let mut state = self.pool.lock().pop().unwrap_or_else(|| Box::new(self.machine.new_state()));
+        self.machine.process(&mut state, now, port, packet, out, tracer);
+        let mut pool = self.pool.lock();
+        if pool.len() < POOL {
+            pool.push(state);
+        }
+        drop(pool);
+        self.received.fetch_add(1, Ordering::Relaxed);
+        self.transmitted.fetch_add((out.transmitted().len() - sent) as u64, Ordering::Relaxed);
+        for &reason in &out.drops[dropped..] {
+            self.drops[reason as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets time pass: learned entries expire, idle entries are reported and their timers start anew.
+    /// Call it a few times per second; the cost follows the entries that are due, not those that exist.
+    pub fn tick(&self, now: Time) -> Vec<IdleTimeout> {
+        self.machine.tick(now)
+    }
+
+    /// What was counted so far.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            received: self.received.load(Ordering::Relaxed),
+            transmitted: self.transmitted.load(Ordering::Relaxed),
+            drops: DropReason::ALL.iter().map(|&r| (r, self.drops[r as usize].load(Ordering::Relaxed))).collect(),
+            learn_failures: self.machine.learn_failures(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("architecture", &self.architecture()).finish_non_exhaustive()
+    }
+}

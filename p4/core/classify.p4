@@ -1,0 +1,105 @@
+// Which port and VPC a packet belongs to, and its tuple in the one form that both address families share.
+
+#ifndef NICPROXY_CORE_CLASSIFY_P4
+#define NICPROXY_CORE_CLASSIFY_P4
+
+control Attachment(inout headers_t hdr, inout metadata_t meta) {
+    @id(1)
+    @name(".attach")
+    action attach(bit<32> vpc, bit<8> role, bit<32> peer_port, bit<32> slow_port) {
+        meta.vpc = vpc;
+        meta.role = role;
+        meta.peer_port = peer_port;
+        meta.slow_port = slow_port;
+    }
+
+    @id(2)
+    @name(".unattached")
+    action unattached() {
+        meta.decided = DECIDED_DROP;
+        meta.verdict = VERDICT_DROP_PORT;
+    }
+
+    @id(1)
+    @name(".port")
+    table port {
+        key = {
+            meta.ingress_port: exact @name("ingress_port");
+        }
+        actions = {
+            @tableonly attach;
+            @defaultonly unattached;
+        }
+        const default_action = unattached();
+        size = NICPROXY_PORT_SIZE;
+    }
+
+    apply {
+        port.apply();
+    }
+}
+
+control Classify(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        if (hdr.ipv4.isValid()) {
+            meta.src_lo = IPV4_MAPPED_PREFIX + (bit<64>)hdr.ipv4.src;
+            meta.dst_lo = IPV4_MAPPED_PREFIX + (bit<64>)hdr.ipv4.dst;
+            meta.ttl = hdr.ipv4.ttl;
+            meta.ip_length = (bit<32>)hdr.ipv4.total_length;
+            meta.l4_length = (bit<16>)(hdr.ipv4.version_ihl & 0x0f);
+            meta.l4_length = hdr.ipv4.total_length - (meta.l4_length << 2);
+        }
+        if (hdr.ipv6.isValid()) {
+            meta.src_hi = hdr.ipv6.src_hi;
+            meta.src_lo = hdr.ipv6.src_lo;
+            meta.dst_hi = hdr.ipv6.dst_hi;
+            meta.dst_lo = hdr.ipv6.dst_lo;
+            meta.ttl = hdr.ipv6.hop_limit;
+            meta.ip_length = (bit<32>)hdr.ipv6.payload_length + 40;
+            meta.l4_length = hdr.ipv6.payload_length;
+        }
+        if (hdr.ipv6_fragment.isValid()) {
+            meta.l4_length = hdr.ipv6.payload_length - 8;
+        }
+        // Where nothing is translated the packet leaves with the tuple it came with.
+        meta.new_src_hi = meta.src_hi;
+        meta.new_src_lo = meta.src_lo;
+        meta.new_dst_hi = meta.dst_hi;
+        meta.new_dst_lo = meta.dst_lo;
+        meta.new_src_port = meta.src_port;
+        meta.new_dst_port = meta.dst_port;
+    }
+}
+
+// What the packet says of its connection's state, as the time that its entries may stay unused.
+control Expiry(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        if (hdr.udp.isValid()) {
+            meta.learn_profile = EXPIRE_UNANSWERED;
+            meta.refresh_profile = EXPIRE_TALKING;
+        }
+        if (hdr.tcp.isValid()) {
+            // Data promotes, a bare acknowledgment does not: the one that ends a handshake cannot be told from the
+            // one that follows the last FIN.
+            meta.tcp_header_length = (bit<16>)(hdr.tcp.data_offset >> 4) << 2;
+            if (meta.l4_length > meta.tcp_header_length) {
+                meta.learn_profile = EXPIRE_ESTABLISHED;
+                meta.refresh_profile = EXPIRE_ESTABLISHED;
+            }
+            if ((hdr.tcp.flags & TCP_SYN) != 0) {
+                meta.learn_profile = EXPIRE_OPENING;
+                meta.refresh_profile = EXPIRE_OPENING;
+            }
+            if ((hdr.tcp.flags & TCP_FIN) != 0) {
+                meta.learn_profile = EXPIRE_TALKING;
+                meta.refresh_profile = EXPIRE_TALKING;
+            }
+            if ((hdr.tcp.flags & TCP_RST) != 0) {
+                meta.learn_profile = EXPIRE_RESET;
+                meta.refresh_profile = EXPIRE_RESET;
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,110 @@
+// Every number that a table entry, a packet header or a person may see. Sizes can be overridden with -D.
+
+#ifndef NICPROXY_CORE_CONSTANTS_P4
+#define NICPROXY_CORE_CONSTANTS_P4
+
+// The port behind which the control plane sits. 0 and 511 are taken in bmv2.
+#ifndef NICPROXY_SLOW_PORT
+#define NICPROXY_SLOW_PORT 255
+#endif
+
+// Table sizes. Powers of two: NIC compilers want them so.
+#ifndef NICPROXY_PORT_SIZE
+#define NICPROXY_PORT_SIZE 1024
+#endif
+#ifndef NICPROXY_FRONTEND_SIZE
+#define NICPROXY_FRONTEND_SIZE 131072
+#endif
+#ifndef NICPROXY_VIP_SIZE
+#define NICPROXY_VIP_SIZE 65536
+#endif
+#ifndef NICPROXY_SOURCE_RANGE_SIZE
+#define NICPROXY_SOURCE_RANGE_SIZE 4096
+#endif
+#ifndef NICPROXY_AFFINITY_SIZE
+#define NICPROXY_AFFINITY_SIZE 65536
+#endif
+#ifndef NICPROXY_ENDPOINT_SIZE
+#define NICPROXY_ENDPOINT_SIZE 4194304
+#endif
+#ifndef NICPROXY_FLOW_SIZE
+#define NICPROXY_FLOW_SIZE 1048576
+#endif
+#ifndef NICPROXY_SCTP_CHECKSUM_SIZE
+#define NICPROXY_SCTP_CHECKSUM_SIZE 65536
+#endif
+#ifndef NICPROXY_ROUTE_SIZE
+#define NICPROXY_ROUTE_SIZE 16384
+#endif
+
+// EtherTypes (IEEE 802 numbers).
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<16> ETHERTYPE_IPV6 = 0x86dd;
+const bit<16> ETHERTYPE_VLAN = 0x8100;
+
+// Protocol numbers (IANA).
+const bit<8> PROTOCOL_TCP = 6;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<8> PROTOCOL_IPV6_FRAGMENT = 44;
+const bit<8> PROTOCOL_SCTP = 132;
+
+// An IPv4 address a.b.c.d is carried as hi = 0, lo = 0x0000ffff_aabbccdd (RFC 4291, 2.5.5.2).
+const bit<64> IPV4_MAPPED_PREFIX = 0x0000ffff00000000;
+
+// What the parser found behind Ethernet.
+const bit<8> NETWORK_OTHER = 0;
+const bit<8> NETWORK_IP = 1;
+const bit<8> NETWORK_MALFORMED = 2;
+
+// What the parser found behind IP.
+const bit<8> TRANSPORT_NONE = 0;        // no ports: ICMP, ESP, ...
+const bit<8> TRANSPORT_PORTS = 1;       // TCP, UDP or SCTP header present
+const bit<8> TRANSPORT_FRAGMENT = 2;    // a later fragment: its ports travelled in the first one
+
+// What a frontend says.
+const bit<8> FRONTEND_NONE = 0;
+const bit<8> FRONTEND_SERVE = 1;
+const bit<8> FRONTEND_REJECT = 2;
+const bit<8> FRONTEND_DROP = 3;
+
+// Flags of `serve`.
+const bit<16> SERVE_CHECK_SOURCE = 0x0001;  // consult source_range (loadBalancerSourceRanges)
+const bit<16> SERVE_AFFINITY = 0x0002;      // consult affinity (sessionAffinity: ClientIP)
+
+// How long a learned entry may stay unused: the profile ids that every PNA target starts with, and their seconds in
+// DPDK. A packet that says nothing of its connection's state restarts the timer with the time it had.
+const bit<8> EXPIRE_RESET = 0;        // 10: TCP after RST
+const bit<8> EXPIRE_UNANSWERED = 1;   // 30: UDP, first packet
+const bit<8> EXPIRE_TALKING = 3;      // 120: UDP after that; TCP after FIN
+const bit<8> EXPIRE_OPENING = 4;      // 300: TCP without data yet; SCTP
+const bit<8> EXPIRE_ESTABLISHED = 5;  // 43,200: TCP that carried data; affinity
+const bit<8> EXPIRE_KEEP = 0xff;
+
+const bit<8> TCP_FIN = 0x01;
+const bit<8> TCP_SYN = 0x02;
+const bit<8> TCP_RST = 0x04;
+
+// The end of every packet: the index of the `verdicts` counter and the reason in a packet_in.
+const bit<8> VERDICT_FORWARDED = 0;         // routed, not a Service packet
+const bit<8> VERDICT_TRANSLATED = 1;        // client to endpoint
+const bit<8> VERDICT_REPLIED = 2;           // endpoint to client
+const bit<8> VERDICT_BRIDGED = 3;           // to the peer port unaltered: not IP, or no route
+const bit<8> VERDICT_INJECTED = 4;          // packet_out straight to a port
+const bit<8> VERDICT_NEW_FLOW = 5;          // slow path: flow and reply are to be installed
+const bit<8> VERDICT_REJECT = 6;            // slow path: answer with TCP RST or ICMP unreachable
+const bit<8> VERDICT_CONFLICT = 7;          // slow path: another connection holds the reply tuple
+const bit<8> VERDICT_TTL_EXPIRED = 8;       // slow path: answer with ICMP time exceeded
+const bit<8> VERDICT_DROP_POLICY = 9;       // frontend or vip says drop
+const bit<8> VERDICT_DROP_SOURCE = 10;      // source outside loadBalancerSourceRanges
+const bit<8> VERDICT_DROP_NO_ENDPOINT = 11; // the slot is empty
+const bit<8> VERDICT_DROP_FRAGMENT = 12;    // later fragment sent to a VIP
+const bit<8> VERDICT_DROP_MALFORMED = 13;   // headers cut short or not making sense
+const bit<8> VERDICT_DROP_NO_ROUTE = 14;    // translated or unbridgeable, and no route
+const bit<8> VERDICT_DROP_CHECKSUM = 15;    // SCTP port change whose CRC32c correction is unknown
+const bit<8> VERDICT_DROP_NO_SLOW_PATH = 16; // the slow path was needed and the port has none
+const bit<8> VERDICT_DROP_BLACKHOLE = 17;   // route says drop
+const bit<8> VERDICT_DROP_PORT = 18;        // ingress port not configured
+const bit<8> VERDICT_FRAGMENT = 19;         // later fragment forwarded unaltered
+#define NICPROXY_VERDICTS 32
+
+#endif

@@ -1,0 +1,172 @@
+// Parser states, included inside each architecture's parser, whose `start` clears the metadata and comes here.
+// In scope: pkt, hdr, meta.
+
+    state parse_packet_out {
+        pkt.extract(hdr.packet_out);
+        transition parse_ethernet;
+    }
+
+    state parse_ethernet {
+        pkt.extract(hdr.ethernet);
+        transition select(hdr.ethernet.type) {
+            ETHERTYPE_VLAN: parse_vlan;
+            ETHERTYPE_IPV4: parse_ipv4;
+            ETHERTYPE_IPV6: parse_ipv6;
+            default: accept;
+        }
+    }
+
+    state parse_vlan {
+        pkt.extract(hdr.vlan);
+        transition select(hdr.vlan.type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            ETHERTYPE_IPV6: parse_ipv6;
+            default: accept;
+        }
+    }
+
+    // Malformed until everything that this kind of packet must have was there.
+    state parse_ipv4 {
+        meta.network = NETWORK_MALFORMED;
+        pkt.extract(hdr.ipv4);
+        transition select(hdr.ipv4.version_ihl) {
+            0x45: parse_ipv4_fragment;
+            0x46: parse_ipv4_options1;
+            0x47: parse_ipv4_options2;
+            0x48: parse_ipv4_options2;
+            0x49: parse_ipv4_options4;
+            0x4a: parse_ipv4_options4;
+            0x4b: parse_ipv4_options4;
+            0x4c: parse_ipv4_options4;
+            0x4d: parse_ipv4_options8;
+            0x4e: parse_ipv4_options8;
+            0x4f: parse_ipv4_options8;
+            default: accept;
+        }
+    }
+
+    state parse_ipv4_options8 {
+        pkt.extract(hdr.ipv4_options8);
+        transition select(hdr.ipv4.version_ihl) {
+            0x4d: parse_ipv4_fragment;
+            0x4e: parse_ipv4_options1;
+            default: parse_ipv4_options2;
+        }
+    }
+
+    state parse_ipv4_options4 {
+        pkt.extract(hdr.ipv4_options4);
+        transition select(hdr.ipv4.version_ihl) {
+            0x49: parse_ipv4_fragment;
+            0x4a: parse_ipv4_options1;
+            default: parse_ipv4_options2;
+        }
+    }
+
+    state parse_ipv4_options2 {
+        pkt.extract(hdr.ipv4_options2);
+        transition select(hdr.ipv4.version_ihl) {
+            0x48: parse_ipv4_options1;
+            0x4c: parse_ipv4_options1;
+            default: parse_ipv4_fragment;
+        }
+    }
+
+    state parse_ipv4_options1 {
+        pkt.extract(hdr.ipv4_options1);
+        transition parse_ipv4_fragment;
+    }
+
+    state parse_ipv4_fragment {
+        meta.protocol = hdr.ipv4.protocol;
+        transition select(hdr.ipv4.flags_offset) {
+            0x0000 &&& 0x1fff: parse_ipv4_transport;
+            default: parse_later_fragment;
+        }
+    }
+
+    state parse_ipv4_transport {
+        transition select(hdr.ipv4.protocol) {
+            PROTOCOL_TCP: parse_tcp;
+            PROTOCOL_UDP: parse_udp;
+            PROTOCOL_SCTP: parse_sctp;
+            default: parse_no_ports;
+        }
+    }
+
+    state parse_ipv6 {
+        meta.network = NETWORK_MALFORMED;
+        pkt.extract(hdr.ipv6);
+        meta.protocol = hdr.ipv6.next_header;
+        transition select(hdr.ipv6.version_class_flow) {
+            0x60000000 &&& 0xf0000000: parse_ipv6_next;
+            default: accept;
+        }
+    }
+
+    state parse_ipv6_next {
+        transition select(hdr.ipv6.next_header) {
+            PROTOCOL_TCP: parse_tcp;
+            PROTOCOL_UDP: parse_udp;
+            PROTOCOL_SCTP: parse_sctp;
+            PROTOCOL_IPV6_FRAGMENT: parse_ipv6_fragment;
+            default: parse_no_ports;
+        }
+    }
+
+    state parse_ipv6_fragment {
+        pkt.extract(hdr.ipv6_fragment);
+        meta.protocol = hdr.ipv6_fragment.next_header;
+        transition select(hdr.ipv6_fragment.offset_flags) {
+            0x0000 &&& 0xfff8: parse_ipv6_fragment_transport;
+            default: parse_later_fragment;
+        }
+    }
+
+    state parse_ipv6_fragment_transport {
+        transition select(hdr.ipv6_fragment.next_header) {
+            PROTOCOL_TCP: parse_tcp;
+            PROTOCOL_UDP: parse_udp;
+            PROTOCOL_SCTP: parse_sctp;
+            default: parse_no_ports;
+        }
+    }
+
+    state parse_tcp {
+        pkt.extract(hdr.tcp);
+        meta.src_port = hdr.tcp.src_port;
+        meta.dst_port = hdr.tcp.dst_port;
+        meta.network = NETWORK_IP;
+        meta.transport = TRANSPORT_PORTS;
+        transition accept;
+    }
+
+    state parse_udp {
+        pkt.extract(hdr.udp);
+        meta.src_port = hdr.udp.src_port;
+        meta.dst_port = hdr.udp.dst_port;
+        meta.network = NETWORK_IP;
+        meta.transport = TRANSPORT_PORTS;
+        transition accept;
+    }
+
+    state parse_sctp {
+        pkt.extract(hdr.sctp);
+        meta.src_port = hdr.sctp.src_port;
+        meta.dst_port = hdr.sctp.dst_port;
+        meta.network = NETWORK_IP;
+        meta.transport = TRANSPORT_PORTS;
+        transition accept;
+    }
+
+    state parse_later_fragment {
+        meta.network = NETWORK_IP;
+        meta.transport = TRANSPORT_FRAGMENT;
+        transition accept;
+    }
+
+    state parse_no_ports {
+        meta.network = NETWORK_IP;
+        meta.transport = TRANSPORT_NONE;
+        transition accept;
+    }

@@ -1,0 +1,117 @@
+// The whole way of a packet, for every architecture.
+//
+// ```text
+// packet_out ──────────────────────────────────────────────▶ send
+// attachment ▶ classify ▶ service ▶ TTL ▶ route ▶ SCTP checksum ▶ translate ▶ decrement ▶ send
+//     │            │          │      │      │          │
+//     └─ drop      ├─ bridge  ├──────┴──────┴──────────┴─ slow path (unaltered) or drop
+// ```
+//
+// Out: meta.decided, meta.verdict, meta.out_port. Nothing of the packet is changed before its fate is known, so the
+// control plane sees what the sender sent.
+
+#ifndef NICPROXY_CORE_PIPELINE_P4
+#define NICPROXY_CORE_PIPELINE_P4
+
+control Pipeline(inout headers_t hdr, inout metadata_t meta) {
+    Attachment() attachment;
+    Classify() classify;
+    Expiry() expiry;
+    Service() service;
+    Route() route_stage;
+    SctpChecksum() sctp_checksum_stage;
+    Translate() translate_stage;
+    DecrementTtl() ttl_stage;
+
+    action bridge() {
+        meta.decided = DECIDED_SEND;
+        meta.verdict = VERDICT_BRIDGED;
+        meta.out_port = meta.peer_port;
+    }
+
+    action drop_packet_because(bit<8> verdict) {
+        meta.decided = DECIDED_DROP;
+        meta.verdict = verdict;
+    }
+
+    apply {
+        if (hdr.packet_out.isValid()) {
+            meta.ingress_port = hdr.packet_out.ingress_port;
+            if (hdr.packet_out.egress_port != 0) {
+                meta.decided = DECIDED_SEND;
+                meta.verdict = VERDICT_INJECTED;
+                meta.out_port = hdr.packet_out.egress_port;
+            }
+            hdr.packet_out.setInvalid();
+        }
+        if (meta.decided == DECIDED_NO) {
+            attachment.apply(hdr, meta);
+        }
+        if (meta.decided == DECIDED_NO) {
+            if (meta.network == NETWORK_MALFORMED) {
+                drop_packet_because(VERDICT_DROP_MALFORMED);
+            }
+            if (meta.network == NETWORK_OTHER) {
+                if (meta.peer_port != 0) {
+                    bridge();
+                } else {
+                    drop_packet_because(VERDICT_DROP_NO_ROUTE);
+                }
+            }
+        }
+        if (meta.decided == DECIDED_NO) {
+            classify.apply(hdr, meta);
+            expiry.apply(hdr, meta);
+            service.apply(hdr, meta);
+        }
+        if (meta.decided == DECIDED_NO) {
+            route_stage.apply(hdr, meta);
+            if (meta.route == ROUTE_BLACKHOLE) {
+                drop_packet_because(VERDICT_DROP_BLACKHOLE);
+            }
+            if (meta.route == ROUTE_NONE) {
+                if (meta.translated == 0 && meta.peer_port != 0) {
+                    bridge();
+                } else {
+                    drop_packet_because(VERDICT_DROP_NO_ROUTE);
+                }
+            }
+        }
+        if (meta.decided == DECIDED_NO && meta.ttl < 2) {
+            meta.decided = DECIDED_SLOW;
+            meta.verdict = VERDICT_TTL_EXPIRED;
+        }
+        if (meta.decided == DECIDED_NO && meta.translated == 1 && meta.protocol == PROTOCOL_SCTP) {
+            sctp_checksum_stage.apply(hdr, meta);
+        }
+        if (meta.decided == DECIDED_NO) {
+            if (meta.translated == 1) {
+                translate_stage.apply(hdr, meta);
+            }
+            ttl_stage.apply(hdr, meta);
+            hdr.ethernet.src = meta.out_src_mac;
+            hdr.ethernet.dst = meta.out_dst_mac;
+            meta.decided = DECIDED_SEND;
+        }
+        if (meta.decided == DECIDED_SLOW) {
+            if (meta.slow_port == 0) {
+                drop_packet_because(VERDICT_DROP_NO_SLOW_PATH);
+            } else {
+                meta.out_port = meta.slow_port;
+                hdr.packet_in.setValid();
+                hdr.packet_in.ingress_port = meta.ingress_port;
+                hdr.packet_in.verdict = meta.verdict;
+                hdr.packet_in.role = meta.role;
+                hdr.packet_in.vpc = meta.vpc;
+                hdr.packet_in.service_id = meta.service_id;
+                hdr.packet_in.set_id = meta.set_id;
+                hdr.packet_in.slot = meta.slot;
+                hdr.packet_in.endpoint_hi = meta.endpoint_hi;
+                hdr.packet_in.endpoint_lo = meta.endpoint_lo;
+                hdr.packet_in.endpoint_port = meta.endpoint_port;
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,126 @@
+// nicproxy for NICs: the Portable NIC Architecture as `p4c-dpdk --arch pna` takes it.
+//
+// The data plane learns `flow` and `reply` itself and times them out itself; the control plane is asked only in
+// conflicts and for answers that the NIC cannot make.
+
+#include <core.p4>
+#include <pna.p4>
+
+#include "core/constants.p4"
+#include "core/headers.p4"
+#include "core/metadata.p4"
+
+#define NEW_FLOW_BY_SLOW_PATH 0
+
+struct translation_t {
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+    bit<16> src_port;
+    bit<16> dst_port;
+}
+
+struct pick_t {
+    bit<64> endpoint_hi;
+    bit<64> endpoint_lo;
+    bit<16> endpoint_port;
+}
+
+#define SELECT_HASH_INSTANCE Hash<bit<32>>(PNA_HashAlgorithm_t.CRC32) select_hash;
+#define SELECT_HASH \
+        meta.hash = select_hash.get_hash((bit<32>)0, \
+            { meta.protocol, meta.src_hi, meta.src_lo, meta.dst_hi, meta.dst_lo, meta.src_port, meta.dst_port }, \
+            (bit<32>)65536);
+
+#define FRONTEND_COUNTER_INSTANCE \
+    @id(1) @name(".frontend_counter") DirectCounter<bit<64>>(PNA_CounterType_t.PACKETS_AND_BYTES) frontend_counter;
+#define FRONTEND_COUNT frontend_counter.count(meta.ip_length);
+#define FRONTEND_COUNTER_PROPERTY pna_direct_counter = frontend_counter;
+
+#define LEARNING_TABLE \
+        add_on_miss = true; \
+        idle_timeout_with_auto_delete = true; \
+        default_idle_timeout_for_data_plane_added_entries = 1;
+
+#define AFFINITY_LEARN \
+        add_entry(action_name = "pin", \
+                  action_params = (pick_t){ meta.endpoint_hi, meta.endpoint_lo, meta.endpoint_port }, \
+                  expire_time_profile_id = (ExpireTimeProfileId_t)EXPIRE_ESTABLISHED);
+#define AFFINITY_REFRESH restart_expire_timer();
+#define AFFINITY_PROPERTIES LEARNING_TABLE
+
+#define FLOW_LEARN \
+        if (meta.learn == 1) { \
+            add_entry(action_name = "translate", \
+                      action_params = (translation_t){ meta.new_src_hi, meta.new_src_lo, meta.new_dst_hi, \
+                                                       meta.new_dst_lo, meta.new_src_port, meta.new_dst_port }, \
+                      expire_time_profile_id = (ExpireTimeProfileId_t)meta.learn_profile); \
+        }
+#define REPLY_LEARN \
+        if (meta.learn == 1) { \
+            add_entry(action_name = "translate_back", \
+                      action_params = (translation_t){ meta.back_src_hi, meta.back_src_lo, meta.back_dst_hi, \
+                                                       meta.back_dst_lo, meta.back_src_port, meta.back_dst_port }, \
+                      expire_time_profile_id = (ExpireTimeProfileId_t)meta.learn_profile); \
+        }
+#define FLOW_REFRESH \
+        if (meta.refresh_profile == EXPIRE_KEEP) { \
+            restart_expire_timer(); \
+        } else { \
+            set_entry_expire_time((ExpireTimeProfileId_t)meta.refresh_profile); \
+        }
+#define REPLY_REFRESH FLOW_REFRESH
+#define FLOW_PROPERTIES LEARNING_TABLE
+
+#include "core/classify.p4"
+#include "core/frontend.p4"
+#include "core/flow.p4"
+#include "core/service.p4"
+#include "core/rewrite.p4"
+#include "core/route.p4"
+#include "core/pipeline.p4"
+
+parser NicParser(packet_in pkt, out headers_t hdr, inout metadata_t meta, in pna_main_parser_input_metadata_t standard) {
+    state start {
+#include "core/clear.p4"
+        meta.ingress_port = (bit<32>)standard.input_port;
+        transition select(meta.ingress_port) {
+            NICPROXY_SLOW_PORT: parse_packet_out;
+            default: parse_ethernet;
+        }
+    }
+
+#include "core/parser.p4"
+}
+
+control NicPreControl(in headers_t hdr, inout metadata_t meta, in pna_pre_input_metadata_t standard,
+                      inout pna_pre_output_metadata_t out_standard) {
+    apply { }
+}
+
+control NicControl(inout headers_t hdr, inout metadata_t meta, in pna_main_input_metadata_t standard,
+                   inout pna_main_output_metadata_t out_standard) {
+    Pipeline() pipeline;
+    @id(1)
+    @name(".verdicts")
+    Counter<bit<64>, bit<8>>(NICPROXY_VERDICTS, PNA_CounterType_t.PACKETS) verdicts;
+
+    apply {
+        pipeline.apply(hdr, meta);
+        verdicts.count(meta.verdict);
+        if (meta.decided == DECIDED_DROP) {
+            drop_packet();
+        } else {
+            send_to_port((PortId_t)meta.out_port);
+        }
+    }
+}
+
+control NicDeparser(packet_out pkt, in headers_t hdr, in metadata_t meta, in pna_main_output_metadata_t standard) {
+    apply {
+#include "core/deparser.p4"
+    }
+}
+
+PNA_NIC(NicParser(), NicPreControl(), NicControl(), NicDeparser()) main;

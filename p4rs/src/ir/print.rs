@@ -1,0 +1,1 @@
+//! The IR as text, for `p4rs ir` and for tests.

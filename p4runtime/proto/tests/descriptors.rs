@@ -2,6 +2,8 @@
 //! (`descriptors/published.txt`, made by `descriptors/list.py`): every message, field, number, type, label, oneof,
 //! enum value and method, in both directions.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use prost::Message;

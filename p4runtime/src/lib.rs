@@ -1,0 +1,17 @@
+//! P4Runtime for controllers and for switches.
+//!
+//! * [`value`]: byte strings and integers;
+//! * [`schema`]: a program's objects by name, from P4Info;
+//! * [`server`]: the service over any switch.
+
+pub mod schema;
+pub mod server;
+pub mod value;
+
+pub use p4runtime_proto as proto;
+
+/// The generated gRPC stubs.
+#[allow(missing_docs, clippy::all)]
+pub mod rpc {
+    tonic::include_proto!("p4.v1");
+}

@@ -1,0 +1,4 @@
+//! The server side.
+
+pub mod events;
+pub mod switch;

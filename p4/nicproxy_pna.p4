@@ -38,6 +38,9 @@ struct pick_t {
 #define FRONTEND_COUNT frontend_counter.count(meta.ip_length);
 #define FRONTEND_COUNTER_PROPERTY pna_direct_counter = frontend_counter;
 
+// PNA takes a port from action data or a constant only; the last call wins.
+#define SEND_TO_PORT(port) send_to_port((PortId_t)port);
+
 #define LEARNING_TABLE \
         add_on_miss = true; \
         idle_timeout_with_auto_delete = true; \
@@ -111,8 +114,9 @@ control NicControl(inout headers_t hdr, inout metadata_t meta, in pna_main_input
         verdicts.count(meta.verdict);
         if (meta.decided == DECIDED_DROP) {
             drop_packet();
-        } else {
-            send_to_port((PortId_t)meta.out_port);
+        }
+        if (meta.decided == DECIDED_SLOW) {
+            send_to_port((PortId_t)NICPROXY_SLOW_PORT);
         }
     }
 }

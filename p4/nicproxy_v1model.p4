@@ -27,6 +27,8 @@
 #define AFFINITY_REFRESH
 #define AFFINITY_PROPERTIES support_timeout = true;
 
+#define SEND_TO_PORT(port) meta.out_port = port;
+
 #define FLOW_LEARN
 #define REPLY_LEARN
 #define FLOW_REFRESH
@@ -67,10 +69,12 @@ control NicIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
     apply {
         pipeline.apply(hdr, meta);
         verdicts.count((bit<32>)meta.verdict);
+        if (meta.decided == DECIDED_SLOW) {
+            meta.out_port = NICPROXY_SLOW_PORT;
+        }
+        standard.egress_spec = (bit<9>)meta.out_port;
         if (meta.decided == DECIDED_DROP) {
             mark_to_drop(standard);
-        } else {
-            standard.egress_spec = (bit<9>)meta.out_port;
         }
     }
 }

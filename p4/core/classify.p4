@@ -3,7 +3,11 @@
 #ifndef NICPROXY_CORE_CLASSIFY_P4
 #define NICPROXY_CORE_CLASSIFY_P4
 
+// The wrapper defines SEND_TO_PORT(port): the packet leaves there unless a later call or a drop decides otherwise.
+
 control Attachment(inout headers_t hdr, inout metadata_t meta) {
+    // peer_port: where traffic goes that the NIC does not route, 0 for nowhere.
+    // slow_port: NICPROXY_SLOW_PORT, or 0 when no control plane answers for this port.
     @id(1)
     @name(".attach")
     action attach(bit<32> vpc, bit<8> role, bit<32> peer_port, bit<32> slow_port) {
@@ -11,6 +15,7 @@ control Attachment(inout headers_t hdr, inout metadata_t meta) {
         meta.role = role;
         meta.peer_port = peer_port;
         meta.slow_port = slow_port;
+        SEND_TO_PORT(peer_port)
     }
 
     @id(2)
@@ -36,6 +41,43 @@ control Attachment(inout headers_t hdr, inout metadata_t meta) {
 
     apply {
         port.apply();
+    }
+}
+
+// A packet_out for one port.
+control Injection(inout headers_t hdr, inout metadata_t meta) {
+    @id(25)
+    @name(".emit_on")
+    action emit_on(bit<32> port) {
+        meta.decided = DECIDED_SEND;
+        meta.verdict = VERDICT_INJECTED;
+        SEND_TO_PORT(port)
+    }
+
+    @id(26)
+    @name(".no_egress")
+    action no_egress() {
+        meta.decided = DECIDED_DROP;
+        meta.verdict = VERDICT_DROP_PORT;
+    }
+
+    @id(11)
+    @name(".egress")
+    table egress {
+        key = {
+            meta.egress_port: exact @name("egress_port");
+        }
+        actions = {
+            @tableonly emit_on;
+            @defaultonly no_egress;
+        }
+        const default_action = no_egress();
+        size = NICPROXY_PORT_SIZE;
+    }
+
+    apply {
+        meta.egress_port = hdr.packet_out.egress_port;
+        egress.apply();
     }
 }
 

@@ -101,9 +101,9 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        meta.reply_vpc = meta.vpc;
-        meta.reply_protocol = meta.protocol;
         if (meta.translated == 1) {
+            meta.reply_vpc = meta.vpc;
+            meta.reply_protocol = meta.protocol;
             meta.reply_src_hi = meta.new_dst_hi;
             meta.reply_src_lo = meta.new_dst_lo;
             meta.reply_src_port = meta.new_dst_port;
@@ -117,6 +117,8 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
             meta.back_dst_lo = meta.src_lo;
             meta.back_dst_port = meta.src_port;
         } else {
+            meta.reply_vpc = meta.vpc;
+            meta.reply_protocol = meta.protocol;
             meta.reply_src_hi = meta.src_hi;
             meta.reply_src_lo = meta.src_lo;
             meta.reply_src_port = meta.src_port;

@@ -48,11 +48,11 @@ control Frontend(inout headers_t hdr, inout metadata_t meta) {
     @name(".frontend")
     table frontend {
         key = {
-            meta.frontend_vpc: exact @name("vpc");
-            meta.frontend_protocol: exact @name("protocol");
-            meta.frontend_hi: exact @name("dst_hi");
-            meta.frontend_lo: exact @name("dst_lo");
-            meta.frontend_port: exact @name("dst_port");
+            meta.vpc: exact @name("vpc");
+            meta.protocol: exact @name("protocol");
+            meta.dst_hi: exact @name("dst_hi");
+            meta.dst_lo: exact @name("dst_lo");
+            meta.dst_port: exact @name("dst_port");
         }
         actions = {
             @tableonly serve;
@@ -66,11 +66,6 @@ control Frontend(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        meta.frontend_vpc = meta.vpc;
-        meta.frontend_protocol = meta.protocol;
-        meta.frontend_hi = meta.dst_hi;
-        meta.frontend_lo = meta.dst_lo;
-        meta.frontend_port = meta.dst_port;
         frontend.apply();
     }
 }
@@ -162,9 +157,9 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
     @name(".affinity")
     table affinity {
         key = {
-            meta.affinity_service: exact @name("affinity_id");
-            meta.affinity_hi: exact @name("client_hi");
-            meta.affinity_lo: exact @name("client_lo");
+            meta.service_id: exact @name("affinity_id");
+            meta.src_hi: exact @name("client_hi");
+            meta.src_lo: exact @name("client_lo");
         }
         actions = {
             @tableonly pin;
@@ -181,9 +176,6 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
         endpoint.apply();
         if (meta.picked == 1) {
             if ((meta.serve_flags & SERVE_AFFINITY) != 0) {
-                meta.affinity_service = meta.service_id;
-                meta.affinity_hi = meta.src_hi;
-                meta.affinity_lo = meta.src_lo;
                 affinity.apply();
             }
             meta.new_dst_hi = meta.endpoint_hi;

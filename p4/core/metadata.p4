@@ -1,5 +1,5 @@
-// What is known of one packet. The fields of each table's key stand together and in key order: DPDK and NIC
-// compilers build a key from one run of bytes.
+// What is known of one packet. The fields of a table's key stand together and in key order where they can: DPDK and
+// NIC compilers build a key from one run of bytes, and copy the fields to one where they find none.
 
 #ifndef NICPROXY_CORE_METADATA_P4
 #define NICPROXY_CORE_METADATA_P4
@@ -11,41 +11,34 @@ struct metadata_t {
     bit<32> peer_port;
     bit<32> slow_port;
 
+    // egress key
+    bit<32> egress_port;
+
     // parser's findings
     bit<8>  network;
     bit<8>  transport;
     bit<8>  ttl;
     bit<16> tcp_header_length;
-    bit<16> l4_length;      // bytes from the transport header to the end of the IP packet
     bit<32> ip_length;      // bytes of the IP packet, header included
 
-    // flow key: the packet's own tuple
-    bit<32> vpc;
-    bit<8>  protocol;
+    // One run of bytes that holds several keys:
+    //   source_range, affinity: service_id, src_hi, src_lo
+    //   frontend:               vpc, protocol, dst_hi, dst_lo, dst_port
+    // and the tuple of flow and vip.
+    bit<32> service_id;
     bit<64> src_hi;
     bit<64> src_lo;
+    bit<16> src_port;
+    bit<32> vpc;
+    bit<8>  protocol;
     bit<64> dst_hi;
     bit<64> dst_lo;
-    bit<16> src_port;
     bit<16> dst_port;
-
-    // frontend key
-    bit<32> frontend_vpc;
-    bit<8>  frontend_protocol;
-    bit<64> frontend_hi;
-    bit<64> frontend_lo;
-    bit<16> frontend_port;
-
-    // vip key
-    bit<32> vip_vpc;
-    bit<64> vip_hi;
-    bit<64> vip_lo;
 
     // frontend result
     bit<8>  frontend;
     bit<16> slot_mask;
     bit<16> serve_flags;
-    bit<32> service_id;
 
     // source_range result
     bit<8>  source_allowed;
@@ -58,11 +51,6 @@ struct metadata_t {
     bit<64> endpoint_lo;
     bit<16> endpoint_port;
     bit<8>  picked;
-
-    // affinity key
-    bit<32> affinity_service;
-    bit<64> affinity_hi;
-    bit<64> affinity_lo;
 
     // flow result: the tuple this packet is to leave with. Also what a new flow entry stores.
     bit<64> new_src_hi;
@@ -100,7 +88,7 @@ struct metadata_t {
 
     // sctp_checksum key, then result
     bit<32> port_change;
-    bit<16> sctp_length;
+    bit<16> l4_length;      // bytes from the transport header to the end of the IP packet
     bit<32> checksum_change;
     bit<8>  checksum_known;
 
@@ -116,7 +104,7 @@ struct metadata_t {
     // the end
     bit<8>  verdict;
     bit<8>  decided;        // 0: still on its way; else one of the DECIDED_ values
-    bit<32> out_port;
+    bit<32> out_port;       // of architectures that set it as metadata
 }
 
 const bit<8> DECIDED_NO = 0;

@@ -7,13 +7,14 @@
 //     └─ drop      ├─ bridge  ├──────┴──────┴──────────┴─ slow path (unaltered) or drop
 // ```
 //
-// Out: meta.decided, meta.verdict, meta.out_port. Nothing of the packet is changed before its fate is known, so the
+// Out: meta.decided, meta.verdict, and the port last given to SEND_TO_PORT. Nothing of the packet is changed before its fate is known, so the
 // control plane sees what the sender sent.
 
 #ifndef NICPROXY_CORE_PIPELINE_P4
 #define NICPROXY_CORE_PIPELINE_P4
 
 control Pipeline(inout headers_t hdr, inout metadata_t meta) {
+    Injection() injection;
     Attachment() attachment;
     Classify() classify;
     Expiry() expiry;
@@ -26,7 +27,6 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
     action bridge() {
         meta.decided = DECIDED_SEND;
         meta.verdict = VERDICT_BRIDGED;
-        meta.out_port = meta.peer_port;
     }
 
     action drop_packet_because(bit<8> verdict) {
@@ -38,9 +38,7 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
         if (hdr.packet_out.isValid()) {
             meta.ingress_port = hdr.packet_out.ingress_port;
             if (hdr.packet_out.egress_port != 0) {
-                meta.decided = DECIDED_SEND;
-                meta.verdict = VERDICT_INJECTED;
-                meta.out_port = hdr.packet_out.egress_port;
+                injection.apply(hdr, meta);
             }
             hdr.packet_out.setInvalid();
         }
@@ -97,7 +95,6 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
             if (meta.slow_port == 0) {
                 drop_packet_because(VERDICT_DROP_NO_SLOW_PATH);
             } else {
-                meta.out_port = meta.slow_port;
                 hdr.packet_in.setValid();
                 hdr.packet_in.ingress_port = meta.ingress_port;
                 hdr.packet_in.verdict = meta.verdict;

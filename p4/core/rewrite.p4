@@ -46,7 +46,7 @@ control SctpChecksum(inout headers_t hdr, inout metadata_t meta) {
     table sctp_checksum {
         key = {
             meta.port_change: exact @name("port_change");
-            meta.sctp_length: exact @name("length");
+            meta.l4_length: exact @name("length");
         }
         actions = {
             @tableonly change_checksum;
@@ -59,7 +59,6 @@ control SctpChecksum(inout headers_t hdr, inout metadata_t meta) {
     apply {
         meta.port_change = (bit<32>)(meta.src_port ^ meta.new_src_port) << 16;
         meta.port_change = meta.port_change + (bit<32>)(meta.dst_port ^ meta.new_dst_port);
-        meta.sctp_length = meta.l4_length;
         if (meta.port_change != 0) {
             sctp_checksum.apply();
             if (meta.checksum_known == 0) {

@@ -8,7 +8,7 @@ control Route(inout headers_t hdr, inout metadata_t meta) {
     @name(".forward")
     action forward(bit<32> port, bit<48> src_mac, bit<48> dst_mac) {
         meta.route = ROUTE_FORWARD;
-        meta.out_port = port;
+        SEND_TO_PORT(port)
         meta.out_src_mac = src_mac;
         meta.out_dst_mac = dst_mac;
     }

@@ -37,9 +37,9 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     @name(".vip")
     table vip {
         key = {
-            meta.vip_vpc: exact @name("vpc");
-            meta.vip_hi: exact @name("dst_hi");
-            meta.vip_lo: exact @name("dst_lo");
+            meta.vpc: exact @name("vpc");
+            meta.dst_hi: exact @name("dst_hi");
+            meta.dst_lo: exact @name("dst_lo");
         }
         actions = {
             @tableonly reject_unserved;
@@ -125,9 +125,6 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
             }
         }
         if (meta.decided == DECIDED_NO && meta.translated == 0) {
-            meta.vip_vpc = meta.vpc;
-            meta.vip_hi = meta.dst_hi;
-            meta.vip_lo = meta.dst_lo;
             vip.apply();
             if (meta.transport == TRANSPORT_FRAGMENT) {
                 if (meta.decided == DECIDED_NO) {

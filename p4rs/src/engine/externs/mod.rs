@@ -9,16 +9,18 @@ mod hash;
 mod meter;
 mod register;
 mod replication;
+mod state;
 
 pub(crate) use checksum::{InternetSum, ones_complement};
-pub(crate) use counter::CounterArray;
+pub(crate) use counter::{CounterArray, CounterCell};
 pub use counter::{CounterData, CounterUnit};
-pub(crate) use hash::{HashAlgorithm, Toeplitz};
+pub(crate) use hash::HashAlgorithm;
 pub(crate) use meter::{Meter, MeterArray};
 pub use meter::{Color, MeterConfig, MeterUnit};
-pub(crate) use register::RegisterArray;
+pub(crate) use register::{RegisterArray, RegisterLeaf};
 pub(crate) use replication::Replication;
 pub use replication::{CloneSession, Replica};
+pub(crate) use state::{Externs, Object, ValueSetState};
 
 /// Why access to an extern object was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,136 @@
+//! The hash functions of v1model and PNA, over a big-endian packed bit string padded with zero bits.
+//!
+//! In: an algorithm and bytes. Out: the hash as an integer. Invariant: equal bytes hash equally in every run.
+
+use super::checksum::ones_complement;
+
+/// A hash algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HashAlgorithm {
+    /// CRC-32 (polynomial 04C11DB7 reflected, all ones in and out).
+    Crc32,
+    /// CRC-16 (polynomial 8005 reflected, start 0).
+    Crc16,
+    /// One's-complement checksum.
+    Csum16,
+    /// Exclusive or of 16-bit words.
+    Xor16,
+    /// The first eight bytes as an integer.
+    Identity,
+    /// Toeplitz with the well-known RSS key.
+    Toeplitz,
+}
+
+impl HashAlgorithm {
+    /// The algorithm of an enum member of `HashAlgorithm` (v1model) or `PNA_HashAlgorithm_t`. The custom CRCs have
+    /// the standard parameters, as in the reference switch until someone changes them.
+    pub fn by_name(member: &str) -> Option<Self> {
+        Some(match member {
+            "crc32" | "crc32_custom" | "CRC32" | "CRC32_CUSTOM" | "TARGET_DEFAULT" => Self::Crc32,
+            "crc16" | "crc16_custom" | "CRC16" | "CRC16_CUSTOM" => Self::Crc16,
+            "csum16" | "ONES_COMPLEMENT16" => Self::Csum16,
+            "xor16" => Self::Xor16,
+            "identity" | "IDENTITY" => Self::Identity,
+            "TOEPLITZ" => Self::Toeplitz,
+            _ => return None,
+        })
+    }
+
+    /// Hashes packed bytes.
+    pub fn hash(self, bytes: &[u8]) -> u64 {
+        match self {
+            Self::Crc32 => u64::from(crc32(bytes)),
+            Self::Crc16 => u64::from(crc16(bytes)),
+            Self::Csum16 => u64::from(ones_complement(bytes)),
+            Self::Xor16 => u64::from(xor16(bytes)),
+            Self::Identity => bytes.iter().take(8).fold(0, |sum, &b| sum << 8 | u64::from(b)),
+            Self::Toeplitz => u64::from(Toeplitz::hash(bytes)),
+        }
+    }
+}
+
+const fn crc_table(polynomial: u32) -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut crc = i as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ polynomial } else { crc >> 1 };
+            bit += 1;
+        }
+        table[i] = crc;
+        i += 1;
+    }
+    table
+}
+
+/// 04C11DB7 with its bits reversed.
+static CRC32: [u32; 256] = crc_table(0xedb8_8320);
+/// 8005 with its bits reversed.
+static CRC16: [u32; 256] = crc_table(0xa001);
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, &b| (crc >> 8) ^ CRC32[((crc ^ u32::from(b)) & 0xff) as usize])
+}
+
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0u32, |crc, &b| (crc >> 8) ^ CRC16[((crc ^ u32::from(b)) & 0xff) as usize]) as u16
+}
+
+fn xor16(bytes: &[u8]) -> u16 {
+    bytes.chunks(2).fold(0, |sum, w| sum ^ u16::from_be_bytes([w[0], w.get(1).copied().unwrap_or(0)]))
+}
+
+/// The Toeplitz hash of receive-side scaling.
+pub(crate) struct Toeplitz;
+
+impl Toeplitz {
+    /// The key in Microsoft's RSS verification suite, which drivers use as their default.
+    const KEY: [u8; 40] = [
+        0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b,
+        0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac,
+        0x01, 0xfa,
+    ];
+
+    /// Hashes bytes; the key repeats for input longer than it.
+    pub fn hash(bytes: &[u8]) -> u32 {
+        let key = |i: usize| Self::KEY[i % Self::KEY.len()];
+        let mut window = u32::from_be_bytes([key(0), key(1), key(2), key(3)]);
+        let mut hash = 0;
+        for (i, byte) in bytes.iter().enumerate() {
+            let next = key(i + 4);
+            for bit in (0..8).rev() {
+                if byte >> bit & 1 == 1 {
+                    hash ^= window;
+                }
+                window = window << 1 | u32::from(next >> bit & 1);
+            }
+        }
+        hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_values() {
+        // The "check" column of the CRC catalogue: CRC-32/ISO-HDLC and CRC-16/ARC over "123456789".
+        assert_eq!(HashAlgorithm::Crc32.hash(b"123456789"), 0xcbf4_3926);
+        assert_eq!(HashAlgorithm::Crc16.hash(b"123456789"), 0xbb3d);
+        assert_eq!(HashAlgorithm::Xor16.hash(&[0x12, 0x34, 0x56]), 0x4434);
+        assert_eq!(HashAlgorithm::Identity.hash(&[1, 2, 3]), 0x01_0203);
+        assert_eq!(HashAlgorithm::Csum16.hash(&[0, 1, 0, 2]), 0xfffc);
+    }
+
+    #[test]
+    fn rss_verification_suite() {
+        // 66.9.149.187:2794 to 161.142.100.80:1766, IPv4 with and without ports.
+        let tuple = [66, 9, 149, 187, 161, 142, 100, 80, 0x0a, 0xea, 0x06, 0xe6];
+        assert_eq!(Toeplitz::hash(&tuple[..8]), 0x323e_8fc2);
+        assert_eq!(Toeplitz::hash(&tuple), 0x51cc_c178);
+        assert_eq!(HashAlgorithm::by_name("nothing"), None);
+    }
+}

@@ -4,5 +4,6 @@
 
 pub mod diag;
 pub mod front;
+pub mod p4include;
 pub mod source;
 

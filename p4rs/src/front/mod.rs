@@ -1,3 +1,38 @@
 //! The front end: from source texts to a syntax tree.
+//!
+//! In: [`Sources`]. Out: a [`Parsed`]: the tree, the source map that its spans refer to, and what was found on the way.
+//! The stages, in order: texts are cut into tokens ([`lexer`]) and put together ([`preprocess`]), then read as
+//! declarations ([`parser`]). Invariant: no input makes any of them panic, loop, or use more than bounded memory and
+//! stack; a faulty program yields a tree of what could be read.
+
+use crate::diag::Diagnostics;
+use crate::source::SourceMap;
 
 pub mod ast;
+pub mod lexer;
+pub mod parser;
+pub mod preprocess;
+pub mod print;
+pub mod token;
+
+pub use preprocess::Sources;
+
+/// A program that went through the front end.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The tree; whole only if there are no errors.
+    pub program: ast::Program,
+    /// The texts and macro expansions that the tree's spans refer to.
+    pub map: SourceMap,
+    /// What was found.
+    pub diagnostics: Diagnostics,
+}
+
+/// Preprocesses and parses a program.
+pub fn parse(sources: &Sources) -> Parsed {
+    let mut map = SourceMap::new();
+    let mut diagnostics = Diagnostics::new();
+    let tokens = preprocess::preprocess(sources, &mut map, &mut diagnostics);
+    let program = parser::parse_tokens(&tokens, &map, &mut diagnostics);
+    Parsed { program, map, diagnostics }
+}

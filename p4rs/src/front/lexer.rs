@@ -120,22 +120,28 @@ impl Lexer<'_> {
         Keyword::of(word).map_or(TokenKind::Ident, TokenKind::Keyword)
     }
 
+    /// A string may go on over lines, as in the reference compiler; but not into a directive, so that text which a
+    /// condition skips need not have its quotes in pairs.
     fn string(&mut self) -> TokenKind {
         let mut escaped = false;
+        let mut first_line = None;
         for (index, byte) in self.rest().iter().enumerate().skip(1) {
             match byte {
-                b'\n' if !escaped => {
-                    self.at += index;
-                    return TokenKind::Bad(Bad::OpenString);
-                }
                 b'"' if !escaped => {
                     self.at += index + 1;
                     return TokenKind::Str;
                 }
-                _ => escaped = *byte == b'\\' && !escaped,
+                b'\n' => {
+                    first_line = first_line.or(Some(index));
+                    if self.text[self.at + index..].trim_start().starts_with('#') {
+                        break;
+                    }
+                }
+                _ => {}
             }
+            escaped = *byte == b'\\' && !escaped;
         }
-        self.at = self.text.len();
+        self.at = first_line.map_or(self.text.len(), |length| self.at + length);
         TokenKind::Bad(Bad::OpenString)
     }
 
@@ -244,6 +250,12 @@ mod tests {
     fn what_is_no_token_is_kept() {
         let kinds = |text| lex(text, 0, &mut Interner::default()).iter().map(|t| t.kind).collect::<Vec<_>>();
         assert_eq!(kinds("\"a\\\"b\" \"c\nd"), [TokenKind::Str, TokenKind::Bad(Bad::OpenString), TokenKind::Ident]);
+        assert_eq!(kinds("\"a\nb\" \"c\n #\""), [
+            TokenKind::Str,
+            TokenKind::Bad(Bad::OpenString),
+            TokenKind::Sign(Sign::Hash),
+            TokenKind::Bad(Bad::OpenString)
+        ]);
         assert_eq!(kinds("é`"), [TokenKind::Bad(Bad::Character), TokenKind::Bad(Bad::Character)]);
         assert_eq!(kinds("x /* y"), [TokenKind::Ident, TokenKind::Bad(Bad::OpenComment)]);
         assert_eq!(kinds("\""), [TokenKind::Bad(Bad::OpenString)]);

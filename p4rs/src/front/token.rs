@@ -55,7 +55,7 @@ impl TokenKind {
 pub enum Bad {
     /// A character that P4 does not know.
     Character,
-    /// A string literal without its closing quote on the line.
+    /// A string literal without its closing quote.
     OpenString,
     /// A comment without its end.
     OpenComment,

@@ -195,6 +195,10 @@ impl<'a> Parser<'a> {
 
     fn expected<T>(&mut self, what: &str) -> Parsed<T> {
         let found = match self.peek() {
+            TokenKind::Bad(_) => {
+                let message = format!("`{}` is no character of P4", self.text().escape_debug());
+                return self.error(Diagnostic::error("bad-token", message).at(self.span(), ""));
+            }
             TokenKind::End => "the end of the program".to_owned(),
             TokenKind::Str => "a string".to_owned(),
             TokenKind::Keyword(keyword) => format!("keyword `{}`", keyword.text()),

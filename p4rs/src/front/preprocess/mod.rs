@@ -53,11 +53,16 @@ pub fn preprocess(sources: &Sources, map: &mut SourceMap, diagnostics: &mut Diag
     preprocessor.open_main();
     let mut tokens = Vec::new();
     while let Some(token) = preprocessor.expanded_token(0) {
-        if let TokenKind::Bad(bad) = token.kind {
-            preprocessor.bad_token(bad, &token);
-            continue;
+        match token.kind {
+            TokenKind::Bad(Bad::OpenString) => {
+                preprocessor.error("bad-token", "this string has no closing quote".to_owned(), token.span);
+            }
+            TokenKind::Bad(Bad::OpenComment) => {
+                preprocessor.error("bad-token", "this comment has no end".to_owned(), token.span);
+            }
+            // Strange characters may stand in annotations: the parser decides.
+            _ => tokens.push(token),
         }
-        tokens.push(token);
     }
     tokens.push(end_token(&tokens, preprocessor.last_file_span));
     tokens
@@ -190,15 +195,6 @@ impl Preprocessor<'_> {
     fn rest_of_line(&mut self) -> Vec<Token> {
         let Some(inclusion) = self.inclusions.last_mut() else { return Vec::new() };
         std::iter::from_fn(|| inclusion.tokens.next_if(|token| !token.line_start)).collect()
-    }
-
-    fn bad_token(&mut self, bad: Bad, token: &Token) {
-        let message = match bad {
-            Bad::Character => format!("`{}` is no character of P4", token.text.escape_debug()),
-            Bad::OpenString => "this string has no closing quote on its line".to_owned(),
-            Bad::OpenComment => "this comment has no end".to_owned(),
-        };
-        self.error("bad-token", message, token.span);
     }
 
     fn error(&mut self, code: &'static str, message: String, span: Span) {

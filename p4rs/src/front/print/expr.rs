@@ -127,16 +127,9 @@ impl Printer {
         }
     }
 
-    /// The operand of a postfix operator. A number is set apart from a following dot.
+    /// The operand of a postfix operator.
     fn base(&mut self, base: &Expr) {
-        if matches!(base.kind, ExprKind::Type(ref ty) if !matches!(ty.kind, TypeKind::Error)) {
-            // A type with arguments is told from a comparison by the parentheses around it.
-            self.put("(");
-            self.expr_kind(&base.kind);
-            self.put(")");
-        } else {
-            self.expr_at(base, 13);
-        }
+        self.expr_at(base, 13);
     }
 
     fn bracketed(&mut self, base: &Expr, first: &Expr, second: Option<(&str, &Expr)>) {

@@ -2,10 +2,12 @@
 //!
 //! * [`value`]: byte strings and integers;
 //! * [`schema`]: a program's objects by name, from P4Info;
-//! * [`server`]: the service over any switch.
+//! * [`server`]: the service over any switch;
+//! * [`status`]: one error per update inside a gRPC status.
 
 pub mod schema;
 pub mod server;
+pub mod status;
 pub mod value;
 
 pub use p4runtime_proto as proto;

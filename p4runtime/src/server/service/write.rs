@@ -1,0 +1,98 @@
+//! Write: device, role, primary, pipeline, then each update; one error per update.
+
+use p4runtime_proto::p4::v1 as proto;
+use tonic::{Code, Status};
+
+use super::{Loaded, Shared, lost_thread, no_pipeline};
+use crate::server::events::Hub;
+use crate::server::switch::{Op, RoleScope, SwitchError, Writer};
+use crate::server::validate::{self, Checked, Invalid};
+use crate::status::batch_failed;
+
+/// Why an update was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UpdateError {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
+}
+
+impl UpdateError {
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Self::Invalid(invalid) => invalid.code(),
+            Self::Switch(error) => error.code(),
+        }
+    }
+}
+
+impl Shared {
+    pub(super) async fn write(&self, request: proto::WriteRequest) -> Result<(), Status> {
+        self.check_device(request.device_id)?;
+        self.check_primary(&request.role, request.role_id, request.election_id.as_ref())?;
+        if request.atomicity != proto::write_request::Atomicity::ContinueOnError as i32 {
+            return Err(Status::unimplemented("only CONTINUE_ON_ERROR is supported"));
+        }
+        let pipelines = self.pipelines.clone().write_owned().await;
+        // Another primary may have come while this batch waited.
+        let scope = self.check_primary(&request.role, request.role_id, request.election_id.as_ref())?;
+        let loaded = pipelines.target().cloned().ok_or_else(no_pipeline)?;
+        let hub = self.hub.clone();
+        let batch = move || {
+            let _one_at_a_time = pipelines;
+            apply(&loaded, &hub, &scope, &request.updates)
+        };
+        let failed = tokio::task::spawn_blocking(batch).await.map_err(lost_thread)?;
+        match failed {
+            Ok(()) => Ok(()),
+            Err(Failed { total, errors }) => Err(batch_failed(total, errors)),
+        }
+    }
+}
+
+struct Failed {
+    total: usize,
+    errors: Vec<(usize, Code, String)>,
+}
+
+fn apply(loaded: &Loaded, hub: &Hub, scope: &RoleScope, updates: &[proto::Update]) -> Result<(), Failed> {
+    let mut writer = loaded.pipeline.writer();
+    let mut errors = Vec::new();
+    for (at, update) in updates.iter().enumerate() {
+        if let Err(error) = one(loaded, hub, scope, writer.as_mut(), update) {
+            errors.push((at, error.code(), error.to_string()));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Failed { total: updates.len(), errors }) }
+}
+
+fn one(
+    loaded: &Loaded,
+    hub: &Hub,
+    scope: &RoleScope,
+    writer: &mut (dyn Writer + '_),
+    update: &proto::Update,
+) -> Result<(), UpdateError> {
+    let allowed = |id| if scope.may_write(id) { Ok(()) } else { Err(Invalid::Role { id }) };
+    match validate::update(&loaded.schema, update)? {
+        Checked::Nothing => Ok(()),
+        Checked::Switch(update) => {
+            allowed(validate::object_id(&update.item))?;
+            Ok(writer.apply(&update)?)
+        }
+        Checked::Digest { op, digest, config } => {
+            allowed(digest.id)?;
+            let done = hub.with_digests(|queues| match op {
+                Op::Insert => queues.insert(digest.id, config),
+                Op::Modify => queues.modify(digest.id, config),
+                Op::Delete => queues.delete(digest.id),
+            });
+            match (done, op) {
+                (true, _) => Ok(()),
+                (false, Op::Insert) => Err(SwitchError::AlreadyExists("digest entry").into()),
+                (false, _) => Err(SwitchError::NotFound("digest entry").into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The cluster as plain data: no client library's types, no wire format's.
+//!
+//! In: objects as a source read them. Out: [`Model`], which says what each event changed. A malformed object is
+//! reported and left out; it never stops the others.
+//!
+//! ```text
+//! source ──Event──▶ Model ──Changes──▶ resolve (per Service)
+//! ```
+
+pub mod address;
+mod node;
+mod service;
+mod slice;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use address::{AddressError, Family};
+pub use node::Node;
+pub use service::{
+    MAX_WEIGHT, ObjectKey, Protocol, Service, ServiceKind, ServicePort, SessionAffinity,
+    TrafficPolicy, WeightsError, parse_weights,
+};
+pub use slice::{AddressType, Conditions, Endpoint, EndpointSlice, Hints, SlicePort};
+pub use store::{Changes, Event, Model, Problem};
+
+/// Label of Services and slices that another proxy serves; its value is that proxy's name (S01, KEP-2447).
+pub const SERVICE_PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
+/// Label of headless Services and their slices (S02).
+pub const HEADLESS: &str = "service.kubernetes.io/headless";
+/// Label of a slice that names its Service (S05).
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Label of a node that names its zone.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// Annotation of a Service: `address=weight` pairs separated by commas. Without it every endpoint has weight 1.
+pub const ENDPOINT_WEIGHTS: &str = "nicproxy.dev/endpoint-weights";

@@ -1,0 +1,126 @@
+//! What people ask for: Services, endpoints, tables, the way of a packet. Plain data for printing as table or JSON.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+/// One Service port as it is programmed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServiceView {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Name of the port; may be empty.
+    pub port_name: String,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// Port of the VIPs.
+    pub port: u16,
+    /// Addresses that answer.
+    pub vips: Vec<IpAddr>,
+    /// State per address family.
+    pub families: Vec<FamilyView>,
+    /// What is wrong with the objects, or was refused by the device.
+    pub problems: Vec<String>,
+}
+
+/// One address family of a Service port.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FamilyView {
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+    /// `serve`, `reject` or `drop`.
+    pub action: String,
+    /// Id of the endpoint set while it serves.
+    pub set_id: Option<u32>,
+    /// Slots of the set.
+    pub slots: usize,
+    /// Endpoints that get connections.
+    pub endpoints: usize,
+    /// The device holds this.
+    pub installed: bool,
+}
+
+/// One endpoint of a Service port.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EndpointView {
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub service: String,
+    /// Name of the port; may be empty.
+    pub port_name: String,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// Address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Weight.
+    pub weight: u32,
+    /// Slots that lead here.
+    pub slots: usize,
+    /// Fraction of new connections expected here.
+    pub share: f64,
+    /// Node it runs on.
+    pub node: Option<String>,
+    /// `ready`, `terminating` (serving while it goes away) or `unready`.
+    pub state: String,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TableView {
+    /// Name in the program.
+    pub table: String,
+    /// Entries wanted.
+    pub desired: usize,
+    /// Entries the device holds, as far as known.
+    pub installed: Option<usize>,
+    /// Entries the program asks room for.
+    pub size: Option<u64>,
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EntryView {
+    /// Table.
+    pub table: String,
+    /// Key, `name=value` separated by spaces.
+    pub key: String,
+    /// Action with arguments.
+    pub action: String,
+    /// Owner, or empty.
+    pub owner: String,
+}
+
+/// A packet to be traced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    /// Port it comes in at.
+    pub ingress_port: u32,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Source port, of TCP, UDP and SCTP.
+    pub src_port: u16,
+    /// Destination port, of TCP, UDP and SCTP.
+    pub dst_port: u16,
+}
+
+/// What one table says to a packet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TraceStep {
+    /// Table.
+    pub table: String,
+    /// Key that was looked up.
+    pub key: String,
+    /// Action found, or `miss`.
+    pub result: String,
+    /// What follows from it.
+    pub because: String,
+}

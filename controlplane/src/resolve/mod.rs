@@ -1,0 +1,5 @@
+//! One Service, seen from one node.
+
+mod view;
+
+pub use view::NodeView;

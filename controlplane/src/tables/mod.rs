@@ -1,0 +1,204 @@
+//! The pipeline's tables, one file each: the folder's listing is the pipeline.
+//!
+//! In: typed keys and actions. Out: P4Runtime entries of one device, and back. A P4 name stands as a string in its
+//! table's file and nowhere else, and is compared with the device's P4Info before anything is written.
+//!
+//! ```text
+//! port ▶ egress (packet_out) ▶ frontend ▶ source_range ▶ endpoint ▶ affinity ▶ flow ▶ reply ▶ vip ▶ route ▶ sctp_checksum
+//! ```
+
+pub mod affinity;
+pub mod egress;
+pub mod endpoint;
+pub mod entry;
+pub mod flow;
+pub mod frontend;
+pub mod port;
+pub mod reply;
+pub mod route;
+pub mod sctp_checksum;
+pub mod source_range;
+#[cfg(test)]
+mod tests;
+pub mod vip;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use p4runtime::proto::p4::v1 as proto;
+use p4runtime::schema::{Missing, Mismatch, Requirement, Schema};
+
+use crate::model::Family;
+
+/// What one table's file says of it.
+pub trait Table: Sized {
+    /// What an entry matches.
+    type Key;
+    /// What it does.
+    type Action;
+    /// Name in P4Info.
+    const NAME: &'static str;
+
+    /// The table and its actions as the program must have them.
+    fn requirements() -> Vec<Requirement>;
+
+    /// The ids that a device's program gives them; `None` where [`requirements`](Self::requirements) do not hold.
+    fn resolve(schema: &Schema) -> Option<Self>;
+
+    /// Id of the table.
+    fn id(&self) -> u32;
+
+    /// An entry with the key and no action: enough to delete it.
+    fn key(&self, key: &Self::Key) -> proto::TableEntry;
+
+    /// The action.
+    fn action(&self, action: &Self::Action) -> proto::TableAction;
+
+    /// A whole entry.
+    fn entry(&self, key: &Self::Key, action: &Self::Action) -> proto::TableEntry {
+        proto::TableEntry {
+            action: Some(self.action(action)),
+            ..self.key(key)
+        }
+    }
+
+    /// Reads an entry; `None` if it is not of this table or not such as this program writes.
+    fn decode(&self, entry: &proto::TableEntry) -> Option<(Self::Key, Self::Action)>;
+}
+
+/// All tables of one device.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    /// Ports.
+    pub port: port::Port,
+    /// Ports for packet_out.
+    pub egress: egress::Egress,
+    /// VIPs with their ports.
+    pub frontend: frontend::Frontend,
+    /// Admitted sources.
+    pub source_range: source_range::SourceRange,
+    /// Slots of endpoint sets.
+    pub endpoint: endpoint::Endpoint,
+    /// Clients that keep their endpoint.
+    pub affinity: affinity::Affinity,
+    /// Connections, client to endpoint.
+    pub flow: flow::Flow,
+    /// Connections, endpoint to client.
+    pub reply: reply::Reply,
+    /// Addresses of Services.
+    pub vip: vip::Vip,
+    /// Corrections of the SCTP checksum.
+    pub sctp_checksum: sctp_checksum::SctpChecksum,
+    /// Ways out.
+    pub route: route::Route,
+}
+
+impl Tables {
+    /// What a device's program must have.
+    pub fn requirements() -> Vec<Requirement> {
+        [
+            port::Port::requirements(),
+            egress::Egress::requirements(),
+            frontend::Frontend::requirements(),
+            source_range::SourceRange::requirements(),
+            endpoint::Endpoint::requirements(),
+            affinity::Affinity::requirements(),
+            flow::Flow::requirements(),
+            reply::Reply::requirements(),
+            vip::Vip::requirements(),
+            sctp_checksum::SctpChecksum::requirements(),
+            route::Route::requirements(),
+        ]
+        .concat()
+    }
+
+    /// Compares the tables with a device's program and takes its ids; the error lists all that differs.
+    pub fn resolve(schema: &Schema) -> Result<Self, Missing> {
+        schema.require(&Self::requirements())?;
+        Ok(Self {
+            port: resolved(schema)?,
+            egress: resolved(schema)?,
+            frontend: resolved(schema)?,
+            source_range: resolved(schema)?,
+            endpoint: resolved(schema)?,
+            affinity: resolved(schema)?,
+            flow: resolved(schema)?,
+            reply: resolved(schema)?,
+            vip: resolved(schema)?,
+            sctp_checksum: resolved(schema)?,
+            route: resolved(schema)?,
+        })
+    }
+}
+
+fn resolved<T: Table>(schema: &Schema) -> Result<T, Missing> {
+    T::resolve(schema).ok_or_else(|| {
+        Missing(vec![Mismatch::Object {
+            kind: "table",
+            name: T::NAME.to_owned(),
+        }])
+    })
+}
+
+/// An address as the pipeline carries it: two halves; IPv4 a.b.c.d is 0 and `0x0000ffff_aabbccdd` (RFC 4291, 2.5.5.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Address {
+    /// The upper 64 bits.
+    pub hi: u64,
+    /// The lower 64 bits.
+    pub lo: u64,
+}
+
+/// What stands above an IPv4 address in the lower half.
+pub const IPV4_MAPPED: u64 = 0xffff_0000_0000;
+
+impl Address {
+    /// Its family.
+    pub fn family(self) -> Family {
+        if self.hi == 0 && self.lo >> 32 == IPV4_MAPPED >> 32 {
+            Family::V4
+        } else {
+            Family::V6
+        }
+    }
+
+    /// The address as people know it.
+    pub fn ip(self) -> IpAddr {
+        match self.family() {
+            Family::V4 => IpAddr::V4(Ipv4Addr::from(self.lo as u32)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from(
+                u128::from(self.hi) << 64 | u128::from(self.lo),
+            )),
+        }
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self {
+                hi: 0,
+                lo: IPV4_MAPPED | u64::from(u32::from(v4)),
+            },
+            IpAddr::V6(v6) => {
+                let wide = u128::from(v6);
+                Self {
+                    hi: (wide >> 64) as u64,
+                    lo: wide as u64,
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip().fmt(f)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip().fmt(f)
+    }
+}

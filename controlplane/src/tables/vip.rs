@@ -1,0 +1,91 @@
+//! Table `vip`: addresses of Services, for packets that no frontend serves (S22).
+
+use p4runtime::proto::p4::v1 as proto;
+use p4runtime::schema::{MatchKind, Requirement, Schema};
+
+use super::entry::{ActionLayout, KeyLayout};
+use super::{Address, Table};
+
+/// An address of a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Virtual network.
+    pub vpc: u32,
+    /// The address.
+    pub address: Address,
+}
+
+/// What happens to packets that no frontend serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Refused aloud.
+    Reject,
+    /// Dropped silently.
+    Drop,
+}
+
+/// The table in one device.
+#[derive(Debug, Clone)]
+pub struct Vip {
+    key: KeyLayout<3>,
+    reject: ActionLayout<0>,
+    drop: ActionLayout<0>,
+}
+
+impl Table for Vip {
+    type Key = Key;
+    type Action = Action;
+    const NAME: &'static str = "vip";
+
+    fn requirements() -> Vec<Requirement> {
+        vec![
+            Requirement::table(Self::NAME)
+                .field("vpc", MatchKind::Exact, 32)
+                .field("dst_hi", MatchKind::Exact, 64)
+                .field("dst_lo", MatchKind::Exact, 64)
+                .uses("reject_unserved")
+                .uses("drop_unserved"),
+            Requirement::action("reject_unserved", &[]),
+            Requirement::action("drop_unserved", &[]),
+        ]
+    }
+
+    fn resolve(schema: &Schema) -> Option<Self> {
+        Some(Self {
+            key: KeyLayout::resolve(schema, Self::NAME, ["vpc", "dst_hi", "dst_lo"])?,
+            reject: ActionLayout::resolve(schema, Self::NAME, "reject_unserved", [])?,
+            drop: ActionLayout::resolve(schema, Self::NAME, "drop_unserved", [])?,
+        })
+    }
+
+    fn id(&self) -> u32 {
+        self.key.table()
+    }
+
+    fn key(&self, key: &Key) -> proto::TableEntry {
+        self.key
+            .exact([key.vpc.into(), key.address.hi, key.address.lo])
+    }
+
+    fn action(&self, action: &Action) -> proto::TableAction {
+        match action {
+            Action::Reject => self.reject.call([]),
+            Action::Drop => self.drop.call([]),
+        }
+    }
+
+    fn decode(&self, entry: &proto::TableEntry) -> Option<(Key, Action)> {
+        let [vpc, hi, lo] = self.key.read_exact(entry)?;
+        let action = match self.reject.read(entry) {
+            Some([]) => Action::Reject,
+            None => self.drop.read(entry).map(|[]| Action::Drop)?,
+        };
+        Some((
+            Key {
+                vpc: vpc as u32,
+                address: Address { hi, lo },
+            },
+            action,
+        ))
+    }
+}

@@ -1,0 +1,136 @@
+//! Packets from one capture file, into another.
+//!
+//! In: a pcap file, read as fast as packets are asked for; its times are not kept. Out: a pcap file with the time at
+//! which each packet was sent. Either may be left out. Ethernet only.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
+
+use super::{Batch, Counters, MAX_PACKET, Port, PortError, PortStatistics, Received};
+
+/// A port over capture files.
+pub struct PcapPort {
+    name: String,
+    input: Mutex<Option<PcapReader<BufReader<File>>>>,
+    output: Option<Mutex<PcapWriter<BufWriter<File>>>>,
+    counters: Counters,
+}
+
+impl PcapPort {
+    /// Reads packets from `input` and writes those sent to `output`, which is made anew.
+    ///
+    /// # Errors
+    /// When a file cannot be opened or is no pcap file.
+    pub fn open(input: Option<&Path>, output: Option<&Path>) -> Result<Self, PortError> {
+        let show = |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
+        let name = format!("pcap:{},{}", show(input), show(output));
+        let capture = |source| PortError::Capture { name: name.clone(), source };
+        let input = match input {
+            Some(path) => {
+                let file = File::open(path).map_err(|e| PortError::io(&name, "opening the input", e))?;
+                Some(PcapReader::new(BufReader::new(file)).map_err(capture)?)
+            }
+            None => None,
+        };
+        let output = match output {
+            Some(path) => {
+                let file = File::create(path).map_err(|e| PortError::io(&name, "making the output", e))?;
+                Some(Mutex::new(PcapWriter::new(BufWriter::new(file)).map_err(capture)?))
+            }
+            None => None,
+        };
+        Ok(Self { input: Mutex::new(input), output, counters: Counters::default(), name })
+    }
+
+    fn error(&self, source: pcap_file::PcapError) -> PortError {
+        PortError::Capture { name: self.name.clone(), source }
+    }
+}
+
+impl Port for PcapPort {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn receive(&self, batch: &mut Batch, _wait: Duration) -> Result<Received, PortError> {
+        let mut input = self.input.lock();
+        let before = batch.len();
+        while !batch.is_full() {
+            match input.as_mut().and_then(PcapReader::next_packet) {
+                Some(Ok(packet)) if packet.data.len() < packet.orig_len as usize => self.counters.malformed(),
+                Some(Ok(packet)) if packet.data.len() > MAX_PACKET => self.counters.malformed(),
+                Some(Ok(packet)) => {
+                    self.counters.received(packet.data.len());
+                    batch.push(&packet.data);
+                }
+                Some(Err(source)) => {
+                    // A damaged record: nothing behind it can be trusted.
+                    *input = None;
+                    return Err(self.error(source));
+                }
+                None => break,
+            }
+        }
+        Ok(if batch.len() > before { Received::Packets } else { Received::End })
+    }
+
+    fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {
+        let Some(output) = &self.output else {
+            self.counters.send_dropped(packets.len() as u64);
+            return Ok(());
+        };
+        let mut output = output.lock();
+        for &packet in packets {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+            output.write_packet(&PcapPacket::new(now, length, packet)).map_err(|source| self.error(source))?;
+            self.counters.sent(packet.len());
+        }
+        output.get_mut().flush().map_err(|e| PortError::io(&self.name, "writing the output", e))
+    }
+
+    fn is_up(&self) -> bool {
+        true
+    }
+
+    fn statistics(&self) -> PortStatistics {
+        self.counters.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_can_be_received_from_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.pcap");
+        let writer = PcapPort::open(None, Some(&path)).unwrap();
+        writer.send(&[b"first packet", b"second"]).unwrap();
+        let mut batch = Batch::new(1);
+        assert_eq!(writer.receive(&mut batch, Duration::ZERO).unwrap(), Received::End);
+
+        let reader = PcapPort::open(Some(&path), None).unwrap();
+        assert_eq!(reader.receive(&mut batch, Duration::ZERO).unwrap(), Received::Packets);
+        assert_eq!(batch.iter().collect::<Vec<_>>(), [b"first packet"]);
+        batch.clear();
+        assert_eq!(reader.receive(&mut batch, Duration::ZERO).unwrap(), Received::Packets);
+        assert_eq!(reader.receive(&mut Batch::new(1), Duration::ZERO).unwrap(), Received::End);
+        assert_eq!(reader.statistics().rx_bytes, 18);
+    }
+
+    #[test]
+    fn a_file_that_is_no_capture_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b.pcap");
+        std::fs::write(&path, b"not a capture, just some text in a file").unwrap();
+        assert!(matches!(PcapPort::open(Some(&path), None), Err(PortError::Capture { .. })));
+        assert!(matches!(PcapPort::open(Some(&dir.path().join("c")), None), Err(PortError::Io { .. })));
+    }
+}

@@ -8,18 +8,11 @@
 
 #include "core/constants.p4"
 #include "core/headers.p4"
+
+#define ARCHITECTURE_METADATA
 #include "core/metadata.p4"
 
 #define NEW_FLOW_BY_SLOW_PATH 0
-
-struct translation_t {
-    bit<64> src_hi;
-    bit<64> src_lo;
-    bit<64> dst_hi;
-    bit<64> dst_lo;
-    bit<16> src_port;
-    bit<16> dst_port;
-}
 
 struct pick_t {
     bit<64> endpoint_hi;
@@ -30,7 +23,8 @@ struct pick_t {
 #define SELECT_HASH_INSTANCE Hash<bit<32>>(PNA_HashAlgorithm_t.CRC32) select_hash;
 #define SELECT_HASH \
         meta.hash = select_hash.get_hash((bit<32>)0, \
-            { meta.protocol, meta.src_hi, meta.src_lo, meta.dst_hi, meta.dst_lo, meta.src_port, meta.dst_port }, \
+            { meta.old.src_hi, meta.old.src_lo, meta.old.src_port, meta.old.dst_port, meta.old.dst_hi, \
+              meta.old.dst_lo, meta.vpc, meta.protocol }, \
             (bit<32>)65536);
 
 #define FRONTEND_COUNTER_INSTANCE \
@@ -48,33 +42,44 @@ struct pick_t {
 
 #define AFFINITY_LEARN \
         add_entry(action_name = "pin", \
-                  action_params = (pick_t){ meta.endpoint_hi, meta.endpoint_lo, meta.endpoint_port }, \
+                  action_params = (pick_t){ meta.new.dst_hi, meta.new.dst_lo, meta.new.dst_port }, \
                   expire_time_profile_id = (ExpireTimeProfileId_t)EXPIRE_ESTABLISHED);
 #define AFFINITY_REFRESH restart_expire_timer();
 #define AFFINITY_PROPERTIES LEARNING_TABLE
 
 #define FLOW_LEARN \
         if (meta.learn == 1) { \
-            add_entry(action_name = "translate", \
-                      action_params = (translation_t){ meta.new_src_hi, meta.new_src_lo, meta.new_dst_hi, \
-                                                       meta.new_dst_lo, meta.new_src_port, meta.new_dst_port }, \
+            add_entry(action_name = "translate", action_params = meta.new, \
                       expire_time_profile_id = (ExpireTimeProfileId_t)meta.learn_profile); \
         }
 #define REPLY_LEARN \
         if (meta.learn == 1) { \
             add_entry(action_name = "translate_back", \
-                      action_params = (translation_t){ meta.back_src_hi, meta.back_src_lo, meta.back_dst_hi, \
-                                                       meta.back_dst_lo, meta.back_src_port, meta.back_dst_port }, \
+                      action_params = (tuple_t){ meta.old.dst_hi, meta.old.dst_lo, meta.old.dst_port, \
+                                                 meta.old.src_port, meta.old.src_hi, meta.old.src_lo }, \
                       expire_time_profile_id = (ExpireTimeProfileId_t)meta.learn_profile); \
         }
-#define FLOW_REFRESH \
+#define REFRESH \
         if (meta.refresh_profile == EXPIRE_KEEP) { \
             restart_expire_timer(); \
         } else { \
             set_entry_expire_time((ExpireTimeProfileId_t)meta.refresh_profile); \
         }
-#define REPLY_REFRESH FLOW_REFRESH
 #define FLOW_PROPERTIES LEARNING_TABLE
+
+#define CHECKSUM_INSTANCES \
+    InternetChecksum() network_sum; \
+    InternetChecksum() transport_sum;
+#define NETWORK_SUM network_sum
+#define TRANSPORT_SUM transport_sum
+#define SUM_CLEAR(s) s.clear();
+#define SUM_ADD_16(s, x) s.add(x);
+#define SUM_ADD_32(s, x) s.add(x);
+#define SUM_ADD_64(s, x) s.add(x);
+#define SUM_SUBTRACT_16(s, x) s.subtract(x);
+#define SUM_SUBTRACT_32(s, x) s.subtract(x);
+#define SUM_SUBTRACT_64(s, x) s.subtract(x);
+#define SUM_STORE(s, field) field = s.get();
 
 #include "core/classify.p4"
 #include "core/frontend.p4"
@@ -87,8 +92,7 @@ struct pick_t {
 parser NicParser(packet_in pkt, out headers_t hdr, inout metadata_t meta, in pna_main_parser_input_metadata_t standard) {
     state start {
 #include "core/clear.p4"
-        meta.ingress_port = (bit<32>)standard.input_port;
-        transition select(meta.ingress_port) {
+        transition select((bit<32>)standard.input_port) {
             NICPROXY_SLOW_PORT: parse_packet_out;
             default: parse_ethernet;
         }
@@ -110,6 +114,7 @@ control NicControl(inout headers_t hdr, inout metadata_t meta, in pna_main_input
     Counter<bit<64>, bit<8>>(NICPROXY_VERDICTS, PNA_CounterType_t.PACKETS) verdicts;
 
     apply {
+        meta.ingress_port = (bit<32>)standard.input_port;
         pipeline.apply(hdr, meta);
         verdicts.count(meta.verdict);
         if (meta.decided == DECIDED_DROP) {

@@ -8,6 +8,11 @@
 
 #include "core/constants.p4"
 #include "core/headers.p4"
+
+#define ARCHITECTURE_METADATA \
+    bit<9>  out_port; \
+    bit<64> network_sum; \
+    bit<64> transport_sum;
 #include "core/metadata.p4"
 
 #define NEW_FLOW_BY_SLOW_PATH 1
@@ -15,7 +20,8 @@
 #define SELECT_HASH_INSTANCE
 #define SELECT_HASH \
         hash(meta.hash, HashAlgorithm.crc32, (bit<32>)0, \
-             { meta.protocol, meta.src_hi, meta.src_lo, meta.dst_hi, meta.dst_lo, meta.src_port, meta.dst_port }, \
+             { meta.old.src_hi, meta.old.src_lo, meta.old.src_port, meta.old.dst_port, meta.old.dst_hi, \
+               meta.old.dst_lo, meta.vpc, meta.protocol }, \
              (bit<32>)65536);
 
 #define FRONTEND_COUNTER_INSTANCE \
@@ -27,13 +33,39 @@
 #define AFFINITY_REFRESH
 #define AFFINITY_PROPERTIES support_timeout = true;
 
-#define SEND_TO_PORT(port) meta.out_port = port;
+#define SEND_TO_PORT(port) meta.out_port = (bit<9>)port;
 
 #define FLOW_LEARN
 #define REPLY_LEARN
-#define FLOW_REFRESH
-#define REPLY_REFRESH
+#define REFRESH
 #define FLOW_PROPERTIES support_timeout = true;
+
+// One's-complement sums in 64 bits: they take billions of words before they overflow. All ones is zero.
+#define CHECKSUM_INSTANCES
+#define NETWORK_SUM meta.network_sum
+#define TRANSPORT_SUM meta.transport_sum
+#define SUM_CLEAR(s) s = 0xffff;
+#define SUM_ADD_16(s, x) s = s + (bit<64>)x;
+#define SUM_ADD_32(s, x) s = s + (bit<64>)x;
+#define SUM_ADD_64(s, x) s = s + (x >> 32) + (x & 0xffffffff);
+#define SUM_SUBTRACT_16(s, x) s = s + (bit<64>)(x ^ 0xffff);
+#define SUM_SUBTRACT_32(s, x) s = s + (bit<64>)(x ^ 0xffffffff);
+#define SUM_SUBTRACT_64(s, x) s = s + ((x >> 32) ^ 0xffffffff) + ((x & 0xffffffff) ^ 0xffffffff);
+// The conditions keep the compiler from substituting each fold into the next, which doubles the expression each time.
+#define SUM_STORE(s, field) \
+        if (s > 0xffffffff) { \
+            s = (s >> 32) + (s & 0xffffffff); \
+        } \
+        if (s > 0xffff) { \
+            s = (s >> 16) + (s & 0xffff); \
+        } \
+        if (s > 0xffff) { \
+            s = (s >> 16) + (s & 0xffff); \
+        } \
+        if (s > 0xffff) { \
+            s = (s >> 16) + (s & 0xffff); \
+        } \
+        field = (bit<16>)s ^ 0xffff;
 
 #include "core/classify.p4"
 #include "core/frontend.p4"
@@ -72,7 +104,7 @@ control NicIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
         if (meta.decided == DECIDED_SLOW) {
             meta.out_port = NICPROXY_SLOW_PORT;
         }
-        standard.egress_spec = (bit<9>)meta.out_port;
+        standard.egress_spec = meta.out_port;
         if (meta.decided == DECIDED_DROP) {
             mark_to_drop(standard);
         }

@@ -65,7 +65,7 @@ control Injection(inout headers_t hdr, inout metadata_t meta) {
     @name(".egress")
     table egress {
         key = {
-            meta.egress_port: exact @name("egress_port");
+            hdr.packet_out.egress_port: exact @name("egress_port");
         }
         actions = {
             @tableonly emit_on;
@@ -76,7 +76,6 @@ control Injection(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        meta.egress_port = hdr.packet_out.egress_port;
         egress.apply();
     }
 }
@@ -84,18 +83,17 @@ control Injection(inout headers_t hdr, inout metadata_t meta) {
 control Classify(inout headers_t hdr, inout metadata_t meta) {
     apply {
         if (hdr.ipv4.isValid()) {
-            meta.src_lo = IPV4_MAPPED_PREFIX + (bit<64>)hdr.ipv4.src;
-            meta.dst_lo = IPV4_MAPPED_PREFIX + (bit<64>)hdr.ipv4.dst;
+            meta.old.src_lo = IPV4_MAPPED_PREFIX + (bit<64>)hdr.ipv4.src;
+            meta.old.dst_lo = IPV4_MAPPED_PREFIX + (bit<64>)hdr.ipv4.dst;
             meta.ttl = hdr.ipv4.ttl;
             meta.ip_length = (bit<32>)hdr.ipv4.total_length;
-            meta.l4_length = (bit<16>)(hdr.ipv4.version_ihl & 0x0f);
-            meta.l4_length = hdr.ipv4.total_length - (meta.l4_length << 2);
+            meta.l4_length = hdr.ipv4.total_length - ((bit<16>)(hdr.ipv4.version_ihl & 0x0f) << 2);
         }
         if (hdr.ipv6.isValid()) {
-            meta.src_hi = hdr.ipv6.src_hi;
-            meta.src_lo = hdr.ipv6.src_lo;
-            meta.dst_hi = hdr.ipv6.dst_hi;
-            meta.dst_lo = hdr.ipv6.dst_lo;
+            meta.old.src_hi = hdr.ipv6.src_hi;
+            meta.old.src_lo = hdr.ipv6.src_lo;
+            meta.old.dst_hi = hdr.ipv6.dst_hi;
+            meta.old.dst_lo = hdr.ipv6.dst_lo;
             meta.ttl = hdr.ipv6.hop_limit;
             meta.ip_length = (bit<32>)hdr.ipv6.payload_length + 40;
             meta.l4_length = hdr.ipv6.payload_length;
@@ -103,13 +101,7 @@ control Classify(inout headers_t hdr, inout metadata_t meta) {
         if (hdr.ipv6_fragment.isValid()) {
             meta.l4_length = hdr.ipv6.payload_length - 8;
         }
-        // Where nothing is translated the packet leaves with the tuple it came with.
-        meta.new_src_hi = meta.src_hi;
-        meta.new_src_lo = meta.src_lo;
-        meta.new_dst_hi = meta.dst_hi;
-        meta.new_dst_lo = meta.dst_lo;
-        meta.new_src_port = meta.src_port;
-        meta.new_dst_port = meta.dst_port;
+        meta.new = meta.old;
     }
 }
 
@@ -123,8 +115,7 @@ control Expiry(inout headers_t hdr, inout metadata_t meta) {
         if (hdr.tcp.isValid()) {
             // Data promotes, a bare acknowledgment does not: the one that ends a handshake cannot be told from the
             // one that follows the last FIN.
-            meta.tcp_header_length = (bit<16>)(hdr.tcp.data_offset >> 4) << 2;
-            if (meta.l4_length > meta.tcp_header_length) {
+            if (meta.l4_length > (bit<16>)(hdr.tcp.data_offset >> 4) << 2) {
                 meta.learn_profile = EXPIRE_ESTABLISHED;
                 meta.refresh_profile = EXPIRE_ESTABLISHED;
             }

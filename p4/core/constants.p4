@@ -27,8 +27,9 @@
 #ifndef NICPROXY_ENDPOINT_SIZE
 #define NICPROXY_ENDPOINT_SIZE 4194304
 #endif
+// As many connections as Linux tracks by default (nf_conntrack_max).
 #ifndef NICPROXY_FLOW_SIZE
-#define NICPROXY_FLOW_SIZE 1048576
+#define NICPROXY_FLOW_SIZE 262144
 #endif
 #ifndef NICPROXY_SCTP_CHECKSUM_SIZE
 #define NICPROXY_SCTP_CHECKSUM_SIZE 65536

@@ -1,10 +1,7 @@
 // State of one connection: `flow` keeps its endpoint, `reply` leads the answers back.
 //
-// The wrapper defines FLOW_LEARN and REPLY_LEARN (what a miss does when meta.learn is 1), FLOW_REFRESH and
-// REPLY_REFRESH (what a hit does to the entry's timer) and FLOW_PROPERTIES.
-//
-// `reply` is applied once per packet with the key that fits: a client's packet looks for the entry that its answer
-// will need, any other packet looks for its own. Only the latter is translated by what is found.
+// The wrapper defines FLOW_LEARN and REPLY_LEARN (what a miss does when meta.learn is 1), REFRESH (what a hit does to the
+// entry's timer) and FLOW_PROPERTIES.
 
 #ifndef NICPROXY_CORE_FLOW_P4
 #define NICPROXY_CORE_FLOW_P4
@@ -12,16 +9,15 @@
 control Flow(inout headers_t hdr, inout metadata_t meta) {
     @id(13)
     @name(".translate")
-    action translate(bit<64> src_hi, bit<64> src_lo, bit<64> dst_hi, bit<64> dst_lo,
-                     bit<16> src_port, bit<16> dst_port) {
-        meta.new_src_hi = src_hi;
-        meta.new_src_lo = src_lo;
-        meta.new_dst_hi = dst_hi;
-        meta.new_dst_lo = dst_lo;
-        meta.new_src_port = src_port;
-        meta.new_dst_port = dst_port;
+    action translate(bit<64> src_hi, bit<64> src_lo, bit<16> src_port, bit<16> dst_port, bit<64> dst_hi, bit<64> dst_lo) {
+        meta.new.src_hi = src_hi;
+        meta.new.src_lo = src_lo;
+        meta.new.src_port = src_port;
+        meta.new.dst_port = dst_port;
+        meta.new.dst_hi = dst_hi;
+        meta.new.dst_lo = dst_lo;
         meta.flow_found = 1;
-        FLOW_REFRESH
+        REFRESH
     }
 
     @id(14)
@@ -36,12 +32,12 @@ control Flow(inout headers_t hdr, inout metadata_t meta) {
         key = {
             meta.vpc: exact @name("vpc");
             meta.protocol: exact @name("protocol");
-            meta.src_hi: exact @name("src_hi");
-            meta.src_lo: exact @name("src_lo");
-            meta.dst_hi: exact @name("dst_hi");
-            meta.dst_lo: exact @name("dst_lo");
-            meta.src_port: exact @name("src_port");
-            meta.dst_port: exact @name("dst_port");
+            meta.old.src_hi: exact @name("src_hi");
+            meta.old.src_lo: exact @name("src_lo");
+            meta.old.dst_hi: exact @name("dst_hi");
+            meta.old.dst_lo: exact @name("dst_lo");
+            meta.old.src_port: exact @name("src_port");
+            meta.old.dst_port: exact @name("dst_port");
         }
         actions = {
             @tableonly translate;
@@ -57,19 +53,28 @@ control Flow(inout headers_t hdr, inout metadata_t meta) {
     }
 }
 
+// The key is the tuple that an answer to meta.new has. A client's packet has meta.new from the frontend: it finds, or
+// makes, the entry that its answers need. Any other packet may itself be an answer: it looks itself up.
 control Reply(inout headers_t hdr, inout metadata_t meta) {
     @id(15)
     @name(".translate_back")
-    action translate_back(bit<64> src_hi, bit<64> src_lo, bit<64> dst_hi, bit<64> dst_lo,
-                          bit<16> src_port, bit<16> dst_port) {
-        meta.back_src_hi = src_hi;
-        meta.back_src_lo = src_lo;
-        meta.back_dst_hi = dst_hi;
-        meta.back_dst_lo = dst_lo;
-        meta.back_src_port = src_port;
-        meta.back_dst_port = dst_port;
+    action translate_back(bit<64> src_hi, bit<64> src_lo, bit<16> src_port, bit<16> dst_port, bit<64> dst_hi, bit<64> dst_lo) {
+        if (meta.translated == 1) {
+            // Another connection's answers would come back to us, or ours to it.
+            if (src_hi != meta.old.dst_hi || src_lo != meta.old.dst_lo || src_port != meta.old.dst_port ||
+                dst_hi != meta.old.src_hi || dst_lo != meta.old.src_lo || dst_port != meta.old.src_port) {
+                meta.conflict = 1;
+            }
+        } else {
+            meta.new.src_hi = src_hi;
+            meta.new.src_lo = src_lo;
+            meta.new.src_port = src_port;
+            meta.new.dst_port = dst_port;
+            meta.new.dst_hi = dst_hi;
+            meta.new.dst_lo = dst_lo;
+        }
         meta.reply_found = 1;
-        REPLY_REFRESH
+        REFRESH
     }
 
     @id(16)
@@ -82,14 +87,14 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
     @name(".reply")
     table reply {
         key = {
-            meta.reply_vpc: exact @name("vpc");
-            meta.reply_protocol: exact @name("protocol");
-            meta.reply_src_hi: exact @name("src_hi");
-            meta.reply_src_lo: exact @name("src_lo");
-            meta.reply_dst_hi: exact @name("dst_hi");
-            meta.reply_dst_lo: exact @name("dst_lo");
-            meta.reply_src_port: exact @name("src_port");
-            meta.reply_dst_port: exact @name("dst_port");
+            meta.vpc: exact @name("vpc");
+            meta.protocol: exact @name("protocol");
+            meta.new.dst_hi: exact @name("src_hi");
+            meta.new.dst_lo: exact @name("src_lo");
+            meta.new.src_hi: exact @name("dst_hi");
+            meta.new.src_lo: exact @name("dst_lo");
+            meta.new.dst_port: exact @name("src_port");
+            meta.new.src_port: exact @name("dst_port");
         }
         actions = {
             @tableonly translate_back;
@@ -101,33 +106,36 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        if (meta.translated == 1) {
-            meta.reply_vpc = meta.vpc;
-            meta.reply_protocol = meta.protocol;
-            meta.reply_src_hi = meta.new_dst_hi;
-            meta.reply_src_lo = meta.new_dst_lo;
-            meta.reply_src_port = meta.new_dst_port;
-            meta.reply_dst_hi = meta.new_src_hi;
-            meta.reply_dst_lo = meta.new_src_lo;
-            meta.reply_dst_port = meta.new_src_port;
-            meta.back_src_hi = meta.dst_hi;
-            meta.back_src_lo = meta.dst_lo;
-            meta.back_src_port = meta.dst_port;
-            meta.back_dst_hi = meta.src_hi;
-            meta.back_dst_lo = meta.src_lo;
-            meta.back_dst_port = meta.src_port;
-        } else {
-            meta.reply_vpc = meta.vpc;
-            meta.reply_protocol = meta.protocol;
-            meta.reply_src_hi = meta.src_hi;
-            meta.reply_src_lo = meta.src_lo;
-            meta.reply_src_port = meta.src_port;
-            meta.reply_dst_hi = meta.dst_hi;
-            meta.reply_dst_lo = meta.dst_lo;
-            meta.reply_dst_port = meta.dst_port;
+        if (meta.translated == 0) {
             meta.learn = 0;
+            meta.new.src_hi = meta.old.dst_hi;
+            meta.new.src_lo = meta.old.dst_lo;
+            meta.new.src_port = meta.old.dst_port;
+            meta.new.dst_port = meta.old.src_port;
+            meta.new.dst_hi = meta.old.src_hi;
+            meta.new.dst_lo = meta.old.src_lo;
         }
         reply.apply();
+        if (meta.translated == 0) {
+            if (meta.reply_found == 1) {
+                meta.translated = 1;
+                meta.verdict = VERDICT_REPLIED;
+            } else {
+                meta.new = meta.old;
+            }
+        } else {
+            meta.verdict = VERDICT_TRANSLATED;
+            if (meta.conflict == 1) {
+                meta.decided = DECIDED_SLOW;
+                meta.verdict = VERDICT_CONFLICT;
+            }
+#if NEW_FLOW_BY_SLOW_PATH
+            if (meta.reply_found == 0) {
+                meta.decided = DECIDED_SLOW;
+                meta.verdict = VERDICT_NEW_FLOW;
+            }
+#endif
+        }
     }
 }
 

@@ -50,9 +50,9 @@ control Frontend(inout headers_t hdr, inout metadata_t meta) {
         key = {
             meta.vpc: exact @name("vpc");
             meta.protocol: exact @name("protocol");
-            meta.dst_hi: exact @name("dst_hi");
-            meta.dst_lo: exact @name("dst_lo");
-            meta.dst_port: exact @name("dst_port");
+            meta.old.dst_hi: exact @name("dst_hi");
+            meta.old.dst_lo: exact @name("dst_lo");
+            meta.old.dst_port: exact @name("dst_port");
         }
         actions = {
             @tableonly serve;
@@ -74,7 +74,6 @@ control SourceFilter(inout headers_t hdr, inout metadata_t meta) {
     @id(7)
     @name(".allow")
     action allow() {
-        meta.source_allowed = 1;
     }
 
     @id(8)
@@ -89,8 +88,8 @@ control SourceFilter(inout headers_t hdr, inout metadata_t meta) {
     table source_range {
         key = {
             meta.service_id: exact @name("range_id");
-            meta.src_hi: ternary @name("src_hi");
-            meta.src_lo: ternary @name("src_lo");
+            meta.old.src_hi: ternary @name("src_hi");
+            meta.old.src_lo: ternary @name("src_lo");
         }
         actions = {
             @tableonly allow;
@@ -111,9 +110,9 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
     @id(9)
     @name(".to_endpoint")
     action to_endpoint(bit<64> endpoint_hi, bit<64> endpoint_lo, bit<16> endpoint_port) {
-        meta.endpoint_hi = endpoint_hi;
-        meta.endpoint_lo = endpoint_lo;
-        meta.endpoint_port = endpoint_port;
+        meta.new.dst_hi = endpoint_hi;
+        meta.new.dst_lo = endpoint_lo;
+        meta.new.dst_port = endpoint_port;
         meta.picked = 1;
     }
 
@@ -141,9 +140,9 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
     @id(11)
     @name(".pin")
     action pin(bit<64> endpoint_hi, bit<64> endpoint_lo, bit<16> endpoint_port) {
-        meta.endpoint_hi = endpoint_hi;
-        meta.endpoint_lo = endpoint_lo;
-        meta.endpoint_port = endpoint_port;
+        meta.new.dst_hi = endpoint_hi;
+        meta.new.dst_lo = endpoint_lo;
+        meta.new.dst_port = endpoint_port;
         AFFINITY_REFRESH
     }
 
@@ -158,8 +157,8 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
     table affinity {
         key = {
             meta.service_id: exact @name("affinity_id");
-            meta.src_hi: exact @name("client_hi");
-            meta.src_lo: exact @name("client_lo");
+            meta.old.src_hi: exact @name("client_hi");
+            meta.old.src_lo: exact @name("client_lo");
         }
         actions = {
             @tableonly pin;
@@ -178,9 +177,6 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
             if ((meta.serve_flags & SERVE_AFFINITY) != 0) {
                 affinity.apply();
             }
-            meta.new_dst_hi = meta.endpoint_hi;
-            meta.new_dst_lo = meta.endpoint_lo;
-            meta.new_dst_port = meta.endpoint_port;
         }
     }
 }

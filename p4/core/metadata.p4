@@ -1,87 +1,62 @@
-// What is known of one packet. The fields of a table's key stand together and in key order where they can: DPDK and
-// NIC compilers build a key from one run of bytes, and copy the fields to one where they find none.
+// What is known of one packet.
+//
+// The order is no matter of taste. DPDK's pipeline addresses metadata with 8 bits, so all of it, with what the compiler
+// adds, must fit in 256 bytes; and it builds a table's key from one run of bytes, which the compiler copies together
+// where it finds none. Hence the run in the middle, of which every key is a part.
 
 #ifndef NICPROXY_CORE_METADATA_P4
 #define NICPROXY_CORE_METADATA_P4
 
+struct tuple_t {
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<16> src_port;
+    bit<16> dst_port;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+}
+
 struct metadata_t {
+    ARCHITECTURE_METADATA
+
     // port: key, then result
     bit<32> ingress_port;
     bit<8>  role;
     bit<32> peer_port;
     bit<32> slow_port;
 
-    // egress key
-    bit<32> egress_port;
-
     // parser's findings
     bit<8>  network;
     bit<8>  transport;
     bit<8>  ttl;
-    bit<16> tcp_header_length;
     bit<32> ip_length;      // bytes of the IP packet, header included
-
-    // One run of bytes that holds several keys:
-    //   source_range, affinity: service_id, src_hi, src_lo
-    //   frontend:               vpc, protocol, dst_hi, dst_lo, dst_port
-    // and the tuple of flow and vip.
-    bit<32> service_id;
-    bit<64> src_hi;
-    bit<64> src_lo;
-    bit<16> src_port;
-    bit<32> vpc;
-    bit<8>  protocol;
-    bit<64> dst_hi;
-    bit<64> dst_lo;
-    bit<16> dst_port;
 
     // frontend result
     bit<8>  frontend;
     bit<16> slot_mask;
     bit<16> serve_flags;
 
-    // source_range result
-    bit<8>  source_allowed;
-
     // endpoint key, then result
     bit<32> hash;
     bit<32> set_id;
     bit<16> slot;
-    bit<64> endpoint_hi;
-    bit<64> endpoint_lo;
-    bit<16> endpoint_port;
     bit<8>  picked;
 
-    // flow result: the tuple this packet is to leave with. Also what a new flow entry stores.
-    bit<64> new_src_hi;
-    bit<64> new_src_lo;
-    bit<64> new_dst_hi;
-    bit<64> new_dst_lo;
-    bit<16> new_src_port;
-    bit<16> new_dst_port;
+    // The run. Keys: affinity and source_range = service_id, old source; flow = old, vpc, protocol; vip = old
+    // destination, vpc; frontend = old destination with port, vpc, protocol; reply = vpc, protocol, new.
+    bit<32> service_id;
+    tuple_t old;            // the packet as it came
+    bit<32> vpc;
+    bit<8>  protocol;
+    tuple_t new;            // the packet as it is to leave
+
+    // flow and reply results
     bit<8>  flow_found;
+    bit<8>  reply_found;
+    bit<8>  conflict;
     bit<8>  translated;
 
-    // reply key: this packet's tuple, or the tuple its answer will have
-    bit<32> reply_vpc;
-    bit<8>  reply_protocol;
-    bit<64> reply_src_hi;
-    bit<64> reply_src_lo;
-    bit<64> reply_dst_hi;
-    bit<64> reply_dst_lo;
-    bit<16> reply_src_port;
-    bit<16> reply_dst_port;
-
-    // reply result: the tuple an answer is to leave with. Also what a new reply entry stores.
-    bit<64> back_src_hi;
-    bit<64> back_src_lo;
-    bit<64> back_dst_hi;
-    bit<64> back_dst_lo;
-    bit<16> back_src_port;
-    bit<16> back_dst_port;
-    bit<8>  reply_found;
-
-    // learning (architectures that can)
+    // learning, where the architecture can
     bit<8>  learn;
     bit<8>  learn_profile;
     bit<8>  refresh_profile;
@@ -92,10 +67,6 @@ struct metadata_t {
     bit<32> checksum_change;
     bit<8>  checksum_known;
 
-    // one's-complement difference of the addresses, and of the whole tuple
-    bit<64> address_delta;
-    bit<64> sum;
-
     // route result
     bit<8>  route;
     bit<48> out_src_mac;
@@ -103,8 +74,7 @@ struct metadata_t {
 
     // the end
     bit<8>  verdict;
-    bit<8>  decided;        // 0: still on its way; else one of the DECIDED_ values
-    bit<32> out_port;       // of architectures that set it as metadata
+    bit<8>  decided;        // one of the DECIDED_ values
 }
 
 const bit<8> DECIDED_NO = 0;

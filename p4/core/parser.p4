@@ -134,8 +134,8 @@
 
     state parse_tcp {
         pkt.extract(hdr.tcp);
-        meta.src_port = hdr.tcp.src_port;
-        meta.dst_port = hdr.tcp.dst_port;
+        meta.old.src_port = hdr.tcp.src_port;
+        meta.old.dst_port = hdr.tcp.dst_port;
         meta.network = NETWORK_IP;
         meta.transport = TRANSPORT_PORTS;
         transition accept;
@@ -143,8 +143,8 @@
 
     state parse_udp {
         pkt.extract(hdr.udp);
-        meta.src_port = hdr.udp.src_port;
-        meta.dst_port = hdr.udp.dst_port;
+        meta.old.src_port = hdr.udp.src_port;
+        meta.old.dst_port = hdr.udp.dst_port;
         meta.network = NETWORK_IP;
         meta.transport = TRANSPORT_PORTS;
         transition accept;
@@ -152,8 +152,8 @@
 
     state parse_sctp {
         pkt.extract(hdr.sctp);
-        meta.src_port = hdr.sctp.src_port;
-        meta.dst_port = hdr.sctp.dst_port;
+        meta.old.src_port = hdr.sctp.src_port;
+        meta.old.dst_port = hdr.sctp.dst_port;
         meta.network = NETWORK_IP;
         meta.transport = TRANSPORT_PORTS;
         transition accept;

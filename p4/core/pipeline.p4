@@ -103,9 +103,9 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
                 hdr.packet_in.service_id = meta.service_id;
                 hdr.packet_in.set_id = meta.set_id;
                 hdr.packet_in.slot = meta.slot;
-                hdr.packet_in.endpoint_hi = meta.endpoint_hi;
-                hdr.packet_in.endpoint_lo = meta.endpoint_lo;
-                hdr.packet_in.endpoint_port = meta.endpoint_port;
+                hdr.packet_in.endpoint_hi = meta.new.dst_hi;
+                hdr.packet_in.endpoint_lo = meta.new.dst_lo;
+                hdr.packet_in.endpoint_port = meta.new.dst_port;
             }
         }
     }

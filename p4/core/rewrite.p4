@@ -1,28 +1,11 @@
 // The new tuple written into the packet, with every checksum mended by the difference (RFC 1624): a recomputation
 // would need bytes that a NIC, or a first fragment, does not have.
+//
+// The wrapper defines two one's-complement accumulators, NETWORK_SUM and TRANSPORT_SUM, by CHECKSUM_INSTANCES and
+// SUM_CLEAR(s), SUM_SUBTRACT_16/32/64(s, x), SUM_ADD_16/32/64(s, x) and SUM_STORE(s, field): the complement of the sum.
 
 #ifndef NICPROXY_CORE_REWRITE_P4
 #define NICPROXY_CORE_REWRITE_P4
-
-// Eight 32-bit words of all ones: zero in one's-complement arithmetic, and no sum of eight words is larger.
-#define EIGHT_WORDS_OF_ONES 0x7fffffff8
-#define WORDS(x) ((x >> 32) + (x & 0xffffffff))
-
-// Folds meta.sum to 16 bits. A positive sum never becomes 0. The conditions also keep compilers from substituting each
-// step into the next one, which doubles the expression every time.
-#define FOLD \
-        if (meta.sum > 0xffffffff) { \
-            meta.sum = (meta.sum >> 32) + (meta.sum & 0xffffffff); \
-        } \
-        if (meta.sum > 0xffff) { \
-            meta.sum = (meta.sum >> 16) + (meta.sum & 0xffff); \
-        } \
-        if (meta.sum > 0xffff) { \
-            meta.sum = (meta.sum >> 16) + (meta.sum & 0xffff); \
-        } \
-        if (meta.sum > 0xffff) { \
-            meta.sum = (meta.sum >> 16) + (meta.sum & 0xffff); \
-        }
 
 // The CRC32c of SCTP (RFC 9260, 6.8) covers the ports and not the addresses. A CRC is linear: changing the ports
 // changes it by a word that depends only on the two ports' difference and on the packet's length. The control plane
@@ -57,8 +40,8 @@ control SctpChecksum(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        meta.port_change = (bit<32>)(meta.src_port ^ meta.new_src_port) << 16;
-        meta.port_change = meta.port_change + (bit<32>)(meta.dst_port ^ meta.new_dst_port);
+        meta.port_change = (bit<32>)(meta.old.src_port ^ meta.new.src_port) << 16;
+        meta.port_change = meta.port_change + (bit<32>)(meta.old.dst_port ^ meta.new.dst_port);
         if (meta.port_change != 0) {
             sctp_checksum.apply();
             if (meta.checksum_known == 0) {
@@ -71,53 +54,70 @@ control SctpChecksum(inout headers_t hdr, inout metadata_t meta) {
 
 // Addresses and ports. The caller knows that meta.translated is 1.
 control Translate(inout headers_t hdr, inout metadata_t meta) {
-    apply {
-        meta.address_delta = EIGHT_WORDS_OF_ONES
-            + WORDS(meta.new_src_hi) + WORDS(meta.new_src_lo) + WORDS(meta.new_dst_hi) + WORDS(meta.new_dst_lo)
-            - WORDS(meta.src_hi) - WORDS(meta.src_lo) - WORDS(meta.dst_hi) - WORDS(meta.dst_lo);
+    CHECKSUM_INSTANCES
 
+    apply {
+        SUM_CLEAR(TRANSPORT_SUM)
         if (hdr.ipv4.isValid()) {
-            meta.sum = meta.address_delta + (bit<64>)(0xffff - hdr.ipv4.checksum);
-            FOLD
-            hdr.ipv4.checksum = 0xffff - (bit<16>)meta.sum;
-            hdr.ipv4.src = (bit<32>)meta.new_src_lo;
-            hdr.ipv4.dst = (bit<32>)meta.new_dst_lo;
+            SUM_CLEAR(NETWORK_SUM)
+            SUM_SUBTRACT_16(NETWORK_SUM, hdr.ipv4.checksum)
+            SUM_SUBTRACT_32(NETWORK_SUM, hdr.ipv4.src)
+            SUM_SUBTRACT_32(NETWORK_SUM, hdr.ipv4.dst)
+            SUM_SUBTRACT_32(TRANSPORT_SUM, hdr.ipv4.src)
+            SUM_SUBTRACT_32(TRANSPORT_SUM, hdr.ipv4.dst)
+            hdr.ipv4.src = (bit<32>)meta.new.src_lo;
+            hdr.ipv4.dst = (bit<32>)meta.new.dst_lo;
+            SUM_ADD_32(NETWORK_SUM, hdr.ipv4.src)
+            SUM_ADD_32(NETWORK_SUM, hdr.ipv4.dst)
+            SUM_ADD_32(TRANSPORT_SUM, hdr.ipv4.src)
+            SUM_ADD_32(TRANSPORT_SUM, hdr.ipv4.dst)
+            SUM_STORE(NETWORK_SUM, hdr.ipv4.checksum)
         }
         if (hdr.ipv6.isValid()) {
-            hdr.ipv6.src_hi = meta.new_src_hi;
-            hdr.ipv6.src_lo = meta.new_src_lo;
-            hdr.ipv6.dst_hi = meta.new_dst_hi;
-            hdr.ipv6.dst_lo = meta.new_dst_lo;
+            SUM_SUBTRACT_64(TRANSPORT_SUM, hdr.ipv6.src_hi)
+            SUM_SUBTRACT_64(TRANSPORT_SUM, hdr.ipv6.src_lo)
+            SUM_SUBTRACT_64(TRANSPORT_SUM, hdr.ipv6.dst_hi)
+            SUM_SUBTRACT_64(TRANSPORT_SUM, hdr.ipv6.dst_lo)
+            hdr.ipv6.src_hi = meta.new.src_hi;
+            hdr.ipv6.src_lo = meta.new.src_lo;
+            hdr.ipv6.dst_hi = meta.new.dst_hi;
+            hdr.ipv6.dst_lo = meta.new.dst_lo;
+            SUM_ADD_64(TRANSPORT_SUM, hdr.ipv6.src_hi)
+            SUM_ADD_64(TRANSPORT_SUM, hdr.ipv6.src_lo)
+            SUM_ADD_64(TRANSPORT_SUM, hdr.ipv6.dst_hi)
+            SUM_ADD_64(TRANSPORT_SUM, hdr.ipv6.dst_lo)
         }
-
-        meta.sum = meta.address_delta
-            + (bit<64>)meta.new_src_port + (bit<64>)meta.new_dst_port
-            + (bit<64>)(0xffff - meta.src_port) + (bit<64>)(0xffff - meta.dst_port);
         if (hdr.tcp.isValid()) {
-            meta.sum = meta.sum + (bit<64>)(0xffff - hdr.tcp.checksum);
-            FOLD
-            hdr.tcp.checksum = 0xffff - (bit<16>)meta.sum;
-            hdr.tcp.src_port = meta.new_src_port;
-            hdr.tcp.dst_port = meta.new_dst_port;
+            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.tcp.checksum)
+            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.tcp.src_port)
+            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.tcp.dst_port)
+            hdr.tcp.src_port = meta.new.src_port;
+            hdr.tcp.dst_port = meta.new.dst_port;
+            SUM_ADD_16(TRANSPORT_SUM, hdr.tcp.src_port)
+            SUM_ADD_16(TRANSPORT_SUM, hdr.tcp.dst_port)
+            SUM_STORE(TRANSPORT_SUM, hdr.tcp.checksum)
         }
         if (hdr.udp.isValid()) {
+            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.udp.checksum)
+            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.udp.src_port)
+            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.udp.dst_port)
+            hdr.udp.src_port = meta.new.src_port;
+            hdr.udp.dst_port = meta.new.dst_port;
+            SUM_ADD_16(TRANSPORT_SUM, hdr.udp.src_port)
+            SUM_ADD_16(TRANSPORT_SUM, hdr.udp.dst_port)
             // 0 says that there is no checksum (RFC 768; RFC 6935 for IPv6 tunnels): it stays.
             // A checksum that comes out as 0 is sent as all ones.
             if (hdr.udp.checksum != 0) {
-                meta.sum = meta.sum + (bit<64>)(0xffff - hdr.udp.checksum);
-                FOLD
-                hdr.udp.checksum = 0xffff - (bit<16>)meta.sum;
+                SUM_STORE(TRANSPORT_SUM, hdr.udp.checksum)
                 if (hdr.udp.checksum == 0) {
                     hdr.udp.checksum = 0xffff;
                 }
             }
-            hdr.udp.src_port = meta.new_src_port;
-            hdr.udp.dst_port = meta.new_dst_port;
         }
         if (hdr.sctp.isValid()) {
             hdr.sctp.checksum = hdr.sctp.checksum ^ meta.checksum_change;
-            hdr.sctp.src_port = meta.new_src_port;
-            hdr.sctp.dst_port = meta.new_dst_port;
+            hdr.sctp.src_port = meta.new.src_port;
+            hdr.sctp.dst_port = meta.new.dst_port;
         }
     }
 }
@@ -126,11 +126,13 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
 control DecrementTtl(inout headers_t hdr, inout metadata_t meta) {
     apply {
         if (hdr.ipv4.isValid()) {
-            // The word of TTL and protocol shrinks by 0x0100, so the checksum grows by it.
-            meta.sum = (bit<64>)(0xffff - hdr.ipv4.checksum) + 0xfeff;
-            FOLD
-            hdr.ipv4.checksum = 0xffff - (bit<16>)meta.sum;
             hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+            // The word of TTL and protocol shrinks by 0x0100, so the checksum grows by it, with the carry added back.
+            if (hdr.ipv4.checksum < 0xfeff) {
+                hdr.ipv4.checksum = hdr.ipv4.checksum + 0x0100;
+            } else {
+                hdr.ipv4.checksum = hdr.ipv4.checksum + 0x0101;
+            }
         }
         if (hdr.ipv6.isValid()) {
             hdr.ipv6.hop_limit = hdr.ipv6.hop_limit - 1;

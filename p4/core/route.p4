@@ -31,8 +31,8 @@ control Route(inout headers_t hdr, inout metadata_t meta) {
     table route {
         key = {
             meta.vpc: exact @name("vpc");
-            meta.new_dst_hi: ternary @name("dst_hi");
-            meta.new_dst_lo: ternary @name("dst_lo");
+            meta.new.dst_hi: ternary @name("dst_hi");
+            meta.new.dst_lo: ternary @name("dst_lo");
         }
         actions = {
             @tableonly forward;

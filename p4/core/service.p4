@@ -38,8 +38,8 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     table vip {
         key = {
             meta.vpc: exact @name("vpc");
-            meta.dst_hi: exact @name("dst_hi");
-            meta.dst_lo: exact @name("dst_lo");
+            meta.old.dst_hi: exact @name("dst_hi");
+            meta.old.dst_lo: exact @name("dst_lo");
         }
         actions = {
             @tableonly reject_unserved;
@@ -94,34 +94,6 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
             }
             if (meta.decided == DECIDED_NO) {
                 reply_stage.apply(hdr, meta);
-                if (meta.translated == 1) {
-                    meta.verdict = VERDICT_TRANSLATED;
-                    if (meta.reply_found == 1) {
-                        if (meta.back_src_hi != meta.dst_hi || meta.back_src_lo != meta.dst_lo ||
-                            meta.back_src_port != meta.dst_port || meta.back_dst_hi != meta.src_hi ||
-                            meta.back_dst_lo != meta.src_lo || meta.back_dst_port != meta.src_port) {
-                            meta.decided = DECIDED_SLOW;
-                            meta.verdict = VERDICT_CONFLICT;
-                        }
-                    }
-#if NEW_FLOW_BY_SLOW_PATH
-                    else {
-                        meta.decided = DECIDED_SLOW;
-                        meta.verdict = VERDICT_NEW_FLOW;
-                    }
-#endif
-                } else {
-                    if (meta.reply_found == 1) {
-                        meta.translated = 1;
-                        meta.verdict = VERDICT_REPLIED;
-                        meta.new_src_hi = meta.back_src_hi;
-                        meta.new_src_lo = meta.back_src_lo;
-                        meta.new_src_port = meta.back_src_port;
-                        meta.new_dst_hi = meta.back_dst_hi;
-                        meta.new_dst_lo = meta.back_dst_lo;
-                        meta.new_dst_port = meta.back_dst_port;
-                    }
-                }
             }
         }
         if (meta.decided == DECIDED_NO && meta.translated == 0) {

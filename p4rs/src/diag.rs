@@ -44,18 +44,30 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A finding that makes the program unusable.
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, message: message.into(), labels: Vec::new(), notes: Vec::new() }
+        Self {
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            labels: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// A finding that the program can live with.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, message)
+        }
     }
 
     /// Adds a place: the first one is the main one.
     #[must_use]
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label { span, text: text.into() });
+        self.labels.push(Label {
+            span,
+            text: text.into(),
+        });
         self
     }
 
@@ -92,7 +104,13 @@ impl Diagnostics {
     /// Adds a finding. A second one of the same class at the same main place is ignored.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         let span = diagnostic.span();
-        if span.is_some() && self.list.iter().rev().any(|d| d.span() == span && d.code == diagnostic.code) {
+        if span.is_some()
+            && self
+                .list
+                .iter()
+                .rev()
+                .any(|d| d.span() == span && d.code == diagnostic.code)
+        {
             return;
         }
         if diagnostic.severity == Severity::Error {
@@ -146,13 +164,20 @@ mod tests {
         found.push(Diagnostic::warning("w", "first").at(Span::new(1, 2), ""));
         assert!(!found.has_errors());
         for _ in 0..2 {
-            found.push(Diagnostic::error("e", "second").at(Span::new(1, 2), "here").note("why"));
+            found.push(
+                Diagnostic::error("e", "second")
+                    .at(Span::new(1, 2), "here")
+                    .note("why"),
+            );
         }
         assert_eq!((found.list().len(), found.error_count()), (2, 1));
         for at in 0..2 * MAX_DIAGNOSTICS as u32 {
             found.push(Diagnostic::error("e", "more").at(Span::new(at + 5, at + 6), ""));
         }
         assert!(found.is_full());
-        assert_eq!(found.list().len() + found.dropped(), 2 + 2 * MAX_DIAGNOSTICS);
+        assert_eq!(
+            found.list().len() + found.dropped(),
+            2 + 2 * MAX_DIAGNOSTICS
+        );
     }
 }

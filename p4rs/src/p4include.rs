@@ -5,7 +5,10 @@
 
 /// The file of a name that `#include <name>` finds if no include directory has it.
 pub fn text(name: &str) -> Option<&'static str> {
-    FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    FILES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, text)| *text)
 }
 
 /// All files by name.

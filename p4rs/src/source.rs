@@ -40,11 +40,19 @@ pub struct Span {
 
 impl Span {
     /// No place: for nodes that no source text stands for.
-    pub const NONE: Span = Span { start: u32::MAX, end: u32::MAX, origin: Origin::WRITTEN };
+    pub const NONE: Span = Span {
+        start: u32::MAX,
+        end: u32::MAX,
+        origin: Origin::WRITTEN,
+    };
 
     /// A range of text that stands in a file as it is.
     pub fn new(start: u32, end: u32) -> Self {
-        Self { start, end, origin: Origin::WRITTEN }
+        Self {
+            start,
+            end,
+            origin: Origin::WRITTEN,
+        }
     }
 
     /// Whether this is [`Span::NONE`].
@@ -145,7 +153,12 @@ impl SourceMap {
     }
 
     /// Adds a text and returns its index in [`SourceMap::files`], or nothing once [`MAX_SOURCE_BYTES`] are exceeded.
-    pub fn add(&mut self, name: Arc<str>, text: Arc<str>, included_from: Option<Span>) -> Option<usize> {
+    pub fn add(
+        &mut self,
+        name: Arc<str>,
+        text: Arc<str>,
+        included_from: Option<Span>,
+    ) -> Option<usize> {
         let start = self.next;
         let length = u32::try_from(text.len()).ok()?;
         // One byte between files keeps the end of one apart from the start of the next.
@@ -154,24 +167,46 @@ impl SourceMap {
             return None;
         }
         let mut line_starts = vec![0];
-        line_starts.extend(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1));
+        line_starts.extend(
+            text.bytes()
+                .enumerate()
+                .filter(|(_, byte)| *byte == b'\n')
+                .map(|(at, _)| at as u32 + 1),
+        );
         self.next = next;
-        self.files.push(SourceFile { name, text, start, included_from, line_starts, line_marks: Vec::new() });
+        self.files.push(SourceFile {
+            name,
+            text,
+            start,
+            included_from,
+            line_starts,
+            line_marks: Vec::new(),
+        });
         Some(self.files.len() - 1)
     }
 
     /// Notes an expansion and returns the origin for the tokens that it yields.
     pub fn add_expansion(&mut self, name: Arc<str>, definition: Span, call: Span) -> Origin {
-        self.expansions.push(Expansion { name, definition, call });
+        self.expansions.push(Expansion {
+            name,
+            definition,
+            call,
+        });
         Origin(self.expansions.len() as u32)
     }
 
     /// Notes a `#line` directive: the line after the one that holds `at` bears the number `presumed`.
     pub fn add_line_mark(&mut self, at: Span, presumed: usize, name: Option<Arc<str>>) {
-        let Some(index) = self.file_index(at) else { return };
+        let Some(index) = self.file_index(at) else {
+            return;
+        };
         let file = &mut self.files[index];
         let physical = line_of(file, at.start) + 1;
-        file.line_marks.push(LineMark { physical, presumed, name });
+        file.line_marks.push(LineMark {
+            physical,
+            presumed,
+            name,
+        });
     }
 
     /// The texts in the order they were added.
@@ -185,13 +220,18 @@ impl SourceMap {
     }
 
     fn file_index(&self, span: Span) -> Option<usize> {
-        let index = self.files.partition_point(|file| file.start <= span.start).checked_sub(1)?;
+        let index = self
+            .files
+            .partition_point(|file| file.start <= span.start)
+            .checked_sub(1)?;
         (span.start <= self.files[index].end()).then_some(index)
     }
 
     /// The text under a span, cut at the end of its file; empty for [`Span::NONE`].
     pub fn text(&self, span: Span) -> &str {
-        let Some(file) = self.file(span) else { return "" };
+        let Some(file) = self.file(span) else {
+            return "";
+        };
         let from = (span.start - file.start) as usize;
         let to = (span.end.min(file.end()).saturating_sub(file.start)) as usize;
         file.text.get(from..to).unwrap_or("")
@@ -206,10 +246,20 @@ impl SourceMap {
     pub fn location(&self, span: Span) -> Option<Location> {
         let file = self.file(span)?;
         let line = line_of(file, span.start);
-        let column_text = file.text.get(file.line_starts[line] as usize..(span.start - file.start) as usize);
+        let column_text = file
+            .text
+            .get(file.line_starts[line] as usize..(span.start - file.start) as usize);
         let column = column_text.map_or(0, |text| text.chars().count()) + 1;
-        let mut location = Location { file: file.name.clone(), line: line + 1, column };
-        for mark in file.line_marks.iter().take_while(|mark| mark.physical <= line) {
+        let mut location = Location {
+            file: file.name.clone(),
+            line: line + 1,
+            column,
+        };
+        for mark in file
+            .line_marks
+            .iter()
+            .take_while(|mark| mark.physical <= line)
+        {
             location.line = mark.presumed + (line - mark.physical);
             if let Some(name) = &mark.name {
                 location.file = name.clone();
@@ -228,7 +278,9 @@ impl SourceMap {
 
     /// The expansions that a span went through, innermost first.
     pub fn expansions_of(&self, span: Span) -> impl Iterator<Item = &Expansion> {
-        std::iter::successors(self.expansion(span.origin), |expansion| self.expansion(expansion.call.origin))
+        std::iter::successors(self.expansion(span.origin), |expansion| {
+            self.expansion(expansion.call.origin)
+        })
     }
 
     /// The `#include` lines through which the span's file was reached, innermost first.
@@ -249,20 +301,32 @@ impl SourceMap {
         let (mut from, mut to) = (from, to);
         while from.origin != to.origin {
             // An expansion is noted before those within it: the larger number is never the outer one.
-            let inner = if from.origin > to.origin { &mut from } else { &mut to };
-            let Some(expansion) = self.expansion(inner.origin) else { return from };
+            let inner = if from.origin > to.origin {
+                &mut from
+            } else {
+                &mut to
+            };
+            let Some(expansion) = self.expansion(inner.origin) else {
+                return from;
+            };
             *inner = expansion.call;
         }
         if to.end < from.start || self.file_index(from) != self.file_index(to) {
             return from;
         }
-        Span { start: from.start, end: to.end.max(from.end), origin: from.origin }
+        Span {
+            start: from.start,
+            end: to.end.max(from.end),
+            origin: from.origin,
+        }
     }
 }
 
 fn line_of(file: &SourceFile, position: u32) -> usize {
     let offset = position - file.start;
-    file.line_starts.partition_point(|start| *start <= offset).saturating_sub(1)
+    file.line_starts
+        .partition_point(|start| *start <= offset)
+        .saturating_sub(1)
 }
 
 /// Source texts by name, held in memory: what a device configuration carries.
@@ -280,7 +344,10 @@ impl SourceBundle {
     /// A bundle of one text.
     pub fn single(name: impl Into<String>, text: impl Into<String>) -> Self {
         let main = name.into();
-        Self { files: BTreeMap::from([(main.clone(), text.into())]), main }
+        Self {
+            files: BTreeMap::from([(main.clone(), text.into())]),
+            main,
+        }
     }
 
     /// Adds a text.
@@ -301,7 +368,8 @@ mod tests {
     fn map(texts: &[&str]) -> SourceMap {
         let mut map = SourceMap::new();
         for (index, text) in texts.iter().enumerate() {
-            map.add(format!("f{index}.p4").into(), (*text).into(), None).expect("fits");
+            map.add(format!("f{index}.p4").into(), (*text).into(), None)
+                .expect("fits");
         }
         map
     }
@@ -309,9 +377,17 @@ mod tests {
     #[test]
     fn locations_count_lines_and_characters() {
         let map = map(&["ab\ncd\n", "é x\n"]);
-        assert_eq!(map.location(Span::new(4, 5)).expect("place").to_string(), "f0.p4:2:2");
+        assert_eq!(
+            map.location(Span::new(4, 5)).expect("place").to_string(),
+            "f0.p4:2:2"
+        );
         let x = map.files()[1].start + 3;
-        assert_eq!(map.location(Span::new(x, x + 1)).expect("place").to_string(), "f1.p4:1:3");
+        assert_eq!(
+            map.location(Span::new(x, x + 1))
+                .expect("place")
+                .to_string(),
+            "f1.p4:1:3"
+        );
         assert_eq!(map.text(Span::new(x, x + 1)), "x");
         assert_eq!(map.location(Span::NONE), None);
     }
@@ -320,8 +396,14 @@ mod tests {
     fn line_marks_renumber_what_follows() {
         let mut map = map(&["#line 100 \"gen.p4\"\nx\ny\n"]);
         map.add_line_mark(Span::new(0, 5), 100, Some("gen.p4".into()));
-        assert_eq!(map.location(Span::new(20, 21)).expect("place").to_string(), "gen.p4:101:0".replace(":0", ":1"));
-        assert_eq!(map.location(Span::new(0, 1)).expect("place").to_string(), "f0.p4:1:1");
+        assert_eq!(
+            map.location(Span::new(21, 22)).expect("place").to_string(),
+            "gen.p4:101:1"
+        );
+        assert_eq!(
+            map.location(Span::new(0, 1)).expect("place").to_string(),
+            "f0.p4:1:1"
+        );
     }
 
     #[test]
@@ -329,9 +411,24 @@ mod tests {
         let mut map = map(&["#define F x + y\nF + z\n"]);
         let call = Span::new(16, 17);
         let origin = map.add_expansion("F".into(), Span::new(8, 9), call);
-        let x = Span { start: 10, end: 11, origin };
-        let y = Span { start: 14, end: 15, origin };
-        assert_eq!(map.join(x, y), Span { start: 10, end: 15, origin });
+        let x = Span {
+            start: 10,
+            end: 11,
+            origin,
+        };
+        let y = Span {
+            start: 14,
+            end: 15,
+            origin,
+        };
+        assert_eq!(
+            map.join(x, y),
+            Span {
+                start: 10,
+                end: 15,
+                origin
+            }
+        );
         assert_eq!(map.join(x, Span::new(20, 21)), Span::new(16, 21));
         assert_eq!(map.outermost(y), call);
         assert_eq!(map.expansions_of(y).count(), 1);

@@ -25,7 +25,11 @@ pub enum Style {
 
 /// Renders all findings, then how many there were if not all were kept.
 pub fn render_all(diagnostics: &Diagnostics, map: &SourceMap, style: Style) -> String {
-    let mut text: String = diagnostics.list().iter().map(|one| render(one, map, style)).collect();
+    let mut text: String = diagnostics
+        .list()
+        .iter()
+        .map(|one| render(one, map, style))
+        .collect();
     if diagnostics.dropped() > 0 {
         text.push_str(&format!("… and {} more\n", diagnostics.dropped()));
     }
@@ -38,13 +42,20 @@ pub fn render(diagnostic: &Diagnostic, map: &SourceMap, style: Style) -> String 
         Severity::Warning => Level::WARNING,
         Severity::Error => Level::ERROR,
     };
-    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code);
+    let title = level
+        .primary_title(diagnostic.message.as_str())
+        .id(diagnostic.code);
     let mut group = Group::with_title(title).elements(snippets(&diagnostic.labels, map));
     if let Some(main) = diagnostic.labels.first() {
         let included = included_from(main.span, map);
         group = group.elements(included.into_iter().map(|line| Level::NOTE.message(line)));
     }
-    group = group.elements(diagnostic.notes.iter().map(|note| Level::NOTE.message(note.as_str())));
+    group = group.elements(
+        diagnostic
+            .notes
+            .iter()
+            .map(|note| Level::NOTE.message(note.as_str())),
+    );
     let mut groups = vec![group];
     if let Some(main) = diagnostic.labels.first() {
         groups.extend(macro_groups(main.span, map));
@@ -60,8 +71,14 @@ pub fn render(diagnostic: &Diagnostic, map: &SourceMap, style: Style) -> String 
 fn snippets<'a>(labels: &'a [Label], map: &'a SourceMap) -> Vec<Element<'a>> {
     let mut snippets: Vec<(u32, Snippet<'a, annotate_snippets::Annotation<'a>>)> = Vec::new();
     for (index, label) in labels.iter().enumerate() {
-        let Some((file, range)) = place(map.outermost(label.span), map) else { continue };
-        let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+        let Some((file, range)) = place(map.outermost(label.span), map) else {
+            continue;
+        };
+        let kind = if index == 0 {
+            AnnotationKind::Primary
+        } else {
+            AnnotationKind::Context
+        };
         let text = (!label.text.is_empty()).then_some(label.text.as_str());
         let annotation = kind.span(range).label(text);
         match snippets.iter().position(|(start, _)| *start == file.start) {
@@ -70,12 +87,17 @@ fn snippets<'a>(labels: &'a [Label], map: &'a SourceMap) -> Vec<Element<'a>> {
                 snippets.insert(at, (start, snippet.annotation(annotation)));
             }
             None => {
-                let snippet = Snippet::source(&*file.text).path(&*file.name).annotation(annotation);
+                let snippet = Snippet::source(&*file.text)
+                    .path(&*file.name)
+                    .annotation(annotation);
                 snippets.push((file.start, snippet));
             }
         }
     }
-    snippets.into_iter().map(|(_, snippet)| snippet.into()).collect()
+    snippets
+        .into_iter()
+        .map(|(_, snippet)| snippet.into())
+        .collect()
 }
 
 /// The file of a span and its bytes there, on character boundaries and at least one byte wide where there is one.
@@ -107,15 +129,83 @@ fn macro_groups<'a>(span: Span, map: &'a SourceMap) -> Vec<Group<'a>> {
     let mut at = span;
     for expansion in map.expansions_of(span).take(MAX_ORIGINS) {
         let defined = map.location(expansion.definition);
-        let defined = defined.map_or_else(String::new, |location| format!(", defined at {location}"));
-        let title = Level::NOTE.secondary_title(format!("in expansion of macro `{}`{defined}", expansion.name));
+        let defined =
+            defined.map_or_else(String::new, |location| format!(", defined at {location}"));
+        let title = Level::NOTE.secondary_title(format!(
+            "in expansion of macro `{}`{defined}",
+            expansion.name
+        ));
         let mut group = Group::with_title(title);
         if let Some((file, range)) = place(at, map) {
             let annotation = AnnotationKind::Primary.span(range);
-            group = group.element(Snippet::source(&*file.text).path(&*file.name).annotation(annotation));
+            group = group.element(
+                Snippet::source(&*file.text)
+                    .path(&*file.name)
+                    .annotation(annotation),
+            );
         }
         groups.push(group);
         at = expansion.call;
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::{Sources, parse};
+    use crate::source::SourceBundle;
+
+    #[test]
+    fn places_are_shown_with_includes_and_macros() {
+        let mut bundle = SourceBundle::single("main.p4", "#include \"inc.p4\"\n");
+        bundle.insert(
+            "inc.p4",
+            "#define FIELD(t, n) bit<t> n 8\nheader h {\n    FIELD(8, x);\n}\n",
+        );
+        let parsed = parse(&Sources::from_bundle(bundle));
+        let expected = "\
+error[syntax]: expected `;`, found `8`
+ --> inc.p4:3:5
+  |
+3 |     FIELD(8, x);
+  |     ^^^^^^^^^^^
+  |
+  = note: included from main.p4:1
+note: in expansion of macro `FIELD`, defined at inc.p4:1:9
+ --> inc.p4:1:30
+  |
+1 | #define FIELD(t, n) bit<t> n 8
+  |                              ^
+";
+        assert_eq!(
+            render_all(&parsed.diagnostics, &parsed.map, Style::Plain),
+            expected
+        );
+        assert!(render_all(&parsed.diagnostics, &parsed.map, Style::Coloured).contains("\x1b["));
+    }
+
+    #[test]
+    fn odd_places_do_no_harm() {
+        let mut map = SourceMap::new();
+        map.add("é.p4".into(), "é\n".into(), None).expect("fits");
+        let spans = [
+            Span::NONE,
+            Span::new(0, 0),
+            Span::new(1, 1),
+            Span::new(1, 900),
+            Span::new(700, 3),
+            Span::new(3, 3),
+        ];
+        for span in spans {
+            let found = Diagnostic::error("code", "message")
+                .at(span, "label")
+                .at(Span::new(0, 2), "other")
+                .note("note");
+            assert!(
+                render(&found, &map, Style::Plain).starts_with("error[code]: message\n"),
+                "{span:?}"
+            );
+        }
+    }
 }

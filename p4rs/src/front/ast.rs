@@ -30,7 +30,10 @@ pub struct Name {
 impl Name {
     /// An identifier at a place.
     pub fn new(text: impl Into<Arc<str>>, span: Span) -> Self {
-        Self { text: text.into(), span }
+        Self {
+            text: text.into(),
+            span,
+        }
     }
 
     /// The identifier's text.

@@ -37,10 +37,20 @@ impl Interner {
 
 /// Cuts `text`, which begins at `base` in the source map's numbering, into tokens; no [`TokenKind::End`] is added.
 pub fn lex(text: &str, base: u32, interner: &mut Interner) -> Vec<Token> {
-    let mut lexer = Lexer { text, at: 0, base, line_start: true, spaced: false };
+    let mut lexer = Lexer {
+        text,
+        at: 0,
+        base,
+        line_start: true,
+        spaced: false,
+    };
     let mut tokens = Vec::with_capacity(text.len() / 5);
     while let Some((kind, from, to)) = lexer.token() {
-        let inner = if kind == TokenKind::Str { &text[from + 1..to - 1] } else { &text[from..to] };
+        let inner = if kind == TokenKind::Str {
+            &text[from + 1..to - 1]
+        } else {
+            &text[from..to]
+        };
         tokens.push(Token {
             kind,
             span: Span::new(base + from as u32, base + to as u32),
@@ -146,17 +156,25 @@ impl Lexer<'_> {
     }
 
     fn sign(&mut self) -> TokenKind {
-        if let Some(sign) = Sign::ALL.iter().find(|sign| self.rest().starts_with(sign.text().as_bytes())) {
+        if let Some(sign) = Sign::ALL
+            .iter()
+            .find(|sign| self.rest().starts_with(sign.text().as_bytes()))
+        {
             self.at += sign.text().len();
             return TokenKind::Sign(*sign);
         }
-        self.at += self.text[self.at..].chars().next().map_or(1, char::len_utf8);
+        self.at += self.text[self.at..]
+            .chars()
+            .next()
+            .map_or(1, char::len_utf8);
         TokenKind::Bad(Bad::Character)
     }
 }
 
 fn word_length(text: &[u8]) -> usize {
-    text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count()
+    text.iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_')
+        .count()
 }
 
 /// Up to the newline, which is left; a backslash before it carries the comment on.
@@ -211,7 +229,13 @@ pub fn int_literal(text: &Arc<str>) -> Result<IntLit, BadLiteral> {
         return Err(BadLiteral::Size);
     }
     let value = BigUint::parse_bytes(&clean, base.into()).ok_or(BadLiteral::Digit)?;
-    Ok(IntLit { value, width, signed, base, text: text.clone() })
+    Ok(IntLit {
+        value,
+        width,
+        signed,
+        base,
+        text: text.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -219,52 +243,95 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<String> {
-        lex(text, 0, &mut Interner::default()).iter().map(|token| token.text.to_string()).collect()
+        lex(text, 0, &mut Interner::default())
+            .iter()
+            .map(|token| token.text.to_string())
+            .collect()
     }
 
     #[test]
     fn signs_take_the_longest() {
-        assert_eq!(texts("a|+|b |+|= {#} ... .. &&& >>= >> 1..2"), [
-            "a", "|+|", "b", "|+|=", "{#}", "...", "..", "&&&", ">>=", ">", ">", "1", "..", "2"
-        ]);
+        assert_eq!(
+            texts("a|+|b |+|= {#} ... .. &&& >>= >> 1..2"),
+            [
+                "a", "|+|", "b", "|+|=", "{#}", "...", "..", "&&&", ">>=", ">", ">", "1", "..", "2"
+            ]
+        );
         for (index, sign) in Sign::ALL.iter().enumerate() {
-            let hidden_by = Sign::ALL[..index].iter().find(|longer| sign.text().starts_with(longer.text()));
+            let hidden_by = Sign::ALL[..index]
+                .iter()
+                .find(|longer| sign.text().starts_with(longer.text()));
             assert_eq!(hidden_by, None, "{sign:?} can never be found");
         }
     }
 
     #[test]
     fn lines_and_space_are_noted() {
-        let tokens = lex("a /* x\n */ b\\\n c\n  // d \\\n d\n#e", 0, &mut Interner::default());
-        let seen: Vec<_> = tokens.iter().map(|t| (&*t.text, t.line_start, t.spaced)).collect();
-        assert_eq!(seen, [
-            ("a", true, false),
-            ("b", false, true),
-            ("c", false, true),
-            ("#", true, true),
-            ("e", false, false)
-        ]);
+        let tokens = lex(
+            "a /* x\n */ b\\\n c\n  // d \\\n d\n#e",
+            0,
+            &mut Interner::default(),
+        );
+        let seen: Vec<_> = tokens
+            .iter()
+            .map(|t| (&*t.text, t.line_start, t.spaced))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("a", true, false),
+                ("b", false, true),
+                ("c", false, true),
+                ("#", true, true),
+                ("e", false, false)
+            ]
+        );
     }
 
     #[test]
     fn what_is_no_token_is_kept() {
-        let kinds = |text| lex(text, 0, &mut Interner::default()).iter().map(|t| t.kind).collect::<Vec<_>>();
-        assert_eq!(kinds("\"a\\\"b\" \"c\nd"), [TokenKind::Str, TokenKind::Bad(Bad::OpenString), TokenKind::Ident]);
-        assert_eq!(kinds("\"a\nb\" \"c\n #\""), [
-            TokenKind::Str,
-            TokenKind::Bad(Bad::OpenString),
-            TokenKind::Sign(Sign::Hash),
-            TokenKind::Bad(Bad::OpenString)
-        ]);
-        assert_eq!(kinds("é`"), [TokenKind::Bad(Bad::Character), TokenKind::Bad(Bad::Character)]);
-        assert_eq!(kinds("x /* y"), [TokenKind::Ident, TokenKind::Bad(Bad::OpenComment)]);
+        let kinds = |text| {
+            lex(text, 0, &mut Interner::default())
+                .iter()
+                .map(|t| t.kind)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            kinds("\"a\\\"b\" \"c\nd"),
+            [
+                TokenKind::Str,
+                TokenKind::Bad(Bad::OpenString),
+                TokenKind::Ident
+            ]
+        );
+        assert_eq!(
+            kinds("\"a\nb\" \"c\n #\""),
+            [
+                TokenKind::Str,
+                TokenKind::Bad(Bad::OpenString),
+                TokenKind::Sign(Sign::Hash),
+                TokenKind::Bad(Bad::OpenString)
+            ]
+        );
+        assert_eq!(
+            kinds("é`"),
+            [
+                TokenKind::Bad(Bad::Character),
+                TokenKind::Bad(Bad::Character)
+            ]
+        );
+        assert_eq!(
+            kinds("x /* y"),
+            [TokenKind::Ident, TokenKind::Bad(Bad::OpenComment)]
+        );
         assert_eq!(kinds("\""), [TokenKind::Bad(Bad::OpenString)]);
     }
 
     #[test]
     fn literals_have_width_sign_and_base() {
         let read = |text: &str| {
-            int_literal(&text.into()).map(|lit| (lit.value.to_string(), lit.width, lit.signed, lit.base))
+            int_literal(&text.into())
+                .map(|lit| (lit.value.to_string(), lit.width, lit.signed, lit.base))
         };
         assert_eq!(read("1_000"), Ok(("1000".into(), None, false, 10)));
         assert_eq!(read("8w0xF_F"), Ok(("255".into(), Some(8), false, 16)));
@@ -276,6 +343,9 @@ mod tests {
         assert_eq!(read("0b12"), Err(BadLiteral::Digit));
         assert_eq!(read("12abc"), Err(BadLiteral::Digit));
         assert_eq!(read("99999999999w1"), Err(BadLiteral::Size));
-        assert_eq!(read(&"1".repeat(MAX_LITERAL_DIGITS + 1)), Err(BadLiteral::Size));
+        assert_eq!(
+            read(&"1".repeat(MAX_LITERAL_DIGITS + 1)),
+            Err(BadLiteral::Size)
+        );
     }
 }

@@ -28,11 +28,32 @@ pub struct Parsed {
     pub diagnostics: Diagnostics,
 }
 
-/// Preprocesses and parses a program.
+/// Stack for the thread that parses: in a debug build the deepest nesting takes a tenth of it.
+const STACK_BYTES: usize = 32 << 20;
+
+/// Preprocesses and parses a program, on a thread of its own, so that the caller's stack may be small.
 pub fn parse(sources: &Sources) -> Parsed {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new()
+            .name("p4rs-parse".to_owned())
+            .stack_size(STACK_BYTES);
+        match builder.spawn_scoped(scope, || parse_here(sources)) {
+            Ok(thread) => thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => parse_here(sources),
+        }
+    })
+}
+
+fn parse_here(sources: &Sources) -> Parsed {
     let mut map = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
     let tokens = preprocess::preprocess(sources, &mut map, &mut diagnostics);
     let program = parser::parse_tokens(&tokens, &map, &mut diagnostics);
-    Parsed { program, map, diagnostics }
+    Parsed {
+        program,
+        map,
+        diagnostics,
+    }
 }

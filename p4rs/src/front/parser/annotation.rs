@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use super::super::ast::{Annotation, AnnotationBody, AnnotationToken, AnnotationTokenKind, Expr, KeyValue, Name};
+use super::super::ast::{
+    Annotation, AnnotationBody, AnnotationToken, AnnotationTokenKind, Expr, KeyValue, Name,
+};
 use super::super::lexer::{Interner, int_literal, lex};
 use super::super::token::{Sign, Token, TokenKind};
 use super::{Fault, Parsed, Parser};
@@ -31,8 +33,16 @@ impl Parser<'_> {
             while !self.at_end() && !self.tokens[self.at].line_start {
                 tokens.push(self.annotation_token());
             }
-            let body = if tokens.is_empty() { AnnotationBody::None } else { AnnotationBody::Tokens(tokens) };
-            return Ok(Annotation { span: self.since(start), name, body });
+            let body = if tokens.is_empty() {
+                AnnotationBody::None
+            } else {
+                AnnotationBody::Tokens(tokens)
+            };
+            return Ok(Annotation {
+                span: self.since(start),
+                name,
+                body,
+            });
         }
         let body = if self.eat(Sign::LParen) {
             AnnotationBody::Tokens(self.annotation_body(start)?)
@@ -41,7 +51,11 @@ impl Parser<'_> {
         } else {
             AnnotationBody::None
         };
-        Ok(Annotation { span: self.since(start), name, body })
+        Ok(Annotation {
+            span: self.since(start),
+            name,
+            body,
+        })
     }
 
     /// Any word, keywords too.
@@ -49,7 +63,10 @@ impl Parser<'_> {
         if !self.peek().is_word() {
             return self.expected("the name of an annotation");
         }
-        let name = Name { text: self.text(), span: self.span() };
+        let name = Name {
+            text: self.text(),
+            span: self.span(),
+        };
         self.advance();
         Ok(name)
     }
@@ -79,14 +96,21 @@ impl Parser<'_> {
     fn annotation_token(&mut self) -> AnnotationToken {
         let (span, text) = (self.span(), self.text());
         let kind = match self.peek() {
-            TokenKind::Number => int_literal(&text).map_or(AnnotationTokenKind::Sign, AnnotationTokenKind::Int),
+            TokenKind::Number => {
+                int_literal(&text).map_or(AnnotationTokenKind::Sign, AnnotationTokenKind::Int)
+            }
             TokenKind::Str => AnnotationTokenKind::Str,
             kind if kind.is_word() => AnnotationTokenKind::Word,
             _ => AnnotationTokenKind::Sign,
         };
         let spaced = self.tokens.get(self.at).is_some_and(|token| token.spaced);
         self.advance();
-        AnnotationToken { span, kind, text, spaced }
+        AnnotationToken {
+            span,
+            kind,
+            text,
+            spaced,
+        }
     }
 
     fn structured_body(&mut self) -> Parsed<AnnotationBody> {
@@ -94,9 +118,13 @@ impl Parser<'_> {
             return Ok(AnnotationBody::Expressions(Vec::new()));
         }
         if self.is_name() && self.peek_at(1) == TokenKind::Sign(Sign::Assign) {
-            return Ok(AnnotationBody::KeyValues(self.list_with_trailing_comma(Sign::RBracket, Self::key_value)?));
+            return Ok(AnnotationBody::KeyValues(
+                self.list_with_trailing_comma(Sign::RBracket, Self::key_value)?,
+            ));
         }
-        Ok(AnnotationBody::Expressions(self.list_with_trailing_comma(Sign::RBracket, Self::expr)?))
+        Ok(AnnotationBody::Expressions(
+            self.list_with_trailing_comma(Sign::RBracket, Self::expr)?,
+        ))
     }
 }
 
@@ -129,7 +157,9 @@ pub fn annotation_key_values(
     match &annotation.body {
         AnnotationBody::None => Some(Vec::new()),
         AnnotationBody::KeyValues(pairs) => Some(pairs.clone()),
-        AnnotationBody::Tokens(tokens) => reread(tokens, map, diagnostics, |parser| parser.key_value()),
+        AnnotationBody::Tokens(tokens) => {
+            reread(tokens, map, diagnostics, |parser| parser.key_value())
+        }
         AnnotationBody::Expressions(expressions) if expressions.is_empty() => Some(Vec::new()),
         AnnotationBody::Expressions(_) => {
             let message = format!("`@{}` takes `name = value` pairs", annotation.name);
@@ -146,9 +176,19 @@ fn reread<T>(
     item: impl Fn(&mut Parser<'_>) -> Parsed<T>,
 ) -> Option<Vec<T>> {
     let mut interner = Interner::default();
-    let mut tokens: Vec<Token> = body.iter().filter_map(|token| as_token(token, &mut interner)).collect();
+    let mut tokens: Vec<Token> = body
+        .iter()
+        .filter_map(|token| as_token(token, &mut interner))
+        .collect();
     let end = body.last().map_or(Span::NONE, |token| token.span);
-    let end_token = |kind| Token { kind, span: end, text: Arc::from(""), line_start: false, spaced: true, painted: true };
+    let end_token = |kind| Token {
+        kind,
+        span: end,
+        text: Arc::from(""),
+        line_start: false,
+        spaced: true,
+        painted: true,
+    };
     tokens.push(end_token(TokenKind::End));
     let mut parser = Parser::new(&tokens, map, diagnostics);
     let mut items = Vec::new();
@@ -167,7 +207,16 @@ fn as_token(token: &AnnotationToken, interner: &mut Interner) -> Option<Token> {
     let kind = match token.kind {
         AnnotationTokenKind::Str => TokenKind::Str,
         AnnotationTokenKind::Int(_) => TokenKind::Number,
-        AnnotationTokenKind::Word | AnnotationTokenKind::Sign => lex(&text, 0, interner).first()?.kind,
+        AnnotationTokenKind::Word | AnnotationTokenKind::Sign => {
+            lex(&text, 0, interner).first()?.kind
+        }
     };
-    Some(Token { kind, span, text, line_start: false, spaced, painted: true })
+    Some(Token {
+        kind,
+        span,
+        text,
+        line_start: false,
+        spaced,
+        painted: true,
+    })
 }

@@ -3,10 +3,10 @@
 //! In: tokens at a declaration. Out: a [`Decl`], and the declared names entered into the scopes.
 
 use super::super::ast::{
-    ActionDecl, Annotation, ApplyType, ControlDecl, Decl, Direction, EnumDecl, EnumMember, ExternFunctionDecl,
-    ExternObjectDecl, Field, FunctionDecl, MembersDecl, MethodDecl, Name, Param, ParserDecl, ParserState, Prototype,
-    SelectCase, StructDecl, StructKind, Transition, TransitionKind, TypeKind, TypeRef, TypedefDecl, TypedefTarget,
-    ValueSetDecl,
+    ActionDecl, Annotation, ApplyType, ControlDecl, Decl, Direction, EnumDecl, EnumMember,
+    ExternFunctionDecl, ExternObjectDecl, Field, FunctionDecl, MembersDecl, MethodDecl, Name,
+    Param, ParserDecl, ParserState, Prototype, SelectCase, Stmt, StmtKind, StructDecl, StructKind,
+    Transition, TransitionKind, TypeKind, TypeRef, TypedefDecl, TypedefTarget, ValueSetDecl,
 };
 use super::super::token::{Keyword, Sign, TokenKind};
 use super::{Parsed, Parser};
@@ -33,7 +33,9 @@ impl Parser<'_> {
                 Keyword::Type if self.peek_at(1) != TokenKind::Sign(Sign::LParen) => {
                     return self.new_type(start, annotations);
                 }
-                Keyword::Error | Keyword::MatchKind if self.peek_at(1) == TokenKind::Sign(Sign::LBrace) => {
+                Keyword::Error | Keyword::MatchKind
+                    if self.peek_at(1) == TokenKind::Sign(Sign::LBrace) =>
+                {
                     return self.members_decl(start, &annotations, keyword);
                 }
                 _ => {}
@@ -47,7 +49,10 @@ impl Parser<'_> {
         let begins_type = self.is_name()
             || self.is(Sign::Dot)
             || self.is_type_at(0)
-            || matches!(self.peek(), TokenKind::Keyword(Keyword::Error | Keyword::String));
+            || matches!(
+                self.peek(),
+                TokenKind::Keyword(Keyword::Error | Keyword::String)
+            );
         if !begins_type {
             return self.expected("a declaration");
         }
@@ -58,12 +63,22 @@ impl Parser<'_> {
         Ok(Decl::Function(self.function(start, annotations, ty)?))
     }
 
-    fn function(&mut self, start: Span, annotations: Vec<Annotation>, ty: TypeRef) -> Parsed<FunctionDecl> {
+    fn function(
+        &mut self,
+        start: Span,
+        annotations: Vec<Annotation>,
+        ty: TypeRef,
+    ) -> Parsed<FunctionDecl> {
         self.scoped(|this| {
             let prototype = this.prototype(ty)?;
             let body_start = this.span();
             let body = this.block(body_start, Vec::new())?;
-            Ok(FunctionDecl { span: this.since(start), annotations, prototype, body })
+            Ok(FunctionDecl {
+                span: this.since(start),
+                annotations,
+                prototype,
+                body,
+            })
         })
     }
 
@@ -83,7 +98,13 @@ impl Parser<'_> {
         self.scopes.enter();
         let type_params = self.type_params()?;
         let params = self.params()?;
-        Ok(Prototype { span: self.since(start), return_type: Some(return_type), name, type_params, params })
+        Ok(Prototype {
+            span: self.since(start),
+            return_type: Some(return_type),
+            name,
+            type_params,
+            params,
+        })
     }
 
     /// `(parameters)`, declared in the scope that is open.
@@ -110,11 +131,26 @@ impl Parser<'_> {
         }
         let ty = self.type_ref()?;
         let (ty, name) = self.declarator(ty)?;
-        let default = if self.eat(Sign::Assign) { Some(self.expr()?) } else { None };
-        Ok(Param { span: self.since(start), annotations, direction, ty, name, default })
+        let default = if self.eat(Sign::Assign) {
+            Some(self.expr()?)
+        } else {
+            None
+        };
+        Ok(Param {
+            span: self.since(start),
+            annotations,
+            direction,
+            ty,
+            name,
+            default,
+        })
     }
 
-    pub(super) fn action(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<ActionDecl> {
+    pub(super) fn action(
+        &mut self,
+        start: Span,
+        annotations: Vec<Annotation>,
+    ) -> Parsed<ActionDecl> {
         self.expect_keyword(Keyword::Action)?;
         let name = self.name("the action's name")?;
         self.scopes.declare_object(&name.text);
@@ -124,40 +160,67 @@ impl Parser<'_> {
             let body_start = this.span();
             let annotations_of_body = this.annotations()?;
             let body = this.block(body_start, annotations_of_body)?;
-            Ok(ActionDecl { span: this.since(start), annotations, name, params, body })
+            Ok(ActionDecl {
+                span: this.since(start),
+                annotations,
+                name,
+                params,
+                body,
+            })
         })
     }
 
     // ------------------------------------------------------------ parsers, controls, packages
 
     /// `keyword name<params>(params)`; the scope for the parameters stays open.
-    fn apply_type(&mut self, start: Span, annotations: Vec<Annotation>, keyword: Keyword) -> Parsed<ApplyType> {
+    fn apply_type(
+        &mut self,
+        start: Span,
+        annotations: Vec<Annotation>,
+        keyword: Keyword,
+    ) -> Parsed<ApplyType> {
         self.expect_keyword(keyword)?;
         let name = self.name("a name")?;
         self.scopes.declare_type(&name.text);
         self.scopes.enter();
         let type_params = self.type_params()?;
         let params = self.params()?;
-        Ok(ApplyType { span: self.since(start), annotations, name, type_params, params })
+        Ok(ApplyType {
+            span: self.since(start),
+            annotations,
+            name,
+            type_params,
+            params,
+        })
     }
 
     fn package(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<Decl> {
         self.scoped(|this| {
             let ty = this.apply_type(start, annotations, Keyword::Package)?;
             this.expect(Sign::Semicolon)?;
-            Ok(Decl::Package(ApplyType { span: this.since(start), ..ty }))
+            Ok(Decl::Package(ApplyType {
+                span: this.since(start),
+                ..ty
+            }))
         })
     }
 
     fn constructor_params(&mut self) -> Parsed<Vec<Param>> {
-        if self.is(Sign::LParen) { self.params() } else { Ok(Vec::new()) }
+        if self.is(Sign::LParen) {
+            self.params()
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     fn parser_decl(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<Decl> {
         self.scoped(|this| {
             let ty = this.apply_type(start, annotations, Keyword::Parser)?;
             if this.eat(Sign::Semicolon) {
-                return Ok(Decl::ParserType(ApplyType { span: this.since(start), ..ty }));
+                return Ok(Decl::ParserType(ApplyType {
+                    span: this.since(start),
+                    ..ty
+                }));
             }
             let constructor_params = this.constructor_params()?;
             this.expect(Sign::LBrace)?;
@@ -165,33 +228,59 @@ impl Parser<'_> {
             this.members(|this| this.parser_member(&mut locals, &mut states))?;
             if states.is_empty() {
                 let message = format!("parser `{}` has no states", ty.name);
-                this.diagnostics.push(Diagnostic::error("syntax", message).at(ty.name.span, ""));
+                this.diagnostics
+                    .push(Diagnostic::error("syntax", message).at(ty.name.span, ""));
             }
-            Ok(Decl::Parser(ParserDecl { span: this.since(start), ty, constructor_params, locals, states }))
+            Ok(Decl::Parser(ParserDecl {
+                span: this.since(start),
+                ty,
+                constructor_params,
+                locals,
+                states,
+            }))
         })
     }
 
-    fn parser_member(&mut self, locals: &mut Vec<Decl>, states: &mut Vec<ParserState>) -> Parsed<()> {
+    fn parser_member(
+        &mut self,
+        locals: &mut Vec<Decl>,
+        states: &mut Vec<ParserState>,
+    ) -> Parsed<()> {
         let start = self.span();
         let annotations = self.annotations()?;
-        if self.is_keyword(Keyword::State) && self.is_name_at(1) && self.peek_at(2) == TokenKind::Sign(Sign::LBrace) {
+        if self.is_keyword(Keyword::State)
+            && self.is_name_at(1)
+            && self.peek_at(2) == TokenKind::Sign(Sign::LBrace)
+        {
             states.push(self.state(start, annotations)?);
             return Ok(());
         }
         let local = match self.peek() {
-            TokenKind::Keyword(Keyword::ValueSet) => Decl::ValueSet(self.value_set(start, annotations)?),
+            TokenKind::Keyword(Keyword::ValueSet) => {
+                Decl::ValueSet(self.value_set(start, annotations)?)
+            }
             _ => self.local_decl(start, annotations, "a state or a declaration")?,
         };
         if let Some(state) = states.first() {
-            let diagnostic = Diagnostic::error("syntax", "declarations must come before the states");
-            return self.error(diagnostic.at(local.span(), "").at(state.name.span, "the first state"));
+            let diagnostic =
+                Diagnostic::error("syntax", "declarations must come before the states");
+            return self.error(
+                diagnostic
+                    .at(local.span(), "")
+                    .at(state.name.span, "the first state"),
+            );
         }
         locals.push(local);
         Ok(())
     }
 
     /// A constant, variable or instance in a parser or control.
-    fn local_decl(&mut self, start: Span, annotations: Vec<Annotation>, what: &str) -> Parsed<Decl> {
+    fn local_decl(
+        &mut self,
+        start: Span,
+        annotations: Vec<Annotation>,
+        what: &str,
+    ) -> Parsed<Decl> {
         if self.is_keyword(Keyword::Const) {
             return Ok(Decl::Const(self.const_decl(start, annotations)?));
         }
@@ -219,7 +308,13 @@ impl Parser<'_> {
         let name = self.name("the value set's name")?;
         self.expect(Sign::Semicolon)?;
         self.scopes.declare_object(&name.text);
-        Ok(ValueSetDecl { span: self.since(start), annotations, element, size, name })
+        Ok(ValueSetDecl {
+            span: self.since(start),
+            annotations,
+            element,
+            size,
+            name,
+        })
     }
 
     fn state(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<ParserState> {
@@ -236,12 +331,43 @@ impl Parser<'_> {
                 if this.is_keyword(Keyword::Transition) {
                     transition = Some(this.transition()?);
                 } else {
-                    stmts.push(this.stmt()?);
+                    let stmt = this.stmt()?;
+                    this.allowed_in_state(&stmt);
+                    stmts.push(stmt);
                 }
                 Ok(())
             })?;
-            Ok(ParserState { span: this.since(start), annotations, name, stmts, transition })
+            Ok(ParserState {
+                span: this.since(start),
+                annotations,
+                name,
+                stmts,
+                transition,
+            })
         })
+    }
+
+    /// States only hold declarations, assignments, calls, conditions and blocks of them.
+    fn allowed_in_state(&mut self, stmt: &Stmt) {
+        let what = match &stmt.kind {
+            StmtKind::Block(block) => {
+                return block
+                    .stmts
+                    .iter()
+                    .for_each(|inner| self.allowed_in_state(inner));
+            }
+            StmtKind::Return(_) => "`return`",
+            StmtKind::Exit => "`exit`",
+            StmtKind::Break
+            | StmtKind::Continue
+            | StmtKind::For { .. }
+            | StmtKind::ForIn { .. } => "a loop",
+            StmtKind::Switch { .. } => "`switch`",
+            _ => return,
+        };
+        let message = format!("{what} cannot stand in a parser state");
+        self.diagnostics
+            .push(Diagnostic::error("syntax", message).at(stmt.span, ""));
     }
 
     fn transition(&mut self) -> Parsed<Transition> {
@@ -250,13 +376,19 @@ impl Parser<'_> {
             self.expect(Sign::LParen)?;
             let subjects = self.list(Sign::RParen, Self::expr)?;
             self.expect(Sign::LBrace)?;
-            TransitionKind::Select { subjects, cases: self.members(Self::select_case)? }
+            TransitionKind::Select {
+                subjects,
+                cases: self.members(Self::select_case)?,
+            }
         } else {
             let target = self.name("a state or `select`")?;
             self.expect(Sign::Semicolon)?;
             TransitionKind::Direct(target)
         };
-        Ok(Transition { span: self.since(start), kind })
+        Ok(Transition {
+            span: self.since(start),
+            kind,
+        })
     }
 
     fn select_case(&mut self) -> Parsed<SelectCase> {
@@ -265,14 +397,21 @@ impl Parser<'_> {
         self.expect(Sign::Colon)?;
         let target = self.name("a state")?;
         self.expect(Sign::Semicolon)?;
-        Ok(SelectCase { span: self.since(start), keyset, target })
+        Ok(SelectCase {
+            span: self.since(start),
+            keyset,
+            target,
+        })
     }
 
     fn control_decl(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<Decl> {
         self.scoped(|this| {
             let ty = this.apply_type(start, annotations, Keyword::Control)?;
             if this.eat(Sign::Semicolon) {
-                return Ok(Decl::ControlType(ApplyType { span: this.since(start), ..ty }));
+                return Ok(Decl::ControlType(ApplyType {
+                    span: this.since(start),
+                    ..ty
+                }));
             }
             let constructor_params = this.constructor_params()?;
             this.expect(Sign::LBrace)?;
@@ -296,7 +435,13 @@ impl Parser<'_> {
                 let message = format!("control `{}` has no `apply` block", ty.name);
                 return this.error(Diagnostic::error("syntax", message).at(ty.name.span, ""));
             };
-            Ok(Decl::Control(ControlDecl { span, ty, constructor_params, locals, body }))
+            Ok(Decl::Control(ControlDecl {
+                span,
+                ty,
+                constructor_params,
+                locals,
+                body,
+            }))
         })
     }
 
@@ -304,7 +449,9 @@ impl Parser<'_> {
         let start = self.span();
         let annotations = self.annotations()?;
         match self.peek() {
-            TokenKind::Keyword(Keyword::Action) => Ok(Decl::Action(self.action(start, annotations)?)),
+            TokenKind::Keyword(Keyword::Action) => {
+                Ok(Decl::Action(self.action(start, annotations)?))
+            }
             TokenKind::Keyword(Keyword::Table) => {
                 let table = self.table(start, annotations)?;
                 self.scopes.declare_object(&table.name.text);
@@ -333,7 +480,11 @@ impl Parser<'_> {
         self.scoped(|this| {
             let prototype = this.prototype(ty)?;
             this.expect(Sign::Semicolon)?;
-            Ok(Decl::ExternFunction(ExternFunctionDecl { span: this.since(start), annotations, prototype }))
+            Ok(Decl::ExternFunction(ExternFunctionDecl {
+                span: this.since(start),
+                annotations,
+                prototype,
+            }))
         })
     }
 
@@ -345,7 +496,13 @@ impl Parser<'_> {
             TypeKind::Specialized { base, args } => {
                 let params: Option<Vec<Name>> = args
                     .into_iter()
-                    .map(|arg| if let TypeKind::Name(path) = arg.kind { plain(path) } else { None })
+                    .map(|arg| {
+                        if let TypeKind::Name(path) = arg.kind {
+                            plain(path)
+                        } else {
+                            None
+                        }
+                    })
                     .collect();
                 plain(base).zip(params)
             }
@@ -374,13 +531,19 @@ impl Parser<'_> {
                 this.scopes.declare_type(&param.text);
             }
             this.expect(Sign::LBrace)?;
-            let methods = this.members(Self::method)?;
+            let methods = this.members(|this| this.method(&name))?;
             let span = this.since(start);
-            Ok(Decl::ExternObject(ExternObjectDecl { span, annotations, name, type_params, methods }))
+            Ok(Decl::ExternObject(ExternObjectDecl {
+                span,
+                annotations,
+                name,
+                type_params,
+                methods,
+            }))
         })
     }
 
-    fn method(&mut self) -> Parsed<MethodDecl> {
+    fn method(&mut self, object: &Name) -> Parsed<MethodDecl> {
         let start = self.span();
         let annotations = self.annotations()?;
         let is_abstract = self.eat_keyword(Keyword::Abstract);
@@ -388,16 +551,36 @@ impl Parser<'_> {
             if this.is_name() && this.peek_at(1) == TokenKind::Sign(Sign::LParen) && !is_abstract {
                 let proto_start = this.span();
                 let name = this.name("a name")?;
+                if name.text != object.text {
+                    let message = format!("method `{name}` has no return type");
+                    let note = format!("a constructor has the name of its object, `{object}`");
+                    return this.error(
+                        Diagnostic::error("syntax", message)
+                            .at(name.span, "")
+                            .note(note),
+                    );
+                }
                 this.scopes.enter();
                 let params = this.params()?;
                 let span = this.since(proto_start);
-                return Ok(Prototype { span, return_type: None, name, type_params: Vec::new(), params });
+                return Ok(Prototype {
+                    span,
+                    return_type: None,
+                    name,
+                    type_params: Vec::new(),
+                    params,
+                });
             }
             let ty = this.type_or_void()?;
             this.prototype(ty)
         })?;
         self.expect(Sign::Semicolon)?;
-        Ok(MethodDecl { span: self.since(start), annotations, is_abstract, prototype })
+        Ok(MethodDecl {
+            span: self.since(start),
+            annotations,
+            is_abstract,
+            prototype,
+        })
     }
 
     /// `{...}` after an instance: functions and instances.
@@ -434,7 +617,14 @@ impl Parser<'_> {
             this.expect(Sign::LBrace)?;
             let fields = this.members(Self::field)?;
             let span = this.since(start);
-            Ok(Decl::Struct(StructDecl { span, annotations, kind, name, type_params, fields }))
+            Ok(Decl::Struct(StructDecl {
+                span,
+                annotations,
+                kind,
+                name,
+                type_params,
+                fields,
+            }))
         })
     }
 
@@ -444,7 +634,12 @@ impl Parser<'_> {
         let ty = self.type_ref()?;
         let (ty, name) = self.declarator(ty)?;
         self.expect(Sign::Semicolon)?;
-        Ok(Field { span: self.since(start), annotations, ty, name })
+        Ok(Field {
+            span: self.since(start),
+            annotations,
+            ty,
+            name,
+        })
     }
 
     fn enumeration(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<Decl> {
@@ -455,8 +650,15 @@ impl Parser<'_> {
         self.scopes.declare_type(&name.text);
         self.expect(Sign::LBrace)?;
         let serializable = underlying.is_some();
-        let members = self.list_with_trailing_comma(Sign::RBrace, |this| this.enum_member(serializable))?;
-        Ok(Decl::Enum(EnumDecl { span: self.since(start), annotations, underlying, name, members }))
+        let members =
+            self.list_with_trailing_comma(Sign::RBrace, |this| this.enum_member(serializable))?;
+        Ok(Decl::Enum(EnumDecl {
+            span: self.since(start),
+            annotations,
+            underlying,
+            name,
+            members,
+        }))
     }
 
     fn enum_member(&mut self, serializable: bool) -> Parsed<EnumMember> {
@@ -468,19 +670,36 @@ impl Parser<'_> {
         } else {
             None
         };
-        Ok(EnumMember { span: self.since(start), name, value })
+        Ok(EnumMember {
+            span: self.since(start),
+            name,
+            value,
+        })
     }
 
-    fn members_decl(&mut self, start: Span, annotations: &[Annotation], keyword: Keyword) -> Parsed<Decl> {
+    fn members_decl(
+        &mut self,
+        start: Span,
+        annotations: &[Annotation],
+        keyword: Keyword,
+    ) -> Parsed<Decl> {
         if let Some(annotation) = annotations.first() {
             let message = format!("`{}` takes no annotations", keyword.text());
-            self.diagnostics.push(Diagnostic::error("syntax", message).at(annotation.span, ""));
+            self.diagnostics
+                .push(Diagnostic::error("syntax", message).at(annotation.span, ""));
         }
         self.advance();
         let is_error = keyword == Keyword::Error;
         let members = self.name_list(!is_error)?;
-        let decl = MembersDecl { span: self.since(start), members };
-        Ok(if is_error { Decl::Error(decl) } else { Decl::MatchKind(decl) })
+        let decl = MembersDecl {
+            span: self.since(start),
+            members,
+        };
+        Ok(if is_error {
+            Decl::Error(decl)
+        } else {
+            Decl::MatchKind(decl)
+        })
     }
 
     fn typedef(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<Decl> {
@@ -489,12 +708,20 @@ impl Parser<'_> {
         let inner_annotations = self.annotations()?;
         let derived = matches!(
             self.peek(),
-            TokenKind::Keyword(Keyword::Struct | Keyword::Header | Keyword::HeaderUnion | Keyword::Enum)
+            TokenKind::Keyword(
+                Keyword::Struct | Keyword::Header | Keyword::HeaderUnion | Keyword::Enum
+            )
         );
         let (target, name) = if derived {
             let decl = Box::new(self.derived_type(inner_start, inner_annotations)?);
             let name = self.name("the new name")?;
-            (TypedefTarget::Inline { decl, sizes: self.sizes()? }, name)
+            (
+                TypedefTarget::Inline {
+                    decl,
+                    sizes: self.sizes()?,
+                },
+                name,
+            )
         } else if inner_annotations.is_empty() {
             let ty = self.type_ref()?;
             let (ty, name) = self.declarator(ty)?;
@@ -502,14 +729,16 @@ impl Parser<'_> {
         } else {
             return self.expected("a structure or enumeration");
         };
-        self.finish_typedef(start, annotations, target, name).map(Decl::Typedef)
+        self.finish_typedef(start, annotations, target, name)
+            .map(Decl::Typedef)
     }
 
     fn new_type(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<Decl> {
         self.expect_keyword(Keyword::Type)?;
         let ty = self.type_ref()?;
         let (ty, name) = self.declarator(ty)?;
-        self.finish_typedef(start, annotations, TypedefTarget::Type(ty), name).map(Decl::NewType)
+        self.finish_typedef(start, annotations, TypedefTarget::Type(ty), name)
+            .map(Decl::NewType)
     }
 
     fn finish_typedef(
@@ -521,6 +750,11 @@ impl Parser<'_> {
     ) -> Parsed<TypedefDecl> {
         self.expect(Sign::Semicolon)?;
         self.scopes.declare_type(&name.text);
-        Ok(TypedefDecl { span: self.since(start), annotations, target, name })
+        Ok(TypedefDecl {
+            span: self.since(start),
+            annotations,
+            target,
+            name,
+        })
     }
 }

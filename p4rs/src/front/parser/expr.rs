@@ -61,9 +61,15 @@ impl Parser<'_> {
             self.expect(Sign::Colon)?;
             let otherwise = self.binary(LOOSEST, place)?;
             self.grown(height.max(self.height))?;
-            let kind =
-                ExprKind::Ternary { cond: Box::new(cond), then: Box::new(then), otherwise: Box::new(otherwise) };
-            cond = Expr { span: self.since(start), kind };
+            let kind = ExprKind::Ternary {
+                cond: Box::new(cond),
+                then: Box::new(then),
+                otherwise: Box::new(otherwise),
+            };
+            cond = Expr {
+                span: self.since(start),
+                kind,
+            };
         }
         Ok(cond)
     }
@@ -72,7 +78,10 @@ impl Parser<'_> {
     fn binary(&mut self, floor: u8, place: Place) -> Parsed<Expr> {
         let start = self.span();
         let mut lhs = self.unary()?;
-        while let Some((op, tightness, tokens)) = self.infix(place).filter(|(_, tightness, _)| *tightness >= floor) {
+        while let Some((op, tightness, tokens)) = self
+            .infix(place)
+            .filter(|(_, tightness, _)| *tightness >= floor)
+        {
             let mut op_span = self.span();
             if tokens == 2 {
                 op_span = self.map.join(op_span, self.tokens[self.at + 1].span);
@@ -81,15 +90,25 @@ impl Parser<'_> {
             let height = self.height;
             let rhs = self.deeper(|this| this.binary(tightness + 1, place))?;
             self.grown(height.max(self.height))?;
-            let kind = ExprKind::Binary { op, op_span, lhs: Box::new(lhs), rhs: Box::new(rhs) };
-            lhs = Expr { span: self.since(start), kind };
+            let kind = ExprKind::Binary {
+                op,
+                op_span,
+                lhs: Box::new(lhs),
+                rhs: Box::new(rhs),
+            };
+            lhs = Expr {
+                span: self.since(start),
+                kind,
+            };
         }
         Ok(lhs)
     }
 
     /// The infix operator here, how tight it binds, and how many tokens it has.
     fn infix(&self, place: Place) -> Option<(BinaryOp, u8, usize)> {
-        let TokenKind::Sign(sign) = self.peek() else { return None };
+        let TokenKind::Sign(sign) = self.peek() else {
+            return None;
+        };
         let greater = matches!(sign, Sign::Gt);
         if greater && place == Place::Width {
             return None;
@@ -140,7 +159,13 @@ impl Parser<'_> {
         self.advance();
         let operand = self.deeper(Self::unary)?;
         self.grown(self.height)?;
-        Ok(Expr { span: self.since(start), kind: ExprKind::Unary { op, operand: Box::new(operand) } })
+        Ok(Expr {
+            span: self.since(start),
+            kind: ExprKind::Unary {
+                op,
+                operand: Box::new(operand),
+            },
+        })
     }
 
     /// `(type) operand`; or, with a type that goes on as an expression, `(Type<A>.member)`.
@@ -152,16 +177,27 @@ impl Parser<'_> {
         if self.eat(Sign::RParen) {
             let operand = self.deeper(Self::unary)?;
             self.grown(height.max(self.height))?;
-            let kind = ExprKind::Cast { ty: Box::new(ty), operand: Box::new(operand) };
-            return Ok(Expr { span: self.since(start), kind });
+            let kind = ExprKind::Cast {
+                ty: Box::new(ty),
+                operand: Box::new(operand),
+            };
+            return Ok(Expr {
+                span: self.since(start),
+                kind,
+            });
         }
-        if !matches!(ty.kind, TypeKind::Specialized { .. }) || !(self.is(Sign::Dot) || self.is(Sign::LParen)) {
+        if !matches!(ty.kind, TypeKind::Specialized { .. })
+            || !(self.is(Sign::Dot) || self.is(Sign::LParen))
+        {
             return self.expected("`)`");
         }
         let inner_start = ty.span;
         let inner = self.postfix(type_as_expr(ty), inner_start, Postfix::Expression)?;
         self.expect(Sign::RParen)?;
-        let inner = Expr { span: self.since(start), ..inner };
+        let inner = Expr {
+            span: self.since(start),
+            ..inner
+        };
         self.postfix(inner, start, Postfix::Expression)
     }
 
@@ -173,7 +209,10 @@ impl Parser<'_> {
                 TokenKind::Sign(Sign::Dot) => {
                     self.advance();
                     let name = self.name("the name of a member")?;
-                    ExprKind::Member { base: Box::new(base), name }
+                    ExprKind::Member {
+                        base: Box::new(base),
+                        name,
+                    }
                 }
                 TokenKind::Sign(Sign::LBracket) => self.index_or_slice(base)?,
                 TokenKind::Sign(Sign::LParen) => self.call(base, Vec::new())?,
@@ -195,7 +234,10 @@ impl Parser<'_> {
                 _ => return Ok(base),
             };
             self.grown(height.max(self.height))?;
-            base = Expr { span: self.since(start), kind };
+            base = Expr {
+                span: self.since(start),
+                kind,
+            };
         }
     }
 
@@ -211,9 +253,17 @@ impl Parser<'_> {
         let first = Box::new(self.expr()?);
         let height = self.height;
         let kind = if self.eat(Sign::Colon) {
-            ExprKind::Slice { base, hi: first, lo: Box::new(self.expr()?) }
+            ExprKind::Slice {
+                base,
+                hi: first,
+                lo: Box::new(self.expr()?),
+            }
         } else if self.eat(Sign::PlusColon) {
-            ExprKind::PlusSlice { base, lo: first, width: Box::new(self.expr()?) }
+            ExprKind::PlusSlice {
+                base,
+                lo: first,
+                width: Box::new(self.expr()?),
+            }
         } else {
             ExprKind::Index { base, index: first }
         };
@@ -224,7 +274,11 @@ impl Parser<'_> {
 
     fn call(&mut self, callee: Expr, type_args: Vec<TypeRef>) -> Parsed<ExprKind> {
         let args = self.arguments()?;
-        Ok(ExprKind::Call { callee: Box::new(callee), type_args, args })
+        Ok(ExprKind::Call {
+            callee: Box::new(callee),
+            type_args,
+            args,
+        })
     }
 
     /// `(arguments)`; the height afterwards is that of the highest.
@@ -253,11 +307,18 @@ impl Parser<'_> {
         let span = self.span();
         let value = if self.eat_keyword(Keyword::Underscore) {
             self.height = 1;
-            Expr { span, kind: ExprKind::DontCare }
+            Expr {
+                span,
+                kind: ExprKind::DontCare,
+            }
         } else {
             self.expr()?
         };
-        Ok(Argument { span: self.since(start), name, value })
+        Ok(Argument {
+            span: self.since(start),
+            name,
+            value,
+        })
     }
 
     /// An operand without what may follow it.
@@ -281,17 +342,26 @@ impl Parser<'_> {
                 self.advance();
                 let inner = self.expr()?;
                 self.expect(Sign::RParen)?;
-                return Ok(Expr { span: self.since(span), ..inner });
+                return Ok(Expr {
+                    span: self.since(span),
+                    ..inner
+                });
             }
             TokenKind::Keyword(Keyword::Error) if self.peek_at(1) == TokenKind::Sign(Sign::Dot) => {
                 self.advance();
-                ExprKind::Type(Box::new(TypeRef { span, kind: TypeKind::Error }))
+                ExprKind::Type(Box::new(TypeRef {
+                    span,
+                    kind: TypeKind::Error,
+                }))
             }
             TokenKind::Sign(Sign::Dot) => ExprKind::Path(self.path("a name")?),
             _ if self.is_name() => ExprKind::Path(self.path("a name")?),
             _ => return self.expected("an expression"),
         };
-        Ok(Expr { span: self.since(span), kind })
+        Ok(Expr {
+            span: self.since(span),
+            kind,
+        })
     }
 
     fn constant(&mut self, kind: ExprKind) -> ExprKind {
@@ -314,7 +384,10 @@ impl Parser<'_> {
             Err(BadLiteral::Digit) => "it has a digit that its base does not have",
             Err(BadLiteral::Size) => "it is too long",
         };
-        let diagnostic = Diagnostic::error("bad-literal", format!("`{}` is not an integer", shortened(&text)));
+        let diagnostic = Diagnostic::error(
+            "bad-literal",
+            format!("`{}` is not an integer", shortened(&text)),
+        );
         self.error(diagnostic.at(self.span(), reason))
     }
 
@@ -356,7 +429,10 @@ impl Parser<'_> {
             })?)
         };
         self.grown(height)?;
-        Ok(Expr { span: self.since(start), kind })
+        Ok(Expr {
+            span: self.since(start),
+            kind,
+        })
     }
 
     /// `name = value`
@@ -365,7 +441,11 @@ impl Parser<'_> {
         let name = self.name("a name")?;
         self.expect(Sign::Assign)?;
         let value = self.expr()?;
-        Ok(KeyValue { span: self.since(start), name, value })
+        Ok(KeyValue {
+            span: self.since(start),
+            name,
+            value,
+        })
     }
 }
 
@@ -378,12 +458,20 @@ fn shortened(text: &str) -> String {
 }
 
 fn type_as_expr(ty: TypeRef) -> Expr {
-    Expr { span: ty.span, kind: ExprKind::Type(Box::new(ty)) }
+    Expr {
+        span: ty.span,
+        kind: ExprKind::Type(Box::new(ty)),
+    }
 }
 
 /// `Name<args>` as the base of a member.
 fn specialized(base: Expr, args: Vec<TypeRef>, end: Span, parser: &Parser<'_>) -> Expr {
-    let ExprKind::Path(path) = base.kind else { return base };
+    let ExprKind::Path(path) = base.kind else {
+        return base;
+    };
     let span = parser.map.join(base.span, end);
-    type_as_expr(TypeRef { span, kind: TypeKind::Specialized { base: path, args } })
+    type_as_expr(TypeRef {
+        span,
+        kind: TypeKind::Specialized { base: path, args },
+    })
 }

@@ -70,14 +70,25 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(tokens: &'a [Token], map: &'a SourceMap, diagnostics: &'a mut Diagnostics) -> Self {
-        Self { tokens, at: 0, map, diagnostics, scopes: Scopes::new(), depth: 0, height: 0, silent: false }
+        Self {
+            tokens,
+            at: 0,
+            map,
+            diagnostics,
+            scopes: Scopes::new(),
+            depth: 0,
+            height: 0,
+            silent: false,
+        }
     }
 
     // ------------------------------------------------------------ tokens
 
     /// The kind of the `n`th token from here; the end once past it.
     fn peek_at(&self, n: usize) -> TokenKind {
-        self.tokens.get(self.at + n).map_or(TokenKind::End, |token| token.kind)
+        self.tokens
+            .get(self.at + n)
+            .map_or(TokenKind::End, |token| token.kind)
     }
 
     fn peek(&self) -> TokenKind {
@@ -98,12 +109,18 @@ impl<'a> Parser<'a> {
 
     /// Where the next token stands.
     fn span(&self) -> Span {
-        self.tokens.get(self.at).or(self.tokens.last()).map_or(Span::NONE, |token| token.span)
+        self.tokens
+            .get(self.at)
+            .or(self.tokens.last())
+            .map_or(Span::NONE, |token| token.span)
     }
 
     /// Where the token before stands.
     fn last_span(&self) -> Span {
-        self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).map_or_else(|| self.span(), |token| token.span)
+        self.at
+            .checked_sub(1)
+            .and_then(|at| self.tokens.get(at))
+            .map_or_else(|| self.span(), |token| token.span)
     }
 
     /// From a start to the token before.
@@ -112,7 +129,9 @@ impl<'a> Parser<'a> {
     }
 
     fn text(&self) -> Arc<str> {
-        self.tokens.get(self.at).map_or_else(|| "".into(), |token| token.text.clone())
+        self.tokens
+            .get(self.at)
+            .map_or_else(|| "".into(), |token| token.text.clone())
     }
 
     fn advance(&mut self) {
@@ -135,17 +154,27 @@ impl<'a> Parser<'a> {
 
     fn expect(&mut self, sign: Sign) -> Parsed<Span> {
         let span = self.span();
-        if self.eat(sign) { Ok(span) } else { self.expected(&format!("`{}`", sign.text())) }
+        if self.eat(sign) {
+            Ok(span)
+        } else {
+            self.expected(&format!("`{}`", sign.text()))
+        }
     }
 
     fn expect_keyword(&mut self, keyword: Keyword) -> Parsed<Span> {
         let span = self.span();
-        if self.eat_keyword(keyword) { Ok(span) } else { self.expected(&format!("`{}`", keyword.text())) }
+        if self.eat_keyword(keyword) {
+            Ok(span)
+        } else {
+            self.expected(&format!("`{}`", keyword.text()))
+        }
     }
 
     /// Two signs without space between.
     fn adjacent(&self, n: usize) -> bool {
-        self.tokens.get(self.at + n + 1).is_some_and(|token| !token.spaced && !token.line_start)
+        self.tokens
+            .get(self.at + n + 1)
+            .is_some_and(|token| !token.spaced && !token.line_start)
     }
 
     // ------------------------------------------------------------ names
@@ -167,7 +196,10 @@ impl<'a> Parser<'a> {
         if !self.is_name() {
             return self.expected(what);
         }
-        let name = Name { text: self.text(), span: self.span() };
+        let name = Name {
+            text: self.text(),
+            span: self.span(),
+        };
         self.advance();
         Ok(name)
     }
@@ -176,7 +208,11 @@ impl<'a> Parser<'a> {
         let start = self.span();
         let absolute = self.eat(Sign::Dot);
         let name = self.name(what)?;
-        Ok(Path { span: self.since(start), absolute, name })
+        Ok(Path {
+            span: self.since(start),
+            absolute,
+            name,
+        })
     }
 
     /// Whether the name at the `n`th token from here is known as a type.
@@ -196,7 +232,13 @@ impl<'a> Parser<'a> {
     fn expected<T>(&mut self, what: &str) -> Parsed<T> {
         let found = match self.peek() {
             TokenKind::Bad(_) => {
-                let message = format!("`{}` is no character of P4", self.text().escape_debug());
+                let text = self.text();
+                let shown = if text.contains(char::is_control) {
+                    text.escape_debug().to_string()
+                } else {
+                    text.to_string()
+                };
+                let message = format!("`{shown}` is no character of P4");
                 return self.error(Diagnostic::error("bad-token", message).at(self.span(), ""));
             }
             TokenKind::End => "the end of the program".to_owned(),
@@ -204,7 +246,17 @@ impl<'a> Parser<'a> {
             TokenKind::Keyword(keyword) => format!("keyword `{}`", keyword.text()),
             _ => format!("`{}`", self.text()),
         };
-        self.error(Diagnostic::error("syntax", format!("expected {what}, found {found}")).at(self.span(), ""))
+        let mut diagnostic = Diagnostic::error("syntax", format!("expected {what}, found {found}"))
+            .at(self.span(), "");
+        if self.at > 0
+            && self
+                .tokens
+                .get(self.at)
+                .is_some_and(|token| token.line_start)
+        {
+            diagnostic = diagnostic.at(self.last_span(), "after this");
+        }
+        self.error(diagnostic)
     }
 
     fn error<T>(&mut self, diagnostic: Diagnostic) -> Parsed<T> {
@@ -233,13 +285,21 @@ impl<'a> Parser<'a> {
     /// Notes that a node was built over parts of at most this height.
     fn grown(&mut self, below: u32) -> Parsed<()> {
         self.height = below + 1;
-        if self.height > MAX_DEPTH { self.too_deep() } else { Ok(()) }
+        if self.height > MAX_DEPTH {
+            self.too_deep()
+        } else {
+            Ok(())
+        }
     }
 
     // ------------------------------------------------------------ lists
 
     /// Items between commas up to `close`, which is taken; none at all is a list too.
-    fn list<T>(&mut self, close: Sign, mut item: impl FnMut(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
+    fn list<T>(
+        &mut self,
+        close: Sign,
+        mut item: impl FnMut(&mut Self) -> Parsed<T>,
+    ) -> Parsed<Vec<T>> {
         let mut items = Vec::new();
         if self.eat(close) {
             return Ok(items);
@@ -295,5 +355,8 @@ impl<'a> Parser<'a> {
 /// Keywords that are names wherever the grammar leaves no doubt.
 fn is_soft(keyword: Keyword) -> bool {
     use Keyword::{Actions, Apply, Entries, Key, List, Priority, State, Type};
-    matches!(keyword, Actions | Apply | Entries | Key | List | Priority | State | Type)
+    matches!(
+        keyword,
+        Actions | Apply | Entries | Key | List | Priority | State | Type
+    )
 }

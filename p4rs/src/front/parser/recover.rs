@@ -21,7 +21,10 @@ impl Parser<'_> {
                 TokenKind::Ident => true,
                 _ => false,
             };
-            let first = self.tokens.get(self.at).is_some_and(|token| token.line_start);
+            let first = self
+                .tokens
+                .get(self.at)
+                .is_some_and(|token| token.line_start);
             if begins && first && self.indent(self.at) <= indent {
                 return;
             }
@@ -48,9 +51,9 @@ impl Parser<'_> {
                     self.advance();
                     return Ok(());
                 }
-                TokenKind::Keyword(Keyword::State | Keyword::Table | Keyword::Action | Keyword::Apply)
-                    if moved && self.tokens[self.at].line_start =>
-                {
+                TokenKind::Keyword(
+                    Keyword::State | Keyword::Table | Keyword::Action | Keyword::Apply,
+                ) if moved && self.tokens[self.at].line_start => {
                     return Ok(());
                 }
                 _ => self.advance(),
@@ -78,16 +81,20 @@ impl Parser<'_> {
 
     /// How far from the start of its line a token stands.
     fn indent(&self, at: usize) -> usize {
-        let Some(token) = self.tokens.get(at) else { return 0 };
+        let Some(token) = self.tokens.get(at) else {
+            return 0;
+        };
         let span = self.map.outermost(token.span);
-        self.map.location(span).map_or(0, |location| location.column)
+        self.map
+            .location(span)
+            .map_or(0, |location| location.column)
     }
 }
 
 fn begins_declaration(keyword: Keyword) -> bool {
     use Keyword::{
-        Action, Bit, Bool, Const, Control, Enum, Error, Extern, Header, HeaderUnion, Int, MatchKind, Package, Parser,
-        Struct, Type, Typedef, Void,
+        Action, Bit, Bool, Const, Control, Enum, Error, Extern, Header, HeaderUnion, Int,
+        MatchKind, Package, Parser, Struct, Type, Typedef, Void,
     };
     matches!(
         keyword,

@@ -19,7 +19,9 @@ enum Meaning {
 
 impl Scopes {
     pub fn new() -> Self {
-        Self { open: vec![FxHashMap::default()] }
+        Self {
+            open: vec![FxHashMap::default()],
+        }
     }
 
     /// Opens a scope.

@@ -4,8 +4,8 @@
 //! on. Whether `name ...` begins a declaration is decided by what is known of the name and by the next token.
 
 use super::super::ast::{
-    Annotation, BinaryOp, Block, ConstDecl, Expr, ExprKind, InstanceDecl, Stmt, StmtKind, SwitchCase, TypeRef,
-    VariableDecl,
+    Annotation, BinaryOp, Block, ConstDecl, Expr, ExprKind, InstanceDecl, Stmt, StmtKind,
+    SwitchCase, TypeRef, VariableDecl,
 };
 use super::super::token::{Keyword, Sign, TokenKind};
 use super::{Parsed, Parser};
@@ -20,7 +20,11 @@ impl Parser<'_> {
         self.scopes.enter();
         let stmts = self.members(Self::stmt);
         self.scopes.back_to(level);
-        Ok(Block { stmts: stmts?, span: self.since(start), annotations })
+        Ok(Block {
+            stmts: stmts?,
+            span: self.since(start),
+            annotations,
+        })
     }
 
     /// A statement or local declaration.
@@ -31,16 +35,23 @@ impl Parser<'_> {
         if kind.is_err() {
             self.scopes.back_to(level);
         }
-        Ok(Stmt { kind: kind?, span: self.since(start) })
+        Ok(Stmt {
+            kind: kind?,
+            span: self.since(start),
+        })
     }
 
     fn stmt_kind(&mut self) -> Parsed<StmtKind> {
         let start = self.span();
         let annotations = self.annotations()?;
         match self.peek() {
-            TokenKind::Sign(Sign::LBrace) => return Ok(StmtKind::Block(self.block(start, annotations)?)),
+            TokenKind::Sign(Sign::LBrace) => {
+                return Ok(StmtKind::Block(self.block(start, annotations)?));
+            }
             TokenKind::Keyword(Keyword::For) => return self.for_stmt(annotations),
-            TokenKind::Keyword(Keyword::Const) => return Ok(StmtKind::Const(self.const_decl(start, annotations)?)),
+            TokenKind::Keyword(Keyword::Const) => {
+                return Ok(StmtKind::Const(self.const_decl(start, annotations)?));
+            }
             _ if self.begins_local() => return self.local(start, annotations),
             _ => {}
         }
@@ -95,7 +106,10 @@ impl Parser<'_> {
         }
         let variable = self.variable(start, annotations, ty)?;
         self.expect(Sign::Semicolon)?;
-        Ok(StmtKind::Variable(VariableDecl { span: self.since(start), ..variable }))
+        Ok(StmtKind::Variable(VariableDecl {
+            span: self.since(start),
+            ..variable
+        }))
     }
 
     /// `name = value` after the type, without a semicolon.
@@ -106,13 +120,27 @@ impl Parser<'_> {
         ty: TypeRef,
     ) -> Parsed<VariableDecl> {
         let (ty, name) = self.declarator(ty)?;
-        let value = if self.eat(Sign::Assign) { Some(self.expr()?) } else { None };
+        let value = if self.eat(Sign::Assign) {
+            Some(self.expr()?)
+        } else {
+            None
+        };
         self.scopes.declare_object(&name.text);
-        Ok(VariableDecl { span: self.since(start), annotations, ty, name, value })
+        Ok(VariableDecl {
+            span: self.since(start),
+            annotations,
+            ty,
+            name,
+            value,
+        })
     }
 
     /// `const T name = value;` after its annotations.
-    pub(super) fn const_decl(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<ConstDecl> {
+    pub(super) fn const_decl(
+        &mut self,
+        start: Span,
+        annotations: Vec<Annotation>,
+    ) -> Parsed<ConstDecl> {
         self.expect_keyword(Keyword::Const)?;
         let ty = self.type_ref()?;
         let (ty, name) = self.declarator(ty)?;
@@ -120,7 +148,13 @@ impl Parser<'_> {
         let value = self.expr()?;
         self.expect(Sign::Semicolon)?;
         self.scopes.declare_object(&name.text);
-        Ok(ConstDecl { span: self.since(start), annotations, ty, name, value })
+        Ok(ConstDecl {
+            span: self.since(start),
+            annotations,
+            ty,
+            name,
+            value,
+        })
     }
 
     /// `(args) name = {...};` after the type.
@@ -132,10 +166,21 @@ impl Parser<'_> {
     ) -> Parsed<InstanceDecl> {
         let args = self.arguments()?;
         let (ty, name) = self.declarator(ty)?;
-        let initializer = if self.eat(Sign::Assign) { Some(self.object_initializer()?) } else { None };
+        let initializer = if self.eat(Sign::Assign) {
+            Some(self.object_initializer()?)
+        } else {
+            None
+        };
         self.expect(Sign::Semicolon)?;
         self.scopes.declare_object(&name.text);
-        Ok(InstanceDecl { span: self.since(start), annotations, ty, args, name, initializer })
+        Ok(InstanceDecl {
+            span: self.since(start),
+            annotations,
+            ty,
+            args,
+            name,
+            initializer,
+        })
     }
 
     /// An assignment or a call, without a semicolon.
@@ -158,14 +203,23 @@ impl Parser<'_> {
             return self.error(Diagnostic::error("syntax", message).at(self.since(start), ""));
         }
         let op_span = self.span();
-        let Some(op) = self.assignment_op() else { return self.expected("an assignment or a call") };
+        let Some(op) = self.assignment_op() else {
+            return self.expected("an assignment or a call");
+        };
         let value = self.expr()?;
-        Ok(StmtKind::Assign { target, op, op_span, value })
+        Ok(StmtKind::Assign {
+            target,
+            op,
+            op_span,
+            value,
+        })
     }
 
     /// `=` or `op=`; the operator of the latter.
     fn assignment_op(&mut self) -> Option<Option<BinaryOp>> {
-        let TokenKind::Sign(sign) = self.peek() else { return None };
+        let TokenKind::Sign(sign) = self.peek() else {
+            return None;
+        };
         let op = match sign {
             Sign::Assign => None,
             Sign::AssignMul => Some(BinaryOp::Mul),
@@ -188,7 +242,11 @@ impl Parser<'_> {
 
     fn return_stmt(&mut self) -> Parsed<StmtKind> {
         self.expect_keyword(Keyword::Return)?;
-        let value = if self.is(Sign::Semicolon) { None } else { Some(self.expr()?) };
+        let value = if self.is(Sign::Semicolon) {
+            None
+        } else {
+            Some(self.expr()?)
+        };
         self.expect(Sign::Semicolon)?;
         Ok(StmtKind::Return(value))
     }
@@ -204,15 +262,25 @@ impl Parser<'_> {
         self.expect_keyword(Keyword::If)?;
         let cond = self.condition()?;
         let then = Box::new(self.stmt_alone()?);
-        let otherwise =
-            if self.eat_keyword(Keyword::Else) { Some(Box::new(self.stmt_alone()?)) } else { None };
-        Ok(StmtKind::If { cond, then, otherwise })
+        let otherwise = if self.eat_keyword(Keyword::Else) {
+            Some(Box::new(self.stmt_alone()?))
+        } else {
+            None
+        };
+        Ok(StmtKind::If {
+            cond,
+            then,
+            otherwise,
+        })
     }
 
     /// A statement that is no declaration: what a condition or a loop governs.
     fn stmt_alone(&mut self) -> Parsed<Stmt> {
         let stmt = self.stmt()?;
-        if matches!(stmt.kind, StmtKind::Variable(_) | StmtKind::Const(_) | StmtKind::Instance(_)) {
+        if matches!(
+            stmt.kind,
+            StmtKind::Variable(_) | StmtKind::Const(_) | StmtKind::Instance(_)
+        ) {
             let message = "a declaration cannot stand here without braces";
             return self.error(Diagnostic::error("syntax", message).at(stmt.span, ""));
         }
@@ -230,7 +298,10 @@ impl Parser<'_> {
     fn switch_case(&mut self) -> Parsed<SwitchCase> {
         let start = self.span();
         let label = if self.eat_keyword(Keyword::Default) {
-            Expr { span: start, kind: ExprKind::Default }
+            Expr {
+                span: start,
+                kind: ExprKind::Default,
+            }
         } else {
             self.expr()?
         };
@@ -243,7 +314,11 @@ impl Parser<'_> {
         } else {
             None
         };
-        Ok(SwitchCase { span: self.since(start), label, body })
+        Ok(SwitchCase {
+            span: self.since(start),
+            label,
+            body,
+        })
     }
 
     fn for_stmt(&mut self, annotations: Vec<Annotation>) -> Parsed<StmtKind> {
@@ -265,7 +340,9 @@ impl Parser<'_> {
             }
             let stmt = self.for_init()?;
             if first && self.is_keyword(Keyword::In) {
-                let StmtKind::Variable(variable) = stmt.kind else { return self.expected("`;`") };
+                let StmtKind::Variable(variable) = stmt.kind else {
+                    return self.expected("`;`");
+                };
                 return self.for_in(annotations, variable);
             }
             init.push(stmt);
@@ -278,10 +355,19 @@ impl Parser<'_> {
         let update = self.list(Sign::RParen, |this| {
             let start = this.span();
             let kind = this.assignment_or_call()?;
-            Ok(Stmt { kind, span: this.since(start) })
+            Ok(Stmt {
+                kind,
+                span: this.since(start),
+            })
         })?;
         let body = Box::new(self.stmt_alone()?);
-        Ok(StmtKind::For { annotations, init, cond, update, body })
+        Ok(StmtKind::For {
+            annotations,
+            init,
+            cond,
+            update,
+            body,
+        })
     }
 
     fn for_init(&mut self) -> Parsed<Stmt> {
@@ -293,7 +379,10 @@ impl Parser<'_> {
         } else {
             self.assignment_or_call()?
         };
-        Ok(Stmt { kind, span: self.since(start) })
+        Ok(Stmt {
+            kind,
+            span: self.since(start),
+        })
     }
 
     fn for_in(&mut self, annotations: Vec<Annotation>, variable: VariableDecl) -> Parsed<StmtKind> {
@@ -305,14 +394,25 @@ impl Parser<'_> {
         let start = self.span();
         let first = self.expr()?;
         let collection = if self.eat(Sign::DotDot) {
-            let kind = ExprKind::Range { lo: Box::new(first), hi: Box::new(self.expr()?) };
-            Expr { span: self.since(start), kind }
+            let kind = ExprKind::Range {
+                lo: Box::new(first),
+                hi: Box::new(self.expr()?),
+            };
+            Expr {
+                span: self.since(start),
+                kind,
+            }
         } else {
             first
         };
         self.expect(Sign::RParen)?;
         let body = Box::new(self.stmt_alone()?);
-        Ok(StmtKind::ForIn { annotations, variable, collection, body })
+        Ok(StmtKind::ForIn {
+            annotations,
+            variable,
+            collection,
+            body,
+        })
     }
 }
 

@@ -3,7 +3,8 @@
 //! In: tokens at `table`, or at a keyset of a select case. Out: [`TableDecl`] and [`Keyset`].
 
 use super::super::ast::{
-    ActionRef, Annotation, Entry, Expr, ExprKind, KeyElement, Keyset, Name, PropertyValue, TableDecl, TableProperty,
+    ActionRef, Annotation, Entry, Expr, ExprKind, KeyElement, Keyset, Name, PropertyValue,
+    TableDecl, TableProperty,
 };
 use super::super::token::{Keyword, Sign, TokenKind};
 use super::{Parsed, Parser};
@@ -17,10 +18,16 @@ impl Parser<'_> {
         let name = self.name("the table's name")?;
         self.expect(Sign::LBrace)?;
         if self.is(Sign::RBrace) {
-            return self.expected("a property");
+            // Reported, but the table is at its end as it should be.
+            let _: Parsed<()> = self.expected("a property");
         }
         let properties = self.members(Self::property)?;
-        Ok(TableDecl { span: self.since(start), annotations, name, properties })
+        Ok(TableDecl {
+            span: self.since(start),
+            annotations,
+            name,
+            properties,
+        })
     }
 
     fn property(&mut self) -> Parsed<TableProperty> {
@@ -28,7 +35,9 @@ impl Parser<'_> {
         let annotations = self.annotations()?;
         let is_const = self.eat_keyword(Keyword::Const);
         let keyword = match self.peek() {
-            TokenKind::Keyword(keyword @ (Keyword::Key | Keyword::Actions | Keyword::Entries)) => Some(keyword),
+            TokenKind::Keyword(keyword @ (Keyword::Key | Keyword::Actions | Keyword::Entries)) => {
+                Some(keyword)
+            }
             _ => None,
         };
         let name = self.name("a property")?;
@@ -52,7 +61,13 @@ impl Parser<'_> {
                 PropertyValue::Expr(value)
             }
         };
-        Ok(TableProperty { span: self.since(start), annotations, is_const, name, value })
+        Ok(TableProperty {
+            span: self.since(start),
+            annotations,
+            is_const,
+            name,
+            value,
+        })
     }
 
     fn key_element(&mut self) -> Parsed<KeyElement> {
@@ -62,7 +77,12 @@ impl Parser<'_> {
         let match_kind = self.name("a match kind")?;
         let annotations = self.annotations()?;
         self.expect(Sign::Semicolon)?;
-        Ok(KeyElement { span: self.since(start), expr, match_kind, annotations })
+        Ok(KeyElement {
+            span: self.since(start),
+            expr,
+            match_kind,
+            annotations,
+        })
     }
 
     fn listed_action(&mut self) -> Parsed<ActionRef> {
@@ -75,8 +95,17 @@ impl Parser<'_> {
 
     fn action_ref(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<ActionRef> {
         let path = self.path("an action")?;
-        let args = if self.is(Sign::LParen) { Some(self.arguments()?) } else { None };
-        Ok(ActionRef { span: self.since(start), annotations, path, args })
+        let args = if self.is(Sign::LParen) {
+            Some(self.arguments()?)
+        } else {
+            None
+        };
+        Ok(ActionRef {
+            span: self.since(start),
+            annotations,
+            path,
+            args,
+        })
     }
 
     fn entry(&mut self) -> Parsed<Entry> {
@@ -89,12 +118,20 @@ impl Parser<'_> {
         let action = self.action_ref(action_start, Vec::new())?;
         let annotations = self.annotations()?;
         self.expect(Sign::Semicolon)?;
-        Ok(Entry { span: self.since(start), annotations, is_const, priority, keyset, action })
+        Ok(Entry {
+            span: self.since(start),
+            annotations,
+            is_const,
+            priority,
+            keyset,
+            action,
+        })
     }
 
     /// `priority = value :` before an entry's keyset.
     fn priority(&mut self) -> Parsed<Option<Expr>> {
-        let named = self.is_keyword(Keyword::Priority) && self.peek_at(1) == TokenKind::Sign(Sign::Assign);
+        let named =
+            self.is_keyword(Keyword::Priority) && self.peek_at(1) == TokenKind::Sign(Sign::Assign);
         if !named {
             return Ok(None);
         }
@@ -103,9 +140,15 @@ impl Parser<'_> {
         let value = if self.eat(Sign::LParen) {
             let value = self.expr()?;
             self.expect(Sign::RParen)?;
-            Expr { span: self.since(start), ..value }
+            Expr {
+                span: self.since(start),
+                ..value
+            }
         } else {
-            Expr { kind: ExprKind::Int(self.integer()?), span: start }
+            Expr {
+                kind: ExprKind::Int(self.integer()?),
+                span: start,
+            }
         };
         self.expect(Sign::Colon)?;
         Ok(Some(value))
@@ -117,14 +160,20 @@ impl Parser<'_> {
         let start = self.span();
         let element = |this: &mut Self| this.keyset_element().map(|element| vec![element]);
         let elements = if self.is(Sign::LParen) {
-            match self.attempt(Self::keyset_tuple).or_else(|| self.attempt(element)) {
+            match self
+                .attempt(Self::keyset_tuple)
+                .or_else(|| self.attempt(element))
+            {
                 Some(elements) => elements,
                 None => self.keyset_tuple()?,
             }
         } else {
             element(self)?
         };
-        Ok(Keyset { span: self.since(start), elements })
+        Ok(Keyset {
+            span: self.since(start),
+            elements,
+        })
     }
 
     /// Reads something that must have a colon after it, or leaves the position as it was.
@@ -154,20 +203,35 @@ impl Parser<'_> {
         let span = self.span();
         let start = span;
         if self.eat_keyword(Keyword::Underscore) {
-            return Ok(Expr { span, kind: ExprKind::DontCare });
+            return Ok(Expr {
+                span,
+                kind: ExprKind::DontCare,
+            });
         }
         if self.eat_keyword(Keyword::Default) {
-            return Ok(Expr { span, kind: ExprKind::Default });
+            return Ok(Expr {
+                span,
+                kind: ExprKind::Default,
+            });
         }
         let first = self.expr()?;
         let kind = if self.eat(Sign::MaskOf) {
-            ExprKind::Mask { value: Box::new(first), mask: Box::new(self.expr()?) }
+            ExprKind::Mask {
+                value: Box::new(first),
+                mask: Box::new(self.expr()?),
+            }
         } else if self.eat(Sign::DotDot) {
-            ExprKind::Range { lo: Box::new(first), hi: Box::new(self.expr()?) }
+            ExprKind::Range {
+                lo: Box::new(first),
+                hi: Box::new(self.expr()?),
+            }
         } else {
             return Ok(first);
         };
-        Ok(Expr { span: self.since(start), kind })
+        Ok(Expr {
+            span: self.since(start),
+            kind,
+        })
     }
 
     /// A name list in braces, after `error` or `match_kind`.

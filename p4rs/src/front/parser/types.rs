@@ -17,7 +17,10 @@ impl Parser<'_> {
     pub(super) fn type_or_void(&mut self) -> Parsed<TypeRef> {
         let span = self.span();
         if self.eat_keyword(Keyword::Void) {
-            return Ok(TypeRef { span, kind: TypeKind::Void });
+            return Ok(TypeRef {
+                span,
+                kind: TypeKind::Void,
+            });
         }
         self.type_ref()
     }
@@ -31,8 +34,14 @@ impl Parser<'_> {
             self.grown(height.max(self.height))?;
             height = self.height;
             self.expect(Sign::RBracket)?;
-            let kind = TypeKind::Array { element: Box::new(element), size: Box::new(size) };
-            element = TypeRef { span: self.since(start), kind };
+            let kind = TypeKind::Array {
+                element: Box::new(element),
+                size: Box::new(size),
+            };
+            element = TypeRef {
+                span: self.since(start),
+                kind,
+            };
         }
         self.height = height;
         Ok(element)
@@ -41,7 +50,9 @@ impl Parser<'_> {
     fn plain_type(&mut self) -> Parsed<TypeRef> {
         let start = self.span();
         self.height = 1;
-        let TokenKind::Keyword(keyword) = self.peek() else { return self.named_type() };
+        let TokenKind::Keyword(keyword) = self.peek() else {
+            return self.named_type();
+        };
         let simple = match keyword {
             Keyword::Bool => TypeKind::Bool,
             Keyword::Error => TypeKind::Error,
@@ -52,19 +63,28 @@ impl Parser<'_> {
                 self.advance();
                 self.expect(Sign::Lt)?;
                 let kind = TypeKind::Tuple(self.type_args()?);
-                return Ok(TypeRef { span: self.since(start), kind });
+                return Ok(TypeRef {
+                    span: self.since(start),
+                    kind,
+                });
             }
             Keyword::List if self.peek_at(1) == TokenKind::Sign(Sign::Lt) => {
                 self.at += 2;
                 let kind = TypeKind::List(Box::new(self.type_arg()?));
                 self.grown(self.height)?;
                 self.expect(Sign::Gt)?;
-                return Ok(TypeRef { span: self.since(start), kind });
+                return Ok(TypeRef {
+                    span: self.since(start),
+                    kind,
+                });
             }
             _ => return self.named_type(),
         };
         self.advance();
-        Ok(TypeRef { span: start, kind: simple })
+        Ok(TypeRef {
+            span: start,
+            kind: simple,
+        })
     }
 
     /// `bit`, `bit<w>`, `int`, `int<w>`, `varbit<w>`; the width may be an expression without `>`.
@@ -87,7 +107,10 @@ impl Parser<'_> {
             (_, Some(width)) => TypeKind::Varbit(width),
             (_, None) => return self.expected("a type"),
         };
-        Ok(TypeRef { span: self.since(start), kind })
+        Ok(TypeRef {
+            span: self.since(start),
+            kind,
+        })
     }
 
     /// A name with its type arguments, if any.
@@ -96,11 +119,17 @@ impl Parser<'_> {
         let base = self.path("a type")?;
         self.height = 1;
         let kind = if self.eat(Sign::Lt) {
-            TypeKind::Specialized { base, args: self.type_args()? }
+            TypeKind::Specialized {
+                base,
+                args: self.type_args()?,
+            }
         } else {
             TypeKind::Name(base)
         };
-        Ok(TypeRef { span: self.since(start), kind })
+        Ok(TypeRef {
+            span: self.since(start),
+            kind,
+        })
     }
 
     /// Type arguments and the closing `>`; the opening one is taken already.
@@ -119,7 +148,10 @@ impl Parser<'_> {
         let span = self.span();
         self.height = 1;
         if self.eat_keyword(Keyword::Underscore) {
-            return Ok(TypeRef { span, kind: TypeKind::DontCare });
+            return Ok(TypeRef {
+                span,
+                kind: TypeKind::DontCare,
+            });
         }
         self.type_or_void()
     }
@@ -175,5 +207,8 @@ impl Parser<'_> {
 /// Keywords that can only begin a type.
 fn begins_type(keyword: Keyword) -> bool {
     use Keyword::{Bit, Bool, Int, MatchKind, String, Tuple, Varbit, Void};
-    matches!(keyword, Bit | Bool | Int | MatchKind | String | Tuple | Varbit | Void)
+    matches!(
+        keyword,
+        Bit | Bool | Int | MatchKind | String | Tuple | Varbit | Void
+    )
 }

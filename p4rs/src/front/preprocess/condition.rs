@@ -17,7 +17,12 @@ pub(super) struct Fault {
 
 /// Evaluates a whole condition.
 pub(super) fn holds(tokens: &[Token]) -> Result<bool, Fault> {
-    let mut condition = Condition { tokens, at: 0, depth: 0, live: true };
+    let mut condition = Condition {
+        tokens,
+        at: 0,
+        depth: 0,
+        live: true,
+    };
     let value = condition.ternary()?;
     match condition.peek() {
         None => Ok(value != 0),
@@ -53,7 +58,10 @@ impl Condition<'_> {
     }
 
     fn fault(&self, message: &'static str) -> Fault {
-        Fault { span: self.tokens.get(self.at).map(|token| token.span), message }
+        Fault {
+            span: self.tokens.get(self.at).map(|token| token.span),
+            message,
+        }
     }
 
     fn eat(&mut self, sign: Sign) -> bool {
@@ -63,9 +71,13 @@ impl Condition<'_> {
     }
 
     fn operator(&self) -> Option<&'static str> {
-        let Some(TokenKind::Sign(sign)) = self.peek() else { return None };
+        let Some(TokenKind::Sign(sign)) = self.peek() else {
+            return None;
+        };
         let next = self.tokens.get(self.at + 1);
-        if sign == Sign::Gt && next.is_some_and(|n| n.kind == TokenKind::Sign(Sign::Gt) && !n.spaced) {
+        if sign == Sign::Gt
+            && next.is_some_and(|n| n.kind == TokenKind::Sign(Sign::Gt) && !n.spaced)
+        {
             return Some(">>");
         }
         Some(sign.text())
@@ -96,9 +108,14 @@ impl Condition<'_> {
     }
 
     fn binary(&mut self, level: usize) -> Result<i64, Fault> {
-        let Some(operators) = LEVELS.get(level) else { return self.unary() };
+        let Some(operators) = LEVELS.get(level) else {
+            return self.unary();
+        };
         let mut left = self.binary(level + 1)?;
-        while let Some(operator) = self.operator().filter(|operator| operators.contains(operator)) {
+        while let Some(operator) = self
+            .operator()
+            .filter(|operator| operators.contains(operator))
+        {
             self.at += if operator == ">>" { 2 } else { 1 };
             let live = self.live;
             self.live = live && !(operator == "&&" && left == 0 || operator == "||" && left != 0);
@@ -128,7 +145,10 @@ impl Condition<'_> {
             "+" => Ok(left.wrapping_add(right)),
             "-" => Ok(left.wrapping_sub(right)),
             "*" => Ok(left.wrapping_mul(right)),
-            _ if right == 0 && self.live => Err(Fault { span: None, message: "division by zero" }),
+            _ if right == 0 && self.live => Err(Fault {
+                span: None,
+                message: "division by zero",
+            }),
             _ if right == 0 => Ok(0),
             "/" => Ok(left.wrapping_div(right)),
             _ => Ok(left.wrapping_rem(right)),
@@ -140,7 +160,10 @@ impl Condition<'_> {
         if self.depth > MAX_DEPTH {
             return Err(self.fault("the condition is nested too deeply"));
         }
-        let token = self.tokens.get(self.at).ok_or(Fault { span: None, message: "an operand is missing" })?;
+        let token = self.tokens.get(self.at).ok_or(Fault {
+            span: None,
+            message: "an operand is missing",
+        })?;
         self.at += 1;
         let value = match token.kind {
             TokenKind::Sign(Sign::Not) => i64::from(self.unary()? == 0),
@@ -157,7 +180,12 @@ impl Condition<'_> {
             TokenKind::Number => number(token)?,
             TokenKind::Keyword(Keyword::True) => 1,
             kind if kind.is_word() => 0,
-            _ => return Err(Fault { span: Some(token.span), message: "this is no operand" }),
+            _ => {
+                return Err(Fault {
+                    span: Some(token.span),
+                    message: "this is no operand",
+                });
+            }
         };
         self.depth -= 1;
         Ok(value)
@@ -167,9 +195,17 @@ impl Condition<'_> {
 /// A P4 or C integer; suffixes `u` and `l` are ignored, what does not fit is cut.
 fn number(token: &Token) -> Result<i64, Fault> {
     let plain = token.text.trim_end_matches(['u', 'U', 'l', 'L']);
-    let octal = plain.len() > 1 && plain.starts_with('0') && plain.bytes().all(|byte| byte.is_ascii_digit());
-    let text = if octal { format!("0o{}", &plain[1..]) } else { plain.to_owned() };
-    let literal = int_literal(&text.into())
-        .map_err(|_| Fault { span: Some(token.span), message: "this is no integer" })?;
+    let octal = plain.len() > 1
+        && plain.starts_with('0')
+        && plain.bytes().all(|byte| byte.is_ascii_digit());
+    let text = if octal {
+        format!("0o{}", &plain[1..])
+    } else {
+        plain.to_owned()
+    };
+    let literal = int_literal(&text.into()).map_err(|_| Fault {
+        span: Some(token.span),
+        message: "this is no integer",
+    })?;
     Ok(literal.value.iter_u64_digits().next().unwrap_or(0) as i64)
 }

@@ -18,9 +18,14 @@ impl Preprocessor<'_> {
     /// Obeys the directive that `hash` begins.
     pub(super) fn directive(&mut self, hash: &Token) {
         let line = self.rest_of_line();
-        let live = self.inclusions.last().is_some_and(|inclusion| inclusion.live());
+        let live = self
+            .inclusions
+            .last()
+            .is_some_and(|inclusion| inclusion.live());
         // A lone `#` is allowed and means nothing.
-        let Some((name, rest)) = line.split_first() else { return };
+        let Some((name, rest)) = line.split_first() else {
+            return;
+        };
         match &*name.text {
             "if" => self.open_condition(name, |this| this.condition(name, rest), live),
             "ifdef" => self.open_condition(name, |this| this.is_defined(name, rest), live),
@@ -39,7 +44,8 @@ impl Preprocessor<'_> {
             "warning" => {
                 let text = self.line_text(name, rest);
                 let message = format!("#warning {text}");
-                self.diagnostics.push(Diagnostic::warning("warning-directive", message).at(name.span, ""));
+                self.diagnostics
+                    .push(Diagnostic::warning("warning-directive", message).at(name.span, ""));
             }
             "line" => self.line(name, rest),
             "pragma" => self.pragma(rest),
@@ -52,37 +58,67 @@ impl Preprocessor<'_> {
     }
 
     fn line_text(&self, name: &Token, rest: &[Token]) -> String {
-        let Some(last) = rest.last() else { return String::new() };
-        self.map.text(Span::new(name.span.end, last.span.end)).trim().to_owned()
+        let Some(last) = rest.last() else {
+            return String::new();
+        };
+        self.map
+            .text(Span::new(name.span.end, last.span.end))
+            .trim()
+            .to_owned()
     }
 
     fn nothing_more(&mut self, name: &Token, rest: &[Token]) {
         if let Some(extra) = rest.first() {
             let message = format!("text after `#{}` is ignored", name.text);
-            self.diagnostics.push(Diagnostic::warning("directive", message).at(extra.span, ""));
+            self.diagnostics
+                .push(Diagnostic::warning("directive", message).at(extra.span, ""));
         }
     }
 
     // ------------------------------------------------------------ conditions
 
-    fn open_condition(&mut self, name: &Token, test: impl FnOnce(&mut Self) -> bool, outer_live: bool) {
+    fn open_condition(
+        &mut self,
+        name: &Token,
+        test: impl FnOnce(&mut Self) -> bool,
+        outer_live: bool,
+    ) {
         let live = outer_live && test(self);
         if let Some(inclusion) = self.inclusions.last_mut() {
             let opened = name.span;
-            inclusion.conditions.push(Condition { opened, outer_live, taken: live, live, otherwise: None });
+            inclusion.conditions.push(Condition {
+                opened,
+                outer_live,
+                taken: live,
+                live,
+                otherwise: None,
+            });
         }
     }
 
     fn current_condition(&mut self, name: &Token) -> Option<&mut Condition> {
-        if self.inclusions.last().is_none_or(|inclusion| inclusion.conditions.is_empty()) {
-            self.error("directive", format!("`#{}` without `#if`", name.text), name.span);
+        if self
+            .inclusions
+            .last()
+            .is_none_or(|inclusion| inclusion.conditions.is_empty())
+        {
+            self.error(
+                "directive",
+                format!("`#{}` without `#if`", name.text),
+                name.span,
+            );
         }
         self.inclusions.last_mut()?.conditions.last_mut()
     }
 
     fn elif(&mut self, name: &Token, rest: &[Token]) {
-        let Some(condition) = self.current_condition(name) else { return };
-        let (try_it, after_else) = (condition.outer_live && !condition.taken, condition.otherwise.is_some());
+        let Some(condition) = self.current_condition(name) else {
+            return;
+        };
+        let (try_it, after_else) = (
+            condition.outer_live && !condition.taken,
+            condition.otherwise.is_some(),
+        );
         if after_else {
             self.error("directive", "`#elif` after `#else`".to_owned(), name.span);
         }
@@ -94,7 +130,9 @@ impl Preprocessor<'_> {
     }
 
     fn otherwise(&mut self, name: &Token, rest: &[Token]) {
-        let Some(condition) = self.current_condition(name) else { return };
+        let Some(condition) = self.current_condition(name) else {
+            return;
+        };
         let earlier = condition.otherwise.replace(name.span);
         condition.live = condition.outer_live && !condition.taken;
         condition.taken = true;
@@ -130,7 +168,9 @@ impl Preprocessor<'_> {
 
     /// Whether the condition of an `#if` holds; a faulty one does not.
     fn condition(&mut self, name: &Token, rest: &[Token]) -> bool {
-        let Some(line) = self.answer_defined(rest) else { return false };
+        let Some(line) = self.answer_defined(rest) else {
+            return false;
+        };
         let line = self.expand_apart(line);
         match condition::holds(&line) {
             Ok(value) => value,
@@ -151,17 +191,32 @@ impl Preprocessor<'_> {
                 answered.push(token.clone());
                 continue;
             }
-            let sign = |at: usize, sign| line.get(at).is_some_and(|t: &Token| t.kind == TokenKind::Sign(sign));
+            let sign = |at: usize, sign| {
+                line.get(at)
+                    .is_some_and(|t: &Token| t.kind == TokenKind::Sign(sign))
+            };
             let in_parens = sign(at, Sign::LParen);
             at += usize::from(in_parens);
             let word = line.get(at).filter(|word| word.kind.is_word());
             let (Some(word), true) = (word, !in_parens || sign(at + 1, Sign::RParen)) else {
-                self.error("condition", "`defined` needs a macro name".to_owned(), token.span);
+                self.error(
+                    "condition",
+                    "`defined` needs a macro name".to_owned(),
+                    token.span,
+                );
                 return None;
             };
             at += if in_parens { 2 } else { 1 };
-            let answer = if self.macros.contains_key(&word.text) { Keyword::True } else { Keyword::False };
-            answered.push(Token { kind: TokenKind::Keyword(answer), painted: true, ..token.clone() });
+            let answer = if self.macros.contains_key(&word.text) {
+                Keyword::True
+            } else {
+                Keyword::False
+            };
+            answered.push(Token {
+                kind: TokenKind::Keyword(answer),
+                painted: true,
+                ..token.clone()
+            });
         }
         Some(answered)
     }
@@ -169,11 +224,19 @@ impl Preprocessor<'_> {
     // ------------------------------------------------------------ inclusion
 
     fn include(&mut self, name: &Token, rest: &[Token]) {
-        let Some((wanted, quoted, span)) = self.include_name(name, rest) else { return };
+        let Some((wanted, quoted, span)) = self.include_name(name, rest) else {
+            return;
+        };
         if self.inclusions.len() >= MAX_INCLUDE_DEPTH {
-            return self.stop_at(span, "files are included too deeply: does one include itself?");
+            return self.stop_at(
+                span,
+                "files are included too deeply: does one include itself?",
+            );
         }
-        let includer = self.inclusions.last().map_or("".into(), |inclusion| inclusion.name.clone());
+        let includer = self
+            .inclusions
+            .last()
+            .map_or("".into(), |inclusion| inclusion.name.clone());
         match self.sources.resolve(&wanted, quoted, &includer) {
             Ok((found, _)) if self.once.contains(&found) => {}
             Ok((found, text)) => match self.map.add(found, text, Some(span)) {
@@ -212,41 +275,69 @@ impl Preprocessor<'_> {
                 }
             }
         }
-        self.error("include", "`#include` needs \"file\" or <file>".to_owned(), name.span);
+        self.error(
+            "include",
+            "`#include` needs \"file\" or <file>".to_owned(),
+            name.span,
+        );
         None
     }
 
     /// The text from behind a token to the end of its line.
     fn raw_line(&self, span: Span) -> String {
-        let Some(file) = self.map.file(span) else { return String::new() };
-        let rest = file.text.get((span.end - file.start) as usize..).unwrap_or("");
+        let Some(file) = self.map.file(span) else {
+            return String::new();
+        };
+        let rest = file
+            .text
+            .get((span.end - file.start) as usize..)
+            .unwrap_or("");
         rest.lines().next().unwrap_or("").to_owned()
     }
 
     // ------------------------------------------------------------ definitions
 
     fn define(&mut self, directive: &Token, rest: &[Token]) {
-        let Some((name, mut rest)) = rest.split_first().filter(|(name, _)| name.kind.is_word()) else {
+        let Some((name, mut rest)) = rest.split_first().filter(|(name, _)| name.kind.is_word())
+        else {
             return self.error("directive", NAME_MISSING.to_owned(), directive.span);
         };
         if &*name.text == "defined" {
-            return self.error("directive", "`defined` cannot be a macro".to_owned(), name.span);
+            return self.error(
+                "directive",
+                "`defined` cannot be a macro".to_owned(),
+                name.span,
+            );
         }
         let mut params = None;
         if let Some((open, after)) = rest.split_first()
             && open.kind == TokenKind::Sign(Sign::LParen)
             && !open.spaced
         {
-            let Some((found, after)) = self.params(open, after) else { return };
+            let Some((found, after)) = self.params(open, after) else {
+                return;
+            };
             params = Some(found);
             rest = after;
         }
-        let pastes = |token: Option<&Token>| token.is_some_and(|t| t.kind == TokenKind::Sign(Sign::HashHash));
+        let pastes = |token: Option<&Token>| {
+            token.is_some_and(|t| t.kind == TokenKind::Sign(Sign::HashHash))
+        };
         if pastes(rest.first()) || pastes(rest.last()) {
-            return self.error("directive", "`##` needs something on both sides".to_owned(), name.span);
+            return self.error(
+                "directive",
+                "`##` needs something on both sides".to_owned(),
+                name.span,
+            );
         }
         let definition = name.span;
-        let new = Macro { name: name.text.clone(), definition, params, body: rest.to_vec(), built_in: None };
+        let new = Macro {
+            name: name.text.clone(),
+            definition,
+            params,
+            body: rest.to_vec(),
+            built_in: None,
+        };
         if let Some(old) = self.macros.get(&new.name)
             && !old.same_as(&new)
         {
@@ -262,9 +353,19 @@ impl Preprocessor<'_> {
 
     /// A function-like macro's parameters, and what follows the closing parenthesis.
     fn params<'t>(&mut self, open: &Token, tokens: &'t [Token]) -> Option<(Params, &'t [Token])> {
-        let mut params = Params { names: Vec::new(), variadic: false };
-        let Some(close) = tokens.iter().position(|token| token.kind == TokenKind::Sign(Sign::RParen)) else {
-            self.error("directive", "the parameters have no closing parenthesis".to_owned(), open.span);
+        let mut params = Params {
+            names: Vec::new(),
+            variadic: false,
+        };
+        let Some(close) = tokens
+            .iter()
+            .position(|token| token.kind == TokenKind::Sign(Sign::RParen))
+        else {
+            self.error(
+                "directive",
+                "the parameters have no closing parenthesis".to_owned(),
+                open.span,
+            );
             return None;
         };
         let (list, rest) = (&tokens[..close], &tokens[close + 1..]);
@@ -279,12 +380,20 @@ impl Preprocessor<'_> {
                 [name, last] if name.kind.is_word() && dots(last) => name.text.clone(),
                 _ => {
                     let span = param.first().map_or(open.span, |token| token.span);
-                    self.error("directive", "a parameter's name is expected".to_owned(), span);
+                    self.error(
+                        "directive",
+                        "a parameter's name is expected".to_owned(),
+                        span,
+                    );
                     return None;
                 }
             };
             if params.variadic || params.names.contains(&name) {
-                let message = if params.variadic { "`...` must come last" } else { "a parameter's name comes twice" };
+                let message = if params.variadic {
+                    "`...` must come last"
+                } else {
+                    "a parameter's name comes twice"
+                };
                 self.error("directive", message.to_owned(), param[0].span);
                 return None;
             }
@@ -311,9 +420,16 @@ impl Preprocessor<'_> {
         let rest = self.expand_apart(rest.to_vec());
         let number = rest.first().filter(|token| token.kind == TokenKind::Number);
         let Some(number) = number.and_then(|token| token.text.parse::<u32>().ok()) else {
-            return self.error("directive", "`#line` needs a line number".to_owned(), name.span);
+            return self.error(
+                "directive",
+                "`#line` needs a line number".to_owned(),
+                name.span,
+            );
         };
-        let file = rest.get(1).filter(|token| token.kind == TokenKind::Str).map(|token| token.text.clone());
+        let file = rest
+            .get(1)
+            .filter(|token| token.kind == TokenKind::Str)
+            .map(|token| token.text.clone());
         self.map.add_line_mark(name.span, number as usize, file);
     }
 

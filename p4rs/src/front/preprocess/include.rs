@@ -46,12 +46,22 @@ pub(super) type Found = (Arc<str>, Arc<str>);
 impl Sources {
     /// A program that is all in memory.
     pub fn from_bundle(bundle: SourceBundle) -> Self {
-        Self { bundle, ..Self::default() }
+        Self {
+            bundle,
+            ..Self::default()
+        }
     }
 
     /// A program in the file system.
     pub fn from_disk(main: impl Into<String>) -> Self {
-        Self { bundle: SourceBundle { main: main.into(), ..SourceBundle::default() }, disk: true, ..Self::default() }
+        Self {
+            bundle: SourceBundle {
+                main: main.into(),
+                ..SourceBundle::default()
+            },
+            disk: true,
+            ..Self::default()
+        }
     }
 
     /// The main file.
@@ -60,12 +70,20 @@ impl Sources {
     }
 
     /// The file that an `#include` in `includer` means.
-    pub(super) fn resolve(&self, name: &str, quoted: bool, includer: &str) -> Result<Found, IncludeError> {
+    pub(super) fn resolve(
+        &self,
+        name: &str,
+        quoted: bool,
+        includer: &str,
+    ) -> Result<Found, IncludeError> {
         if name.starts_with('/') {
             return self.load(name)?.ok_or(IncludeError::NotFound);
         }
         let own_dir = includer.rsplit_once('/').map_or("", |(dir, _)| dir);
-        let dirs = quoted.then_some(own_dir).into_iter().chain(self.include_dirs.iter().map(String::as_str));
+        let dirs = quoted
+            .then_some(own_dir)
+            .into_iter()
+            .chain(self.include_dirs.iter().map(String::as_str));
         // A bundle is a tree of its own: its root is searched after the directories that were asked for.
         for dir in dirs.chain((!self.bundle.files.is_empty()).then_some("")) {
             if let Some(found) = self.load(&join(dir, name))? {
@@ -85,7 +103,10 @@ impl Sources {
         }
         match std::fs::read(PathBuf::from(path)) {
             Ok(bytes) => Ok(Some((path.into(), String::from_utf8_lossy(&bytes).into()))),
-            Err(source) => Err(IncludeError::Unreadable { path: path.into(), source }),
+            Err(source) => Err(IncludeError::Unreadable {
+                path: path.into(),
+                source,
+            }),
         }
     }
 }
@@ -125,8 +146,16 @@ mod tests {
         for name in ["src/a.p4", "inc/a.p4", "inc/b.p4", "c.p4"] {
             bundle.insert(name, name);
         }
-        let sources = Sources { include_dirs: vec!["inc".into()], ..Sources::from_bundle(bundle) };
-        let found = |name, quoted| sources.resolve(name, quoted, "src/main.p4").map(|found| found.0.to_string()).ok();
+        let sources = Sources {
+            include_dirs: vec!["inc".into()],
+            ..Sources::from_bundle(bundle)
+        };
+        let found = |name, quoted| {
+            sources
+                .resolve(name, quoted, "src/main.p4")
+                .map(|found| found.0.to_string())
+                .ok()
+        };
         assert_eq!(found("a.p4", true).as_deref(), Some("src/a.p4"));
         assert_eq!(found("a.p4", false).as_deref(), Some("inc/a.p4"));
         assert_eq!(found("b.p4", true).as_deref(), Some("inc/b.p4"));

@@ -17,7 +17,7 @@ use crate::front::token::{Sign, Token, TokenKind};
 use crate::source::{Origin, Span};
 
 /// The most tokens that one compilation may pull through expansion.
-pub(super) const MAX_WORK: u32 = 4_000_000;
+pub(super) const MAX_WORK: u32 = 2_000_000;
 /// The deepest nesting of macro calls within macro arguments.
 pub(super) const MAX_NESTING: usize = 100;
 
@@ -49,13 +49,19 @@ pub(super) enum BuiltIn {
 impl Macro {
     /// Whether a second definition says the same: then it is no redefinition.
     pub fn same_as(&self, other: &Macro) -> bool {
-        let alike = |(a, b): (&Token, &Token)| a.kind == b.kind && a.text == b.text && a.spaced == b.spaced;
+        let alike =
+            |(a, b): (&Token, &Token)| a.kind == b.kind && a.text == b.text && a.spaced == b.spaced;
         self.params == other.params
             && self.built_in == other.built_in
             && self.body.len() == other.body.len()
-            && self.body.iter().zip(&other.body).enumerate().all(|(index, (a, b))| {
-                alike((a, b)) || index == 0 && a.kind == b.kind && a.text == b.text
-            })
+            && self
+                .body
+                .iter()
+                .zip(&other.body)
+                .enumerate()
+                .all(|(index, (a, b))| {
+                    alike((a, b)) || index == 0 && a.kind == b.kind && a.text == b.text
+                })
     }
 }
 
@@ -81,7 +87,9 @@ impl Preprocessor<'_> {
             if token.painted || !token.kind.is_word() {
                 return Some(token);
             }
-            let Some(found) = self.macros.get(&token.text).cloned() else { return Some(token) };
+            let Some(found) = self.macros.get(&token.text).cloned() else {
+                return Some(token);
+            };
             if self.expanding.contains(&found.name) {
                 token.painted = true;
                 return Some(token);
@@ -95,7 +103,10 @@ impl Preprocessor<'_> {
     /// Expands tokens apart from what follows them.
     pub(super) fn expand_apart(&mut self, tokens: Vec<Token>) -> Vec<Token> {
         if self.nesting >= MAX_NESTING {
-            self.stop_at(tokens.first().map_or(Span::NONE, |token| token.span), "macro calls are nested too deeply");
+            self.stop_at(
+                tokens.first().map_or(Span::NONE, |token| token.span),
+                "macro calls are nested too deeply",
+            );
             return tokens;
         }
         self.nesting += 1;
@@ -116,7 +127,10 @@ impl Preprocessor<'_> {
         if let Some(name) = &of {
             self.expanding.insert(name.clone());
         }
-        self.contexts.push(Context { tokens: tokens.into_iter(), of });
+        self.contexts.push(Context {
+            tokens: tokens.into_iter(),
+            of,
+        });
     }
 
     /// The next token before expansion.
@@ -148,25 +162,36 @@ impl Preprocessor<'_> {
             return true;
         }
         let Some(params) = &found.params else {
-            let origin = self.map.add_expansion(found.name.clone(), found.definition, name.span);
+            let origin = self
+                .map
+                .add_expansion(found.name.clone(), found.definition, name.span);
             let body = self.substitute(found, &mut [], origin, name);
             self.push_context(body, Some(found.name.clone()));
             return true;
         };
-        let Some(open) = self.pull(base) else { return false };
+        let Some(open) = self.pull(base) else {
+            return false;
+        };
         if open.kind != TokenKind::Sign(Sign::LParen) {
             // Not a call: what was looked at comes next again, after the name.
             self.push_context(vec![open], None);
             return false;
         }
         let Some((arguments, close)) = self.arguments(params, base) else {
-            let message = format!("the call of macro `{}` has no closing parenthesis", found.name);
+            let message = format!(
+                "the call of macro `{}` has no closing parenthesis",
+                found.name
+            );
             self.error("macro-call", message, name.span);
             return true;
         };
         let call = self.map.join(name.span, close.span);
-        let Some(mut arguments) = self.fit(found, params, arguments, call) else { return true };
-        let origin = self.map.add_expansion(found.name.clone(), found.definition, call);
+        let Some(mut arguments) = self.fit(found, params, arguments, call) else {
+            return true;
+        };
+        let origin = self
+            .map
+            .add_expansion(found.name.clone(), found.definition, call);
         let body = self.substitute(found, &mut arguments, origin, name);
         self.push_context(body, Some(found.name.clone()));
         true
@@ -191,7 +216,10 @@ impl Preprocessor<'_> {
                 _ => {}
             }
             if let Some(last) = arguments.last_mut() {
-                last.push(Token { line_start: false, ..token });
+                last.push(Token {
+                    line_start: false,
+                    ..token
+                });
             }
         }
     }
@@ -220,10 +248,19 @@ impl Preprocessor<'_> {
                 given.len(),
             );
             let diagnostic = Diagnostic::error("macro-call", message).at(call, "");
-            self.diagnostics.push(diagnostic.at(found.definition, "defined here"));
+            self.diagnostics
+                .push(diagnostic.at(found.definition, "defined here"));
             return None;
         }
-        Some(given.into_iter().map(|written| Argument { written, expanded: None }).collect())
+        Some(
+            given
+                .into_iter()
+                .map(|written| Argument {
+                    written,
+                    expanded: None,
+                })
+                .collect(),
+        )
     }
 
     /// The body with parameters replaced, `#` and `##` done.
@@ -237,13 +274,25 @@ impl Preprocessor<'_> {
         let body = &found.body;
         let param = |token: &Token| {
             let names = &found.params.as_ref()?.names;
-            token.kind.is_word().then(|| names.iter().position(|name| *name == token.text))?
+            token
+                .kind
+                .is_word()
+                .then(|| names.iter().position(|name| *name == token.text))?
         };
-        let is_paste = |at: usize| body.get(at).is_some_and(|t| t.kind == TokenKind::Sign(Sign::HashHash));
+        let is_paste = |at: usize| {
+            body.get(at)
+                .is_some_and(|t| t.kind == TokenKind::Sign(Sign::HashHash))
+        };
         let mut out: Vec<Token> = Vec::new();
         let mut at = 0;
         while at < body.len() && !self.stopped {
-            let token = Token { span: Span { origin, ..body[at].span }, ..body[at].clone() };
+            let token = Token {
+                span: Span {
+                    origin,
+                    ..body[at].span
+                },
+                ..body[at].clone()
+            };
             let pasted = at > 0 && is_paste(at - 1);
             let mut piece = if is_paste(at) {
                 at += 1;
@@ -293,12 +342,23 @@ impl Preprocessor<'_> {
     }
 
     /// Joins the last token of `out` and the first of `piece`.
-    fn paste(&mut self, out: &mut Vec<Token>, piece: &mut Vec<Token>, found: &Macro, at: usize, name: &Token) {
+    fn paste(
+        &mut self,
+        out: &mut Vec<Token>,
+        piece: &mut Vec<Token>,
+        found: &Macro,
+        at: usize,
+        name: &Token,
+    ) {
         let Some(left) = out.pop() else { return };
         if piece.is_empty() {
             // `, ## __VA_ARGS__` without further arguments drops the comma.
             let variadic = found.params.as_ref().is_some_and(|params| {
-                params.variadic && params.names.last().is_some_and(|last| *last == found.body[at].text)
+                params.variadic
+                    && params
+                        .names
+                        .last()
+                        .is_some_and(|last| *last == found.body[at].text)
             });
             if !(variadic && left.kind == TokenKind::Sign(Sign::Comma)) {
                 out.push(left);
@@ -316,9 +376,21 @@ impl Preprocessor<'_> {
         let text = format!("{}{}", self.spelling(&left), self.spelling(&right));
         let mut joined = lex(&text, 0, &mut self.interner);
         match (joined.pop(), joined.is_empty()) {
-            (Some(one), true) => piece.insert(0, Token { span: left.span, spaced: left.spaced, line_start: false, ..one }),
+            (Some(one), true) => piece.insert(
+                0,
+                Token {
+                    span: left.span,
+                    spaced: left.spaced,
+                    line_start: false,
+                    ..one
+                },
+            ),
             _ => {
-                self.error("macro-paste", format!("`##` makes `{text}`, which is not one token"), name.span);
+                self.error(
+                    "macro-paste",
+                    format!("`##` makes `{text}`, which is not one token"),
+                    name.span,
+                );
                 out.push(left);
                 piece.insert(0, right);
             }
@@ -340,25 +412,44 @@ impl Preprocessor<'_> {
             }
         }
         let text = self.interner.intern(&text);
-        Token { kind: TokenKind::Str, text, painted: false, ..hash.clone() }
+        Token {
+            kind: TokenKind::Str,
+            text,
+            painted: false,
+            ..hash.clone()
+        }
     }
 
     /// The token as it would be written.
     pub(super) fn spelling(&self, token: &Token) -> String {
-        if token.kind == TokenKind::Str { format!("\"{}\"", token.text) } else { token.text.to_string() }
+        if token.kind == TokenKind::Str {
+            format!("\"{}\"", token.text)
+        } else {
+            token.text.to_string()
+        }
     }
 
     fn built_in_token(&mut self, built_in: BuiltIn, name: &Token) -> Token {
         let location = self.map.location(self.map.outermost(name.span));
         let (kind, text) = match built_in {
-            BuiltIn::File => (TokenKind::Str, location.map_or(String::new(), |l| l.file.replace(['"', '\\'], "_"))),
-            BuiltIn::Line => (TokenKind::Number, location.map_or(0, |l| l.line).to_string()),
+            BuiltIn::File => (
+                TokenKind::Str,
+                location.map_or(String::new(), |l| l.file.replace(['"', '\\'], "_")),
+            ),
+            BuiltIn::Line => (
+                TokenKind::Number,
+                location.map_or(0, |l| l.line).to_string(),
+            ),
             BuiltIn::Counter => {
                 self.counter += 1;
                 (TokenKind::Number, (self.counter - 1).to_string())
             }
         };
-        Token { kind, text: self.interner.intern(&text), ..name.clone() }
+        Token {
+            kind,
+            text: self.interner.intern(&text),
+            ..name.clone()
+        }
     }
 }
 
@@ -373,5 +464,9 @@ fn spaced_as(mut piece: Vec<Token>, param: &Token) -> Vec<Token> {
 
 /// Stands for nothing at the left of a `##`.
 fn placemarker(origin: Origin, at: &Token) -> Token {
-    Token { kind: TokenKind::End, span: Span { origin, ..at.span }, ..at.clone() }
+    Token {
+        kind: TokenKind::End,
+        span: Span { origin, ..at.span },
+        ..at.clone()
+    }
 }

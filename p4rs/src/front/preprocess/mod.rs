@@ -32,7 +32,11 @@ use macros::{BuiltIn, Context, Macro};
 pub const MAX_INCLUDE_DEPTH: usize = 100;
 
 /// Runs the preprocessor.
-pub fn preprocess(sources: &Sources, map: &mut SourceMap, diagnostics: &mut Diagnostics) -> Vec<Token> {
+pub fn preprocess(
+    sources: &Sources,
+    map: &mut SourceMap,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Token> {
     let mut preprocessor = Preprocessor {
         sources,
         map,
@@ -55,10 +59,18 @@ pub fn preprocess(sources: &Sources, map: &mut SourceMap, diagnostics: &mut Diag
     while let Some(token) = preprocessor.expanded_token(0) {
         match token.kind {
             TokenKind::Bad(Bad::OpenString) => {
-                preprocessor.error("bad-token", "this string has no closing quote".to_owned(), token.span);
+                preprocessor.error(
+                    "bad-token",
+                    "this string has no closing quote".to_owned(),
+                    token.span,
+                );
             }
             TokenKind::Bad(Bad::OpenComment) => {
-                preprocessor.error("bad-token", "this comment has no end".to_owned(), token.span);
+                preprocessor.error(
+                    "bad-token",
+                    "this comment has no end".to_owned(),
+                    token.span,
+                );
             }
             // Strange characters may stand in annotations: the parser decides.
             _ => tokens.push(token),
@@ -70,8 +82,23 @@ pub fn preprocess(sources: &Sources, map: &mut SourceMap, diagnostics: &mut Diag
 
 fn end_token(tokens: &[Token], last_file_span: Span) -> Token {
     let last = tokens.last().map_or(last_file_span, |token| token.span);
-    let span = if last.is_none() { last } else { Span { start: last.end, end: last.end, origin: last.origin } };
-    Token { kind: TokenKind::End, span, text: "".into(), line_start: true, spaced: true, painted: true }
+    let span = if last.is_none() {
+        last
+    } else {
+        Span {
+            start: last.end,
+            end: last.end,
+            origin: last.origin,
+        }
+    };
+    Token {
+        kind: TokenKind::End,
+        span,
+        text: "".into(),
+        line_start: true,
+        spaced: true,
+        painted: true,
+    }
 }
 
 struct Preprocessor<'a> {
@@ -118,27 +145,42 @@ struct Condition {
 
 impl Inclusion {
     fn live(&self) -> bool {
-        self.conditions.last().is_none_or(|condition| condition.live)
+        self.conditions
+            .last()
+            .is_none_or(|condition| condition.live)
     }
 }
 
 impl Preprocessor<'_> {
     fn predefine(&mut self) {
-        for (name, built_in) in
-            [("__FILE__", BuiltIn::File), ("__LINE__", BuiltIn::Line), ("__COUNTER__", BuiltIn::Counter)]
-        {
+        for (name, built_in) in [
+            ("__FILE__", BuiltIn::File),
+            ("__LINE__", BuiltIn::Line),
+            ("__COUNTER__", BuiltIn::Counter),
+        ] {
             let name = self.interner.intern(name);
             let body = Vec::new();
             let definition = Span::NONE;
             let built_in = Some(built_in);
-            self.macros.insert(name.clone(), Rc::new(Macro { name, definition, params: None, body, built_in }));
+            self.macros.insert(
+                name.clone(),
+                Rc::new(Macro {
+                    name,
+                    definition,
+                    params: None,
+                    body,
+                    built_in,
+                }),
+            );
         }
         let mut text = String::from("#define __p4rs__ 1\n#define __P4_VERSION__ 120500\n");
         for (name, value) in &self.sources.defines {
             let value = value.replace(['\n', '\r'], " ");
             text.push_str(&format!("#define {name} {value}\n"));
         }
-        let Some(index) = self.map.add("<command line>".into(), text.into(), None) else { return };
+        let Some(index) = self.map.add("<command line>".into(), text.into(), None) else {
+            return;
+        };
         self.enter(index);
         while self.file_token().is_some() {}
     }
@@ -151,7 +193,8 @@ impl Preprocessor<'_> {
             },
             Err(error) => format!("`{}`: {error}", self.sources.bundle.main),
         };
-        self.diagnostics.push(Diagnostic::error("no-source", message));
+        self.diagnostics
+            .push(Diagnostic::error("no-source", message));
     }
 
     /// Begins to read a file of the map.
@@ -160,7 +203,11 @@ impl Preprocessor<'_> {
         let tokens = lex(&file.text, file.start, &mut self.interner);
         self.last_file_span = Span::new(file.start, file.start);
         let tokens = tokens.into_iter().peekable();
-        self.inclusions.push(Inclusion { name: file.name.clone(), tokens, conditions: Vec::new() });
+        self.inclusions.push(Inclusion {
+            name: file.name.clone(),
+            tokens,
+            conditions: Vec::new(),
+        });
     }
 
     /// The next token of the files that is neither a directive nor skipped by one.
@@ -185,20 +232,29 @@ impl Preprocessor<'_> {
 
     /// Ends the reading of a file.
     fn leave(&mut self) {
-        let Some(inclusion) = self.inclusions.pop() else { return };
+        let Some(inclusion) = self.inclusions.pop() else {
+            return;
+        };
         for condition in inclusion.conditions {
-            self.error("directive", "this condition has no `#endif`".to_owned(), condition.opened);
+            self.error(
+                "directive",
+                "this condition has no `#endif`".to_owned(),
+                condition.opened,
+            );
         }
     }
 
     /// The rest of the directive's line.
     fn rest_of_line(&mut self) -> Vec<Token> {
-        let Some(inclusion) = self.inclusions.last_mut() else { return Vec::new() };
+        let Some(inclusion) = self.inclusions.last_mut() else {
+            return Vec::new();
+        };
         std::iter::from_fn(|| inclusion.tokens.next_if(|token| !token.line_start)).collect()
     }
 
     fn error(&mut self, code: &'static str, message: String, span: Span) {
-        self.diagnostics.push(Diagnostic::error(code, message).at(span, ""));
+        self.diagnostics
+            .push(Diagnostic::error(code, message).at(span, ""));
     }
 
     /// Reports that a limit is exceeded, once, and ends the token stream.

@@ -2,7 +2,10 @@
 //!
 //! In: [`ParserDecl`], [`ControlDecl`], [`Stmt`]. Out: text in the printer.
 
-use super::super::ast::{Block, ControlDecl, ExprKind, ParserDecl, ParserState, Stmt, StmtKind, SwitchCase, TransitionKind};
+use super::super::ast::{
+    Block, ControlDecl, ExprKind, ParserDecl, ParserState, Stmt, StmtKind, SwitchCase,
+    TransitionKind,
+};
 use super::Printer;
 
 impl Printer {
@@ -82,7 +85,11 @@ impl Printer {
         match &stmt.kind {
             StmtKind::Empty => self.put(";"),
             StmtKind::Assign { .. } | StmtKind::Call(_) => self.simple(stmt, ";"),
-            StmtKind::If { cond, then, otherwise } => {
+            StmtKind::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 self.put("if (");
                 self.expr(cond);
                 self.put(") ");
@@ -110,7 +117,13 @@ impl Printer {
                 self.put(") ");
                 self.braces(cases, Self::switch_case);
             }
-            StmtKind::For { annotations, init, cond, update, body } => {
+            StmtKind::For {
+                annotations,
+                init,
+                cond,
+                update,
+                body,
+            } => {
                 self.annotations(annotations);
                 self.put("for (");
                 self.commas(init, |this, stmt| this.simple(stmt, ""));
@@ -121,7 +134,12 @@ impl Printer {
                 self.put(") ");
                 self.stmt(body);
             }
-            StmtKind::ForIn { annotations, variable, collection, body } => {
+            StmtKind::ForIn {
+                annotations,
+                variable,
+                collection,
+                body,
+            } => {
                 self.annotations(annotations);
                 self.put("for (");
                 self.variable(variable, " in ");
@@ -138,7 +156,9 @@ impl Printer {
     /// What can stand in the head of a `for`, and after it `end`.
     fn simple(&mut self, stmt: &Stmt, end: &str) {
         match &stmt.kind {
-            StmtKind::Assign { target, op, value, .. } => {
+            StmtKind::Assign {
+                target, op, value, ..
+            } => {
                 self.expr(target);
                 self.fmt(format_args!(" {}= ", op.map_or("", |op| op.text())));
                 self.expr(value);

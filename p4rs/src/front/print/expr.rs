@@ -18,7 +18,8 @@ fn tightness(kind: &ExprKind) -> u8 {
 
 fn binary_tightness(op: BinaryOp) -> u8 {
     use BinaryOp::{
-        Add, AddSat, And, BitAnd, BitOr, BitXor, Concat, Div, Eq, Ge, Gt, Le, Lt, Mod, Mul, Ne, Or, Shl, Shr, Sub, SubSat,
+        Add, AddSat, And, BitAnd, BitOr, BitXor, Concat, Div, Eq, Ge, Gt, Le, Lt, Mod, Mul, Ne, Or,
+        Shl, Shr, Sub, SubSat,
     };
     match op {
         Or => 2,
@@ -69,8 +70,14 @@ impl Printer {
             }
             ExprKind::Index { base, index } => self.bracketed(base, index, None),
             ExprKind::Slice { base, hi, lo } => self.bracketed(base, hi, Some((":", lo))),
-            ExprKind::PlusSlice { base, lo, width } => self.bracketed(base, lo, Some((" +: ", width))),
-            ExprKind::Call { callee, type_args, args } => {
+            ExprKind::PlusSlice { base, lo, width } => {
+                self.bracketed(base, lo, Some((" +: ", width)))
+            }
+            ExprKind::Call {
+                callee,
+                type_args,
+                args,
+            } => {
                 self.base(callee);
                 if !type_args.is_empty() {
                     self.type_args(type_args);
@@ -91,7 +98,11 @@ impl Printer {
                 self.fmt(format_args!(" {} ", op.text()));
                 self.expr_at(rhs, tightness + 1);
             }
-            ExprKind::Ternary { cond, then, otherwise } => {
+            ExprKind::Ternary {
+                cond,
+                then,
+                otherwise,
+            } => {
                 self.expr_at(cond, 1);
                 self.put(" ? ");
                 self.expr_at(then, 1);

@@ -6,9 +6,10 @@
 use std::fmt::Write;
 
 use super::ast::{
-    ActionDecl, ActionRef, Annotation, AnnotationBody, AnnotationToken, AnnotationTokenKind, ApplyType, ConstDecl, Decl,
-    Direction, Entry, EnumDecl, ExternObjectDecl, Field, InstanceDecl, KeyElement, Keyset, MembersDecl, Name, Param,
-    Path, Program, PropertyValue, Prototype, StructDecl, StructKind, TableDecl, TypedefDecl, TypedefTarget, VariableDecl,
+    ActionDecl, ActionRef, Annotation, AnnotationBody, AnnotationToken, AnnotationTokenKind,
+    ApplyType, ConstDecl, Decl, Direction, Entry, EnumDecl, ExternObjectDecl, Field, InstanceDecl,
+    KeyElement, Keyset, MembersDecl, Name, Param, Path, Program, PropertyValue, Prototype,
+    StructDecl, StructKind, TableDecl, TypedefDecl, TypedefTarget, VariableDecl,
 };
 
 mod body;

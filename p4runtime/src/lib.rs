@@ -2,9 +2,13 @@
 //!
 //! * [`value`]: byte strings and integers;
 //! * [`schema`]: a program's objects by name, from P4Info;
+//! * [`entity`]: entries and packets by name;
+//! * [`client`]: a controller's session with a device;
 //! * [`server`]: the service over any switch;
 //! * [`status`]: one error per update inside a gRPC status.
 
+pub mod client;
+pub mod entity;
 pub mod schema;
 pub mod server;
 pub mod status;

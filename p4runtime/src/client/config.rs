@@ -1,0 +1,89 @@
+//! How to reach a device, as whom, and within which limits.
+
+use std::time::Duration;
+
+use p4runtime_proto::Any;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+
+use super::backoff::Backoff;
+use super::error::ClientError;
+use crate::status::metadata_allowance;
+
+/// Settings of a session.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `host:port` or a URI; `https` needs `tls`.
+    pub endpoint: String,
+    /// TLS, if the device asks for it.
+    pub tls: Option<ClientTlsConfig>,
+    /// The device behind the endpoint.
+    pub device_id: u64,
+    /// Empty is the default role: the whole pipeline.
+    pub role: String,
+    /// Configuration of the role, in a form that the device understands.
+    pub role_config: Option<Any>,
+    /// `None` stays backup for ever.
+    pub election_id: Option<u128>,
+    /// Largest answer in bytes.
+    pub max_message: usize,
+    /// Updates in one Write.
+    pub batch_updates: usize,
+    /// Bytes of one Write.
+    pub batch_bytes: usize,
+    /// Packets, notifications and errors that wait for their readers, each.
+    pub queue: usize,
+    /// Time for a connection and for the first arbitration answer.
+    pub connect_timeout: Duration,
+    /// Time for an answer, except for reads and pipelines.
+    pub call_timeout: Duration,
+    /// Time for a device to take a program.
+    pub pipeline_timeout: Duration,
+    /// Waits between attempts to connect.
+    pub backoff: Backoff,
+    /// Seed of the waits' jitter.
+    pub seed: u64,
+}
+
+impl Config {
+    /// Device 1 at `endpoint`, default role, election id 1.
+    pub fn new(endpoint: impl Into<String>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            tls: None,
+            device_id: 1,
+            role: String::new(),
+            role_config: None,
+            election_id: Some(1),
+            max_message: 256 << 20,
+            batch_updates: 10_000,
+            // Servers must take 4 MB, as gRPC does unless told otherwise.
+            batch_bytes: 3 << 20,
+            queue: 8192,
+            connect_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(60),
+            pipeline_timeout: Duration::from_secs(300),
+            backoff: Backoff::default(),
+            seed: u64::from(std::process::id()),
+        }
+    }
+
+    pub(super) fn channel(&self) -> Result<Channel, ClientError> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let uri = match self.endpoint.contains("://") {
+            true => self.endpoint.clone(),
+            false => format!("{scheme}://{}", self.endpoint),
+        };
+        let headers = u32::try_from(metadata_allowance(self.batch_updates)).unwrap_or(u32::MAX);
+        let mut endpoint = Endpoint::from_shared(uri)?
+            .connect_timeout(self.connect_timeout)
+            .tcp_nodelay(true)
+            .tcp_keepalive(Some(Duration::from_secs(30)))
+            .http2_max_header_list_size(headers)
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(16 << 20);
+        if let Some(tls) = &self.tls {
+            endpoint = endpoint.tls_config(tls.clone())?;
+        }
+        Ok(endpoint.connect_lazy())
+    }
+}

@@ -5,5 +5,7 @@
 pub mod diag;
 pub mod front;
 pub mod p4include;
+pub mod p4info;
 pub mod source;
-
+pub mod ir;
+pub mod sema;

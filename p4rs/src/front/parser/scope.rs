@@ -29,13 +29,6 @@ impl Scopes {
         self.open.push(FxHashMap::default());
     }
 
-    /// Closes the innermost scope.
-    pub fn leave(&mut self) {
-        if self.open.len() > 1 {
-            self.open.pop();
-        }
-    }
-
     /// Closes all scopes but the outermost.
     pub fn back_to_global(&mut self) {
         self.open.truncate(1);
@@ -87,8 +80,8 @@ mod tests {
         assert!(scopes.is_type("T"));
         scopes.declare_object(&name);
         assert!(!scopes.is_type("T") && scopes.is_global_type("T"));
-        scopes.leave();
-        scopes.leave();
+        scopes.back_to(1);
+        scopes.back_to(0);
         assert!(scopes.is_type("T"));
         assert!(!scopes.is_type("U"));
     }

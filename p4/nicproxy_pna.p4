@@ -20,16 +20,14 @@ struct pick_t {
     bit<16> endpoint_port;
 }
 
-#define SELECT_HASH_INSTANCE Hash<bit<32>>(PNA_HashAlgorithm_t.CRC32) select_hash;
+#define SELECT_HASH_INSTANCE Hash<bit<16>>(PNA_HashAlgorithm_t.CRC32) select_hash;
 #define SELECT_HASH \
         meta.hash = select_hash.get_hash((bit<32>)0, \
-            { meta.old.src_hi, meta.old.src_lo, meta.old.src_port, meta.old.dst_port, meta.old.dst_hi, \
-              meta.old.dst_lo, meta.vpc, meta.protocol }, \
-            (bit<32>)65536);
+            { meta.old.src_hi, meta.old.src_lo, meta.old.src_port, meta.old.dst_lo }, (bit<32>)65536);
 
 #define FRONTEND_COUNTER_INSTANCE \
     @id(1) @name(".frontend_counter") DirectCounter<bit<64>>(PNA_CounterType_t.PACKETS_AND_BYTES) frontend_counter;
-#define FRONTEND_COUNT frontend_counter.count(meta.ip_length);
+#define FRONTEND_COUNT frontend_counter.count(hdr.local.ip_length);
 #define FRONTEND_COUNTER_PROPERTY pna_direct_counter = frontend_counter;
 
 // PNA takes a port from action data or a constant only; the last call wins.
@@ -48,12 +46,12 @@ struct pick_t {
 #define AFFINITY_PROPERTIES LEARNING_TABLE
 
 #define FLOW_LEARN \
-        if (meta.learn == 1) { \
+        if (hdr.local.learn == 1) { \
             add_entry(action_name = "translate", action_params = meta.new, \
                       expire_time_profile_id = (ExpireTimeProfileId_t)meta.learn_profile); \
         }
 #define REPLY_LEARN \
-        if (meta.learn == 1) { \
+        if (hdr.local.learn == 1) { \
             add_entry(action_name = "translate_back", \
                       action_params = (tuple_t){ meta.old.dst_hi, meta.old.dst_lo, meta.old.dst_port, \
                                                  meta.old.src_port, meta.old.src_hi, meta.old.src_lo }, \
@@ -74,10 +72,8 @@ struct pick_t {
 #define TRANSPORT_SUM transport_sum
 #define SUM_CLEAR(s) s.clear();
 #define SUM_ADD_16(s, x) s.add(x);
-#define SUM_ADD_32(s, x) s.add(x);
 #define SUM_ADD_64(s, x) s.add(x);
 #define SUM_SUBTRACT_16(s, x) s.subtract(x);
-#define SUM_SUBTRACT_32(s, x) s.subtract(x);
 #define SUM_SUBTRACT_64(s, x) s.subtract(x);
 #define SUM_STORE(s, field) field = s.get();
 
@@ -114,13 +110,13 @@ control NicControl(inout headers_t hdr, inout metadata_t meta, in pna_main_input
     Counter<bit<64>, bit<8>>(NICPROXY_VERDICTS, PNA_CounterType_t.PACKETS) verdicts;
 
     apply {
-        meta.ingress_port = (bit<32>)standard.input_port;
+        hdr.local.ingress_port = (bit<32>)standard.input_port;
         pipeline.apply(hdr, meta);
-        verdicts.count(meta.verdict);
-        if (meta.decided == DECIDED_DROP) {
+        verdicts.count(hdr.local.verdict);
+        if (hdr.local.decided == DECIDED_DROP) {
             drop_packet();
         }
-        if (meta.decided == DECIDED_SLOW) {
+        if (hdr.local.decided == DECIDED_SLOW) {
             send_to_port((PortId_t)NICPROXY_SLOW_PORT);
         }
     }

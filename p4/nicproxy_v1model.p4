@@ -20,9 +20,7 @@
 #define SELECT_HASH_INSTANCE
 #define SELECT_HASH \
         hash(meta.hash, HashAlgorithm.crc32, (bit<32>)0, \
-             { meta.old.src_hi, meta.old.src_lo, meta.old.src_port, meta.old.dst_port, meta.old.dst_hi, \
-               meta.old.dst_lo, meta.vpc, meta.protocol }, \
-             (bit<32>)65536);
+             { meta.old.src_hi, meta.old.src_lo, meta.old.src_port, meta.old.dst_lo }, (bit<32>)65536);
 
 #define FRONTEND_COUNTER_INSTANCE \
     @id(1) @name(".frontend_counter") direct_counter(CounterType.packets_and_bytes) frontend_counter;
@@ -46,10 +44,8 @@
 #define TRANSPORT_SUM meta.transport_sum
 #define SUM_CLEAR(s) s = 0xffff;
 #define SUM_ADD_16(s, x) s = s + (bit<64>)x;
-#define SUM_ADD_32(s, x) s = s + (bit<64>)x;
 #define SUM_ADD_64(s, x) s = s + (x >> 32) + (x & 0xffffffff);
 #define SUM_SUBTRACT_16(s, x) s = s + (bit<64>)(x ^ 0xffff);
-#define SUM_SUBTRACT_32(s, x) s = s + (bit<64>)(x ^ 0xffffffff);
 #define SUM_SUBTRACT_64(s, x) s = s + ((x >> 32) ^ 0xffffffff) + ((x & 0xffffffff) ^ 0xffffffff);
 // The conditions keep the compiler from substituting each fold into the next, which doubles the expression each time.
 #define SUM_STORE(s, field) \
@@ -78,7 +74,7 @@
 parser NicParser(packet_in pkt, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard) {
     state start {
 #include "core/clear.p4"
-        meta.ingress_port = (bit<32>)standard.ingress_port;
+        hdr.local.ingress_port = (bit<32>)standard.ingress_port;
         transition select(standard.ingress_port) {
             NICPROXY_SLOW_PORT: parse_packet_out;
             default: parse_ethernet;
@@ -100,12 +96,12 @@ control NicIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
 
     apply {
         pipeline.apply(hdr, meta);
-        verdicts.count((bit<32>)meta.verdict);
-        if (meta.decided == DECIDED_SLOW) {
+        verdicts.count((bit<32>)hdr.local.verdict);
+        if (hdr.local.decided == DECIDED_SLOW) {
             meta.out_port = NICPROXY_SLOW_PORT;
         }
         standard.egress_spec = meta.out_port;
-        if (meta.decided == DECIDED_DROP) {
+        if (hdr.local.decided == DECIDED_DROP) {
             mark_to_drop(standard);
         }
     }

@@ -12,24 +12,24 @@ control Attachment(inout headers_t hdr, inout metadata_t meta) {
     @name(".attach")
     action attach(bit<32> vpc, bit<8> role, bit<32> peer_port, bit<32> slow_port) {
         meta.vpc = vpc;
-        meta.role = role;
-        meta.peer_port = peer_port;
-        meta.slow_port = slow_port;
+        hdr.local.role = role;
+        hdr.local.peer_port = peer_port;
+        hdr.local.slow_port = slow_port;
         SEND_TO_PORT(peer_port)
     }
 
     @id(2)
     @name(".unattached")
     action unattached() {
-        meta.decided = DECIDED_DROP;
-        meta.verdict = VERDICT_DROP_PORT;
+        hdr.local.decided = DECIDED_DROP;
+        hdr.local.verdict = VERDICT_DROP_PORT;
     }
 
     @id(1)
     @name(".port")
     table port {
         key = {
-            meta.ingress_port: exact @name("ingress_port");
+            hdr.local.ingress_port: exact @name("ingress_port");
         }
         actions = {
             @tableonly attach;
@@ -49,16 +49,16 @@ control Injection(inout headers_t hdr, inout metadata_t meta) {
     @id(25)
     @name(".emit_on")
     action emit_on(bit<32> port) {
-        meta.decided = DECIDED_SEND;
-        meta.verdict = VERDICT_INJECTED;
+        hdr.local.decided = DECIDED_SEND;
+        hdr.local.verdict = VERDICT_INJECTED;
         SEND_TO_PORT(port)
     }
 
     @id(26)
     @name(".no_egress")
     action no_egress() {
-        meta.decided = DECIDED_DROP;
-        meta.verdict = VERDICT_DROP_PORT;
+        hdr.local.decided = DECIDED_DROP;
+        hdr.local.verdict = VERDICT_DROP_PORT;
     }
 
     @id(11)
@@ -83,23 +83,23 @@ control Injection(inout headers_t hdr, inout metadata_t meta) {
 control Classify(inout headers_t hdr, inout metadata_t meta) {
     apply {
         if (hdr.ipv4.isValid()) {
-            meta.old.src_lo = IPV4_MAPPED_PREFIX + (bit<64>)hdr.ipv4.src;
-            meta.old.dst_lo = IPV4_MAPPED_PREFIX + (bit<64>)hdr.ipv4.dst;
-            meta.ttl = hdr.ipv4.ttl;
-            meta.ip_length = (bit<32>)hdr.ipv4.total_length;
-            meta.l4_length = hdr.ipv4.total_length - ((bit<16>)(hdr.ipv4.version_ihl & 0x0f) << 2);
+            meta.old.src_lo = meta.old.src_lo + IPV4_MAPPED_PREFIX;
+            meta.old.dst_lo = meta.old.dst_lo + IPV4_MAPPED_PREFIX;
+            hdr.local.ttl = hdr.ipv4.ttl;
+            hdr.local.ip_length = (bit<32>)hdr.ipv4.total_length;
+            hdr.local.l4_length = hdr.ipv4.total_length - ((bit<16>)(hdr.ipv4.version_ihl & 0x0f) << 2);
         }
         if (hdr.ipv6.isValid()) {
             meta.old.src_hi = hdr.ipv6.src_hi;
             meta.old.src_lo = hdr.ipv6.src_lo;
             meta.old.dst_hi = hdr.ipv6.dst_hi;
             meta.old.dst_lo = hdr.ipv6.dst_lo;
-            meta.ttl = hdr.ipv6.hop_limit;
-            meta.ip_length = (bit<32>)hdr.ipv6.payload_length + 40;
-            meta.l4_length = hdr.ipv6.payload_length;
+            hdr.local.ttl = hdr.ipv6.hop_limit;
+            hdr.local.ip_length = hdr.local.ip_length + 40;
+            hdr.local.l4_length = hdr.ipv6.payload_length;
         }
         if (hdr.ipv6_fragment.isValid()) {
-            meta.l4_length = hdr.ipv6.payload_length - 8;
+            hdr.local.l4_length = hdr.ipv6.payload_length - 8;
         }
         meta.new = meta.old;
     }
@@ -115,7 +115,7 @@ control Expiry(inout headers_t hdr, inout metadata_t meta) {
         if (hdr.tcp.isValid()) {
             // Data promotes, a bare acknowledgment does not: the one that ends a handshake cannot be told from the
             // one that follows the last FIN.
-            if (meta.l4_length > (bit<16>)(hdr.tcp.data_offset >> 4) << 2) {
+            if (hdr.local.l4_length > (bit<16>)(hdr.tcp.data_offset >> 4) << 2) {
                 meta.learn_profile = EXPIRE_ESTABLISHED;
                 meta.refresh_profile = EXPIRE_ESTABLISHED;
             }

@@ -1,6 +1,6 @@
 // State of one connection: `flow` keeps its endpoint, `reply` leads the answers back.
 //
-// The wrapper defines FLOW_LEARN and REPLY_LEARN (what a miss does when meta.learn is 1), REFRESH (what a hit does to the
+// The wrapper defines FLOW_LEARN and REPLY_LEARN (what a miss does when hdr.local.learn is 1), REFRESH (what a hit does to the
 // entry's timer) and FLOW_PROPERTIES.
 
 #ifndef NICPROXY_CORE_FLOW_P4
@@ -16,7 +16,7 @@ control Flow(inout headers_t hdr, inout metadata_t meta) {
         meta.new.dst_port = dst_port;
         meta.new.dst_hi = dst_hi;
         meta.new.dst_lo = dst_lo;
-        meta.flow_found = 1;
+        hdr.local.flow_found = 1;
         REFRESH
     }
 
@@ -59,11 +59,11 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
     @id(15)
     @name(".translate_back")
     action translate_back(bit<64> src_hi, bit<64> src_lo, bit<16> src_port, bit<16> dst_port, bit<64> dst_hi, bit<64> dst_lo) {
-        if (meta.translated == 1) {
+        if (hdr.local.translated == 1) {
             // Another connection's answers would come back to us, or ours to it.
             if (src_hi != meta.old.dst_hi || src_lo != meta.old.dst_lo || src_port != meta.old.dst_port ||
                 dst_hi != meta.old.src_hi || dst_lo != meta.old.src_lo || dst_port != meta.old.src_port) {
-                meta.conflict = 1;
+                hdr.local.conflict = 1;
             }
         } else {
             meta.new.src_hi = src_hi;
@@ -73,7 +73,7 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
             meta.new.dst_hi = dst_hi;
             meta.new.dst_lo = dst_lo;
         }
-        meta.reply_found = 1;
+        hdr.local.reply_found = 1;
         REFRESH
     }
 
@@ -106,8 +106,8 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        if (meta.translated == 0) {
-            meta.learn = 0;
+        if (hdr.local.translated == 0) {
+            hdr.local.learn = 0;
             meta.new.src_hi = meta.old.dst_hi;
             meta.new.src_lo = meta.old.dst_lo;
             meta.new.src_port = meta.old.dst_port;
@@ -116,23 +116,23 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
             meta.new.dst_lo = meta.old.src_lo;
         }
         reply.apply();
-        if (meta.translated == 0) {
-            if (meta.reply_found == 1) {
-                meta.translated = 1;
-                meta.verdict = VERDICT_REPLIED;
+        if (hdr.local.translated == 0) {
+            if (hdr.local.reply_found == 1) {
+                hdr.local.translated = 1;
+                hdr.local.verdict = VERDICT_REPLIED;
             } else {
                 meta.new = meta.old;
             }
         } else {
-            meta.verdict = VERDICT_TRANSLATED;
-            if (meta.conflict == 1) {
-                meta.decided = DECIDED_SLOW;
-                meta.verdict = VERDICT_CONFLICT;
+            hdr.local.verdict = VERDICT_TRANSLATED;
+            if (hdr.local.conflict == 1) {
+                hdr.local.decided = DECIDED_SLOW;
+                hdr.local.verdict = VERDICT_CONFLICT;
             }
 #if NEW_FLOW_BY_SLOW_PATH
-            if (meta.reply_found == 0) {
-                meta.decided = DECIDED_SLOW;
-                meta.verdict = VERDICT_NEW_FLOW;
+            if (hdr.local.reply_found == 0) {
+                hdr.local.decided = DECIDED_SLOW;
+                hdr.local.verdict = VERDICT_NEW_FLOW;
             }
 #endif
         }

@@ -1,6 +1,6 @@
 // VIP to endpoint: the frontend's verdict, the source filter, the slot, the pick.
 //
-// The wrapper defines SELECT_HASH_INSTANCE and SELECT_HASH (meta.hash from the 5-tuple, 16 bits at least),
+// The wrapper defines SELECT_HASH_INSTANCE and SELECT_HASH (meta.hash from the packet's tuple),
 // FRONTEND_COUNTER_INSTANCE, FRONTEND_COUNT and FRONTEND_COUNTER_PROPERTY (a direct counter of packets and bytes),
 // AFFINITY_LEARN, AFFINITY_REFRESH and AFFINITY_PROPERTIES.
 
@@ -13,18 +13,18 @@ control Frontend(inout headers_t hdr, inout metadata_t meta) {
     @id(3)
     @name(".serve")
     action serve(bit<32> set_id, bit<16> slot_mask, bit<32> service_id, bit<16> flags) {
-        meta.frontend = FRONTEND_SERVE;
-        meta.set_id = set_id;
-        meta.slot_mask = slot_mask;
+        hdr.local.frontend = FRONTEND_SERVE;
+        hdr.local.set_id = set_id;
+        hdr.local.slot_mask = slot_mask;
         meta.service_id = service_id;
-        meta.serve_flags = flags;
+        hdr.local.serve_flags = flags;
         FRONTEND_COUNT
     }
 
     @id(4)
     @name(".reject")
     action reject(bit<32> service_id) {
-        meta.frontend = FRONTEND_REJECT;
+        hdr.local.frontend = FRONTEND_REJECT;
         meta.service_id = service_id;
         FRONTEND_COUNT
     }
@@ -32,7 +32,7 @@ control Frontend(inout headers_t hdr, inout metadata_t meta) {
     @id(5)
     @name(".drop")
     action drop(bit<32> service_id) {
-        meta.frontend = FRONTEND_DROP;
+        hdr.local.frontend = FRONTEND_DROP;
         meta.service_id = service_id;
         FRONTEND_COUNT
     }
@@ -40,7 +40,7 @@ control Frontend(inout headers_t hdr, inout metadata_t meta) {
     @id(6)
     @name(".no_frontend")
     action no_frontend() {
-        meta.frontend = FRONTEND_NONE;
+        hdr.local.frontend = FRONTEND_NONE;
         FRONTEND_COUNT
     }
 
@@ -79,8 +79,8 @@ control SourceFilter(inout headers_t hdr, inout metadata_t meta) {
     @id(8)
     @name(".deny")
     action deny() {
-        meta.decided = DECIDED_DROP;
-        meta.verdict = VERDICT_DROP_SOURCE;
+        hdr.local.decided = DECIDED_DROP;
+        hdr.local.verdict = VERDICT_DROP_SOURCE;
     }
 
     @id(3)
@@ -113,21 +113,21 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
         meta.new.dst_hi = endpoint_hi;
         meta.new.dst_lo = endpoint_lo;
         meta.new.dst_port = endpoint_port;
-        meta.picked = 1;
+        hdr.local.picked = 1;
     }
 
     @id(10)
     @name(".no_endpoint")
     action no_endpoint() {
-        meta.picked = 0;
+        hdr.local.picked = 0;
     }
 
     @id(4)
     @name(".endpoint")
     table endpoint {
         key = {
-            meta.set_id: exact @name("set_id");
-            meta.slot: exact @name("slot");
+            hdr.local.set_id: exact @name("set_id");
+            hdr.local.slot: exact @name("slot");
         }
         actions = {
             @tableonly to_endpoint;
@@ -171,10 +171,10 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
 
     apply {
         SELECT_HASH
-        meta.slot = (bit<16>)meta.hash & meta.slot_mask;
+        hdr.local.slot = meta.hash & hdr.local.slot_mask;
         endpoint.apply();
-        if (meta.picked == 1) {
-            if ((meta.serve_flags & SERVE_AFFINITY) != 0) {
+        if (hdr.local.picked == 1) {
+            if ((hdr.local.serve_flags & SERVE_AFFINITY) != 0) {
                 affinity.apply();
             }
         }

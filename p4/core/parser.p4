@@ -27,8 +27,10 @@
 
     // Malformed until everything that this kind of packet must have was there.
     state parse_ipv4 {
-        meta.network = NETWORK_MALFORMED;
+        hdr.local.network = NETWORK_MALFORMED;
         pkt.extract(hdr.ipv4);
+        meta.old.src_lo = hdr.ipv4.addresses >> 32;
+        meta.old.dst_lo = hdr.ipv4.addresses & 0xffffffff;
         transition select(hdr.ipv4.version_ihl) {
             0x45: parse_ipv4_fragment;
             0x46: parse_ipv4_options1;
@@ -95,11 +97,12 @@
     }
 
     state parse_ipv6 {
-        meta.network = NETWORK_MALFORMED;
+        hdr.local.network = NETWORK_MALFORMED;
         pkt.extract(hdr.ipv6);
         meta.protocol = hdr.ipv6.next_header;
-        transition select(hdr.ipv6.version_class_flow) {
-            0x60000000 &&& 0xf0000000: parse_ipv6_next;
+        hdr.local.ip_length = (bit<32>)hdr.ipv6.payload_length;
+        transition select(hdr.ipv6.version_class) {
+            0x60 &&& 0xf0: parse_ipv6_next;
             default: accept;
         }
     }
@@ -136,8 +139,8 @@
         pkt.extract(hdr.tcp);
         meta.old.src_port = hdr.tcp.src_port;
         meta.old.dst_port = hdr.tcp.dst_port;
-        meta.network = NETWORK_IP;
-        meta.transport = TRANSPORT_PORTS;
+        hdr.local.network = NETWORK_IP;
+        hdr.local.transport = TRANSPORT_PORTS;
         transition accept;
     }
 
@@ -145,8 +148,8 @@
         pkt.extract(hdr.udp);
         meta.old.src_port = hdr.udp.src_port;
         meta.old.dst_port = hdr.udp.dst_port;
-        meta.network = NETWORK_IP;
-        meta.transport = TRANSPORT_PORTS;
+        hdr.local.network = NETWORK_IP;
+        hdr.local.transport = TRANSPORT_PORTS;
         transition accept;
     }
 
@@ -154,19 +157,19 @@
         pkt.extract(hdr.sctp);
         meta.old.src_port = hdr.sctp.src_port;
         meta.old.dst_port = hdr.sctp.dst_port;
-        meta.network = NETWORK_IP;
-        meta.transport = TRANSPORT_PORTS;
+        hdr.local.network = NETWORK_IP;
+        hdr.local.transport = TRANSPORT_PORTS;
         transition accept;
     }
 
     state parse_later_fragment {
-        meta.network = NETWORK_IP;
-        meta.transport = TRANSPORT_FRAGMENT;
+        hdr.local.network = NETWORK_IP;
+        hdr.local.transport = TRANSPORT_FRAGMENT;
         transition accept;
     }
 
     state parse_no_ports {
-        meta.network = NETWORK_IP;
-        meta.transport = TRANSPORT_NONE;
+        hdr.local.network = NETWORK_IP;
+        hdr.local.transport = TRANSPORT_NONE;
         transition accept;
     }

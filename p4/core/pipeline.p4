@@ -7,7 +7,7 @@
 //     └─ drop      ├─ bridge  ├──────┴──────┴──────────┴─ slow path (unaltered) or drop
 // ```
 //
-// Out: meta.decided, meta.verdict, and the port last given to SEND_TO_PORT. Nothing of the packet is changed before its fate is known, so the
+// Out: hdr.local.decided, hdr.local.verdict, and the port last given to SEND_TO_PORT. Nothing of the packet is changed before its fate is known, so the
 // control plane sees what the sender sent.
 
 #ifndef NICPROXY_CORE_PIPELINE_P4
@@ -25,84 +25,84 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
     DecrementTtl() ttl_stage;
 
     action bridge() {
-        meta.decided = DECIDED_SEND;
-        meta.verdict = VERDICT_BRIDGED;
+        hdr.local.decided = DECIDED_SEND;
+        hdr.local.verdict = VERDICT_BRIDGED;
     }
 
     action drop_packet_because(bit<8> verdict) {
-        meta.decided = DECIDED_DROP;
-        meta.verdict = verdict;
+        hdr.local.decided = DECIDED_DROP;
+        hdr.local.verdict = verdict;
     }
 
     apply {
         if (hdr.packet_out.isValid()) {
-            meta.ingress_port = hdr.packet_out.ingress_port;
+            hdr.local.ingress_port = hdr.packet_out.ingress_port;
             if (hdr.packet_out.egress_port != 0) {
                 injection.apply(hdr, meta);
             }
             hdr.packet_out.setInvalid();
         }
-        if (meta.decided == DECIDED_NO) {
+        if (hdr.local.decided == DECIDED_NO) {
             attachment.apply(hdr, meta);
         }
-        if (meta.decided == DECIDED_NO) {
-            if (meta.network == NETWORK_MALFORMED) {
+        if (hdr.local.decided == DECIDED_NO) {
+            if (hdr.local.network == NETWORK_MALFORMED) {
                 drop_packet_because(VERDICT_DROP_MALFORMED);
             }
-            if (meta.network == NETWORK_OTHER) {
-                if (meta.peer_port != 0) {
+            if (hdr.local.network == NETWORK_OTHER) {
+                if (hdr.local.peer_port != 0) {
                     bridge();
                 } else {
                     drop_packet_because(VERDICT_DROP_NO_ROUTE);
                 }
             }
         }
-        if (meta.decided == DECIDED_NO) {
+        if (hdr.local.decided == DECIDED_NO) {
             classify.apply(hdr, meta);
             expiry.apply(hdr, meta);
             service.apply(hdr, meta);
         }
-        if (meta.decided == DECIDED_NO) {
+        if (hdr.local.decided == DECIDED_NO) {
             route_stage.apply(hdr, meta);
-            if (meta.route == ROUTE_BLACKHOLE) {
+            if (hdr.local.route == ROUTE_BLACKHOLE) {
                 drop_packet_because(VERDICT_DROP_BLACKHOLE);
             }
-            if (meta.route == ROUTE_NONE) {
-                if (meta.translated == 0 && meta.peer_port != 0) {
+            if (hdr.local.route == ROUTE_NONE) {
+                if (hdr.local.translated == 0 && hdr.local.peer_port != 0) {
                     bridge();
                 } else {
                     drop_packet_because(VERDICT_DROP_NO_ROUTE);
                 }
             }
         }
-        if (meta.decided == DECIDED_NO && meta.ttl < 2) {
-            meta.decided = DECIDED_SLOW;
-            meta.verdict = VERDICT_TTL_EXPIRED;
+        if (hdr.local.decided == DECIDED_NO && hdr.local.ttl < 2) {
+            hdr.local.decided = DECIDED_SLOW;
+            hdr.local.verdict = VERDICT_TTL_EXPIRED;
         }
-        if (meta.decided == DECIDED_NO && meta.translated == 1 && meta.protocol == PROTOCOL_SCTP) {
+        if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 1 && meta.protocol == PROTOCOL_SCTP) {
             sctp_checksum_stage.apply(hdr, meta);
         }
-        if (meta.decided == DECIDED_NO) {
-            if (meta.translated == 1) {
+        if (hdr.local.decided == DECIDED_NO) {
+            if (hdr.local.translated == 1) {
                 translate_stage.apply(hdr, meta);
             }
             ttl_stage.apply(hdr, meta);
-            hdr.ethernet.src = meta.out_src_mac;
-            hdr.ethernet.dst = meta.out_dst_mac;
-            meta.decided = DECIDED_SEND;
+            hdr.ethernet.src = hdr.local.out_src_mac;
+            hdr.ethernet.dst = hdr.local.out_dst_mac;
+            hdr.local.decided = DECIDED_SEND;
         }
-        if (meta.decided == DECIDED_SLOW) {
-            if (meta.slow_port == 0) {
+        if (hdr.local.decided == DECIDED_SLOW) {
+            if (hdr.local.slow_port == 0) {
                 drop_packet_because(VERDICT_DROP_NO_SLOW_PATH);
             } else {
                 hdr.packet_in.setValid();
-                hdr.packet_in.ingress_port = meta.ingress_port;
-                hdr.packet_in.verdict = meta.verdict;
-                hdr.packet_in.role = meta.role;
+                hdr.packet_in.ingress_port = hdr.local.ingress_port;
+                hdr.packet_in.verdict = hdr.local.verdict;
+                hdr.packet_in.role = hdr.local.role;
                 hdr.packet_in.vpc = meta.vpc;
                 hdr.packet_in.service_id = meta.service_id;
-                hdr.packet_in.set_id = meta.set_id;
-                hdr.packet_in.slot = meta.slot;
+                hdr.packet_in.set_id = hdr.local.set_id;
+                hdr.packet_in.slot = hdr.local.slot;
                 hdr.packet_in.endpoint_hi = meta.new.dst_hi;
                 hdr.packet_in.endpoint_lo = meta.new.dst_lo;
                 hdr.packet_in.endpoint_port = meta.new.dst_port;

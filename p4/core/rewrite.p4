@@ -2,7 +2,7 @@
 // would need bytes that a NIC, or a first fragment, does not have.
 //
 // The wrapper defines two one's-complement accumulators, NETWORK_SUM and TRANSPORT_SUM, by CHECKSUM_INSTANCES and
-// SUM_CLEAR(s), SUM_SUBTRACT_16/32/64(s, x), SUM_ADD_16/32/64(s, x) and SUM_STORE(s, field): the complement of the sum.
+// SUM_CLEAR(s), SUM_SUBTRACT_16/64(s, x), SUM_ADD_16/64(s, x) and SUM_STORE(s, field): the complement of the sum.
 
 #ifndef NICPROXY_CORE_REWRITE_P4
 #define NICPROXY_CORE_REWRITE_P4
@@ -14,22 +14,23 @@ control SctpChecksum(inout headers_t hdr, inout metadata_t meta) {
     @id(20)
     @name(".change_checksum")
     action change_checksum(bit<32> change) {
-        meta.checksum_change = change;
-        meta.checksum_known = 1;
+        hdr.local.checksum_change = change;
+        hdr.local.checksum_known = 1;
     }
 
     @id(21)
     @name(".unknown_change")
     action unknown_change() {
-        meta.checksum_known = 0;
+        hdr.local.checksum_known = 0;
     }
 
     @id(9)
     @name(".sctp_checksum")
     table sctp_checksum {
         key = {
-            meta.port_change: exact @name("port_change");
-            meta.l4_length: exact @name("length");
+            hdr.local.src_port_change: exact @name("src_port_change");
+            hdr.local.dst_port_change: exact @name("dst_port_change");
+            hdr.local.l4_length: exact @name("length");
         }
         actions = {
             @tableonly change_checksum;
@@ -40,19 +41,19 @@ control SctpChecksum(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        meta.port_change = (bit<32>)(meta.old.src_port ^ meta.new.src_port) << 16;
-        meta.port_change = meta.port_change + (bit<32>)(meta.old.dst_port ^ meta.new.dst_port);
-        if (meta.port_change != 0) {
+        hdr.local.src_port_change = meta.old.src_port ^ meta.new.src_port;
+        hdr.local.dst_port_change = meta.old.dst_port ^ meta.new.dst_port;
+        if (hdr.local.src_port_change != 0 || hdr.local.dst_port_change != 0) {
             sctp_checksum.apply();
-            if (meta.checksum_known == 0) {
-                meta.decided = DECIDED_DROP;
-                meta.verdict = VERDICT_DROP_CHECKSUM;
+            if (hdr.local.checksum_known == 0) {
+                hdr.local.decided = DECIDED_DROP;
+                hdr.local.verdict = VERDICT_DROP_CHECKSUM;
             }
         }
     }
 }
 
-// Addresses and ports. The caller knows that meta.translated is 1.
+// Addresses and ports. The caller knows that hdr.local.translated is 1.
 control Translate(inout headers_t hdr, inout metadata_t meta) {
     CHECKSUM_INSTANCES
 
@@ -61,16 +62,11 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
         if (hdr.ipv4.isValid()) {
             SUM_CLEAR(NETWORK_SUM)
             SUM_SUBTRACT_16(NETWORK_SUM, hdr.ipv4.checksum)
-            SUM_SUBTRACT_32(NETWORK_SUM, hdr.ipv4.src)
-            SUM_SUBTRACT_32(NETWORK_SUM, hdr.ipv4.dst)
-            SUM_SUBTRACT_32(TRANSPORT_SUM, hdr.ipv4.src)
-            SUM_SUBTRACT_32(TRANSPORT_SUM, hdr.ipv4.dst)
-            hdr.ipv4.src = (bit<32>)meta.new.src_lo;
-            hdr.ipv4.dst = (bit<32>)meta.new.dst_lo;
-            SUM_ADD_32(NETWORK_SUM, hdr.ipv4.src)
-            SUM_ADD_32(NETWORK_SUM, hdr.ipv4.dst)
-            SUM_ADD_32(TRANSPORT_SUM, hdr.ipv4.src)
-            SUM_ADD_32(TRANSPORT_SUM, hdr.ipv4.dst)
+            SUM_SUBTRACT_64(NETWORK_SUM, hdr.ipv4.addresses)
+            SUM_SUBTRACT_64(TRANSPORT_SUM, hdr.ipv4.addresses)
+            hdr.ipv4.addresses = (meta.new.src_lo << 32) + (meta.new.dst_lo & 0xffffffff);
+            SUM_ADD_64(NETWORK_SUM, hdr.ipv4.addresses)
+            SUM_ADD_64(TRANSPORT_SUM, hdr.ipv4.addresses)
             SUM_STORE(NETWORK_SUM, hdr.ipv4.checksum)
         }
         if (hdr.ipv6.isValid()) {
@@ -115,7 +111,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
             }
         }
         if (hdr.sctp.isValid()) {
-            hdr.sctp.checksum = hdr.sctp.checksum ^ meta.checksum_change;
+            hdr.sctp.checksum = hdr.sctp.checksum ^ hdr.local.checksum_change;
             hdr.sctp.src_port = meta.new.src_port;
             hdr.sctp.dst_port = meta.new.dst_port;
         }

@@ -7,22 +7,22 @@ control Route(inout headers_t hdr, inout metadata_t meta) {
     @id(22)
     @name(".forward")
     action forward(bit<32> port, bit<48> src_mac, bit<48> dst_mac) {
-        meta.route = ROUTE_FORWARD;
+        hdr.local.route = ROUTE_FORWARD;
         SEND_TO_PORT(port)
-        meta.out_src_mac = src_mac;
-        meta.out_dst_mac = dst_mac;
+        hdr.local.out_src_mac = src_mac;
+        hdr.local.out_dst_mac = dst_mac;
     }
 
     @id(23)
     @name(".blackhole")
     action blackhole() {
-        meta.route = ROUTE_BLACKHOLE;
+        hdr.local.route = ROUTE_BLACKHOLE;
     }
 
     @id(24)
     @name(".no_route")
     action no_route() {
-        meta.route = ROUTE_NONE;
+        hdr.local.route = ROUTE_NONE;
     }
 
     // Entry priority = prefix length + 1 (P4Runtime priorities start at 1).

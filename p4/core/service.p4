@@ -16,15 +16,15 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     @id(17)
     @name(".reject_unserved")
     action reject_unserved() {
-        meta.decided = DECIDED_SLOW;
-        meta.verdict = VERDICT_REJECT;
+        hdr.local.decided = DECIDED_SLOW;
+        hdr.local.verdict = VERDICT_REJECT;
     }
 
     @id(18)
     @name(".drop_unserved")
     action drop_unserved() {
-        meta.decided = DECIDED_DROP;
-        meta.verdict = VERDICT_DROP_POLICY;
+        hdr.local.decided = DECIDED_DROP;
+        hdr.local.verdict = VERDICT_DROP_POLICY;
     }
 
     @id(19)
@@ -51,59 +51,59 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        if (meta.transport == TRANSPORT_PORTS) {
+        if (hdr.local.transport == TRANSPORT_PORTS) {
             frontend_stage.apply(hdr, meta);
-            if (meta.frontend == FRONTEND_SERVE) {
-                if ((meta.serve_flags & SERVE_CHECK_SOURCE) != 0) {
+            if (hdr.local.frontend == FRONTEND_SERVE) {
+                if ((hdr.local.serve_flags & SERVE_CHECK_SOURCE) != 0) {
                     source_stage.apply(hdr, meta);
                 }
-                if (meta.decided == DECIDED_NO) {
+                if (hdr.local.decided == DECIDED_NO) {
                     endpoint_stage.apply(hdr, meta);
-                    meta.learn = meta.picked;
+                    hdr.local.learn = hdr.local.picked;
                 }
             }
             // An open connection goes on whatever the frontend has become; a new one obeys it.
-            if (meta.frontend != FRONTEND_NONE && meta.decided == DECIDED_NO) {
+            if (hdr.local.frontend != FRONTEND_NONE && hdr.local.decided == DECIDED_NO) {
                 flow_stage.apply(hdr, meta);
-                if (meta.flow_found == 1) {
-                    meta.translated = 1;
-                    meta.learn = 1;
+                if (hdr.local.flow_found == 1) {
+                    hdr.local.translated = 1;
+                    hdr.local.learn = 1;
                 } else {
-                    if (meta.frontend == FRONTEND_REJECT) {
-                        meta.decided = DECIDED_SLOW;
-                        meta.verdict = VERDICT_REJECT;
+                    if (hdr.local.frontend == FRONTEND_REJECT) {
+                        hdr.local.decided = DECIDED_SLOW;
+                        hdr.local.verdict = VERDICT_REJECT;
                     }
-                    if (meta.frontend == FRONTEND_DROP) {
-                        meta.decided = DECIDED_DROP;
-                        meta.verdict = VERDICT_DROP_POLICY;
+                    if (hdr.local.frontend == FRONTEND_DROP) {
+                        hdr.local.decided = DECIDED_DROP;
+                        hdr.local.verdict = VERDICT_DROP_POLICY;
                     }
-                    if (meta.frontend == FRONTEND_SERVE) {
-                        if (meta.picked == 0) {
-                            meta.decided = DECIDED_DROP;
-                            meta.verdict = VERDICT_DROP_NO_ENDPOINT;
+                    if (hdr.local.frontend == FRONTEND_SERVE) {
+                        if (hdr.local.picked == 0) {
+                            hdr.local.decided = DECIDED_DROP;
+                            hdr.local.verdict = VERDICT_DROP_NO_ENDPOINT;
                         } else {
 #if NEW_FLOW_BY_SLOW_PATH
-                            meta.decided = DECIDED_SLOW;
-                            meta.verdict = VERDICT_NEW_FLOW;
+                            hdr.local.decided = DECIDED_SLOW;
+                            hdr.local.verdict = VERDICT_NEW_FLOW;
 #else
-                            meta.translated = 1;
+                            hdr.local.translated = 1;
 #endif
                         }
                     }
                 }
             }
-            if (meta.decided == DECIDED_NO) {
+            if (hdr.local.decided == DECIDED_NO) {
                 reply_stage.apply(hdr, meta);
             }
         }
-        if (meta.decided == DECIDED_NO && meta.translated == 0) {
+        if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 0) {
             vip.apply();
-            if (meta.transport == TRANSPORT_FRAGMENT) {
-                if (meta.decided == DECIDED_NO) {
-                    meta.verdict = VERDICT_FRAGMENT;
+            if (hdr.local.transport == TRANSPORT_FRAGMENT) {
+                if (hdr.local.decided == DECIDED_NO) {
+                    hdr.local.verdict = VERDICT_FRAGMENT;
                 } else {
-                    meta.decided = DECIDED_DROP;
-                    meta.verdict = VERDICT_DROP_FRAGMENT;
+                    hdr.local.decided = DECIDED_DROP;
+                    hdr.local.verdict = VERDICT_DROP_FRAGMENT;
                 }
             }
         }

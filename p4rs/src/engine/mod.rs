@@ -21,7 +21,6 @@ mod externs;
 mod interp;
 mod layout;
 mod outputs;
-mod packet;
 mod tables;
 mod trace;
 
@@ -237,6 +236,10 @@ impl Engine {
     fn run(&self, now: Time, port: u32, packet: &[u8], out: &mut Outputs, tracer: Option<&mut dyn Tracer>) {
         let (sent, dropped) = (out.transmitted().len(), out.drops.len());
         let mut state = self.pool.lock().pop().unwrap_or_else(|| Box::new(self.machine.new_state()));
+        let tracer = match tracer {
+            Some(tracer) => Some(tracer as &mut dyn Tracer),
+            None => None,
+        };
         self.machine.process(&mut state, now, port, packet, out, tracer);
         let mut pool = self.pool.lock();
         if pool.len() < POOL {

@@ -11,7 +11,7 @@ mod register;
 mod replication;
 mod state;
 
-pub(crate) use checksum::{InternetSum, ones_complement};
+pub(crate) use checksum::InternetSum;
 pub(crate) use counter::{CounterArray, CounterCell};
 pub use counter::{CounterData, CounterUnit};
 pub(crate) use hash::HashAlgorithm;

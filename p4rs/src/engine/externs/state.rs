@@ -47,14 +47,21 @@ impl ValueTest {
 }
 
 /// A parser value set.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ValueSetState {
     /// Width in bits of each leaf.
-    pub widths: Vec<u32>,
+    widths: Vec<u32>,
     /// Declared size.
-    pub size: u64,
+    size: u64,
     written: Vec<Vec<OwnedField>>,
     tests: Vec<Vec<ValueTest>>,
+}
+
+impl ValueSetState {
+    /// An empty set for members with leaves of these widths.
+    pub fn new(widths: Vec<u32>, size: u64) -> Self {
+        Self { widths, size, written: Vec::new(), tests: Vec::new() }
+    }
 }
 
 /// The objects.

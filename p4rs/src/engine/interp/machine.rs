@@ -1,0 +1,139 @@
+//! What a loaded program consists of at run time, and the state of one packet.
+//!
+//! In: packets and control-plane calls. Out: outputs. Invariant: the machine itself never changes; tables and
+//! externs carry their own locks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::super::arch::{Arch, Intents, Job};
+use super::super::bits::BitWriter;
+use super::super::externs::{Color, Externs, Replication};
+use super::super::outputs::{DropReason, Outputs};
+use super::super::tables::{IdleTimeout, MatchTable, Profile, TableError};
+use super::super::trace::Tracer;
+use super::super::{Architecture, Config, Time};
+use super::code::Code;
+use super::run::Run;
+use crate::ir::{ExternInstance, Handle, Program, Table};
+use crate::valid::Checked;
+
+/// A loaded program.
+pub(crate) struct Machine {
+    pub(super) program: Arc<Checked>,
+    pub config: Config,
+    pub(super) code: Code,
+    pub(super) tables: Vec<MatchTable>,
+    pub(super) profiles: Vec<Option<Arc<Profile>>>,
+    pub(super) externs: Externs,
+    pub(super) replication: Replication,
+    pub(super) arch: Arch,
+}
+
+/// The table that was applied last.
+#[derive(Debug, Default)]
+pub(crate) struct LastApply {
+    pub table: u32,
+    pub hit: bool,
+    pub key: Vec<u8>,
+    pub color: Option<Color>,
+}
+
+/// Everything that belongs to one packet; reused for the next after being cleared.
+#[derive(Debug, Default)]
+pub(crate) struct PacketState {
+    pub slots: Vec<u128>,
+    /// Bytes of the current pass.
+    pub packet: Vec<u8>,
+    /// Bits parsed.
+    pub cursor: usize,
+    pub writer: BitWriter,
+    pub pack: BitWriter,
+    pub key: Vec<u8>,
+    pub data: Vec<u8>,
+    pub last: LastApply,
+    pub budget: u32,
+    pub intents: Intents,
+    pub queue: VecDeque<Job>,
+    pub passes: u32,
+}
+
+/// Loop turns and parser states of one packet.
+pub(super) const BUDGET: u32 = 1 << 20;
+
+impl PacketState {
+    /// What follows the parsed part.
+    pub fn payload(&self) -> &[u8] {
+        self.packet.get(self.cursor.div_ceil(8)..).unwrap_or_default()
+    }
+}
+
+impl Machine {
+    pub fn program(&self) -> &Program {
+        self.program.program()
+    }
+
+    pub fn architecture(&self) -> Architecture {
+        self.arch.architecture()
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Name of a parser error.
+    pub fn error_name(&self, error: u32) -> &str {
+        self.code.error_names.get(error as usize).map_or("?", String::as_str)
+    }
+
+    pub fn externs(&self) -> &Externs {
+        &self.externs
+    }
+
+    pub fn replication(&self) -> &Replication {
+        &self.replication
+    }
+
+    pub fn table(&self, table: Handle<Table>) -> Result<&MatchTable, TableError> {
+        self.tables.get(table.index()).ok_or(TableError::NoSuchTable)
+    }
+
+    pub fn profile(&self, profile: Handle<ExternInstance>) -> Result<&Profile, TableError> {
+        self.profiles.get(profile.index()).and_then(Option::as_deref).ok_or(TableError::NoSuchProfile)
+    }
+
+    pub fn new_state(&self) -> PacketState {
+        PacketState { slots: vec![0; self.code.slots as usize], ..PacketState::default() }
+    }
+
+    /// Runs a packet to completion.
+    pub fn process<'r>(
+        &'r self,
+        state: &'r mut PacketState,
+        now: Time,
+        port: u32,
+        packet: &[u8],
+        out: &'r mut Outputs,
+        tracer: Option<&'r mut (dyn Tracer + 'r)>,
+    ) {
+        if packet.len() > self.config.max_packet_len {
+            out.drops.push(DropReason::TooLong);
+            return;
+        }
+        state.budget = BUDGET;
+        state.passes = 0;
+        state.queue.clear();
+        let mut run = Run { machine: self, state, now, out, tracer };
+        self.arch.run(&mut run, port, packet);
+    }
+
+    pub fn tick(&self, now: Time) -> Vec<IdleTimeout> {
+        let mut idle = Vec::new();
+        self.tables.iter().for_each(|table| table.tick(now, &mut idle));
+        idle
+    }
+
+    pub fn learn_failures(&self) -> u64 {
+        self.tables.iter().filter_map(MatchTable::learner).map(|learner| learner.failures()).sum()
+    }
+}

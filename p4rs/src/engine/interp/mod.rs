@@ -1,0 +1,15 @@
+//! The interpreter: lowers a checked program once, then runs packets over it.
+//!
+//! In: a checked program, packets. Out: outputs, extern state. `lower` makes `code`, `run` executes it, `machine`
+//! owns what both need. Invariant: per-packet state lives in [`PacketState`] alone.
+
+mod code;
+mod load;
+mod lower;
+mod machine;
+mod run;
+
+pub(crate) use code::Slot;
+pub(crate) use lower::Lower;
+pub(crate) use machine::{Machine, PacketState};
+pub(crate) use run::{Run, Stop};

@@ -1,7 +1,8 @@
 // The P4-16 core library: what every architecture may rely on (P4-16 language specification 1.2.5, appendix D).
 
-#ifndef P4RS_CORE_P4
-#define P4RS_CORE_P4
+// Programs test this name to see whether the file is included.
+#ifndef _CORE_P4_
+#define _CORE_P4_
 
 // Causes for a parser to stop. Programs and architectures add their own.
 error {

@@ -2,8 +2,8 @@
 // Where the specification leaves widths and additions to the target, this is the flavour of the DPDK software switch, which
 // the open compiler for it (p4c-dpdk --arch pna) takes too.
 
-#ifndef P4RS_PNA_P4
-#define P4RS_PNA_P4
+#ifndef __PNA_P4__
+#define __PNA_P4__
 
 #include <core.p4>
 

@@ -1,8 +1,8 @@
 // The architecture of bmv2's simple_switch: parser, checksum verification, ingress, egress, checksum computation, deparser.
 // Names, types and the order of members are those that P4 programs, P4Info and simple_switch agree on.
 
-#ifndef P4RS_V1MODEL_P4
-#define P4RS_V1MODEL_P4
+#ifndef _V1_MODEL_P4_
+#define _V1_MODEL_P4_
 
 #include "core.p4"
 

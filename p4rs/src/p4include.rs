@@ -11,9 +11,13 @@ pub fn text(name: &str) -> Option<&'static str> {
         .map(|(_, text)| *text)
 }
 
+/// One flavour of PNA under the two names that programs use.
+const PNA: &str = include_str!("../p4include/pna.p4");
+
 /// All files by name.
 pub const FILES: &[(&str, &str)] = &[
     ("core.p4", include_str!("../p4include/core.p4")),
     ("v1model.p4", include_str!("../p4include/v1model.p4")),
-    ("pna.p4", include_str!("../p4include/pna.p4")),
+    ("pna.p4", PNA),
+    ("dpdk/pna.p4", PNA),
 ];

@@ -10,13 +10,14 @@ use p4rs::front::print::print;
 use p4rs::front::token::{Token, TokenKind};
 use p4rs::source::SourceMap;
 
-use crate::{Outcome, program};
+use crate::Outcome;
+use crate::program::{self, ProgramArgs};
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct CheckArgs {
     #[command(flatten)]
-    program: program::Args,
+    program: ProgramArgs,
     /// Print the tokens after preprocessing, with their places, and stop.
     #[arg(long, group = "show")]
     show_tokens: bool,
@@ -32,7 +33,7 @@ pub struct Args {
 }
 
 /// Runs `check`.
-pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
     if args.show_tokens {
         return show_tokens(args);
     }
@@ -55,7 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     })
 }
 
-fn show_tokens(args: &Args) -> anyhow::Result<Outcome> {
+fn show_tokens(args: &CheckArgs) -> anyhow::Result<Outcome> {
     let (mut map, mut diagnostics) = (SourceMap::new(), Diagnostics::new());
     let tokens = preprocess(&args.program.sources(), &mut map, &mut diagnostics);
     program::report(diagnostics.list(), &map)?;
@@ -93,7 +94,7 @@ fn write_token(out: &mut impl Write, token: &Token, map: &SourceMap) -> std::io:
 }
 
 /// Runs `ir`.
-pub fn show_ir(args: &program::Args) -> anyhow::Result<Outcome> {
+pub fn show_ir(args: &ProgramArgs) -> anyhow::Result<Outcome> {
     let Some((program, _)) = args.lowered()? else {
         return Ok(Outcome::Faulty);
     };

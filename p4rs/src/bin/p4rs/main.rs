@@ -12,6 +12,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use program::ProgramArgs;
 
 /// P4-16 compiler front end and execution engine.
 #[derive(Debug, Parser)]
@@ -27,11 +28,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Check a program and report what is wrong with it.
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Print a program's P4Info: what a control plane may name in it.
-    P4info(p4info::Args),
+    P4info(p4info::P4infoArgs),
     /// Print a program's intermediate representation.
-    Ir(program::Args),
+    Ir(ProgramArgs),
 }
 
 /// How a command ended, if not by an error of its own.
@@ -67,4 +68,26 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<std::io::Error>()
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["p4rs", "check", "-I", "a", "-DN=4", "-D", "M", "x.p4"]);
+        let Ok(Cli {
+            command: Command::Check(_),
+        }) = cli
+        else {
+            panic!("{cli:?}")
+        };
+        assert!(Cli::try_parse_from(["p4rs", "check", "-D", "=1", "x.p4"]).is_err());
+        assert!(
+            Cli::try_parse_from(["p4rs", "check", "--show-ast", "--show-tokens", "x.p4"]).is_err()
+        );
+    }
 }

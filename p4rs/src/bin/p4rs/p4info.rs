@@ -9,13 +9,14 @@ use anyhow::Context;
 use p4runtime_proto::text::{to_json, to_text};
 use prost::Message;
 
-use crate::{Outcome, program};
+use crate::Outcome;
+use crate::program::ProgramArgs;
 
 /// Options of `p4info`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct P4infoArgs {
     #[command(flatten)]
-    program: program::Args,
+    program: ProgramArgs,
     /// The form to write.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -36,7 +37,7 @@ enum Format {
 }
 
 /// Runs `p4info`.
-pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+pub fn run(args: &P4infoArgs) -> anyhow::Result<Outcome> {
     let Some((program, _)) = args.program.lowered()? else {
         return Ok(Outcome::Faulty);
     };

@@ -12,7 +12,7 @@ use p4rs::source::SourceMap;
 
 /// Which program, and how it is preprocessed.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ProgramArgs {
     /// The program's main file.
     file: String,
     /// Look for included files in this directory too; before the architecture descriptions that are built in.
@@ -31,7 +31,7 @@ fn definition(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-impl Args {
+impl ProgramArgs {
     /// The program's sources, in the file system.
     pub fn sources(&self) -> Sources {
         Sources {

@@ -287,6 +287,7 @@ impl Parser<'_> {
         if !self.begins_local() {
             return self.expected(what);
         }
+        self.known_type()?;
         let ty = self.type_ref()?;
         if self.is(Sign::LParen) {
             return Ok(Decl::Instance(self.instance(start, annotations, ty)?));

@@ -91,8 +91,21 @@ impl Parser<'_> {
         }
     }
 
+    /// Two names in a row that are no declaration: the first was meant to be a type, or a macro.
+    pub(super) fn known_type(&mut self) -> Parsed<()> {
+        if !self.is_name() || self.is_type_name_at(0) || self.is_type_at(0) {
+            return Ok(());
+        }
+        let message = format!("`{}` is neither a type nor a macro", self.text());
+        self.error(
+            Diagnostic::error("unknown-type", message)
+                .at(self.span(), "not declared before this line"),
+        )
+    }
+
     /// A variable or instance; or, since it begins alike, `Type<A>.apply(...)`.
     fn local(&mut self, start: Span, annotations: Vec<Annotation>) -> Parsed<StmtKind> {
+        self.known_type()?;
         let before = self.at;
         let ty = self.type_ref()?;
         if self.is(Sign::Dot) && annotations.is_empty() {
@@ -374,6 +387,7 @@ impl Parser<'_> {
         let start = self.span();
         let annotations = self.annotations()?;
         let kind = if !annotations.is_empty() || self.begins_local() {
+            self.known_type()?;
             let ty = self.type_ref()?;
             StmtKind::Variable(self.variable(start, annotations, ty)?)
         } else {

@@ -170,6 +170,10 @@ fn faults_of_form_are_named() {
             "action a() { a + 1; }",
             "expected an assignment or a call, found `+`",
         ),
+        (
+            "action a() { MACRO f(1); }",
+            "`MACRO` is neither a type nor a macro",
+        ),
         ("enum E { }", "expected a member's name, found `}`"),
         ("extern e { f(); }", "method `f` has no return type"),
         (

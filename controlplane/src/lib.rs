@@ -1,8 +1,19 @@
 //! nicproxy: Kubernetes Services to P4 tables.
+//!
+//! ```text
+//! watch ─▶ model ─▶ resolve ─▶ compile ─▶ reconcile ─▶ device (P4Runtime)
+//!                                                        ▲
+//!                                   slowpath ◀──packets──┘
+//! run: all of it as a daemon     cli: commands     demo: all of it with an embedded NIC
+//! ```
 
 pub mod compile;
+pub mod config;
+pub mod demo;
 pub mod device;
 pub mod model;
 pub mod reconcile;
 pub mod resolve;
 pub mod tables;
+pub mod telemetry;
+pub mod watch;

@@ -1,0 +1,126 @@
+//! Files in, configurations or located mistakes out.
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("nic.yaml"))
+}
+
+const TWO_PORTS: &str = "
+node_name: worker-1
+ports:
+  - {port: 1, role: host, peer: 2, mac: 02:00:00:00:00:01}
+  - {port: 2, role: network, peer: 1, mac: 02:00:00:00:00:02}
+routes:
+  - {prefix: 10.244.1.0/24, port: 2, dst_mac: 02:00:00:00:01:00}
+  - {prefix: 'fd00::/64', port: 2, src_mac: 02:00:00:00:00:03, dst_mac: 02:00:00:00:01:00}
+  - {prefix: 192.0.2.0/24}
+sync: {min_sync_period: 200ms}
+";
+
+#[test]
+fn reads_a_file_and_writes_it_back() {
+    let config = parse(TWO_PORTS).unwrap();
+    config.validate().unwrap();
+    assert_eq!(config.node_name, "worker-1");
+    assert_eq!(config.ports[0].mac, Some(Mac([2, 0, 0, 0, 0, 1])));
+    assert_eq!(config.routes[1].prefix.to_string(), "fd00::/64");
+    assert_eq!(config.sync.min_sync_period, Period::from_millis(200));
+    assert_eq!(config.sync.sync_period, SyncConfig::default().sync_period);
+    assert_eq!(parse(&config.to_yaml()).unwrap(), config);
+}
+
+#[test]
+fn nothing_is_the_default() {
+    assert_eq!(parse("").unwrap(), Config::default());
+    assert_eq!(parse("# only words\n\n").unwrap(), Config::default());
+}
+
+#[test]
+fn pipeline_forms() {
+    for (text, expected) in [
+        ("device: {pipeline: {bundled: pna}}", PipelineConfig::Bundled(Program::Pna)),
+        ("device: {pipeline: {source: a.p4}}", PipelineConfig::Source("a.p4".into())),
+        (
+            "device: {pipeline: {compiled: {p4info: a.txt, device_config: a.json}}}",
+            PipelineConfig::Compiled { p4info: "a.txt".into(), device_config: "a.json".into() },
+        ),
+    ] {
+        let config = parse(text).unwrap();
+        assert_eq!(config.device.pipeline, Some(expected));
+        assert_eq!(parse(&config.to_yaml()).unwrap(), config);
+    }
+}
+
+#[test]
+fn mistakes_have_a_line() {
+    for (text, line, words) in [
+        ("mtu: 1500\nportz: []\n", 2, "portz"),
+        ("mtu: 1500\nports:\n  - {port: 1, role: hots}\n", 3, "hots"),
+        ("ports:\n  - port: 1\n    role: host\n    mac: 02:00:00:00:00\n", 4, "MAC address"),
+        ("sync:\n  min_sync_period: soon\n", 2, "duration"),
+        ("mtu: [\n", 1, ""),
+    ] {
+        let error = parse(text).unwrap_err();
+        let ConfigError::Parse { line: at, ref reason, .. } = error else { panic!("{error}") };
+        assert!(reason.contains(words), "{reason}");
+        assert!(at >= line && at <= line + 1, "{text}: {at}: {reason}");
+        assert!(error.to_string().starts_with("nic.yaml:"), "{error}");
+    }
+}
+
+#[test]
+fn every_problem_is_reported() {
+    let text = "
+device: {address: 'localhost:9559', election_id: 0}
+mtu: 100
+ports:
+  - {port: 255, role: host}
+  - {port: 1, role: host, peer: 9}
+  - {port: 1, role: host}
+routes:
+  - {prefix: 10.0.0.0/8, port: 7}
+  - {prefix: 10.0.0.1/8, port: 1}
+sync: {burst: 0}
+";
+    let Err(ConfigError::Invalid(problems)) = parse(text).unwrap().validate() else { panic!("accepted") };
+    let fields: Vec<_> = problems.iter().map(|p| p.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "device.address",
+            "device.election_id",
+            "ports[0].port",
+            "ports[1].peer",
+            "ports[2].port",
+            "routes[0].port",
+            "routes[1].prefix",
+            "routes[1].src_mac",
+            "routes[1].dst_mac",
+            "mtu",
+            "sync.burst",
+        ]
+    );
+    assert!(problems.iter().all(|p| !p.advice.is_empty()));
+}
+
+#[test]
+fn durations() {
+    for (text, millis) in [("0", 0), ("500ms", 500), ("30s", 30_000), ("1m30s", 90_000), ("1.5s", 1500), ("1h", 3_600_000)] {
+        assert_eq!(text.parse::<Period>(), Ok(Period::from_millis(millis)), "{text}");
+    }
+    for text in ["", "5", "s", "-1s", "1d", "1s2", "1e400s", "..s"] {
+        assert!(text.parse::<Period>().is_err(), "{text}");
+    }
+    assert_eq!(Period::from_millis(1500).to_string(), "1500ms");
+}
+
+#[test]
+fn macs() {
+    assert_eq!("02-00-0a-00-00-ff".parse(), Ok(Mac([2, 0, 10, 0, 0, 255])));
+    assert_eq!(Mac([2, 0, 10, 0, 0, 255]).to_string(), "02:00:0a:00:00:ff");
+    assert_eq!(Mac([2, 0, 10, 0, 0, 255]).to_u64(), 0x0200_0a00_00ff);
+    for text in ["", "02:00", "02:00:00:00:00:00:00", "02:00:00:00:00:gg", "020000000000", "+2:00:00:00:00:00"] {
+        assert!(text.parse::<Mac>().is_err(), "{text}");
+    }
+}

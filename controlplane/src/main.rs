@@ -1,0 +1,2 @@
+//! The `nicproxy` binary.
+fn main() {}

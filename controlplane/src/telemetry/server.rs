@@ -1,0 +1,191 @@
+//! The two HTTP servers: probes, and metrics.
+//!
+//! In: health, metrics, configuration. Out: kube-proxy's paths: `/healthz` and `/livez` on one address; `/metrics`,
+//! `/healthz`, `/proxyMode` and `/configz` on the other (S78).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::counters::DeviceCounters;
+use super::health::{Answer, Health};
+use super::metric;
+use crate::config::Config;
+
+/// The address is taken or not ours.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve {what} on {address}: {source}; choose another address with {flag}, or \"\" for none")]
+pub struct ServeError {
+    /// What was to be served.
+    pub what: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+    /// The flag that says so.
+    pub flag: &'static str,
+    /// Why not.
+    pub source: std::io::Error,
+}
+
+/// A server that runs until cancelled.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Ends after cancellation.
+    pub task: JoinHandle<()>,
+}
+
+/// Serves the probes.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn probes(address: SocketAddr, health: Arc<Health>, cancel: CancellationToken) -> Result<Server, ServeError> {
+    let router = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/livez", get(livez))
+        .with_state(health);
+    serve("the probes", "--healthz-bind-address", address, router, cancel).await
+}
+
+/// What the metrics server shows.
+#[derive(Clone)]
+pub struct Shown {
+    /// Metrics that the process counts; none if another part of the process has them.
+    pub handle: Option<PrometheusHandle>,
+    /// Metrics that the device counts.
+    pub device: Arc<DeviceCounters>,
+    /// Health.
+    pub health: Arc<Health>,
+    /// The effective configuration.
+    pub config: Arc<Config>,
+}
+
+/// Serves metrics.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn metrics(address: SocketAddr, shown: Shown, cancel: CancellationToken) -> Result<Server, ServeError> {
+    let router = Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(|State(shown): State<Shown>| async move { healthz(State(shown.health)).await }))
+        .route("/proxyMode", get(|| async { "p4" }))
+        .route("/configz", get(|State(shown): State<Shown>| async move { Json((*shown.config).clone()) }))
+        .with_state(shown);
+    serve("metrics", "--metrics-bind-address", address, router, cancel).await
+}
+
+async fn serve(
+    what: &'static str,
+    flag: &'static str,
+    address: SocketAddr,
+    router: Router,
+    cancel: CancellationToken,
+) -> Result<Server, ServeError> {
+    let error = |source| ServeError { what, address, flag, source };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    let task = tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, what, "the server ended");
+        }
+    });
+    Ok(Server { address, task })
+}
+
+async fn healthz(State(health): State<Arc<Health>>) -> Response {
+    answer(health.healthz(SystemTime::now()), false)
+}
+
+async fn livez(State(health): State<Arc<Health>>) -> Response {
+    answer(health.livez(SystemTime::now()), true)
+}
+
+fn answer(answer: Answer, livez: bool) -> Response {
+    let status = if answer.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    metric::probed(livez, status.as_u16());
+    (status, [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")], Json(answer)).into_response()
+}
+
+async fn scrape(State(shown): State<Shown>) -> Response {
+    let own = shown.handle.map(|handle| handle.render()).unwrap_or_default();
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (content_type, own + &shown.device.render()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::reconcile::{Outcome, Report};
+
+    async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, text)
+    }
+
+    #[tokio::test]
+    async fn probes_and_metrics_over_http() {
+        let cancel = CancellationToken::new();
+        let health = Arc::new(Health::new(Duration::from_secs(30)));
+        let device = Arc::new(DeviceCounters::default());
+        let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let probes = probes(free, health.clone(), cancel.clone()).await.unwrap();
+        let shown = Shown {
+            handle: metric::install(),
+            device: device.clone(),
+            health: health.clone(),
+            config: Arc::new(Config { node_name: "worker-x".into(), ..Config::default() }),
+        };
+        let metrics = metrics(free, shown, cancel.clone()).await.unwrap();
+
+        let (status, text) = get(probes.address, "/healthz").await;
+        assert_eq!(status, 200);
+        assert!(text.contains("x-content-type-options: nosniff") && text.contains("\"nodeEligible\":true"), "{text}");
+        health.node_eligible(false);
+        assert_eq!(get(probes.address, "/healthz").await.0, 503);
+        assert_eq!(get(probes.address, "/livez").await.0, 200);
+        assert_eq!(get(probes.address, "/nothing").await.0, 404);
+
+        let mut report = Report::new(Outcome::Done);
+        report.inserts = 3;
+        metric::synced(&report, 0, SystemTime::now());
+        device.replace(super::super::counters::Snapshot { verdicts: vec![4], ..Default::default() });
+        let (status, text) = get(metrics.address, "/metrics").await;
+        assert_eq!(status, 200);
+        for part in [
+            "nicproxy_writes_total{operation=\"insert\"} 3",
+            "kubeproxy_sync_proxy_rules_duration_seconds_bucket",
+            "nicproxy_packets_total{verdict=\"forwarded\"} 4",
+            "kubeproxy_proxy_healthz_total{code=\"503\"} 1",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(get(metrics.address, "/configz").await.1.contains("worker-x"));
+        assert!(get(metrics.address, "/proxyMode").await.1.ends_with("p4"));
+
+        let taken = serve("x", "--x", metrics.address, Router::new(), cancel.clone()).await.unwrap_err();
+        assert!(taken.to_string().contains("choose another address with --x"));
+        cancel.cancel();
+        probes.task.await.unwrap();
+        metrics.task.await.unwrap();
+    }
+}

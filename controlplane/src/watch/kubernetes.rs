@@ -1,0 +1,234 @@
+//! Services, EndpointSlices and Nodes from an API server.
+//!
+//! In: a kubeconfig or the pod's service account. Out: notices. The watches resume where they were after an
+//! interruption; where that is impossible the whole list is fetched again and replaces what was known.
+//! Invariant: [`Notice::Synced`] follows the first complete list of every kind (S79).
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::{Stream, TryStreamExt};
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::convert::{self, ConvertError, Converted};
+use super::Notice;
+use crate::model;
+
+/// What the default proxy may see (S01, S02).
+const SERVED_BY_DEFAULT_PROXY: &str = "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless";
+
+/// How the API server is found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Access {
+    /// A kubeconfig file; none: `$KUBECONFIG`, then `~/.kube/config`.
+    Kubeconfig(Option<PathBuf>),
+    /// The service account of the pod that this runs in.
+    InCluster,
+}
+
+/// Why there is no API server to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum KubernetesError {
+    /// The kubeconfig is missing or wrong.
+    #[error("cannot use the kubeconfig{}: {source}; check --kubeconfig, or use --in-cluster or --manifests",
+        path.as_deref().map(|p| format!(" {}", p.display())).unwrap_or_default())]
+    Kubeconfig {
+        /// The file, if one was named.
+        path: Option<PathBuf>,
+        /// Why.
+        source: kube::config::KubeconfigError,
+    },
+    /// Not in a pod, or without a service account.
+    #[error("this does not run in a pod with a service account: {0}; use --kubeconfig or --manifests")]
+    InCluster(#[source] kube::config::InClusterError),
+    /// The connection cannot be set up, for instance for want of a valid certificate.
+    #[error("cannot set up the connection to the API server: {0}; check the cluster's address and certificates")]
+    Client(#[source] kube::Error),
+}
+
+/// Makes a client.
+///
+/// # Errors
+/// When the credentials cannot be read. Whether the server answers shows later, in the watches.
+pub async fn client(access: &Access) -> Result<Client, KubernetesError> {
+    let config = match access {
+        Access::InCluster => kube::Config::incluster().map_err(KubernetesError::InCluster)?,
+        Access::Kubeconfig(path) => kubeconfig(path.as_deref())
+            .await
+            .map_err(|source| KubernetesError::Kubeconfig { path: path.clone(), source })?,
+    };
+    Client::try_from(config).map_err(KubernetesError::Client)
+}
+
+async fn kubeconfig(path: Option<&Path>) -> Result<kube::Config, kube::config::KubeconfigError> {
+    let options = KubeConfigOptions::default();
+    match path {
+        None => kube::Config::from_kubeconfig(&options).await,
+        Some(path) => kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await,
+    }
+}
+
+/// Watches until cancelled. `node` is the node whose eligibility is reported.
+pub async fn run(client: Client, node: Arc<str>, notices: mpsc::Sender<Notice>, cancel: CancellationToken) {
+    let served = || watcher::Config::default().labels(SERVED_BY_DEFAULT_PROXY);
+    let services = watcher(Api::<Service>::all(client.clone()), served());
+    let slices = watcher(Api::<EndpointSlice>::all(client.clone()), served());
+    let nodes = watcher(Api::<Node>::all(client), watcher::Config::default());
+    let unlisted = Arc::new(AtomicUsize::new(3));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(follow(services.default_backoff(), node.clone(), notices.clone(), unlisted.clone()));
+    tasks.spawn(follow(slices.default_backoff(), node.clone(), notices.clone(), unlisted.clone()));
+    tasks.spawn(follow(nodes.default_backoff(), node, notices, unlisted));
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        _ = tasks.join_next() => {}
+    }
+}
+
+/// One kind of object and its place in the model.
+trait Watched: Sized {
+    /// Its model object.
+    type Object;
+    /// For messages.
+    const KIND: &'static str;
+    fn convert(&self) -> Result<Converted<Self::Object>, ConvertError>;
+    fn apply(object: Self::Object) -> model::Event;
+    fn replace(objects: Vec<Self::Object>) -> model::Event;
+    fn delete(object: Self::Object) -> model::Event;
+    /// What else is to be said of it, seen from this node.
+    fn aside(&self, _node: &str) -> Option<Notice> {
+        None
+    }
+}
+
+impl Watched for Service {
+    type Object = model::Service;
+    const KIND: &'static str = "Service";
+    fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
+        convert::service(self)
+    }
+    fn apply(object: Self::Object) -> model::Event {
+        model::Event::ApplyService(object)
+    }
+    fn replace(objects: Vec<Self::Object>) -> model::Event {
+        model::Event::ReplaceServices(objects)
+    }
+    fn delete(object: Self::Object) -> model::Event {
+        model::Event::DeleteService(object.key)
+    }
+}
+
+impl Watched for EndpointSlice {
+    type Object = model::EndpointSlice;
+    const KIND: &'static str = "EndpointSlice";
+    fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
+        convert::slice(self)
+    }
+    fn apply(object: Self::Object) -> model::Event {
+        model::Event::ApplySlice(object)
+    }
+    fn replace(objects: Vec<Self::Object>) -> model::Event {
+        model::Event::ReplaceSlices(objects)
+    }
+    fn delete(object: Self::Object) -> model::Event {
+        model::Event::DeleteSlice(object.key)
+    }
+}
+
+impl Watched for Node {
+    type Object = model::Node;
+    const KIND: &'static str = "Node";
+    fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
+        convert::node(self)
+    }
+    fn apply(object: Self::Object) -> model::Event {
+        model::Event::ApplyNode(object)
+    }
+    fn replace(objects: Vec<Self::Object>) -> model::Event {
+        model::Event::ReplaceNodes(objects)
+    }
+    fn delete(object: Self::Object) -> model::Event {
+        model::Event::DeleteNode(object.name)
+    }
+    fn aside(&self, node: &str) -> Option<Notice> {
+        let name = self.metadata.name.as_deref()?;
+        (name == node).then(|| Notice::NodeEligible { node: name.into(), eligible: convert::node_eligible(self) })
+    }
+}
+
+/// Passes one kind's watch on until it or the receiver ends.
+async fn follow<K, S>(stream: S, node: Arc<str>, notices: mpsc::Sender<Notice>, unlisted: Arc<AtomicUsize>)
+where
+    K: Watched,
+    S: Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send,
+    K::Object: Send,
+{
+    let mut stream = std::pin::pin!(stream);
+    let mut listing = Vec::new();
+    let mut listed = false;
+    loop {
+        let event = match stream.try_next().await {
+            Ok(Some(event)) => event,
+            Ok(None) => return,
+            Err(error) => {
+                metrics::counter!("nicproxy_watch_errors_total", "kind" => K::KIND).increment(1);
+                tracing::warn!(kind = K::KIND, %error, "the watch failed; trying again");
+                continue;
+            }
+        };
+        let mut out: [Option<Notice>; 2] = [None, None];
+        match event {
+            watcher::Event::Init => listing.clear(),
+            watcher::Event::InitApply(object) => {
+                out[1] = object.aside(&node);
+                listing.extend(read(&object));
+            }
+            watcher::Event::InitDone => {
+                let list = Notice::Cluster(K::replace(std::mem::take(&mut listing)));
+                if notices.send(list).await.is_err() {
+                    return;
+                }
+                // Counted only after the list is on its way: whoever is last knows that all of them are.
+                if !std::mem::replace(&mut listed, true) && unlisted.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    out[1] = Some(Notice::Synced);
+                }
+            }
+            watcher::Event::Apply(object) => {
+                out[1] = object.aside(&node);
+                out[0] = read(&object).map(|object| Notice::Cluster(K::apply(object)));
+            }
+            watcher::Event::Delete(object) => {
+                out[0] = read(&object).map(|object| Notice::Cluster(K::delete(object)));
+            }
+        }
+        for notice in out.into_iter().flatten() {
+            if notices.send(notice).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn read<K: Watched>(object: &K) -> Option<K::Object> {
+    match object.convert() {
+        Ok(converted) => {
+            converted.report(K::KIND);
+            Some(converted.object)
+        }
+        Err(error) => {
+            tracing::warn!(kind = K::KIND, %error, "an object is left out");
+            None
+        }
+    }
+}

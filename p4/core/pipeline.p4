@@ -75,9 +75,12 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
                 }
             }
         }
-        if (hdr.local.decided == DECIDED_NO && hdr.local.ttl < 2) {
-            hdr.local.decided = DECIDED_SLOW;
-            hdr.local.verdict = VERDICT_TTL_EXPIRED;
+        // Nested: p4c-dpdk (1.2.5.16) loses the `<` of an `&&`.
+        if (hdr.local.decided == DECIDED_NO) {
+            if (hdr.local.ttl < 2) {
+                hdr.local.decided = DECIDED_SLOW;
+                hdr.local.verdict = VERDICT_TTL_EXPIRED;
+            }
         }
         if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 1 && meta.protocol == PROTOCOL_SCTP) {
             sctp_checksum_stage.apply(hdr, meta);

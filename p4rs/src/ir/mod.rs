@@ -17,7 +17,7 @@
 
 pub mod arena;
 mod expr;
-mod print;
+pub mod print;
 mod stmt;
 mod types;
 

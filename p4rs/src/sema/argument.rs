@@ -36,6 +36,8 @@ pub(super) struct Signature<'a> {
     pub name: Arc<str>,
     /// One unknown per type parameter.
     pub type_args: Vec<Ty>,
+    /// What the type parameters in reach of defaults stand for.
+    pub formal: Vec<(&'a Name, Ty)>,
     pub params: Vec<ParamSig<'a>>,
     pub ret: Ty,
     /// Where defaults of parameters are evaluated.
@@ -45,11 +47,22 @@ pub(super) struct Signature<'a> {
 }
 
 /// An argument, lowered.
+#[derive(Clone)]
 pub(super) enum Given {
     Value(Typed),
     Object(Ty, Object),
     /// Left out, or `_`.
     Absent,
+}
+
+impl Given {
+    /// The object that is passed, if one is.
+    pub(super) fn object(&self) -> Option<Object> {
+        match self {
+            Given::Object(_, object) => Some(object.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// A call whose arguments fit.
@@ -83,7 +96,7 @@ impl<'a> Sema<'a> {
     pub(super) fn signature(
         &mut self,
         home: Option<DefId>,
-        outer: &[(&'a Name, Ty)],
+        outer: Vec<(&'a Name, Ty)>,
         proto: &'a ast::Prototype,
         constant_args: bool,
     ) -> Signature<'a> {
@@ -94,7 +107,7 @@ impl<'a> Sema<'a> {
         };
         let (params, ret) = self.within(frame, |sema| {
             sema.scoped(|sema| {
-                for (name, ty) in outer {
+                for (name, ty) in &outer {
                     sema.rebind(name, Entity::Type(ty.clone()));
                 }
                 for (name, ty) in proto.type_params.iter().zip(&type_args) {
@@ -104,7 +117,8 @@ impl<'a> Sema<'a> {
                 (sema.params(&proto.params), ret)
             })
         });
-        Signature { name: proto.name.text.clone(), type_args, params, ret, home, constant_args }
+        let formal = outer.into_iter().chain(proto.type_params.iter().zip(type_args.iter().cloned())).collect();
+        Signature { name: proto.name.text.clone(), type_args, formal, params, ret, home, constant_args }
     }
 
     /// Picks the candidates that the number and names of the arguments allow.
@@ -178,7 +192,7 @@ impl<'a> Sema<'a> {
         want: Option<&Ty>,
         span: Span,
     ) -> Option<Bound> {
-        let Signature { name, type_args: unknowns, params, ret, home, constant_args } = signature;
+        let Signature { name, type_args: unknowns, formal, params, ret, home, constant_args } = signature;
         self.explicit_types(&name, &unknowns, type_args, span)?;
         let slots = self.arrange(&name, &params, args, span)?;
         let mut given = Vec::with_capacity(params.len());
@@ -186,7 +200,7 @@ impl<'a> Sema<'a> {
         for (param, slot) in params.iter().zip(&slots) {
             let one = match slot {
                 Some(arg) => self.argument(param, arg),
-                None => self.left_out(param, home),
+                None => self.left_out(param, home, &formal),
             };
             sound &= one.is_some();
             given.push(one.unwrap_or(Given::Absent));
@@ -220,6 +234,12 @@ impl<'a> Sema<'a> {
         }
         if !sound {
             return None;
+        }
+        for (param, one) in params.iter().zip(&given) {
+            // Nothing says what an argument left out would have been.
+            if matches!(one, Given::Absent) && param.optional {
+                self.unify(&param.ty, &Ty::Void);
+            }
         }
         let type_args: Vec<Ty> = unknowns.iter().map(|ty| self.settle_type(ty)).collect();
         Some(Bound { args: given, type_args, ret: self.resolve(&ret) })
@@ -286,7 +306,7 @@ impl<'a> Sema<'a> {
         }
     }
 
-    fn left_out(&mut self, param: &ParamSig<'a>, home: Option<DefId>) -> Option<Given> {
+    fn left_out(&mut self, param: &ParamSig<'a>, home: Option<DefId>, formal: &[(&'a Name, Ty)]) -> Option<Given> {
         let Some(default) = param.default else { return Some(Given::Absent) };
         let ty = param.ty.clone();
         let frame = match home {
@@ -294,8 +314,22 @@ impl<'a> Sema<'a> {
             None => self.frame.clone(),
         };
         let hint = self.resolve(&ty);
-        let value = self.within(frame, |sema| sema.expr(default, Some(&hint)));
-        if value.ty.is_error() { None } else { Some(Given::Value(value)) }
+        let operand = self.within(frame, |sema| {
+            sema.scoped(|sema| {
+                for (name, ty) in formal {
+                    sema.rebind(name, Entity::Type(ty.clone()));
+                }
+                sema.operand(default, Some(&hint))
+            })
+        });
+        match operand {
+            Operand::Object(ty, object) => Some(Given::Object(ty, object)),
+            Operand::Bad => None,
+            other => {
+                let value = self.as_value(other, default.span);
+                if value.ty.is_error() { None } else { Some(Given::Value(value)) }
+            }
+        }
     }
 
     /// Converts or checks one argument against its parameter, whose type is known by now.

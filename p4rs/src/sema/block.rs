@@ -9,6 +9,18 @@ use super::ty::{DefId, Ty};
 use super::{Sema, code};
 use crate::front::ast::{self, Decl};
 use crate::ir::{self, ObjectName, StmtKind};
+use crate::source::Span;
+
+/// All that an instance is made from, but for the objects passed when it is applied.
+#[derive(Clone)]
+pub(super) struct Deferred<'a> {
+    id: DefId,
+    ty: Ty,
+    params: Vec<ParamSig<'a>>,
+    given: Vec<Given>,
+    name: ObjectName,
+    made: Vec<(Vec<Option<Object>>, Object)>,
+}
 
 impl<'a> Sema<'a> {
     /// Checks a parser or control once, whether or not it is instantiated.
@@ -36,63 +48,97 @@ impl<'a> Sema<'a> {
                 sema.bind(&param.ast.name, entity);
             }
             let name = sema.object_name(&signature.name.text, &[]);
-            sema.block_body(id, name);
+            sema.block_body(id, name, &[]);
         });
     }
 
-    /// Makes an instance in the elaborate run.
-    pub(super) fn elaborate_block(
+    /// Makes an instance, or notes how to make it where objects are passed when it is applied.
+    pub(super) fn elaborate_or_defer(
         &mut self,
         id: DefId,
         ty: &Ty,
-        params: &[ParamSig<'a>],
+        params: Vec<ParamSig<'a>>,
         bound: Bound,
         name: ObjectName,
-    ) -> Object {
-        let signature = match self.decl(id) {
+        span: Span,
+    ) -> Option<Object> {
+        let deferred = Deferred { id, ty: ty.clone(), params, given: bound.args, name, made: Vec::new() };
+        let takes_objects = self.apply_params(ty).iter().any(|p| p.ty.is_object() && !self.is_packet(&p.ty));
+        if takes_objects {
+            self.deferred.push(deferred);
+            return Some(Object::Deferred(self.deferred.len() as u32 - 1));
+        }
+        self.nested(span, |sema| sema.elaborate_block(&deferred, &[]))
+    }
+
+    /// The copy of a deferred instance for these objects.
+    pub(super) fn make_deferred(&mut self, index: u32, objects: Vec<Option<Object>>, span: Span) -> Option<Object> {
+        let deferred = self.deferred[index as usize].clone();
+        if let Some((_, made)) = deferred.made.iter().find(|(known, _)| *known == objects) {
+            return Some(made.clone());
+        }
+        let made = self.nested(span, |sema| sema.elaborate_block(&deferred, &objects))?;
+        self.deferred[index as usize].made.push((objects, made.clone()));
+        Some(made)
+    }
+
+    /// Makes an instance in the elaborate run.
+    fn elaborate_block(&mut self, deferred: &Deferred<'a>, objects: &[Option<Object>]) -> Object {
+        let Deferred { id, ty, params, given, name, .. } = deferred;
+        let signature = match self.decl(*id) {
             Decl::Parser(d) => &d.ty,
             Decl::Control(d) => &d.ty,
             _ => return Object::Unknown,
         };
-        let frame = Frame { path: name.control_plane.clone(), hidden: name.hidden, ..self.frame_of(id) };
+        let frame = Frame { path: name.control_plane.clone(), hidden: name.hidden, ..self.frame_of(*id) };
         self.within(frame, |sema| {
             if let Ty::Block(_, types) = ty {
                 for (param, arg) in signature.type_params.iter().zip(types.iter()) {
                     sema.bind_type(param, arg.clone());
                 }
             }
-            for (param, given) in params.iter().zip(bound.args) {
+            for (param, given) in params.iter().zip(given) {
                 let entity = match given {
-                    Given::Object(ty, object) => Entity::Object { ty, object },
-                    Given::Value(value) => Entity::Const { expr: value.expr, ty: value.ty },
+                    Given::Object(ty, object) => Entity::Object { ty: ty.clone(), object: object.clone() },
+                    Given::Value(value) => Entity::Const { expr: value.expr, ty: value.ty.clone() },
                     Given::Absent => Entity::Object { ty: param.ty.clone(), object: Object::Absent },
                 };
                 sema.bind(&param.ast.name, entity);
             }
-            sema.block_body(id, name)
+            sema.block_body(*id, name.clone(), objects)
         })
     }
 
-    fn block_body(&mut self, id: DefId, name: ObjectName) -> Object {
+    fn block_body(&mut self, id: DefId, name: ObjectName, objects: &[Option<Object>]) -> Object {
         match self.decl(id) {
-            Decl::Parser(decl) => Object::Parser(self.parser_body(decl, name)),
-            Decl::Control(decl) => Object::Control(self.control_body(decl, name)),
+            Decl::Parser(decl) => Object::Parser(self.parser_body(decl, name, objects)),
+            Decl::Control(decl) => Object::Control(self.control_body(decl, name, objects)),
             _ => Object::Unknown,
         }
     }
 
-    fn parser_body(&mut self, decl: &'a ast::ParserDecl, name: ObjectName) -> ir::Handle<ir::Parser> {
+    fn parser_body(
+        &mut self,
+        decl: &'a ast::ParserDecl,
+        name: ObjectName,
+        objects: &[Option<Object>],
+    ) -> ir::Handle<ir::Parser> {
         self.frame.context = Context::ParserLocals;
-        let params = self.run_time_params(&decl.ty);
+        let params = self.run_time_params(&decl.ty, objects);
         let locals = self.locals(&decl.locals);
         let (states, start) = self.states(decl);
         let annotations = self.annotations(&decl.ty.annotations);
         self.ir.parsers.push(ir::Parser { name, params, locals, states, start, annotations })
     }
 
-    fn control_body(&mut self, decl: &'a ast::ControlDecl, name: ObjectName) -> ir::Handle<ir::Control> {
+    fn control_body(
+        &mut self,
+        decl: &'a ast::ControlDecl,
+        name: ObjectName,
+        objects: &[Option<Object>],
+    ) -> ir::Handle<ir::Control> {
         self.frame.context = Context::ControlLocals;
-        let params = self.run_time_params(&decl.ty);
+        let params = self.run_time_params(&decl.ty, objects);
         let locals = self.locals(&decl.locals);
         self.frame.context = Context::Apply;
         let body = self.scoped(|sema| sema.block(&decl.body));
@@ -100,12 +146,12 @@ impl<'a> Sema<'a> {
         self.ir.controls.push(ir::Control { name, params, locals, body, annotations })
     }
 
-    fn run_time_params(&mut self, signature: &'a ast::ApplyType) -> Vec<ir::Param> {
+    fn run_time_params(&mut self, signature: &'a ast::ApplyType, objects: &[Option<Object>]) -> Vec<ir::Param> {
         let params = self.params(&signature.params);
         if self.checking() {
             self.check_params(&params, false);
         }
-        self.bind_params(&params, &[])
+        self.bind_params(&params, objects)
     }
 
     /// Local declarations, in a scope of their own above the parameters.

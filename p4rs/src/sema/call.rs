@@ -91,11 +91,11 @@ impl<'a> Sema<'a> {
         };
         match self.decl(chosen) {
             Decl::Function(f) => {
-                let signature = self.signature(Some(chosen), &[], &f.prototype, false);
+                let signature = self.signature(Some(chosen), Vec::new(), &f.prototype, false);
                 self.call_function(chosen, signature, type_args, args, span, want)
             }
             Decl::ExternFunction(f) => {
-                let signature = self.signature(Some(chosen), &[], &f.prototype, true);
+                let signature = self.signature(Some(chosen), Vec::new(), &f.prototype, false);
                 self.call_extern(signature, type_args, args, span, want)
             }
             _ => Operand::Bad,
@@ -113,9 +113,6 @@ impl<'a> Sema<'a> {
     ) -> Operand<'a> {
         let params = signature.params.clone();
         let name = signature.name.to_string();
-        if self.frame.context == Context::Table {
-            return self.no_calls_here(span);
-        }
         let Some(bound) = self.bind_call(signature, type_args, args, want, span) else { return Operand::Bad };
         if !self.inferred(&bound, &name, span) {
             return Operand::Bad;
@@ -131,11 +128,6 @@ impl<'a> Sema<'a> {
         let ir_args = self.ir_args(&params, &bound.args);
         let kind = ExprKind::Call { callee, type_args: Vec::new(), args: ir_args };
         Operand::Value(self.value(kind, bound.ret, span))
-    }
-
-    pub(super) fn no_calls_here(&mut self, span: Span) -> Operand<'a> {
-        self.err(code::CALL_PLACE, span, "functions cannot be called here", "compute the value before");
-        Operand::Bad
     }
 
     /// Whether all type arguments are known now.
@@ -158,9 +150,6 @@ impl<'a> Sema<'a> {
     ) -> Operand<'a> {
         let params = signature.params.clone();
         let name = signature.name.to_string();
-        if self.frame.context == Context::Table {
-            return self.no_calls_here(span);
-        }
         if name == "verify" && !matches!(self.frame.context, Context::State | Context::Function) {
             self.err(code::CALL_PLACE, span, "`verify` can only be called in parsers", "");
             return Operand::Bad;
@@ -168,6 +157,9 @@ impl<'a> Sema<'a> {
         let Some(bound) = self.bind_call(signature, type_args, args, want, span) else { return Operand::Bad };
         if !self.inferred(&bound, &name, span) {
             return Operand::Bad;
+        }
+        if bound.ret.is_object() {
+            return Operand::Object(bound.ret, Object::Unknown);
         }
         if name == "static_assert" {
             return self.static_assert(&bound, span);
@@ -223,6 +215,7 @@ impl<'a> Sema<'a> {
         let signature = Signature {
             name: action.decl.name.text.clone(),
             type_args: Vec::new(),
+            formal: Vec::new(),
             params: action.params.clone(),
             ret: Ty::Void,
             home: self.frame.owner,
@@ -250,7 +243,8 @@ impl<'a> Sema<'a> {
         {
             self.unify(want, &ty);
         }
-        if matches!(self.frame.context, Context::Apply | Context::State | Context::Action | Context::Function) {
+        let in_statement = matches!(self.frame.context, Context::Apply | Context::State);
+        if in_statement && !matches!(ty, Ty::Extern(..)) || matches!(self.frame.context, Context::Action | Context::Function) {
             self.err(code::INSTANCE, span, "objects cannot be made in statements", "declare an instance outside");
             return Operand::Bad;
         }
@@ -299,31 +293,30 @@ impl<'a> Sema<'a> {
         let signature = Signature {
             name: "apply".into(),
             type_args: Vec::new(),
+            formal: Vec::new(),
             params: params.to_vec(),
             ret: Ty::Void,
             home: Some(*id),
             constant_args: true,
         };
         let Some(bound) = self.bind_call(signature, &[], args, None, span) else { return Operand::Bad };
+        let object = match object {
+            Object::Deferred(index) => {
+                let objects = bound.args.iter().map(Given::object).collect();
+                match self.make_deferred(*index, objects, span) {
+                    Some(object) => object,
+                    None => return Operand::Bad,
+                }
+            }
+            other => other.clone(),
+        };
         let callee = match object {
-            Object::Parser(handle) => Callee::Parser(*handle),
-            Object::Control(handle) => Callee::Control(*handle),
+            Object::Parser(handle) => Callee::Parser(handle),
+            Object::Control(handle) => Callee::Control(handle),
             _ => Callee::Extern("apply".into()),
         };
-        if !self.checking() {
-            self.check_static_args(&bound, span);
-        }
         let ir_args = self.ir_args(&params, &bound.args);
         let kind = ExprKind::Call { callee, type_args: Vec::new(), args: ir_args };
         Operand::Value(self.value(kind, Ty::Void, span))
-    }
-
-    /// Instances are elaborated once: objects other than the packet cannot change from call to call.
-    fn check_static_args(&mut self, bound: &Bound, span: Span) {
-        let varying = bound.args.iter().any(|given| matches!(given, Given::Object(_, Object::Extern(_))));
-        if varying {
-            let message = "extern objects as arguments of `apply` are not supported";
-            self.err(code::UNSUPPORTED, span, message, "pass the object to the constructor instead");
-        }
     }
 }

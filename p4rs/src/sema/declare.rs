@@ -267,7 +267,6 @@ impl<'a> Sema<'a> {
         self.distinct(&formal);
         let ty = Ty::Fields(decl.kind, id, params.into());
         let infos = self.fields_of(&ty);
-        let mut varbit = None;
         for info in infos.iter() {
             self.check_annotations(&info.ast.annotations);
             if !self.storable(decl.kind, &info.ty) {
@@ -278,13 +277,6 @@ impl<'a> Sema<'a> {
                     StructKind::Struct => "",
                 };
                 self.err(code::FIELD_TYPE, info.ast.span, message, help);
-            }
-            if decl.kind == StructKind::Header && matches!(info.ty, Ty::Varbit(_)) {
-                if let Some(first) = varbit {
-                    let message = "a header has at most one `varbit` field";
-                    self.err_with(code::FIELD_TYPE, info.ast.span, message, (first, "the first"), "");
-                }
-                varbit = Some(info.ast.span);
             }
         }
     }
@@ -346,14 +338,23 @@ fn overloads(a: &Decl, b: &Decl) -> bool {
     match (a, b) {
         (Decl::Function(a), Decl::Function(b)) => !same_signature(&a.prototype, &b.prototype),
         (Decl::ExternFunction(a), Decl::ExternFunction(b)) => !same_signature(&a.prototype, &b.prototype),
+        (Decl::Parser(a), Decl::Parser(b)) => !same_params(&a.constructor_params, &b.constructor_params),
+        (Decl::Control(a), Decl::Control(b)) => !same_params(&a.constructor_params, &b.constructor_params),
+        (Decl::Package(a), Decl::Package(b)) => !same_params(&a.params, &b.params),
         (Decl::ExternForward(_), _) | (_, Decl::ExternForward(_)) => true,
         _ => false,
     }
 }
 
-/// Whether a call could not tell two functions apart: as many parameters of the same names.
+/// Whether two functions are declared alike.
 fn same_signature(a: &ast::Prototype, b: &ast::Prototype) -> bool {
-    a.name.text == b.name.text
-        && a.params.len() == b.params.len()
-        && a.params.iter().zip(&b.params).all(|(a, b)| a.name.text == b.name.text)
+    a.name.text == b.name.text && same_params(&a.params, &b.params)
+}
+
+/// As many parameters of the same names and, as written, types.
+fn same_params(a: &[ast::Param], b: &[ast::Param]) -> bool {
+    let same = |a: &ast::Param, b: &ast::Param| {
+        a.name.text == b.name.text && format!("{:-?}", a.ty) == format!("{:-?}", b.ty)
+    };
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
 }

@@ -60,6 +60,7 @@ impl<'a> Sema<'a> {
     pub(super) fn const_value(&self, expr: Handle<ir::Expr>) -> Option<Const> {
         match self.kind(expr) {
             ExprKind::Const(Const::Absent) => None,
+            ExprKind::InvalidHeader => Some(Const::Absent),
             ExprKind::Const(value) => Some(value.clone()),
             ExprKind::Struct(parts) => {
                 parts.iter().map(|part| self.const_value(*part)).collect::<Option<Vec<_>>>().map(Const::List)

@@ -122,7 +122,6 @@ impl<'a> Sema<'a> {
         if let [only] = keyset.elements.as_slice()
             && let Ast::List(items) = &only.kind
             && items.len() == draft.keys.len()
-            && draft.keys.len() > 1
         {
             elements = items.iter().collect();
         }
@@ -147,16 +146,8 @@ impl<'a> Sema<'a> {
     }
 
     fn entry_key(&mut self, element: &'a Expr, ty: &Ty, kind: &str) -> Option<EntryKey> {
-        let refuse = |sema: &mut Self, what: &str| {
-            let message = format!("{what} cannot match a key of kind `{kind}`");
-            sema.err(code::ENTRY, element.span, message, "");
-            None
-        };
         match &element.kind {
-            Ast::Default | Ast::DontCare if kind == "exact" => refuse(self, "`_`"),
             Ast::Default | Ast::DontCare => Some(EntryKey::Any),
-            Ast::Mask { .. } if matches!(kind, "exact" | "range" | "optional") => refuse(self, "a mask"),
-            Ast::Range { .. } if matches!(kind, "exact" | "lpm" | "ternary" | "optional") => refuse(self, "a range"),
             Ast::Mask { value, mask } => {
                 let (under, width) = self.integer_key(ty, element.span, "&&&")?;
                 let value = pattern(&self.entry_int(value, &under)?, width);
@@ -226,7 +217,7 @@ impl<'a> Sema<'a> {
 
 /// Whether a pattern is ones followed by zeros.
 fn is_prefix(mask: &BigInt, width: u32) -> bool {
-    let all = (BigInt::one() << width) - 1;
+    let all: BigInt = (BigInt::one() << width) - 1u32;
     let holes: BigInt = &all - mask;
     let overlap: BigInt = &holes & (&holes + BigInt::one());
     overlap.is_zero()

@@ -117,6 +117,10 @@ impl<'a> Sema<'a> {
 
     /// What a name denotes.
     pub(super) fn name(&mut self, path: &'a Path) -> Operand<'a> {
+        if self.find_name(path).is_none() && self.match_kinds.contains_key(&path.name.text) {
+            let kind = Const::MatchKind(path.name.to_string());
+            return Operand::Value(self.constant(kind, Ty::MatchKind, path.span));
+        }
         match self.look_up(path) {
             None => Operand::Bad,
             Some(Found::Local(entity)) => self.entity(entity, path.span),

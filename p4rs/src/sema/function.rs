@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::argument::{Bound, Given, ParamSig};
+use super::expr::Operand;
 use super::names::{ActionInfo, Context, Entity, Object};
 use super::ty::{DefId, Ty};
 use super::{Sema, code};
@@ -27,14 +28,7 @@ pub(super) struct FunctionKey {
 impl<'a> Sema<'a> {
     /// The copy of a function for these type arguments and objects.
     pub(super) fn function_instance(&mut self, def: DefId, bound: &Bound, span: Span) -> Option<Handle<ir::Function>> {
-        let objects: Vec<Option<Object>> = bound
-            .args
-            .iter()
-            .map(|given| match given {
-                Given::Object(_, object) => Some(object.clone()),
-                _ => None,
-            })
-            .collect();
+        let objects: Vec<Option<Object>> = bound.args.iter().map(Given::object).collect();
         let key = FunctionKey { def, type_args: bound.type_args.clone(), objects };
         if let Some((_, handle)) = self.functions.iter().find(|(known, _)| *known == key) {
             return Some(*handle);
@@ -133,7 +127,7 @@ impl<'a> Sema<'a> {
         result
     }
 
-    fn is_packet(&self, ty: &Ty) -> bool {
+    pub(super) fn is_packet(&self, ty: &Ty) -> bool {
         matches!(ty, Ty::Extern(id, _) if matches!(&*self.def_name(*id), "packet_in" | "packet_out"))
     }
 
@@ -175,6 +169,17 @@ impl<'a> Sema<'a> {
             && self.checking()
             && !param.ty.is_error()
         {
+            if param.ty.is_object() {
+                match self.operand(default, Some(&param.ty)) {
+                    Operand::Object(ty, _) if self.unify(&param.ty, &ty) => {}
+                    Operand::Bad => {}
+                    _ => {
+                        let message = format!("the default value must have type `{shown}`");
+                        self.err(code::MISMATCH, default.span, message, "");
+                    }
+                }
+                return;
+            }
             let value = self.expr_as(default, &param.ty);
             if !value.ty.is_error() && !value.known {
                 self.err(code::NOT_CONSTANT, default.span, "a default value must be a compile-time constant", "");

@@ -61,7 +61,8 @@ impl<'a> Sema<'a> {
         let name = self.object_name(&decl.name.text, &decl.annotations);
         let (ty, object) =
             self.instantiate(&ty, &decl.args, name, &decl.annotations, decl.initializer.as_deref(), decl.span)?;
-        if self.resolve(&ty).has_infer() {
+        let package = matches!(&ty, Ty::Block(id, _) if matches!(self.decl(*id), Decl::Package(_)));
+        if !package && self.resolve(&ty).has_infer() {
             let message = format!("the type arguments of `{}` cannot be inferred", decl.name);
             self.err(code::NOT_INFERRED, decl.ty.span, message, "write them between `<` and `>`");
             return None;
@@ -101,6 +102,7 @@ impl<'a> Sema<'a> {
         name: ObjectName,
         span: Span,
     ) -> Option<(Ty, Object)> {
+        let id = self.pick_overload(id, args);
         let decl = self.decl(id);
         let complaint = match (decl, self.frame.context) {
             (Decl::ParserType(_) | Decl::ControlType(_), _) => Some("a type without a body cannot be instantiated"),
@@ -118,28 +120,43 @@ impl<'a> Sema<'a> {
             return None;
         }
         let params = self.constructor_params(id, types);
-        let signature = self.constructor(id, params.clone());
+        let mut signature = self.constructor(id, params.clone());
+        signature.formal = super::types::type_params(decl).iter().zip(types.iter().cloned()).collect();
         let bound = self.bind_call(signature, &[], args, None, span)?;
         let ty = self.resolve(&Ty::Block(id, types.into()));
         if self.checking() {
             return Some((ty, Object::Unknown));
         }
         if let Decl::Package(package) = decl {
-            return Some((ty, self.make_package(package, &params, &bound)));
+            return Some((ty, self.make_package(package, &params, bound, span)));
         }
         if ty.has_infer() {
             let message = format!("the type arguments of `{}` cannot be inferred", self.def_name(id));
             self.err(code::NOT_INFERRED, span, message, "write them between `<` and `>`");
             return None;
         }
-        let object = self.nested(span, |sema| sema.elaborate_block(id, &ty, &params, bound, name))?;
+        let object = self.elaborate_or_defer(id, &ty, params, bound, name, span)?;
         Some((ty, object))
+    }
+
+    /// Among blocks of one name, the one whose constructor takes these arguments.
+    fn pick_overload(&self, id: DefId, args: &[Argument]) -> DefId {
+        let fits = |id: &DefId| match self.decl(*id) {
+            Decl::Parser(d) => Self::accepts(&d.constructor_params, args),
+            Decl::Control(d) => Self::accepts(&d.constructor_params, args),
+            Decl::Package(d) => Self::accepts(&d.params, args),
+            _ => false,
+        };
+        let named = self.globals.get(&self.def_name(id)).map(Vec::as_slice).unwrap_or_default();
+        let candidates = named.iter().filter(|other| self.def(**other).order < self.frame.visible);
+        if fits(&id) { id } else { candidates.rev().find(|other| fits(other)).copied().unwrap_or(id) }
     }
 
     fn constructor(&mut self, id: DefId, params: Vec<ParamSig<'a>>) -> Signature<'a> {
         Signature {
             name: self.def_name(id),
             type_args: Vec::new(),
+            formal: Vec::new(),
             params,
             ret: Ty::Void,
             home: Some(id),
@@ -186,7 +203,20 @@ impl<'a> Sema<'a> {
         })
     }
 
-    fn make_package(&mut self, decl: &ast::ApplyType, params: &[ParamSig<'a>], bound: &Bound) -> Object {
+    fn make_package(
+        &mut self,
+        decl: &ast::ApplyType,
+        params: &[ParamSig<'a>],
+        mut bound: Bound,
+        span: Span,
+    ) -> Object {
+        for given in &mut bound.args {
+            if let Given::Object(_, object @ Object::Deferred(_)) = given
+                && let Object::Deferred(index) = *object
+            {
+                *object = self.make_deferred(index, Vec::new(), span).unwrap_or(Object::Unknown);
+            }
+        }
         let arg = |(param, given): (&ParamSig<'a>, &Given)| {
             let value = match given {
                 Given::Object(_, Object::Parser(handle)) => PackageArg::Parser(*handle),
@@ -225,7 +255,7 @@ impl<'a> Sema<'a> {
             return None;
         };
         let outer: Vec<(&'a Name, Ty)> = decl.type_params.iter().zip(types.iter().cloned()).collect();
-        let signature = self.signature(Some(id), &outer, &constructor.prototype, true);
+        let signature = self.signature(Some(id), outer, &constructor.prototype, true);
         let params = signature.params.clone();
         let bound = self.bind_call(signature, &[], args, None, span)?;
         let ty = self.resolve(&Ty::Extern(id, types.into()));
@@ -311,7 +341,7 @@ impl<'a> Sema<'a> {
         let defined = |m: &ast::MethodDecl| {
             given.iter().any(|item| item.name().is_some_and(|name| name.text == m.prototype.name.text))
         };
-        if let Some(missing) = wanted.iter().find(|m| !defined(m)) {
+        if let Some(missing) = wanted.iter().find(|m| !defined(m) && !optional_method(m)) {
             let message = format!("abstract method `{}` of `{}` is not implemented", missing.prototype.name, decl.name);
             let help = "declare the instance with `= { ... }` and write the method there";
             self.err_with(code::ABSTRACT, span, message, (missing.span, "declared here"), help);
@@ -331,7 +361,9 @@ impl<'a> Sema<'a> {
         let name = &function.prototype.name;
         let place = function.prototype.name.span;
         let method = wanted.iter().find(|m| {
-            m.prototype.name.text == name.text && m.prototype.params.len() == function.prototype.params.len()
+            let given = function.prototype.params.len();
+            let rest = m.prototype.params.get(given..);
+            m.prototype.name.text == name.text && rest.is_some_and(|rest| rest.iter().all(is_optional))
         });
         let Some(method) = method else {
             self.err(code::ABSTRACT, place, format!("`{}` has no abstract method `{name}` like this", decl.name), "");
@@ -339,8 +371,8 @@ impl<'a> Sema<'a> {
         };
         let Ty::Extern(id, types) = ty else { return false };
         let outer: Vec<(&'a Name, Ty)> = decl.type_params.iter().zip(types.iter().cloned()).collect();
-        let theirs = self.signature(Some(*id), &outer, &method.prototype, false);
-        let ours = self.signature(None, &[], &function.prototype, false);
+        let theirs = self.signature(Some(*id), outer, &method.prototype, false);
+        let ours = self.signature(None, Vec::new(), &function.prototype, false);
         let fits = theirs.type_args.len() == ours.type_args.len()
             && self.unify(&theirs.ret, &ours.ret)
             && theirs
@@ -354,4 +386,12 @@ impl<'a> Sema<'a> {
         }
         fits
     }
+}
+
+fn is_optional(param: &ast::Param) -> bool {
+    param.annotations.iter().any(|a| a.name.as_str() == "optional")
+}
+
+fn optional_method(method: &ast::MethodDecl) -> bool {
+    method.annotations.iter().any(|a| a.name.as_str() == "optional")
 }

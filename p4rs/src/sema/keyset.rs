@@ -12,8 +12,10 @@ use crate::source::Span;
 
 impl<'a> Sema<'a> {
     pub(super) fn keyset(&mut self, keyset: &'a Keyset, types: &[Ty]) -> Option<Vec<KeySet>> {
-        let elements = &keyset.elements;
+        let mut elements: Vec<&'a Expr> = Vec::new();
+        flatten(&keyset.elements, types.len(), &mut elements);
         if let [only] = elements.as_slice() {
+            let only: &'a Expr = only;
             if matches!(only.kind, Ast::Default | Ast::DontCare) {
                 return Some(vec![KeySet::Any]);
             }
@@ -36,17 +38,23 @@ impl<'a> Sema<'a> {
         keys.into_iter().collect()
     }
 
+    /// The types of a structure's or tuple's parts, nested ones taken apart.
+    fn flat_parts(&mut self, ty: &Ty) -> Vec<Ty> {
+        let parts: Vec<Ty> = match self.resolve(ty) {
+            ty @ Ty::Fields(..) => self.fields_of(&ty).iter().map(|field| field.ty.clone()).collect(),
+            Ty::Tuple(items) => items.to_vec(),
+            other => return vec![other],
+        };
+        parts.iter().flat_map(|part| self.flat_parts(part)).collect()
+    }
+
     /// A value set's name, if that is what stands there.
     fn value_set_key(&mut self, element: &'a Expr, types: &[Ty]) -> Option<Option<Vec<KeySet>>> {
         let Ast::Path(path) = &element.kind else { return None };
         self.find_name(path)?;
         let Operand::ValueSet(handle, ty) = self.name(path) else { return None };
         let ty = self.resolve(&ty);
-        let parts = match &ty {
-            Ty::Fields(..) => self.fields_of(&ty).iter().map(|field| field.ty.clone()).collect(),
-            Ty::Tuple(items) => items.to_vec(),
-            other => vec![other.clone()],
-        };
+        let parts = self.flat_parts(&ty);
         let fits = parts.len() == types.len()
             && parts.iter().zip(types).all(|(part, ty)| {
                 let (a, b) = (self.strip(part), self.strip(ty));
@@ -138,5 +146,15 @@ impl<'a> Sema<'a> {
     fn key_value(&mut self, element: &'a Expr, ty: &Ty) -> Option<crate::ir::Handle<crate::ir::Expr>> {
         let value = self.expr_as(element, ty);
         if value.ty.is_error() { None } else { Some(value.expr) }
+    }
+}
+
+/// The elements of a keyset; lists among them count with their elements where that many are needed.
+fn flatten<'a>(elements: &'a [Expr], wanted: usize, into: &mut Vec<&'a Expr>) {
+    for element in elements {
+        match &element.kind {
+            Ast::List(items) if elements.len() < wanted => flatten(items, usize::MAX, into),
+            _ => into.push(element),
+        }
     }
 }

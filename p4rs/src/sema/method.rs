@@ -154,11 +154,8 @@ impl<'a> Sema<'a> {
         if method.prototype.return_type.is_none() {
             return self.no_method(&Ty::Extern(id, Ty::none()), name);
         }
-        if self.frame.context == Context::Table {
-            return self.no_calls_here(span);
-        }
         let outer: Vec<(&'a Name, Ty)> = decl.type_params.iter().zip(types.iter().cloned()).collect();
-        let signature = self.signature(Some(id), &outer, &method.prototype, true);
+        let signature = self.signature(Some(id), outer, &method.prototype, false);
         let params = signature.params.clone();
         let Some(bound) = self.bind_call(signature, type_args, args, want, span) else { return Operand::Bad };
         if !self.inferred(&bound, name.as_str(), span) {

@@ -132,6 +132,7 @@ struct Sema<'a> {
     ir_types: FxHashMap<Ty, ir::Handle<ir::Type>>,
     global_values: FxHashMap<DefId, GlobalValue<'a>>,
     functions: Vec<(function::FunctionKey, ir::Handle<ir::Function>)>,
+    deferred: Vec<block::Deferred<'a>>,
     /// Nesting of instantiations and of calls of functions under way.
     depth: u32,
     /// The name for the next object built without one of its own.
@@ -160,6 +161,7 @@ impl<'a> Sema<'a> {
             ir_types: FxHashMap::default(),
             global_values: FxHashMap::default(),
             functions: Vec::new(),
+            deferred: Vec::new(),
             depth: 0,
             anonymous: None,
         }

@@ -28,6 +28,8 @@ pub(super) enum Object {
     Control(Handle<ir::Control>),
     /// Boxed in an index of packages under construction.
     Package(Rc<PackageValue>),
+    /// A parser or control that is made when it is applied, once per set of objects passed then.
+    Deferred(u32),
     /// An optional parameter left out.
     Absent,
 }

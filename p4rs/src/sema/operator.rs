@@ -147,7 +147,7 @@ impl<'a> Sema<'a> {
             _ => BinaryOp::Ge,
         };
         let refused = match op {
-            Op::AddSat | Op::SubSat | Op::BitAnd | Op::BitOr | Op::BitXor => ty == Ty::Integer,
+            Op::AddSat | Op::SubSat => ty == Ty::Integer,
             Op::Div | Op::Mod => matches!(ty, Ty::Bits { signed: true, .. }),
             _ => false,
         };
@@ -260,7 +260,12 @@ impl<'a> Sema<'a> {
         let comparable = match (&ta, &tb) {
             (Ty::Integer, Ty::Integer) => true,
             _ if ta == tb && !ta.is_literal() => self.comparable(&ta),
-            (Ty::SerEnum(x), Ty::SerEnum(y)) => x == y,
+            (Ty::SerEnum(_), Ty::SerEnum(_)) if self.strip_enum(&ta) == self.strip_enum(&tb) => {
+                let under = self.strip_enum(&ta);
+                let a = self.convert(a, &under, span);
+                let b = self.convert(b, &under, span);
+                return self.folded(node, a, b, Ty::Bool, span);
+            }
             (Ty::SerEnum(_), Ty::Bits { .. } | Ty::Integer) | (Ty::Bits { .. } | Ty::Integer, Ty::SerEnum(_)) => {
                 if let Some((a, b, _)) = self.numbers(op, a, b, None, span) {
                     return self.folded(node, a, b, Ty::Bool, span);

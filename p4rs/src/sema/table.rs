@@ -125,7 +125,9 @@ impl<'a> Sema<'a> {
     }
 
     fn key(&mut self, key: &'a KeyElement, draft: &mut Draft<'a>) {
+        let saved = std::mem::replace(&mut self.frame.context, Context::Apply);
         let value = self.expr(&key.expr, None);
+        self.frame.context = saved;
         let ty = self.resolve(&value.ty);
         let kind = &key.match_kind;
         if !self.match_kinds.contains_key(&kind.text) {
@@ -283,6 +285,7 @@ impl<'a> Sema<'a> {
         let signature = super::argument::Signature {
             name: info.decl.name.text.clone(),
             type_args: Vec::new(),
+            formal: Vec::new(),
             params: bound.clone(),
             ret: Ty::Void,
             home: None,

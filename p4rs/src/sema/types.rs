@@ -103,9 +103,9 @@ impl<'a> Sema<'a> {
         let elem = self.type_of(element);
         let size_span = size.span;
         let Some(size) = self.constant_int(size) else { return Ty::Error };
-        let Some(size) = size.to_u32().filter(|size| (1..=MAX_STACK).contains(size)) else {
+        let Some(size) = size.to_u32().filter(|size| *size <= MAX_STACK) else {
             let message = format!("a stack cannot have {size} elements");
-            self.err(code::BAD_WIDTH, size_span, message, "use a size from 1 to 65536");
+            self.err(code::BAD_WIDTH, size_span, message, "use a size from 0 to 65536");
             return Ty::Error;
         };
         if elem.is_error() {
@@ -215,7 +215,7 @@ impl<'a> Sema<'a> {
                 let mut ty = sema.type_named(inner, None, decl.span()).unwrap_or(Ty::Error);
                 for size in sizes {
                     let size = sema.constant_int(size).and_then(|size| size.to_u32());
-                    ty = size.filter(|s| *s > 0 && *s <= MAX_STACK).map_or(Ty::Error, |size| Ty::Stack(Rc::new(ty), size));
+                    ty = size.filter(|s| *s <= MAX_STACK).map_or(Ty::Error, |size| Ty::Stack(Rc::new(ty), size));
                 }
                 ty
             }
@@ -305,7 +305,7 @@ impl<'a> Sema<'a> {
         let frame = self.frame_of(id);
         let values = self.within(frame, |sema| {
             let value = |member: &'a ast::EnumMember| {
-                let value = match &member.value {
+                let number = match &member.value {
                     Some(written) => sema.enum_value(written, &under),
                     None => {
                         let message = format!("`{}` needs a value", member.name);
@@ -313,7 +313,9 @@ impl<'a> Sema<'a> {
                         BigInt::zero()
                     }
                 };
-                (member.name.text.clone(), value)
+                let named = sema.int_const(number.clone(), under.clone(), member.name.span);
+                sema.rebind(&member.name, Entity::Const { expr: named.expr, ty: named.ty });
+                (member.name.text.clone(), number)
             };
             decl.members.iter().map(value).collect::<Vec<_>>()
         });

@@ -35,14 +35,29 @@ pub fn batch_failed(total: usize, failed: Vec<(usize, Code, String)>) -> Status 
         let error = match failed.next_if(|(position, ..)| *position == at) {
             None => proto::Error::default(),
             Some((_, code, message)) => {
-                let message = if message.len() <= left { message } else { String::new() };
+                let message = if message.len() <= left {
+                    message
+                } else {
+                    String::new()
+                };
                 left -= message.len();
-                proto::Error { canonical_code: code as i32, message, ..Default::default() }
+                proto::Error {
+                    canonical_code: code as i32,
+                    message,
+                    ..Default::default()
+                }
             }
         };
-        details.push(Any { type_url: proto::Error::type_url(), value: error.encode_to_vec() });
+        details.push(Any {
+            type_url: proto::Error::type_url(),
+            value: error.encode_to_vec(),
+        });
     }
-    let inner = rpc::Status { code: Code::Unknown as i32, message: text.clone(), details };
+    let inner = rpc::Status {
+        code: Code::Unknown as i32,
+        message: text.clone(),
+        details,
+    };
     Status::with_details(Code::Unknown, text, inner.encode_to_vec().into())
 }
 
@@ -59,7 +74,10 @@ pub fn batch_errors(status: &Status) -> Option<Vec<proto::Error>> {
 fn error(any: &Any) -> Result<proto::Error, prost::DecodeError> {
     if any.type_url.rsplit('/').next() != Some(proto::Error::full_name().as_str()) {
         // Not an error of an update: unknown, but its place counts.
-        return Ok(proto::Error { canonical_code: Code::Unknown as i32, ..Default::default() });
+        return Ok(proto::Error {
+            canonical_code: Code::Unknown as i32,
+            ..Default::default()
+        });
     }
     proto::Error::decode(any.value.as_slice())
 }
@@ -73,18 +91,29 @@ mod tests {
         let status = batch_failed(3, vec![(1, Code::NotFound, "entry".into())]);
         assert_eq!(status.code(), Code::Unknown);
         let errors = batch_errors(&status).unwrap();
-        assert_eq!(errors.iter().map(|e| e.canonical_code).collect::<Vec<_>>(), [0, 5, 0]);
+        assert_eq!(
+            errors.iter().map(|e| e.canonical_code).collect::<Vec<_>>(),
+            [0, 5, 0]
+        );
         assert_eq!(errors[1].message, "entry");
         assert_eq!(batch_errors(&Status::unknown("plain")), None);
-        assert_eq!(batch_errors(&Status::with_details(Code::Unknown, "", vec![0xff].into())), None);
+        assert_eq!(
+            batch_errors(&Status::with_details(Code::Unknown, "", vec![0xff].into())),
+            None
+        );
     }
 
     #[test]
     fn fits_what_clients_allow() {
         for total in [1, 100, 10_000] {
-            let failed = (0..total).map(|at| (at, Code::InvalidArgument, "x".repeat(300))).collect();
+            let failed = (0..total)
+                .map(|at| (at, Code::InvalidArgument, "x".repeat(300)))
+                .collect();
             let status = batch_failed(total, failed);
-            assert!(status.details().len().div_ceil(3) * 4 < metadata_allowance(total), "{total}");
+            assert!(
+                status.details().len().div_ceil(3) * 4 < metadata_allowance(total),
+                "{total}"
+            );
             assert_eq!(batch_errors(&status).unwrap().len(), total);
         }
     }

@@ -13,7 +13,10 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { initial: Duration::from_millis(200), max: Duration::from_secs(15) }
+        Self {
+            initial: Duration::from_millis(200),
+            max: Duration::from_secs(15),
+        }
     }
 }
 
@@ -21,7 +24,10 @@ impl Backoff {
     /// The wait before attempt number `attempt` (0 is the first repetition): between half of the bound and the bound,
     /// as `random` has it.
     pub fn delay(&self, attempt: u32, random: u64) -> Duration {
-        let bound = self.initial.saturating_mul(1 << attempt.min(20)).min(self.max);
+        let bound = self
+            .initial
+            .saturating_mul(1 << attempt.min(20))
+            .min(self.max);
         let half = bound / 2;
         half + half.mul_f64(random as f64 / u64::MAX as f64)
     }
@@ -47,8 +53,16 @@ mod tests {
 
     #[test]
     fn grows_to_its_bound() {
-        let backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) };
-        let bounds = |attempt| (backoff.delay(attempt, 0).as_millis(), backoff.delay(attempt, u64::MAX).as_millis());
+        let backoff = Backoff {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(1),
+        };
+        let bounds = |attempt| {
+            (
+                backoff.delay(attempt, 0).as_millis(),
+                backoff.delay(attempt, u64::MAX).as_millis(),
+            )
+        };
         assert_eq!(bounds(0), (50, 100));
         assert_eq!(bounds(1), (100, 200));
         assert_eq!(bounds(4), (500, 1000));

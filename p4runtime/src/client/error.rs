@@ -46,7 +46,10 @@ pub enum ClientError {
 
 impl ClientError {
     pub(super) fn rpc(call: &'static str) -> impl Fn(Status) -> Self {
-        move |status| Self::Rpc { call, status: Box::new(status) }
+        move |status| Self::Rpc {
+            call,
+            status: Box::new(status),
+        }
     }
 
     /// The code of the answer, if there was one.
@@ -78,7 +81,10 @@ impl ClientError {
 
 /// Codes of conditions that pass.
 pub fn retryable(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Aborted | Code::Cancelled)
+    matches!(
+        code,
+        Code::Unavailable | Code::DeadlineExceeded | Code::Aborted | Code::Cancelled
+    )
 }
 
 /// One update that did not take place.

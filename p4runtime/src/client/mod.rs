@@ -57,7 +57,10 @@ pub struct Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state.borrow().clone();
-        f.debug_struct("Client").field("endpoint", &self.config.endpoint).field("state", &state).finish()
+        f.debug_struct("Client")
+            .field("endpoint", &self.config.endpoint)
+            .field("state", &state)
+            .finish()
     }
 }
 
@@ -86,18 +89,37 @@ impl Client {
         };
         let task = Arc::new(Mutex::new(Some(tokio::spawn(session.run()))));
         let commands = Arc::new(Mutex::new(Some(commands)));
-        Ok((Self { config, rpc, election_id, commands, state, drops, task }, notifications))
+        Ok((
+            Self {
+                config,
+                rpc,
+                election_id,
+                commands,
+                state,
+                drops,
+                task,
+            },
+            notifications,
+        ))
     }
 
     /// Starts a session and waits for the first arbitration answer, or for the reason why there is none.
     pub async fn connect(config: Config) -> Result<(Self, Notifications), ClientError> {
         let (client, notifications) = Self::start(config)?;
         let decided = |state: &State| !matches!(state, State::Connecting);
-        let state = client.state.clone().wait_for(decided).await.map_err(|_| ClientError::Closed)?.clone();
+        let state = client
+            .state
+            .clone()
+            .wait_for(decided)
+            .await
+            .map_err(|_| ClientError::Closed)?
+            .clone();
         match state {
             State::Disconnected { code, reason, .. } => {
                 client.shutdown().await;
-                Err(ClientError::rpc("StreamChannel")(tonic::Status::new(code, reason)))
+                Err(ClientError::rpc("StreamChannel")(tonic::Status::new(
+                    code, reason,
+                )))
             }
             _ => Ok((client, notifications)),
         }
@@ -171,8 +193,16 @@ impl Client {
 
     /// Version of P4Runtime that the device speaks.
     pub async fn capabilities(&self) -> Result<String, ClientError> {
-        let request = self.timed(proto::CapabilitiesRequest::default(), self.config.call_timeout);
-        let response = self.rpc.clone().capabilities(request).await.map_err(ClientError::rpc("Capabilities"))?;
+        let request = self.timed(
+            proto::CapabilitiesRequest::default(),
+            self.config.call_timeout,
+        );
+        let response = self
+            .rpc
+            .clone()
+            .capabilities(request)
+            .await
+            .map_err(ClientError::rpc("Capabilities"))?;
         Ok(response.into_inner().p4runtime_api_version)
     }
 
@@ -192,7 +222,11 @@ impl Client {
         };
         let request = self.timed(request, self.config.pipeline_timeout);
         let call = ClientError::rpc("SetForwardingPipelineConfig");
-        self.rpc.clone().set_forwarding_pipeline_config(request).await.map_err(call)?;
+        self.rpc
+            .clone()
+            .set_forwarding_pipeline_config(request)
+            .await
+            .map_err(call)?;
         Ok(())
     }
 
@@ -206,7 +240,12 @@ impl Client {
             response_type: parts as i32,
         };
         let request = self.timed(request, self.config.call_timeout);
-        match self.rpc.clone().get_forwarding_pipeline_config(request).await {
+        match self
+            .rpc
+            .clone()
+            .get_forwarding_pipeline_config(request)
+            .await
+        {
             Ok(response) => Ok(response.into_inner().config),
             // Some servers say it this way.
             Err(status) if status.code() == Code::FailedPrecondition => Ok(None),
@@ -217,29 +256,53 @@ impl Client {
     /// The schema of the device's program.
     pub async fn schema(&self) -> Result<Schema, ClientError> {
         let config = self.get_pipeline(ResponseType::P4infoAndCookie).await?;
-        let info = config.and_then(|config| config.p4info).ok_or(ClientError::NoPipeline)?;
+        let info = config
+            .and_then(|config| config.p4info)
+            .ok_or(ClientError::NoPipeline)?;
         Ok(Schema::new(info)?)
     }
 
     /// Applies updates in batches, one after the other; one result per update, in order.
-    pub async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, WriteError> {
+    pub async fn write(
+        &self,
+        updates: Vec<proto::Update>,
+    ) -> Result<Vec<UpdateResult>, WriteError> {
         let total = updates.len();
         let mut done = Vec::with_capacity(total);
-        let mut batches = Batches { updates: updates.into_iter(), held: None, config: &self.config };
+        let mut batches = Batches {
+            updates: updates.into_iter(),
+            held: None,
+            config: &self.config,
+        };
         loop {
             let batch = match batches.next() {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return Ok(done),
-                Err(source) => return Err(WriteError { done, total, source }),
+                Err(source) => {
+                    return Err(WriteError {
+                        done,
+                        total,
+                        source,
+                    });
+                }
             };
             match self.write_batch(batch).await {
                 Ok(results) => done.extend(results),
-                Err(source) => return Err(WriteError { done, total, source }),
+                Err(source) => {
+                    return Err(WriteError {
+                        done,
+                        total,
+                        source,
+                    });
+                }
             }
         }
     }
 
-    async fn write_batch(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, ClientError> {
+    async fn write_batch(
+        &self,
+        updates: Vec<proto::Update>,
+    ) -> Result<Vec<UpdateResult>, ClientError> {
         let count = updates.len();
         let request = proto::WriteRequest {
             device_id: self.config.device_id,
@@ -252,7 +315,9 @@ impl Client {
         match self.rpc.clone().write(request).await {
             Ok(_) => Ok(vec![Ok(()); count]),
             Err(status) => match batch_errors(&status) {
-                Some(errors) if errors.len() == count => Ok(errors.iter().map(error::update_result).collect()),
+                Some(errors) if errors.len() == count => {
+                    Ok(errors.iter().map(error::update_result).collect())
+                }
                 _ => Err(ClientError::rpc("Write")(status)),
             },
         }
@@ -260,14 +325,26 @@ impl Client {
 
     /// Reads entities; unset parts of a request are wildcards.
     pub async fn read(&self, entities: Vec<proto::Entity>) -> Result<Reading, ReadError> {
-        let request =
-            proto::ReadRequest { device_id: self.config.device_id, role: self.config.role.clone(), entities };
-        let stream = self.rpc.clone().read(request).await.map_err(read_error)?.into_inner();
+        let request = proto::ReadRequest {
+            device_id: self.config.device_id,
+            role: self.config.role.clone(),
+            entities,
+        };
+        let stream = self
+            .rpc
+            .clone()
+            .read(request)
+            .await
+            .map_err(read_error)?
+            .into_inner();
         Ok(Reading { stream })
     }
 
     /// Reads entities into one list.
-    pub async fn read_all(&self, entities: Vec<proto::Entity>) -> Result<Vec<proto::Entity>, ReadError> {
+    pub async fn read_all(
+        &self,
+        entities: Vec<proto::Entity>,
+    ) -> Result<Vec<proto::Entity>, ReadError> {
         let mut reading = self.read(entities).await?;
         let mut all = Vec::new();
         while let Some(part) = reading.next().await? {
@@ -278,7 +355,10 @@ impl Client {
 
     /// Reads the entries of a table, or of all tables for id 0.
     pub async fn read_table(&self, table_id: u32) -> Result<Vec<proto::TableEntry>, ReadError> {
-        let wanted = proto::TableEntry { table_id, ..Default::default() };
+        let wanted = proto::TableEntry {
+            table_id,
+            ..Default::default()
+        };
         let mut reading = self.read(vec![entry_entity(wanted)]).await?;
         let mut all = Vec::new();
         while let Some(part) = reading.next().await? {
@@ -315,19 +395,26 @@ impl Reading {
 
 fn read_error(status: tonic::Status) -> ReadError {
     match batch_errors(&status) {
-        Some(errors) => ReadError::Requests { results: errors.iter().map(error::update_result).collect() },
+        Some(errors) => ReadError::Requests {
+            results: errors.iter().map(error::update_result).collect(),
+        },
         None => ReadError::Client(ClientError::rpc("Read")(status)),
     }
 }
 
 /// A table entry as an entity.
 pub fn entry_entity(entry: proto::TableEntry) -> proto::Entity {
-    proto::Entity { entity: Some(proto::entity::Entity::TableEntry(entry)) }
+    proto::Entity {
+        entity: Some(proto::entity::Entity::TableEntry(entry)),
+    }
 }
 
 /// An update of a table entry.
 pub fn entry_update(kind: proto::update::Type, entry: proto::TableEntry) -> proto::Update {
-    proto::Update { r#type: kind as i32, entity: Some(entry_entity(entry)) }
+    proto::Update {
+        r#type: kind as i32,
+        entity: Some(entry_entity(entry)),
+    }
 }
 
 /// A program for the device.
@@ -356,7 +443,9 @@ impl Batches<'_> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < self.config.batch_updates.max(1) {
-            let Some((update, size)) = self.held.take().or_else(|| self.measured()) else { break };
+            let Some((update, size)) = self.held.take().or_else(|| self.measured()) else {
+                break;
+            };
             if size > limit {
                 return Err(ClientError::TooLarge { bytes: size, limit });
             }
@@ -385,13 +474,22 @@ mod tests {
     fn update(bytes: usize) -> proto::Update {
         entry_update(
             proto::update::Type::Insert,
-            proto::TableEntry { metadata: vec![1; bytes], ..Default::default() },
+            proto::TableEntry {
+                metadata: vec![1; bytes],
+                ..Default::default()
+            },
         )
     }
 
     fn sizes(config: &Config, updates: Vec<proto::Update>) -> Vec<usize> {
-        let mut batches = Batches { updates: updates.into_iter(), held: None, config };
-        std::iter::from_fn(|| batches.next().unwrap()).map(|batch| batch.len()).collect()
+        let mut batches = Batches {
+            updates: updates.into_iter(),
+            held: None,
+            config,
+        };
+        std::iter::from_fn(|| batches.next().unwrap())
+            .map(|batch| batch.len())
+            .collect()
     }
 
     #[test]
@@ -399,10 +497,23 @@ mod tests {
         let mut config = Config::new("localhost:1");
         config.batch_updates = 3;
         config.batch_bytes = 1000;
-        assert_eq!(sizes(&config, (0..7).map(|_| update(1)).collect()), [3, 3, 1]);
-        assert_eq!(sizes(&config, (0..3).map(|_| update(600)).collect()), [1, 1, 1]);
+        assert_eq!(
+            sizes(&config, (0..7).map(|_| update(1)).collect()),
+            [3, 3, 1]
+        );
+        assert_eq!(
+            sizes(&config, (0..3).map(|_| update(600)).collect()),
+            [1, 1, 1]
+        );
         assert_eq!(sizes(&config, Vec::new()), [0; 0]);
-        let mut batches = Batches { updates: vec![update(2000)].into_iter(), held: None, config: &config };
-        assert!(matches!(batches.next(), Err(ClientError::TooLarge { limit: 1000, .. })));
+        let mut batches = Batches {
+            updates: vec![update(2000)].into_iter(),
+            held: None,
+            config: &config,
+        };
+        assert!(matches!(
+            batches.next(),
+            Err(ClientError::TooLarge { limit: 1000, .. })
+        ));
     }
 }

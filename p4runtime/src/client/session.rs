@@ -53,7 +53,10 @@ pub enum State {
 impl State {
     /// A stream exists and the device has answered.
     pub fn connected(&self) -> bool {
-        matches!(self, State::Primary | State::Backup { .. } | State::NoPrimary { .. })
+        matches!(
+            self,
+            State::Primary | State::Backup { .. } | State::NoPrimary { .. }
+        )
     }
 }
 
@@ -126,8 +129,21 @@ pub(super) fn queues(length: usize) -> (Queues, Notifications) {
     let (digests, digests_out) = mpsc::channel(length);
     let (idle, idle_out) = mpsc::channel(length);
     let (errors, errors_out) = mpsc::channel(length);
-    let notifications = Notifications { packets: packets_out, digests: digests_out, idle: idle_out, errors: errors_out };
-    (Queues { packets, digests, idle, errors }, notifications)
+    let notifications = Notifications {
+        packets: packets_out,
+        digests: digests_out,
+        idle: idle_out,
+        errors: errors_out,
+    };
+    (
+        Queues {
+            packets,
+            digests,
+            idle,
+            errors,
+        },
+        notifications,
+    )
 }
 
 /// The task's side of a session.
@@ -161,7 +177,11 @@ impl Session {
             }
             let (code, reason) = (status.code(), status.message().to_owned());
             tracing::debug!(endpoint = %self.config.endpoint, ?code, %reason, attempt, "stream to the device broke");
-            self.state.send_replace(State::Disconnected { code, reason, attempt });
+            self.state.send_replace(State::Disconnected {
+                code,
+                reason,
+                attempt,
+            });
             let delay = self.config.backoff.delay(attempt, jitter.next());
             attempt = attempt.saturating_add(1);
             if !self.wait(delay).await {
@@ -255,7 +275,9 @@ impl Session {
             election_id: self.election_id.lock().map(to_proto),
             status: None,
         };
-        proto::StreamMessageRequest { update: Some(Request::Arbitration(update)) }
+        proto::StreamMessageRequest {
+            update: Some(Request::Arbitration(update)),
+        }
     }
 
     /// Hands a message on; `true` if it was an answer to the arbitration.

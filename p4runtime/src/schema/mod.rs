@@ -499,3 +499,6 @@ impl PacketHeader {
         self.fields.iter().enumerate().find(|(_, f)| f.name == name)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -111,7 +111,12 @@ struct Role {
 impl Arbiter {
     /// Arbitration for `device_id`, with at most so many streams per role.
     pub fn new(device_id: u64, max_streams: usize) -> Self {
-        Self { device_id, max_streams, roles: BTreeMap::new(), role_of: HashMap::new() }
+        Self {
+            device_id,
+            max_streams,
+            roles: BTreeMap::new(),
+            role_of: HashMap::new(),
+        }
     }
 
     /// The device.
@@ -143,14 +148,21 @@ impl Arbiter {
 
     /// A stream is gone; the others of its role are told if it was the primary.
     pub fn leave(&mut self, stream: StreamId) -> Vec<Notice> {
-        let Some(name) = self.role_of.remove(&stream) else { return Vec::new() };
-        let Some(role) = self.roles.get_mut(&name) else { return Vec::new() };
+        let Some(name) = self.role_of.remove(&stream) else {
+            return Vec::new();
+        };
+        let Some(role) = self.roles.get_mut(&name) else {
+            return Vec::new();
+        };
         role.live.remove(&stream);
         if role.primary != Some(stream) {
             return Vec::new();
         }
         role.primary = None;
-        role.live.keys().map(|to| role.notice(self.device_id, &name, *to)).collect()
+        role.live
+            .keys()
+            .map(|to| role.notice(self.device_id, &name, *to))
+            .collect()
     }
 
     /// The scope of the role if the election id is that of its live primary.
@@ -168,19 +180,32 @@ impl Arbiter {
 
     /// Whether the stream is the primary of its role.
     pub fn is_primary(&self, stream: StreamId) -> bool {
-        self.role_of.get(&stream).and_then(|role| self.roles.get(role)).is_some_and(|r| r.primary == Some(stream))
+        self.role_of
+            .get(&stream)
+            .and_then(|role| self.roles.get(role))
+            .is_some_and(|r| r.primary == Some(stream))
     }
 
     /// The primary of every role, with its scope.
     pub fn primaries(&self) -> impl Iterator<Item = (StreamId, &RoleScope)> {
-        self.roles.values().filter_map(|role| Some((role.primary?, role.scope.as_ref())))
+        self.roles
+            .values()
+            .filter_map(|role| Some((role.primary?, role.scope.as_ref())))
     }
 }
 
 impl Role {
-    fn admit(&self, stream: StreamId, id: Option<u128>, max_streams: usize) -> Result<(), ArbitrationError> {
+    fn admit(
+        &self,
+        stream: StreamId,
+        id: Option<u128>,
+        max_streams: usize,
+    ) -> Result<(), ArbitrationError> {
         if let Some(id) = id
-            && self.live.iter().any(|(other, held)| *other != stream && *held == Some(id))
+            && self
+                .live
+                .iter()
+                .any(|(other, held)| *other != stream && *held == Some(id))
         {
             return Err(ArbitrationError::IdInUse(id));
         }
@@ -193,7 +218,9 @@ impl Role {
     fn update(&mut self, device_id: u64, stream: StreamId, claim: Claim) -> Outcome {
         self.live.insert(stream, claim.election_id);
         let was_primary = self.primary == Some(stream);
-        let wins = claim.election_id.is_some_and(|id| self.highest.is_none_or(|highest| id >= highest));
+        let wins = claim
+            .election_id
+            .is_some_and(|id| self.highest.is_none_or(|highest| id >= highest));
         if wins {
             self.highest = claim.election_id;
             self.primary = Some(stream);
@@ -204,12 +231,26 @@ impl Role {
         }
         let notice = |to: &StreamId| self.notice(device_id, &claim.role, *to);
         if wins {
-            let now = self.live.keys().filter(|to| **to != stream).map(notice).collect();
-            Outcome { now, after_writes: vec![notice(&stream)] }
+            let now = self
+                .live
+                .keys()
+                .filter(|to| **to != stream)
+                .map(notice)
+                .collect();
+            Outcome {
+                now,
+                after_writes: vec![notice(&stream)],
+            }
         } else if was_primary {
-            Outcome { now: self.live.keys().map(notice).collect(), ..Default::default() }
+            Outcome {
+                now: self.live.keys().map(notice).collect(),
+                ..Default::default()
+            }
         } else {
-            Outcome { now: vec![notice(&stream)], ..Default::default() }
+            Outcome {
+                now: vec![notice(&stream)],
+                ..Default::default()
+            }
         }
     }
 
@@ -224,7 +265,11 @@ impl Role {
             config: self.config.clone(),
             ..Default::default()
         });
-        let status = rpc::Status { code: code as i32, message: message.to_owned(), details: Vec::new() };
+        let status = rpc::Status {
+            code: code as i32,
+            message: message.to_owned(),
+            details: Vec::new(),
+        };
         let update = proto::MasterArbitrationUpdate {
             device_id,
             role,
@@ -242,7 +287,10 @@ pub fn from_proto(id: &proto::Uint128) -> u128 {
 
 /// An election id as a message.
 pub fn to_proto(id: u128) -> proto::Uint128 {
-    proto::Uint128 { high: (id >> 64) as u64, low: id as u64 }
+    proto::Uint128 {
+        high: (id >> 64) as u64,
+        low: id as u64,
+    }
 }
 
 #[cfg(test)]
@@ -259,7 +307,10 @@ mod tests {
     }
     use Step::{Claim as C, Leave as L};
 
-    fn run(arbiter: &mut Arbiter, step: &Step) -> Result<Vec<(u64, i32, Option<u128>)>, ArbitrationError> {
+    fn run(
+        arbiter: &mut Arbiter,
+        step: &Step,
+    ) -> Result<Vec<(u64, i32, Option<u128>)>, ArbitrationError> {
         let notices = match step {
             C(stream, role, election_id) => {
                 let claim = Claim {
@@ -270,11 +321,21 @@ mod tests {
                     election_id: *election_id,
                 };
                 let outcome = arbiter.claim(StreamId(*stream), claim)?;
-                outcome.now.into_iter().chain(outcome.after_writes).collect()
+                outcome
+                    .now
+                    .into_iter()
+                    .chain(outcome.after_writes)
+                    .collect()
             }
             L(stream) => arbiter.leave(StreamId(*stream)),
         };
-        let told = |n: Notice| (n.to.0, n.update.status.unwrap().code, n.update.election_id.as_ref().map(from_proto));
+        let told = |n: Notice| {
+            (
+                n.to.0,
+                n.update.status.unwrap().code,
+                n.update.election_id.as_ref().map(from_proto),
+            )
+        };
         Ok(notices.into_iter().map(told).collect())
     }
 
@@ -284,18 +345,33 @@ mod tests {
     #[test]
     fn conversations() {
         let cases: &[(&str, &[(Step, Told)])] = &[
-            ("first becomes primary", &[(C(1, "", Some(5)), &[(1, OK, Some(5))])]),
-            ("zero is a legal id", &[(C(1, "", Some(0)), &[(1, OK, Some(0))])]),
-            ("unset is backup, with no primary ever", &[(C(1, "", None), &[(1, NOT_FOUND, None)])]),
+            (
+                "first becomes primary",
+                &[(C(1, "", Some(5)), &[(1, OK, Some(5))])],
+            ),
+            (
+                "zero is a legal id",
+                &[(C(1, "", Some(0)), &[(1, OK, Some(0))])],
+            ),
+            (
+                "unset is backup, with no primary ever",
+                &[(C(1, "", None), &[(1, NOT_FOUND, None)])],
+            ),
             (
                 "lower id is backup and only it is told",
-                &[(C(1, "", Some(5)), &[(1, OK, Some(5))]), (C(2, "", Some(4)), &[(2, ALREADY_EXISTS, Some(5))])],
+                &[
+                    (C(1, "", Some(5)), &[(1, OK, Some(5))]),
+                    (C(2, "", Some(4)), &[(2, ALREADY_EXISTS, Some(5))]),
+                ],
             ),
             (
                 "higher id takes over",
                 &[
                     (C(1, "", Some(5)), &[(1, OK, Some(5))]),
-                    (C(2, "", Some(6)), &[(1, ALREADY_EXISTS, Some(6)), (2, OK, Some(6))]),
+                    (
+                        C(2, "", Some(6)),
+                        &[(1, ALREADY_EXISTS, Some(6)), (2, OK, Some(6))],
+                    ),
                 ],
             ),
             (
@@ -321,19 +397,28 @@ mod tests {
                 &[
                     (C(1, "", Some(5)), &[(1, OK, Some(5))]),
                     (C(2, "", Some(4)), &[(2, ALREADY_EXISTS, Some(5))]),
-                    (C(1, "", Some(3)), &[(1, NOT_FOUND, Some(5)), (2, NOT_FOUND, Some(5))]),
+                    (
+                        C(1, "", Some(3)),
+                        &[(1, NOT_FOUND, Some(5)), (2, NOT_FOUND, Some(5))],
+                    ),
                 ],
             ),
             (
                 "roles do not see each other",
-                &[(C(1, "a", Some(5)), &[(1, OK, Some(5))]), (C(2, "b", Some(5)), &[(2, OK, Some(5))])],
+                &[
+                    (C(1, "a", Some(5)), &[(1, OK, Some(5))]),
+                    (C(2, "b", Some(5)), &[(2, OK, Some(5))]),
+                ],
             ),
             (
                 "a primary repeats itself",
                 &[
                     (C(1, "", Some(5)), &[(1, OK, Some(5))]),
                     (C(2, "", None), &[(2, ALREADY_EXISTS, Some(5))]),
-                    (C(1, "", Some(5)), &[(2, ALREADY_EXISTS, Some(5)), (1, OK, Some(5))]),
+                    (
+                        C(1, "", Some(5)),
+                        &[(2, ALREADY_EXISTS, Some(5)), (1, OK, Some(5))],
+                    ),
                 ],
             ),
         ];
@@ -349,14 +434,34 @@ mod tests {
     fn refusals() {
         let mut arbiter = Arbiter::new(1, 2);
         run(&mut arbiter, &C(1, "", Some(5))).unwrap();
-        assert_eq!(run(&mut arbiter, &C(2, "", Some(5))), Err(ArbitrationError::IdInUse(5)));
-        assert_eq!(run(&mut arbiter, &C(1, "x", Some(5))), Err(ArbitrationError::RoleChanged));
+        assert_eq!(
+            run(&mut arbiter, &C(2, "", Some(5))),
+            Err(ArbitrationError::IdInUse(5))
+        );
+        assert_eq!(
+            run(&mut arbiter, &C(1, "x", Some(5))),
+            Err(ArbitrationError::RoleChanged)
+        );
         run(&mut arbiter, &C(2, "", None)).unwrap();
-        assert_eq!(run(&mut arbiter, &C(3, "", None)), Err(ArbitrationError::TooManyStreams(2)));
-        let elsewhere =
-            Claim { device_id: 0, role: "".into(), config: None, scope: Arc::default(), election_id: None };
-        assert_eq!(arbiter.claim(StreamId(9), elsewhere.clone()), Err(ArbitrationError::UnknownDevice(0)));
-        assert_eq!(arbiter.claim(StreamId(1), elsewhere), Err(ArbitrationError::DeviceChanged));
+        assert_eq!(
+            run(&mut arbiter, &C(3, "", None)),
+            Err(ArbitrationError::TooManyStreams(2))
+        );
+        let elsewhere = Claim {
+            device_id: 0,
+            role: "".into(),
+            config: None,
+            scope: Arc::default(),
+            election_id: None,
+        };
+        assert_eq!(
+            arbiter.claim(StreamId(9), elsewhere.clone()),
+            Err(ArbitrationError::UnknownDevice(0))
+        );
+        assert_eq!(
+            arbiter.claim(StreamId(1), elsewhere),
+            Err(ArbitrationError::DeviceChanged)
+        );
         assert!(arbiter.primary_scope("", Some(5)).is_some());
         assert!(arbiter.primary_scope("", Some(6)).is_none());
         assert!(arbiter.primary_scope("", None).is_none());

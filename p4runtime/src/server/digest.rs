@@ -57,7 +57,10 @@ impl DigestQueues {
 
     /// Changes the configuration; `false` if the digest is off.
     pub fn modify(&mut self, digest: u32, config: Config) -> bool {
-        self.queues.get_mut(&digest).map(|queue| queue.config = config).is_some()
+        self.queues
+            .get_mut(&digest)
+            .map(|queue| queue.config = config)
+            .is_some()
     }
 
     /// Switches a digest off; `false` if it is off.
@@ -71,14 +74,22 @@ impl DigestQueues {
             .queues
             .iter()
             .filter(|(id, _)| digest.is_none_or(|wanted| wanted == **id))
-            .map(|(id, queue)| proto::DigestEntry { digest_id: *id, config: Some(queue.config) })
+            .map(|(id, queue)| proto::DigestEntry {
+                digest_id: *id,
+                config: Some(queue.config),
+            })
             .collect();
         entries.sort_by_key(|entry| entry.digest_id);
         entries
     }
 
     /// Takes a sample; returns the list that it completed.
-    pub fn push(&mut self, digest: u32, data: proto::P4Data, now: u64) -> Option<proto::DigestList> {
+    pub fn push(
+        &mut self,
+        digest: u32,
+        data: proto::P4Data,
+        now: u64,
+    ) -> Option<proto::DigestList> {
         let queue = self.queues.get_mut(&digest)?;
         queue.expire(now);
         let key = data.encode_to_vec();
@@ -90,7 +101,10 @@ impl DigestQueues {
         }
         queue.open.push(data);
         queue.open_keys.push(key);
-        let limit = usize::try_from(queue.config.max_list_size).ok().filter(|size| *size > 0).unwrap_or(LIST_SIZE);
+        let limit = usize::try_from(queue.config.max_list_size)
+            .ok()
+            .filter(|size| *size > 0)
+            .unwrap_or(LIST_SIZE);
         if queue.open.len() >= limit || queue.config.max_timeout_ns <= 0 {
             return Some(queue.close(digest, &mut self.next_list, now));
         }
@@ -100,8 +114,12 @@ impl DigestQueues {
     /// Lists whose oldest sample waited long enough.
     pub fn due(&mut self, now: u64) -> Vec<proto::DigestList> {
         let next_list = &mut self.next_list;
-        let due = self.queues.iter_mut().filter(|(_, queue)| queue.deadline().is_some_and(|at| at <= now));
-        due.map(|(digest, queue)| queue.close(*digest, next_list, now)).collect()
+        let due = self
+            .queues
+            .iter_mut()
+            .filter(|(_, queue)| queue.deadline().is_some_and(|at| at <= now));
+        due.map(|(digest, queue)| queue.close(*digest, next_list, now))
+            .collect()
     }
 
     /// When `due` has something next.
@@ -124,7 +142,10 @@ impl DigestQueues {
 
 impl Queue {
     fn deadline(&self) -> Option<u64> {
-        (!self.open.is_empty()).then(|| self.opened_at.saturating_add(self.config.max_timeout_ns.max(0) as u64))
+        (!self.open.is_empty()).then(|| {
+            self.opened_at
+                .saturating_add(self.config.max_timeout_ns.max(0) as u64)
+        })
     }
 
     fn close(&mut self, digest: u32, next_list: &mut u64, now: u64) -> proto::DigestList {
@@ -135,9 +156,15 @@ impl Queue {
                 self.known.remove(key);
             });
         }
-        self.unacked.push((*next_list, now, std::mem::take(&mut self.open_keys)));
+        self.unacked
+            .push((*next_list, now, std::mem::take(&mut self.open_keys)));
         let data = std::mem::take(&mut self.open);
-        proto::DigestList { digest_id: digest, list_id: *next_list, data, timestamp: 0 }
+        proto::DigestList {
+            digest_id: digest,
+            list_id: *next_list,
+            data,
+            timestamp: 0,
+        }
     }
 
     /// Lists that were not acknowledged in time do not hold their samples back any more.
@@ -161,18 +188,27 @@ mod tests {
     use super::*;
 
     fn sample(byte: u8) -> proto::P4Data {
-        proto::P4Data { data: Some(proto::p4_data::Data::Bitstring(vec![byte])) }
+        proto::P4Data {
+            data: Some(proto::p4_data::Data::Bitstring(vec![byte])),
+        }
     }
 
     #[test]
     fn lists_by_size_and_by_time() {
         let mut queues = DigestQueues::default();
         assert!(queues.push(7, sample(1), 0).is_none(), "off");
-        let config = Config { max_timeout_ns: 100, max_list_size: 2, ack_timeout_ns: 1000 };
+        let config = Config {
+            max_timeout_ns: 100,
+            max_list_size: 2,
+            ack_timeout_ns: 1000,
+        };
         assert!(queues.insert(7, config) && !queues.insert(7, config));
 
         assert!(queues.push(7, sample(1), 0).is_none());
-        assert!(queues.push(7, sample(1), 1).is_none(), "a duplicate does not count");
+        assert!(
+            queues.push(7, sample(1), 1).is_none(),
+            "a duplicate does not count"
+        );
         let list = queues.push(7, sample(2), 2).unwrap();
         assert_eq!((list.list_id, list.data.len()), (1, 2));
 

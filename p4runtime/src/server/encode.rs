@@ -5,8 +5,8 @@ use proto::entity::Entity as Kind;
 use proto::field_match::{Exact, FieldMatchType, Lpm, Optional, Range, Ternary};
 
 use super::switch::{
-    ActionSet, Call, CloneSession, CounterData, Entry, EntryAction, Group, Item, Key, Match, Member, MulticastGroup,
-    Replica, ReplicaPort, Want, Watch,
+    ActionSet, Call, CloneSession, CounterData, Entry, EntryAction, Group, Item, Key, Match,
+    Member, MulticastGroup, Replica, ReplicaPort, Want, Watch,
 };
 use crate::schema::{Action, MatchField, Param, Schema, Width};
 use crate::value;
@@ -15,29 +15,45 @@ use crate::value;
 pub fn entity(item: &Item<'_>, want: Want) -> proto::Entity {
     let kind = match item {
         Item::Entry(entry) => Kind::TableEntry(table_entry(entry, want)),
-        Item::DirectCounter { table, key, data } => Kind::DirectCounterEntry(proto::DirectCounterEntry {
-            table_entry: Some(keyed(table.id, &table.fields, key)),
-            data: Some(counter_data(*data)),
-        }),
-        Item::DirectMeter { table, key, config } => Kind::DirectMeterEntry(proto::DirectMeterEntry {
-            table_entry: Some(keyed(table.id, &table.fields, key)),
-            config: *config,
-            counter_data: None,
-        }),
+        Item::DirectCounter { table, key, data } => {
+            Kind::DirectCounterEntry(proto::DirectCounterEntry {
+                table_entry: Some(keyed(table.id, &table.fields, key)),
+                data: Some(counter_data(*data)),
+            })
+        }
+        Item::DirectMeter { table, key, config } => {
+            Kind::DirectMeterEntry(proto::DirectMeterEntry {
+                table_entry: Some(keyed(table.id, &table.fields, key)),
+                config: *config,
+                counter_data: None,
+            })
+        }
         Item::Member(item) => Kind::ActionProfileMember(member(item)),
         Item::Group(item) => Kind::ActionProfileGroup(group(item)),
-        Item::Counter { counter, index, data } => Kind::CounterEntry(proto::CounterEntry {
+        Item::Counter {
+            counter,
+            index,
+            data,
+        } => Kind::CounterEntry(proto::CounterEntry {
             counter_id: counter.id,
             index: index.map(position),
             data: Some(counter_data(*data)),
         }),
-        Item::Meter { meter, index, config } => Kind::MeterEntry(proto::MeterEntry {
+        Item::Meter {
+            meter,
+            index,
+            config,
+        } => Kind::MeterEntry(proto::MeterEntry {
             meter_id: meter.id,
             index: index.map(position),
             config: *config,
             counter_data: None,
         }),
-        Item::Register { register, index, data } => Kind::RegisterEntry(proto::RegisterEntry {
+        Item::Register {
+            register,
+            index,
+            data,
+        } => Kind::RegisterEntry(proto::RegisterEntry {
             register_id: register.id,
             index: index.map(position),
             data: Some(data.as_ref().clone()),
@@ -46,7 +62,12 @@ pub fn entity(item: &Item<'_>, want: Want) -> proto::Entity {
         Item::CloneSession(session) => replication(clone_session(session)),
         Item::ValueSet { set, members } => Kind::ValueSetEntry(proto::ValueSetEntry {
             value_set_id: set.id,
-            members: members.iter().map(|m| proto::ValueSetMember { r#match: matches(&set.fields, m) }).collect(),
+            members: members
+                .iter()
+                .map(|m| proto::ValueSetMember {
+                    r#match: matches(&set.fields, m),
+                })
+                .collect(),
         }),
     };
     proto::Entity { entity: Some(kind) }
@@ -64,10 +85,11 @@ pub fn table_entry(entry: &Entry<'_>, want: Want) -> proto::TableEntry {
         meter_config: entry.meter.filter(|_| want.meter),
         counter_data: entry.counter.filter(|_| want.counter).map(counter_data),
         idle_timeout_ns: signed(entry.idle_timeout_ns),
-        time_since_last_hit: entry
-            .idle_for_ns
-            .filter(|_| want.idle)
-            .map(|ns| proto::table_entry::IdleTimeout { elapsed_ns: signed(ns) }),
+        time_since_last_hit: entry.idle_for_ns.filter(|_| want.idle).map(|ns| {
+            proto::table_entry::IdleTimeout {
+                elapsed_ns: signed(ns),
+            }
+        }),
         metadata: entry.metadata.to_vec(),
         is_const: entry.is_const,
         ..keyed(entry.table.id, &entry.table.fields, &entry.key)
@@ -85,12 +107,23 @@ pub(super) fn idle_entry(entry: &Entry<'_>) -> proto::TableEntry {
 }
 
 /// A packet, or nothing if the fields are not those of the program's header.
-pub(super) fn packet_in(schema: &Schema, payload: Vec<u8>, values: &[&[u8]]) -> Option<proto::PacketIn> {
-    let fields = schema.packet_in().map(|header| header.fields.as_slice()).unwrap_or_default();
+pub(super) fn packet_in(
+    schema: &Schema,
+    payload: Vec<u8>,
+    values: &[&[u8]],
+) -> Option<proto::PacketIn> {
+    let fields = schema
+        .packet_in()
+        .map(|header| header.fields.as_slice())
+        .unwrap_or_default();
     if fields.len() != values.len() {
         return None;
     }
-    let metadata = fields.iter().zip(values).map(|(field, value)| metadata(field, value)).collect();
+    let metadata = fields
+        .iter()
+        .zip(values)
+        .map(|(field, value)| metadata(field, value))
+        .collect();
     Some(proto::PacketIn { payload, metadata })
 }
 
@@ -99,13 +132,23 @@ fn metadata(field: &Param, value: &[u8]) -> proto::PacketMetadata {
         Width::Bits(_) => value::canonical(value),
         Width::String => value,
     };
-    proto::PacketMetadata { metadata_id: field.id, value: value.to_vec() }
+    proto::PacketMetadata {
+        metadata_id: field.id,
+        value: value.to_vec(),
+    }
 }
 
 fn keyed(table_id: u32, fields: &[MatchField], key: &Key<'_>) -> proto::TableEntry {
     match key {
-        Key::Default => proto::TableEntry { table_id, is_default_action: true, ..Default::default() },
-        Key::Entry { fields: values, priority } => proto::TableEntry {
+        Key::Default => proto::TableEntry {
+            table_id,
+            is_default_action: true,
+            ..Default::default()
+        },
+        Key::Entry {
+            fields: values,
+            priority,
+        } => proto::TableEntry {
             table_id,
             r#match: matches(fields, values),
             priority: *priority,
@@ -118,18 +161,30 @@ fn matches(fields: &[MatchField], values: &[Match<'_>]) -> Vec<proto::FieldMatch
     let mut all = Vec::with_capacity(values.len());
     all.extend(fields.iter().zip(values).filter_map(|(field, value)| {
         let kind = match value {
-            Match::Exact(value) => FieldMatchType::Exact(Exact { value: value.to_vec() }),
-            Match::Lpm { value, prefix } => {
-                FieldMatchType::Lpm(Lpm { value: value.to_vec(), prefix_len: *prefix as i32 })
-            }
-            Match::Ternary { value, mask } => {
-                FieldMatchType::Ternary(Ternary { value: value.to_vec(), mask: mask.to_vec() })
-            }
-            Match::Range { low, high } => FieldMatchType::Range(Range { low: low.to_vec(), high: high.to_vec() }),
-            Match::Optional(value) => FieldMatchType::Optional(Optional { value: value.to_vec() }),
+            Match::Exact(value) => FieldMatchType::Exact(Exact {
+                value: value.to_vec(),
+            }),
+            Match::Lpm { value, prefix } => FieldMatchType::Lpm(Lpm {
+                value: value.to_vec(),
+                prefix_len: *prefix as i32,
+            }),
+            Match::Ternary { value, mask } => FieldMatchType::Ternary(Ternary {
+                value: value.to_vec(),
+                mask: mask.to_vec(),
+            }),
+            Match::Range { low, high } => FieldMatchType::Range(Range {
+                low: low.to_vec(),
+                high: high.to_vec(),
+            }),
+            Match::Optional(value) => FieldMatchType::Optional(Optional {
+                value: value.to_vec(),
+            }),
             Match::Any => return None,
         };
-        Some(proto::FieldMatch { field_id: field.id, field_match_type: Some(kind) })
+        Some(proto::FieldMatch {
+            field_id: field.id,
+            field_match_type: Some(kind),
+        })
     }));
     all
 }
@@ -148,8 +203,14 @@ fn action(action: &EntryAction<'_>) -> proto::TableAction {
 fn call(call: &Call<'_>) -> proto::Action {
     let Action { id, params, .. } = call.action.as_ref();
     let values = params.iter().zip(&call.args);
-    let params = values.map(|(param, value)| proto::action::Param { param_id: param.id, value: value.to_vec() });
-    proto::Action { action_id: *id, params: params.collect() }
+    let params = values.map(|(param, value)| proto::action::Param {
+        param_id: param.id,
+        value: value.to_vec(),
+    });
+    proto::Action {
+        action_id: *id,
+        params: params.collect(),
+    }
 }
 
 fn action_set(set: &ActionSet<'_>) -> proto::ActionProfileActionSet {
@@ -229,11 +290,16 @@ fn replicas(replicas: &[Replica<'_>]) -> Vec<proto::Replica> {
 }
 
 fn counter_data(data: CounterData) -> proto::CounterData {
-    proto::CounterData { byte_count: signed(data.bytes), packet_count: signed(data.packets) }
+    proto::CounterData {
+        byte_count: signed(data.bytes),
+        packet_count: signed(data.packets),
+    }
 }
 
 fn position(index: u64) -> proto::Index {
-    proto::Index { index: signed(index) }
+    proto::Index {
+        index: signed(index),
+    }
 }
 
 fn signed(number: u64) -> i64 {

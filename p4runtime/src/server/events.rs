@@ -54,7 +54,9 @@ pub struct Events {
 
 impl std::fmt::Debug for Events {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Events").field("totals", &self.totals()).finish()
+        f.debug_struct("Events")
+            .field("totals", &self.totals())
+            .finish()
     }
 }
 
@@ -142,7 +144,14 @@ impl Hub {
         let mut inner = self.inner.lock();
         inner.next_stream += 1;
         let stream = StreamId(inner.next_stream);
-        inner.outboxes.insert(stream, Outbox { control, data, _alive: alive });
+        inner.outboxes.insert(
+            stream,
+            Outbox {
+                control,
+                data,
+                _alive: alive,
+            },
+        );
         (stream, removed)
     }
 
@@ -155,7 +164,11 @@ impl Hub {
     }
 
     /// Handles a claim and sends what must be sent at once; the rest is for after the writes in flight.
-    pub(super) fn claim(&self, stream: StreamId, claim: Claim) -> Result<Vec<Notice>, ArbitrationError> {
+    pub(super) fn claim(
+        &self,
+        stream: StreamId,
+        claim: Claim,
+    ) -> Result<Vec<Notice>, ArbitrationError> {
         let mut inner = self.inner.lock();
         let Outcome { now, after_writes } = inner.arbiter.claim(stream, claim)?;
         inner.send_notices(now);
@@ -167,7 +180,11 @@ impl Hub {
         self.inner.lock().send_notices(notices);
     }
 
-    pub(super) fn primary_scope(&self, role: &str, election_id: Option<u128>) -> Option<Arc<RoleScope>> {
+    pub(super) fn primary_scope(
+        &self,
+        role: &str,
+        election_id: Option<u128>,
+    ) -> Option<Arc<RoleScope>> {
         self.inner.lock().arbiter.primary_scope(role, election_id)
     }
 
@@ -192,7 +209,11 @@ impl Hub {
 
     /// Whether the running program has the digest.
     pub(super) fn has_digest(&self, digest: u32) -> bool {
-        self.inner.lock().schema.as_ref().is_some_and(|schema| schema.digests.get(digest).is_some())
+        self.inner
+            .lock()
+            .schema
+            .as_ref()
+            .is_some_and(|schema| schema.digests.get(digest).is_some())
     }
 
     /// Puts an error report or other droppable message into one stream.
@@ -212,9 +233,17 @@ impl Hub {
 
     fn packet_in(&self, payload: Vec<u8>, metadata: &[&[u8]]) -> bool {
         let inner = self.inner.lock();
-        let packet = inner.schema.as_ref().and_then(|schema| encode::packet_in(schema, payload, metadata));
-        let sent = packet.is_some_and(|packet| inner.to_primaries(|s| !s.no_packets, Message::Packet(packet)));
-        let counter = if sent { &self.counters.packets_in } else { &self.counters.packets_dropped };
+        let packet = inner
+            .schema
+            .as_ref()
+            .and_then(|schema| encode::packet_in(schema, payload, metadata));
+        let sent = packet
+            .is_some_and(|packet| inner.to_primaries(|s| !s.no_packets, Message::Packet(packet)));
+        let counter = if sent {
+            &self.counters.packets_in
+        } else {
+            &self.counters.packets_dropped
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         sent
     }
@@ -251,17 +280,26 @@ impl Hub {
         for list in inner.digests.due(now) {
             self.send_list(&inner, list);
         }
-        inner.digests.next_due().map(|at| std::time::Duration::from_nanos(at.saturating_sub(now)))
+        inner
+            .digests
+            .next_due()
+            .map(|at| std::time::Duration::from_nanos(at.saturating_sub(now)))
     }
 
     fn send_list(&self, inner: &Inner, mut list: proto::DigestList) {
         list.timestamp = epoch_ns();
         let digest = list.digest_id;
-        self.count_notification(inner.to_primaries(|scope| scope.may_write(digest), Message::Digest(list)));
+        self.count_notification(
+            inner.to_primaries(|scope| scope.may_write(digest), Message::Digest(list)),
+        );
     }
 
     fn count_notification(&self, sent: bool) {
-        let counter = if sent { &self.counters.notifications } else { &self.counters.notifications_dropped };
+        let counter = if sent {
+            &self.counters.notifications
+        } else {
+            &self.counters.notifications_dropped
+        };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -273,8 +311,14 @@ impl Hub {
 impl Inner {
     fn send_notices(&mut self, notices: Vec<Notice>) {
         for notice in notices {
-            let Some(outbox) = self.outboxes.get(&notice.to) else { continue };
-            if outbox.control.try_send(response(Message::Arbitration(notice.update))).is_err() {
+            let Some(outbox) = self.outboxes.get(&notice.to) else {
+                continue;
+            };
+            if outbox
+                .control
+                .try_send(response(Message::Arbitration(notice.update)))
+                .is_err()
+            {
                 // Its client does not read: without the senders the stream ends.
                 self.outboxes.remove(&notice.to);
             }
@@ -297,11 +341,15 @@ impl Inner {
 }
 
 fn response(message: Message) -> Outgoing {
-    Ok(proto::StreamMessageResponse { update: Some(message) })
+    Ok(proto::StreamMessageResponse {
+        update: Some(message),
+    })
 }
 
 /// Nanoseconds since 1970, as the messages carry them.
 fn epoch_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

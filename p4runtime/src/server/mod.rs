@@ -12,6 +12,7 @@ pub mod arbitration;
 pub mod digest;
 pub mod encode;
 pub mod events;
+pub mod list;
 pub mod service;
 pub mod switch;
 pub mod validate;

@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use p4runtime_proto::Any;
 use p4runtime_proto::p4::v1 as proto;
-use smallvec::SmallVec;
 use tonic::Code;
 
 use super::events::Events;
+pub use super::list::List;
 use crate::schema::{Action, ActionProfile, Counter, Meter, Register, Schema, Table, ValueSet};
 
 /// A device that programs can be loaded into.
@@ -177,13 +177,13 @@ pub enum Item<'a> {
 }
 
 /// Values of a key, one for each key element, in the table's order.
-pub type Fields<'a> = SmallVec<[Match<'a>; 8]>;
+pub type Fields<'a> = List<Match<'a>>;
 
 /// Values of parameters, one for each parameter, in the action's order.
-pub type Args<'a> = SmallVec<[&'a [u8]; 8]>;
+pub type Args<'a> = List<&'a [u8]>;
 
 /// The value of one key element; byte strings are canonical (shortest, at least one byte), big-endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Match<'a> {
     /// Equal.
     Exact(&'a [u8]),
@@ -211,6 +211,7 @@ pub enum Match<'a> {
     /// Equal, of an optional element.
     Optional(&'a [u8]),
     /// Left out: matches everything. Never of an exact element.
+    #[default]
     Any,
 }
 

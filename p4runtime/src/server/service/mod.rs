@@ -98,15 +98,29 @@ impl P4RuntimeService {
         let hub = Arc::new(Hub::new(options.device_id, options.max_streams));
         switch.attach(Events::new(hub.clone()));
         let (closed, _) = watch::channel(false);
-        tokio::spawn(stream::digest_timer(Arc::downgrade(&hub), closed.subscribe()));
+        tokio::spawn(stream::digest_timer(
+            Arc::downgrade(&hub),
+            closed.subscribe(),
+        ));
         let (pipelines, running) = (Arc::default(), Arc::default());
-        Self { shared: Arc::new(Shared { options, switch, hub, pipelines, running, closed }) }
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                switch,
+                hub,
+                pipelines,
+                running,
+                closed,
+            }),
+        }
     }
 
     /// What a tonic server serves, with the message limits of the options.
     pub fn into_server(self) -> P4RuntimeServer<Self> {
         let limit = self.shared.options.max_message;
-        P4RuntimeServer::new(self).max_decoding_message_size(limit).max_encoding_message_size(usize::MAX)
+        P4RuntimeServer::new(self)
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(usize::MAX)
     }
 
     /// What was sent to controllers and lost so far.
@@ -119,17 +133,29 @@ impl P4RuntimeService {
     /// Call it before or with the graceful shutdown of the gRPC server, which otherwise waits for the streams.
     pub fn close(&self) {
         self.shared.closed.send_replace(true);
-        self.shared.hub.close(&Status::unavailable("the device is shutting down"));
+        self.shared
+            .hub
+            .close(&Status::unavailable("the device is shutting down"));
     }
 
     /// Loads and starts a program without a controller, as `VERIFY_AND_COMMIT` does.
     pub async fn install(&self, config: proto::ForwardingPipelineConfig) -> Result<(), Status> {
-        self.shared.set_pipeline(proto::set_forwarding_pipeline_config_request::Action::VerifyAndCommit, Some(config)).await
+        self.shared
+            .set_pipeline(
+                proto::set_forwarding_pipeline_config_request::Action::VerifyAndCommit,
+                Some(config),
+            )
+            .await
     }
 
     /// The schema that entities refer to now.
     pub async fn schema(&self) -> Option<Arc<Schema>> {
-        self.shared.pipelines.read().await.target().map(|loaded| loaded.schema.clone())
+        self.shared
+            .pipelines
+            .read()
+            .await
+            .target()
+            .map(|loaded| loaded.schema.clone())
     }
 }
 
@@ -138,7 +164,9 @@ impl Shared {
         if device_id == self.options.device_id && device_id != 0 {
             return Ok(());
         }
-        Err(Status::not_found(format!("device {device_id} is not known")))
+        Err(Status::not_found(format!(
+            "device {device_id} is not known"
+        )))
     }
 
     /// The scope of the primary that sent this, or why it is none.
@@ -156,7 +184,11 @@ impl Shared {
 
 /// Roles by number are an older form of roles by name.
 fn role_name(name: &str, id: u64) -> String {
-    if name.is_empty() && id != 0 { id.to_string() } else { name.to_owned() }
+    if name.is_empty() && id != 0 {
+        id.to_string()
+    } else {
+        name.to_owned()
+    }
 }
 
 fn no_pipeline() -> Status {
@@ -170,15 +202,24 @@ fn lost_thread(error: tokio::task::JoinError) -> Status {
 
 #[tonic::async_trait]
 impl P4Runtime for P4RuntimeService {
-    async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::WriteResponse>, Status> {
+    async fn write(
+        &self,
+        request: Request<proto::WriteRequest>,
+    ) -> Result<Response<proto::WriteResponse>, Status> {
         self.shared.write(request.into_inner()).await?;
         Ok(Response::new(proto::WriteResponse {}))
     }
 
     type ReadStream = read::ReadStream;
 
-    async fn read(&self, request: Request<proto::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        self.shared.read(request.into_inner()).await.map(Response::new)
+    async fn read(
+        &self,
+        request: Request<proto::ReadRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
+        self.shared
+            .read(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn set_forwarding_pipeline_config(
@@ -187,9 +228,15 @@ impl P4Runtime for P4RuntimeService {
     ) -> Result<Response<proto::SetForwardingPipelineConfigResponse>, Status> {
         let request = request.into_inner();
         self.shared.check_device(request.device_id)?;
-        let scope = self.shared.check_primary(&request.role, request.role_id, request.election_id.as_ref())?;
+        let scope = self.shared.check_primary(
+            &request.role,
+            request.role_id,
+            request.election_id.as_ref(),
+        )?;
         if scope.writable.is_some() {
-            return Err(Status::permission_denied("the role may not set the pipeline"));
+            return Err(Status::permission_denied(
+                "the role may not set the pipeline",
+            ));
         }
         let action = request.action();
         self.shared.set_pipeline(action, request.config).await?;
@@ -203,7 +250,9 @@ impl P4Runtime for P4RuntimeService {
         let request = request.into_inner();
         self.shared.check_device(request.device_id)?;
         let config = self.shared.get_pipeline(request.response_type()).await;
-        Ok(Response::new(proto::GetForwardingPipelineConfigResponse { config }))
+        Ok(Response::new(proto::GetForwardingPipelineConfigResponse {
+            config,
+        }))
     }
 
     type StreamChannelStream = stream::OutboxStream;
@@ -224,6 +273,9 @@ impl P4Runtime for P4RuntimeService {
             device_id => self.shared.check_device(device_id)?,
         }
         let p4runtime_api_version = p4runtime_proto::SPEC_VERSION.to_owned();
-        Ok(Response::new(proto::CapabilitiesResponse { p4runtime_api_version, experimental: None }))
+        Ok(Response::new(proto::CapabilitiesResponse {
+            p4runtime_api_version,
+            experimental: None,
+        }))
     }
 }

@@ -30,10 +30,15 @@ impl Shared {
             *running.lock() = pipelines.live.clone();
             result
         };
-        tokio::task::spawn_blocking(change).await.map_err(lost_thread)?
+        tokio::task::spawn_blocking(change)
+            .await
+            .map_err(lost_thread)?
     }
 
-    pub(super) async fn get_pipeline(&self, parts: ResponseType) -> Option<proto::ForwardingPipelineConfig> {
+    pub(super) async fn get_pipeline(
+        &self,
+        parts: ResponseType,
+    ) -> Option<proto::ForwardingPipelineConfig> {
         let config = self.pipelines.read().await.target()?.config.clone();
         let (p4info, device_config) = match parts {
             ResponseType::All => (true, true),
@@ -43,7 +48,11 @@ impl Shared {
         };
         Some(proto::ForwardingPipelineConfig {
             p4info: config.p4info.as_ref().filter(|_| p4info).cloned(),
-            p4_device_config: if device_config { config.p4_device_config.clone() } else { Vec::new() },
+            p4_device_config: if device_config {
+                config.p4_device_config.clone()
+            } else {
+                Vec::new()
+            },
             cookie: config.cookie,
         })
     }
@@ -67,7 +76,9 @@ fn apply(
             let loaded = load(switch, config)?;
             activate(pipelines, hub, loaded)
         }
-        Action::Commit if config.is_some() => Err(Status::invalid_argument("COMMIT takes no config")),
+        Action::Commit if config.is_some() => {
+            Err(Status::invalid_argument("COMMIT takes no config"))
+        }
         Action::Commit => match pipelines.saved.take() {
             Some(loaded) => activate(pipelines, hub, loaded),
             None => Err(Status::not_found("no config was saved")),
@@ -76,7 +87,9 @@ fn apply(
             let loaded = load(switch, config)?;
             if let Some(old) = &pipelines.live {
                 carry_over(old, &loaded).map_err(|reason| {
-                    Status::invalid_argument(format!("the forwarding state cannot be kept: {reason}"))
+                    Status::invalid_argument(format!(
+                        "the forwarding state cannot be kept: {reason}"
+                    ))
                 })?;
             }
             activate(pipelines, hub, loaded)
@@ -84,19 +97,33 @@ fn apply(
     }
 }
 
-fn load(switch: &dyn Switch, config: Option<proto::ForwardingPipelineConfig>) -> Result<Loaded, Status> {
+fn load(
+    switch: &dyn Switch,
+    config: Option<proto::ForwardingPipelineConfig>,
+) -> Result<Loaded, Status> {
     let config = config.ok_or_else(|| Status::invalid_argument("the config is not set"))?;
-    let info = config.p4info.clone().ok_or_else(|| Status::invalid_argument("the P4Info is not set"))?;
-    let schema = Schema::new(info).map_err(|error| Status::invalid_argument(format!("P4Info: {error}")))?;
+    let info = config
+        .p4info
+        .clone()
+        .ok_or_else(|| Status::invalid_argument("the P4Info is not set"))?;
+    let schema =
+        Schema::new(info).map_err(|error| Status::invalid_argument(format!("P4Info: {error}")))?;
     let schema = Arc::new(schema);
     let pipeline = switch.load(&config, &schema).map_err(load_status)?;
-    Ok(Loaded { pipeline, schema, config: Arc::new(config) })
+    Ok(Loaded {
+        pipeline,
+        schema,
+        config: Arc::new(config),
+    })
 }
 
 fn activate(pipelines: &mut Pipelines, hub: &Hub, loaded: Loaded) -> Result<(), Status> {
     loaded.pipeline.activate().map_err(load_status)?;
     hub.set_schema(loaded.schema.clone());
-    *pipelines = Pipelines { live: Some(loaded), saved: None };
+    *pipelines = Pipelines {
+        live: Some(loaded),
+        saved: None,
+    };
     Ok(())
 }
 
@@ -108,22 +135,54 @@ fn load_status(error: LoadError) -> Status {
 fn carry_over(old: &Loaded, new: &Loaded) -> Result<(), String> {
     let schema = &old.schema;
     let mut queries: Vec<Query<'_>> = Vec::new();
-    queries.extend(schema.action_profiles.iter().map(|profile| Query::Members(profile, None)));
-    let selectors = schema.action_profiles.iter().filter(|profile| profile.with_selector);
+    queries.extend(
+        schema
+            .action_profiles
+            .iter()
+            .map(|profile| Query::Members(profile, None)),
+    );
+    let selectors = schema
+        .action_profiles
+        .iter()
+        .filter(|profile| profile.with_selector);
     queries.extend(selectors.map(|profile| Query::Groups(profile, None)));
-    let want = Want { counter: true, meter: true, idle: false };
+    let want = Want {
+        counter: true,
+        meter: true,
+        idle: false,
+    };
     for table in &schema.tables {
-        queries.push(Query::Entries { table, select: Select::All, want });
+        queries.push(Query::Entries {
+            table,
+            select: Select::All,
+            want,
+        });
         if table.const_default_action.is_none() && table.action_profile.is_none() {
-            queries.push(Query::Entries { table, select: Select::One(Key::Default), want });
+            queries.push(Query::Entries {
+                table,
+                select: Select::One(Key::Default),
+                want,
+            });
         }
     }
     queries.extend([Query::MulticastGroups(None), Query::CloneSessions(None)]);
     queries.extend(schema.value_sets.iter().map(Query::ValueSet));
-    queries.extend(schema.counters.iter().map(|counter| Query::Counter(counter, None)));
+    queries.extend(
+        schema
+            .counters
+            .iter()
+            .map(|counter| Query::Counter(counter, None)),
+    );
     queries.extend(schema.meters.iter().map(|meter| Query::Meter(meter, None)));
-    queries.extend(schema.registers.iter().map(|register| Query::Register(register, None)));
-    queries.iter().try_for_each(|query| carry_query(old, new, query))
+    queries.extend(
+        schema
+            .registers
+            .iter()
+            .map(|register| Query::Register(register, None)),
+    );
+    queries
+        .iter()
+        .try_for_each(|query| carry_query(old, new, query))
 }
 
 fn carry_query(old: &Loaded, new: &Loaded, query: &Query<'_>) -> Result<(), String> {
@@ -147,16 +206,27 @@ fn carry_query(old: &Loaded, new: &Loaded, query: &Query<'_>) -> Result<(), Stri
     }
 }
 
-fn carry(new: &Loaded, writer: &mut (dyn crate::server::switch::Writer + '_), item: &Item<'_>) -> Result<(), String> {
+fn carry(
+    new: &Loaded,
+    writer: &mut (dyn crate::server::switch::Writer + '_),
+    item: &Item<'_>,
+) -> Result<(), String> {
     use proto::update::Type;
     let keyed = match item {
         Item::Entry(entry) => entry.key != Key::Default,
         Item::Member(_) | Item::Group(_) | Item::MulticastGroup(_) | Item::CloneSession(_) => true,
         _ => false,
     };
-    let want = Want { counter: true, meter: true, idle: false };
+    let want = Want {
+        counter: true,
+        meter: true,
+        idle: false,
+    };
     let kind = if keyed { Type::Insert } else { Type::Modify };
-    let mut update = proto::Update { r#type: kind as i32, entity: Some(encode::entity(item, want)) };
+    let mut update = proto::Update {
+        r#type: kind as i32,
+        entity: Some(encode::entity(item, want)),
+    };
     match write(new, writer, &update) {
         // An entry that the new program begins with.
         Err(Carry::Switch(SwitchError::AlreadyExists(_))) => {

@@ -24,7 +24,8 @@ use crate::server::switch::{EntryAction, Item, Key, Query, RoleScope, Select, Sw
 use crate::server::validate::{Invalid, entry_key};
 use crate::status::batch_failed;
 
-pub(super) type ReadStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<proto::ReadResponse, Status>> + Send>>;
+pub(super) type ReadStream =
+    Pin<Box<dyn tokio_stream::Stream<Item = Result<proto::ReadResponse, Status>> + Send>>;
 
 impl Shared {
     pub(super) async fn read(&self, request: proto::ReadRequest) -> Result<ReadStream, Status> {
@@ -32,13 +33,29 @@ impl Shared {
         let pipelines = self.pipelines.clone().read_owned().await;
         let loaded = pipelines.target().cloned().ok_or_else(no_pipeline)?;
         let scope = self.hub.role_scope(&role_name(&request.role, 0));
-        let (hub, chunk, stall) = (self.hub.clone(), self.options.read_chunk, self.options.read_stall);
+        let (hub, chunk, stall) = (
+            self.hub.clone(),
+            self.options.read_chunk,
+            self.options.read_stall,
+        );
         let (parts, stream) = mpsc::channel(4);
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
             let _no_writes = pipelines;
-            let mut out = Parts { parts, runtime, chunk, stall, part: Vec::new(), bytes: 0, gone: false };
-            let reader = Reader { loaded: &loaded, hub: &hub, scope: scope.as_deref() };
+            let mut out = Parts {
+                parts,
+                runtime,
+                chunk,
+                stall,
+                part: Vec::new(),
+                bytes: 0,
+                gone: false,
+            };
+            let reader = Reader {
+                loaded: &loaded,
+                hub: &hub,
+                scope: scope.as_deref(),
+            };
             reader.all(&request.entities, &mut out);
         });
         Ok(Box::pin(ReceiverStream::new(stream)))
@@ -63,7 +80,11 @@ impl Parts {
         if self.bytes >= self.chunk {
             self.flush();
         }
-        if self.gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.gone {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     fn flush(&mut self) {
@@ -78,7 +99,9 @@ impl Parts {
         if self.gone {
             return;
         }
-        let room = self.runtime.block_on(tokio::time::timeout(self.stall, self.parts.reserve()));
+        let room = self
+            .runtime
+            .block_on(tokio::time::timeout(self.stall, self.parts.reserve()));
         match room {
             Ok(Ok(permit)) => permit.send(message),
             Ok(Err(_)) | Err(_) => self.gone = true,
@@ -114,39 +137,78 @@ impl Reader<'_> {
         match request.entity.as_ref().ok_or(Invalid::Missing("entity"))? {
             Kind::TableEntry(entry) => self.entries(entry, Form::Entry, out),
             Kind::DirectCounterEntry(entry) => {
-                let entry = entry.table_entry.as_ref().ok_or(Invalid::Missing("table entry"))?;
+                let entry = entry
+                    .table_entry
+                    .as_ref()
+                    .ok_or(Invalid::Missing("table entry"))?;
                 self.entries(entry, Form::Counter, out)
             }
             Kind::DirectMeterEntry(entry) => {
-                let entry = entry.table_entry.as_ref().ok_or(Invalid::Missing("table entry"))?;
+                let entry = entry
+                    .table_entry
+                    .as_ref()
+                    .ok_or(Invalid::Missing("table entry"))?;
                 self.entries(entry, Form::Meter, out)
             }
             Kind::ActionProfileMember(member) => {
                 let id = some(member.member_id);
-                self.each(&schema.action_profiles, "action profile", member.action_profile_id, out, |p| {
-                    Ok(Query::Members(p, id))
-                })
+                self.each(
+                    &schema.action_profiles,
+                    "action profile",
+                    member.action_profile_id,
+                    out,
+                    |p| Ok(Query::Members(p, id)),
+                )
             }
             Kind::ActionProfileGroup(group) => {
                 let id = some(group.group_id);
-                self.each(&schema.action_profiles, "action profile", group.action_profile_id, out, |p| {
-                    Ok(Query::Groups(p, id))
+                self.each(
+                    &schema.action_profiles,
+                    "action profile",
+                    group.action_profile_id,
+                    out,
+                    |p| Ok(Query::Groups(p, id)),
+                )
+            }
+            Kind::CounterEntry(entry) => self.each(
+                &schema.counters,
+                "counter",
+                entry.counter_id,
+                out,
+                |counter| {
+                    Ok(Query::Counter(
+                        counter,
+                        index(&counter.name, entry.index.as_ref(), counter.size)?,
+                    ))
+                },
+            ),
+            Kind::MeterEntry(entry) => {
+                self.each(&schema.meters, "meter", entry.meter_id, out, |meter| {
+                    Ok(Query::Meter(
+                        meter,
+                        index(&meter.name, entry.index.as_ref(), meter.size)?,
+                    ))
                 })
             }
-            Kind::CounterEntry(entry) => self.each(&schema.counters, "counter", entry.counter_id, out, |counter| {
-                Ok(Query::Counter(counter, index(&counter.name, entry.index.as_ref(), counter.size)?))
-            }),
-            Kind::MeterEntry(entry) => self.each(&schema.meters, "meter", entry.meter_id, out, |meter| {
-                Ok(Query::Meter(meter, index(&meter.name, entry.index.as_ref(), meter.size)?))
-            }),
-            Kind::RegisterEntry(entry) => {
-                self.each(&schema.registers, "register", entry.register_id, out, |register| {
-                    Ok(Query::Register(register, index(&register.name, entry.index.as_ref(), register.size)?))
-                })
-            }
-            Kind::ValueSetEntry(entry) => {
-                self.each(&schema.value_sets, "value set", entry.value_set_id, out, |set| Ok(Query::ValueSet(set)))
-            }
+            Kind::RegisterEntry(entry) => self.each(
+                &schema.registers,
+                "register",
+                entry.register_id,
+                out,
+                |register| {
+                    Ok(Query::Register(
+                        register,
+                        index(&register.name, entry.index.as_ref(), register.size)?,
+                    ))
+                },
+            ),
+            Kind::ValueSetEntry(entry) => self.each(
+                &schema.value_sets,
+                "value set",
+                entry.value_set_id,
+                out,
+                |set| Ok(Query::ValueSet(set)),
+            ),
             Kind::PacketReplicationEngineEntry(entry) => self.replication(entry, out),
             Kind::DigestEntry(entry) => self.digests(entry.digest_id, out),
             Kind::ExternEntry(_) => Err(Invalid::Unsupported("extern entries").into()),
@@ -192,38 +254,69 @@ impl Reader<'_> {
         out: &mut Parts,
     ) -> Result<(), UpdateError> {
         use proto::packet_replication_engine_entry::Type;
-        match entry.r#type.as_ref().ok_or(Invalid::Missing("replication engine entry"))? {
+        match entry
+            .r#type
+            .as_ref()
+            .ok_or(Invalid::Missing("replication engine entry"))?
+        {
             Type::MulticastGroupEntry(group) => {
                 self.plain(&Query::MulticastGroups(some(group.multicast_group_id)), out)
             }
-            Type::CloneSessionEntry(session) => self.plain(&Query::CloneSessions(some(session.session_id)), out),
+            Type::CloneSessionEntry(session) => {
+                self.plain(&Query::CloneSessions(some(session.session_id)), out)
+            }
         }
     }
 
     fn digests(&self, id: u32, out: &mut Parts) -> Result<(), UpdateError> {
         if id != 0 {
-            self.loaded.schema.digests.get(id).ok_or(Invalid::UnknownId { kind: "digest", id })?;
+            self.loaded
+                .schema
+                .digests
+                .get(id)
+                .ok_or(Invalid::UnknownId { kind: "digest", id })?;
         }
         for entry in self.hub.with_digests(|queues| queues.entries(some(id))) {
-            if out.push(proto::Entity { entity: Some(Kind::DigestEntry(entry)) }).is_break() {
+            if out
+                .push(proto::Entity {
+                    entity: Some(Kind::DigestEntry(entry)),
+                })
+                .is_break()
+            {
                 break;
             }
         }
         Ok(())
     }
 
-    fn entries(&self, request: &proto::TableEntry, form: Form, out: &mut Parts) -> Result<(), UpdateError> {
+    fn entries(
+        &self,
+        request: &proto::TableEntry,
+        form: Form,
+        out: &mut Parts,
+    ) -> Result<(), UpdateError> {
         let filter = Filter::new(request, form);
         if request.table_id != 0 {
             let id = request.table_id;
-            let table = self.loaded.schema.tables.get(id).ok_or(Invalid::UnknownId { kind: "table", id })?;
+            let table = self
+                .loaded
+                .schema
+                .tables
+                .get(id)
+                .ok_or(Invalid::UnknownId { kind: "table", id })?;
             form.check(table)?;
             return self.table(table, request, &filter, out);
         }
         if filter.narrows() || !request.r#match.is_empty() || request.is_default_action {
             return Err(Invalid::Unexpected("a filter without a table").into());
         }
-        for table in self.loaded.schema.tables.iter().filter(|table| form.check(table).is_ok()) {
+        for table in self
+            .loaded
+            .schema
+            .tables
+            .iter()
+            .filter(|table| form.check(table).is_ok())
+        {
             self.table(table, request, &filter, out)?;
             if out.gone {
                 break;
@@ -244,7 +337,11 @@ impl Reader<'_> {
         }
         let select = select(table, request)?;
         let one = matches!(select, Select::One(_));
-        let query = Query::Entries { table, select, want: filter.want };
+        let query = Query::Entries {
+            table,
+            select,
+            want: filter.want,
+        };
         let mut found = false;
         let mut sink = |item: Item<'_>| match &item {
             Item::Entry(entry) if filter.takes(entry) => {
@@ -312,18 +409,30 @@ impl Form {
             Form::Meter if table.direct_meter.is_none() => "the table has no direct meter",
             _ => return Ok(()),
         };
-        Err(Invalid::Rule { object: table.name.clone(), reason })
+        Err(Invalid::Rule {
+            object: table.name.clone(),
+            reason,
+        })
     }
 
     fn entity(self, entry: &crate::server::switch::Entry<'_>, want: Want) -> proto::Entity {
         let (table, key) = (entry.table, entry.key.clone());
         match self {
-            Form::Entry => proto::Entity { entity: Some(Kind::TableEntry(encode::table_entry(entry, want))) },
+            Form::Entry => proto::Entity {
+                entity: Some(Kind::TableEntry(encode::table_entry(entry, want))),
+            },
             Form::Counter => {
                 let data = entry.counter.unwrap_or_default();
                 encode::entity(&Item::DirectCounter { table, key, data }, want)
             }
-            Form::Meter => encode::entity(&Item::DirectMeter { table, key, config: entry.meter }, want),
+            Form::Meter => encode::entity(
+                &Item::DirectMeter {
+                    table,
+                    key,
+                    config: entry.meter,
+                },
+                want,
+            ),
         }
     }
 }
@@ -340,8 +449,14 @@ struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     fn new(request: &'a proto::TableEntry, form: Form) -> Self {
-        let action = match request.action.as_ref().and_then(|action| action.r#type.as_ref()) {
-            Some(proto::table_action::Type::Action(action)) if form == Form::Entry => some(action.action_id),
+        let action = match request
+            .action
+            .as_ref()
+            .and_then(|action| action.r#type.as_ref())
+        {
+            Some(proto::table_action::Type::Action(action)) if form == Form::Entry => {
+                some(action.action_id)
+            }
             _ => None,
         };
         let want = Want {
@@ -360,7 +475,10 @@ impl<'a> Filter<'a> {
     }
 
     fn narrows(&self) -> bool {
-        self.action.is_some() || self.priority != 0 || !self.metadata.is_empty() || self.controller_metadata != 0
+        self.action.is_some()
+            || self.priority != 0
+            || !self.metadata.is_empty()
+            || self.controller_metadata != 0
     }
 
     fn takes(&self, entry: &crate::server::switch::Entry<'_>) -> bool {
@@ -375,6 +493,7 @@ impl<'a> Filter<'a> {
         (self.priority == 0 || self.priority == priority)
             && (self.action.is_none() || self.action == action)
             && (self.metadata.is_empty() || self.metadata == entry.metadata)
-            && (self.controller_metadata == 0 || self.controller_metadata == entry.controller_metadata)
+            && (self.controller_metadata == 0
+                || self.controller_metadata == entry.controller_metadata)
     }
 }

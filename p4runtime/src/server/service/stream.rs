@@ -63,8 +63,19 @@ pub(super) fn open(
     let (data, data_receiver) = mpsc::channel(shared.options.outbox);
     let weak = control.downgrade();
     let (id, removed) = shared.hub.join(control, data);
-    tokio::spawn(Session { shared, id, control: weak }.run(requests, removed));
-    Ok(OutboxStream { control: control_receiver, data: data_receiver, over: false })
+    tokio::spawn(
+        Session {
+            shared,
+            id,
+            control: weak,
+        }
+        .run(requests, removed),
+    );
+    Ok(OutboxStream {
+        control: control_receiver,
+        data: data_receiver,
+        over: false,
+    })
 }
 
 struct Session {
@@ -75,7 +86,11 @@ struct Session {
 }
 
 impl Session {
-    async fn run(self, mut requests: Streaming<proto::StreamMessageRequest>, mut removed: oneshot::Receiver<()>) {
+    async fn run(
+        self,
+        mut requests: Streaming<proto::StreamMessageRequest>,
+        mut removed: oneshot::Receiver<()>,
+    ) {
         loop {
             let request = tokio::select! {
                 request = requests.message() => request,
@@ -102,7 +117,11 @@ impl Session {
             }
             Some(Request::Other(other)) => {
                 let details = Details::Other(proto::StreamOtherError { other: Some(other) });
-                self.report(Code::Unimplemented, "messages of this kind are not supported".into(), details);
+                self.report(
+                    Code::Unimplemented,
+                    "messages of this kind are not supported".into(),
+                    details,
+                );
                 Ok(())
             }
             // A kind of message newer than this server.
@@ -112,7 +131,9 @@ impl Session {
 
     async fn arbitrate(&self, update: proto::MasterArbitrationUpdate) -> Result<(), Status> {
         let claim = self.claim(update)?;
-        let refused = |error: crate::server::arbitration::ArbitrationError| Status::new(error.code(), error.to_string());
+        let refused = |error: crate::server::arbitration::ArbitrationError| {
+            Status::new(error.code(), error.to_string())
+        };
         let notices = self.shared.hub.claim(self.id, claim).map_err(refused)?;
         if !notices.is_empty() {
             self.after_writes(notices).await;
@@ -149,7 +170,9 @@ impl Session {
 
     async fn packet_out(&self, packet: proto::PacketOut) -> Result<(), Status> {
         if let Err((code, message, packet)) = self.try_packet_out(packet).await? {
-            let details = Details::PacketOut(proto::PacketOutError { packet_out: Some(packet) });
+            let details = Details::PacketOut(proto::PacketOutError {
+                packet_out: Some(packet),
+            });
             self.report(code, message, details);
         }
         Ok(())
@@ -161,12 +184,20 @@ impl Session {
         packet: proto::PacketOut,
     ) -> Result<Result<(), (Code, String, proto::PacketOut)>, Status> {
         if !self.shared.hub.is_primary(self.id) {
-            return Ok(Err((Code::PermissionDenied, "not the primary of the role".into(), packet)));
+            return Ok(Err((
+                Code::PermissionDenied,
+                "not the primary of the role".into(),
+                packet,
+            )));
         }
         // Not behind the lock of the pipelines: packets must not wait for batches and long reads.
         let loaded = self.shared.running.lock().clone();
         let Some(loaded) = loaded else {
-            return Ok(Err((Code::FailedPrecondition, "no forwarding pipeline config is set".into(), packet)));
+            return Ok(Err((
+                Code::FailedPrecondition,
+                "no forwarding pipeline config is set".into(),
+                packet,
+            )));
         };
         let send = move || {
             let sent = match validate::packet_out(&loaded.schema, &packet) {
@@ -183,7 +214,9 @@ impl Session {
 
     fn digest_ack(&self, ack: proto::DigestListAck) {
         let refuse = |code, message: &str| {
-            let details = Details::DigestListAck(proto::DigestListAckError { digest_list_ack: Some(ack) });
+            let details = Details::DigestListAck(proto::DigestListAckError {
+                digest_list_ack: Some(ack),
+            });
             self.report(code, message.to_owned(), details);
         };
         if !self.shared.hub.is_primary(self.id) {
@@ -192,7 +225,9 @@ impl Session {
         if !self.shared.hub.has_digest(ack.digest_id) {
             return refuse(Code::InvalidArgument, "no such digest");
         }
-        self.shared.hub.with_digests(|queues| queues.ack(ack.digest_id, ack.list_id));
+        self.shared
+            .hub
+            .with_digests(|queues| queues.ack(ack.digest_id, ack.list_id));
     }
 
     fn report(&self, code: Code, message: String, details: Details) {

@@ -36,14 +36,17 @@ impl Shared {
         }
         let pipelines = self.pipelines.clone().write_owned().await;
         // Another primary may have come while this batch waited.
-        let scope = self.check_primary(&request.role, request.role_id, request.election_id.as_ref())?;
+        let scope =
+            self.check_primary(&request.role, request.role_id, request.election_id.as_ref())?;
         let loaded = pipelines.target().cloned().ok_or_else(no_pipeline)?;
         let hub = self.hub.clone();
         let batch = move || {
             let _one_at_a_time = pipelines;
             apply(&loaded, &hub, &scope, &request.updates)
         };
-        let failed = tokio::task::spawn_blocking(batch).await.map_err(lost_thread)?;
+        let failed = tokio::task::spawn_blocking(batch)
+            .await
+            .map_err(lost_thread)?;
         match failed {
             Ok(()) => Ok(()),
             Err(Failed { total, errors }) => Err(batch_failed(total, errors)),
@@ -56,7 +59,12 @@ struct Failed {
     errors: Vec<(usize, Code, String)>,
 }
 
-fn apply(loaded: &Loaded, hub: &Hub, scope: &RoleScope, updates: &[proto::Update]) -> Result<(), Failed> {
+fn apply(
+    loaded: &Loaded,
+    hub: &Hub,
+    scope: &RoleScope,
+    updates: &[proto::Update],
+) -> Result<(), Failed> {
     let mut writer = loaded.pipeline.writer();
     let mut errors = Vec::new();
     for (at, update) in updates.iter().enumerate() {
@@ -64,7 +72,14 @@ fn apply(loaded: &Loaded, hub: &Hub, scope: &RoleScope, updates: &[proto::Update
             errors.push((at, error.code(), error.to_string()));
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(Failed { total: updates.len(), errors }) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Failed {
+            total: updates.len(),
+            errors,
+        })
+    }
 }
 
 fn one(
@@ -74,7 +89,13 @@ fn one(
     writer: &mut (dyn Writer + '_),
     update: &proto::Update,
 ) -> Result<(), UpdateError> {
-    let allowed = |id| if scope.may_write(id) { Ok(()) } else { Err(Invalid::Role { id }) };
+    let allowed = |id| {
+        if scope.may_write(id) {
+            Ok(())
+        } else {
+            Err(Invalid::Role { id })
+        }
+    };
     match validate::update(&loaded.schema, update)? {
         Checked::Nothing => Ok(()),
         Checked::Switch(update) => {

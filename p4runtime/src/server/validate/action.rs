@@ -32,15 +32,28 @@ impl Scope {
 }
 
 /// The action of an entry, of the form that the table's implementation asks for.
-pub(super) fn entry_action<'a>(table: &'a Table, given: &'a proto::TableAction) -> Result<EntryAction<'a>, Invalid> {
+pub(super) fn entry_action<'a>(
+    table: &'a Table,
+    given: &'a proto::TableAction,
+) -> Result<EntryAction<'a>, Invalid> {
     use proto::table_action::Type;
     let given = given.r#type.as_ref().ok_or(Invalid::Missing("action"))?;
     match (&table.action_profile, given) {
-        (None, Type::Action(action)) => Ok(EntryAction::Call(call(&table.actions, action, Place::Entry)?)),
-        (Some(_), Type::ActionProfileMemberId(0)) => Err(Invalid::UnknownId { kind: "member", id: 0 }),
+        (None, Type::Action(action)) => Ok(EntryAction::Call(call(
+            &table.actions,
+            action,
+            Place::Entry,
+        )?)),
+        (Some(_), Type::ActionProfileMemberId(0)) => Err(Invalid::UnknownId {
+            kind: "member",
+            id: 0,
+        }),
         (Some(_), Type::ActionProfileMemberId(id)) => Ok(EntryAction::Member(*id)),
         (Some(profile), Type::ActionProfileGroupId(id)) if profile.with_selector => match id {
-            0 => Err(Invalid::UnknownId { kind: "group", id: 0 }),
+            0 => Err(Invalid::UnknownId {
+                kind: "group",
+                id: 0,
+            }),
             id => Ok(EntryAction::Group(*id)),
         },
         (Some(profile), Type::ActionProfileActionSet(set)) if profile.with_selector => {
@@ -50,7 +63,9 @@ pub(super) fn entry_action<'a>(table: &'a Table, given: &'a proto::TableAction) 
             object: table.name.clone(),
             reason: match profile {
                 None => "the table takes an action",
-                Some(profile) if profile.with_selector => "the table takes a member, a group or an action set",
+                Some(profile) if profile.with_selector => {
+                    "the table takes a member, a group or an action set"
+                }
                 Some(_) => "the table takes a member",
             },
         }),
@@ -66,25 +81,40 @@ pub(super) fn call<'a>(
     let reference = actions
         .iter()
         .find(|reference| reference.action.id == given.action_id)
-        .ok_or(Invalid::UnknownId { kind: "action of this table", id: given.action_id })?;
+        .ok_or(Invalid::UnknownId {
+            kind: "action of this table",
+            id: given.action_id,
+        })?;
     let action = &reference.action;
     if !reference.scope.allows(place) {
-        return Err(Invalid::Denied { object: action.name.clone(), reason: "the action may not be used here" });
+        return Err(Invalid::Denied {
+            object: action.name.clone(),
+            reason: "the action may not be used here",
+        });
     }
     let mut args: Args<'a> = Args::from_elem(&[], action.params.len());
     for param in &given.params {
-        let (at, definition) = action.param_by_id(param.param_id).ok_or_else(|| Invalid::UnknownElement {
-            object: action.name.clone(),
-            kind: "parameter",
-            id: param.param_id,
-        })?;
+        let (at, definition) =
+            action
+                .param_by_id(param.param_id)
+                .ok_or_else(|| Invalid::UnknownElement {
+                    object: action.name.clone(),
+                    kind: "parameter",
+                    id: param.param_id,
+                })?;
         if !args[at].is_empty() {
-            return Err(Invalid::Twice { object: action.name.clone(), name: definition.name.clone() });
+            return Err(Invalid::Twice {
+                object: action.name.clone(),
+                name: definition.name.clone(),
+            });
         }
         args[at] = checked(&param.value, definition.width, &definition.name)?;
     }
     match args.iter().position(|arg| arg.is_empty()) {
-        Some(at) => Err(Invalid::NotGiven { object: action.name.clone(), name: action.params[at].name.clone() }),
+        Some(at) => Err(Invalid::NotGiven {
+            object: action.name.clone(),
+            name: action.params[at].name.clone(),
+        }),
         None => Ok(Call { action, args }),
     }
 }
@@ -94,10 +124,14 @@ fn action_set<'a>(
     profile: &ActionProfile,
     set: &'a proto::ActionProfileActionSet,
 ) -> Result<ActionSet<'a>, Invalid> {
-    let rule = |reason| Invalid::Rule { object: table.name.clone(), reason };
+    let rule = |reason| Invalid::Rule {
+        object: table.name.clone(),
+        reason,
+    };
     let mode = ActionSelectionMode::try_from(set.action_selection_mode)
         .map_err(|_| rule("the action selection mode is not known"))?;
-    let size = SetSize::try_from(set.size_semantics).map_err(|_| rule("the size semantics are not known"))?;
+    let size = SetSize::try_from(set.size_semantics)
+        .map_err(|_| rule("the size semantics are not known"))?;
     let mut actions = Vec::with_capacity(set.action_profile_actions.len());
     for given in &set.action_profile_actions {
         let action = given.action.as_ref().ok_or(Invalid::Missing("action"))?;
@@ -113,7 +147,9 @@ fn action_set<'a>(
         (SetSize::SumOfMembers, SizeSemantics::Members { max_member_weight }) => {
             SizeSemantics::Members { max_member_weight }
         }
-        (SetSize::SumOfMembers, SizeSemantics::Weights) => SizeSemantics::Members { max_member_weight: 0 },
+        (SetSize::SumOfMembers, SizeSemantics::Weights) => SizeSemantics::Members {
+            max_member_weight: 0,
+        },
     };
     let bound = u64::from(profile.max_group_size);
     if bound > 0 && measure(semantics, actions.iter().map(|action| action.weight)) > bound {
@@ -121,7 +157,9 @@ fn action_set<'a>(
     }
     if let SizeSemantics::Members { max_member_weight } = semantics
         && max_member_weight > 0
-        && actions.iter().any(|action| action.weight > max_member_weight)
+        && actions
+            .iter()
+            .any(|action| action.weight > max_member_weight)
     {
         return Err(rule("a weight is above max_member_weight"));
     }
@@ -129,7 +167,12 @@ fn action_set<'a>(
         Some(action) => Some(call(&table.actions, action, Place::Group)?),
         None => None,
     };
-    Ok(ActionSet { actions, group_action, mode, size })
+    Ok(ActionSet {
+        actions,
+        group_action,
+        mode,
+        size,
+    })
 }
 
 fn measure(semantics: SizeSemantics, weights: impl Iterator<Item = u32>) -> u64 {
@@ -140,7 +183,10 @@ fn measure(semantics: SizeSemantics, weights: impl Iterator<Item = u32>) -> u64 
 }
 
 fn weight(profile: &ActionProfile, given: i32) -> Result<u32, Invalid> {
-    let rule = |reason| Invalid::Rule { object: profile.name.clone(), reason };
+    let rule = |reason| Invalid::Rule {
+        object: profile.name.clone(),
+        reason,
+    };
     match (profile.weights_disallowed, u32::try_from(given)) {
         (true, Ok(0)) => Ok(0),
         (true, _) => Err(rule("weights are not allowed")),
@@ -170,7 +216,10 @@ fn member_watch(given: Option<&proto::action_profile_group::member::WatchKind>) 
 }
 
 fn profile(schema: &Schema, id: u32) -> Result<&Arc<ActionProfile>, Invalid> {
-    schema.action_profiles.get(id).ok_or(Invalid::UnknownId { kind: "action profile", id })
+    schema.action_profiles.get(id).ok_or(Invalid::UnknownId {
+        kind: "action profile",
+        id,
+    })
 }
 
 pub(super) fn member<'a>(
@@ -182,12 +231,21 @@ pub(super) fn member<'a>(
     if given.member_id == 0 {
         return Err(Invalid::Missing("member id"));
     }
-    let mut item = Member { profile, id: given.member_id, call: None };
+    let mut item = Member {
+        profile,
+        id: given.member_id,
+        call: None,
+    };
     if op != Op::Delete {
         let action = given.action.as_ref().ok_or(Invalid::Missing("action"))?;
         // All tables of a profile have the same actions.
-        let table = profile.table_ids.iter().find_map(|id| schema.tables.get(*id));
-        let actions = table.map(|table| table.actions.as_slice()).unwrap_or_default();
+        let table = profile
+            .table_ids
+            .iter()
+            .find_map(|id| schema.tables.get(*id));
+        let actions = table
+            .map(|table| table.actions.as_slice())
+            .unwrap_or_default();
         item.call = Some(call(actions, action, Place::Entry)?);
     }
     Ok(Item::Member(item))
@@ -199,14 +257,22 @@ pub(super) fn group<'a>(
     given: &'a proto::ActionProfileGroup,
 ) -> Result<Item<'a>, Invalid> {
     let profile = profile(schema, given.action_profile_id)?;
-    let rule = |reason| Invalid::Rule { object: profile.name.clone(), reason };
+    let rule = |reason| Invalid::Rule {
+        object: profile.name.clone(),
+        reason,
+    };
     if !profile.with_selector {
         return Err(rule("the profile has no selector"));
     }
     if given.group_id == 0 {
         return Err(Invalid::Missing("group id"));
     }
-    let mut item = Group { profile, id: given.group_id, members: Vec::new(), max_size: 0 };
+    let mut item = Group {
+        profile,
+        id: given.group_id,
+        members: Vec::new(),
+        max_size: 0,
+    };
     if op == Op::Delete {
         return Ok(Item::Group(item));
     }
@@ -220,8 +286,15 @@ pub(super) fn group<'a>(
         if member.member_id == 0 {
             return Err(Invalid::Missing("member id"));
         }
-        let (weight, watch) = (weight(profile, member.weight)?, member_watch(member.watch_kind.as_ref()));
-        item.members.push(GroupMember { member: member.member_id, weight, watch });
+        let (weight, watch) = (
+            weight(profile, member.weight)?,
+            member_watch(member.watch_kind.as_ref()),
+        );
+        item.members.push(GroupMember {
+            member: member.member_id,
+            weight,
+            watch,
+        });
     }
     let mut ids: Vec<u32> = item.members.iter().map(|member| member.member).collect();
     ids.sort_unstable();
@@ -233,16 +306,30 @@ pub(super) fn group<'a>(
 }
 
 fn check_group_size(profile: &ActionProfile, group: &Group<'_>) -> Result<(), Invalid> {
-    let bound = if group.max_size > 0 { group.max_size } else { profile.max_group_size };
-    let size = measure(profile.semantics, group.members.iter().map(|member| member.weight));
+    let bound = if group.max_size > 0 {
+        group.max_size
+    } else {
+        profile.max_group_size
+    };
+    let size = measure(
+        profile.semantics,
+        group.members.iter().map(|member| member.weight),
+    );
     if bound > 0 && size > u64::from(bound) {
-        return Err(Invalid::TooMany { object: profile.name.clone(), reason: "the group is larger than its bound" });
+        return Err(Invalid::TooMany {
+            object: profile.name.clone(),
+            reason: "the group is larger than its bound",
+        });
     }
     match profile.semantics {
         SizeSemantics::Members { max_member_weight }
-            if max_member_weight > 0 && group.members.iter().any(|m| m.weight > max_member_weight) =>
+            if max_member_weight > 0
+                && group.members.iter().any(|m| m.weight > max_member_weight) =>
         {
-            Err(Invalid::Rule { object: profile.name.clone(), reason: "a weight is above max_member_weight" })
+            Err(Invalid::Rule {
+                object: profile.name.clone(),
+                reason: "a weight is above max_member_weight",
+            })
         }
         _ => Ok(()),
     }

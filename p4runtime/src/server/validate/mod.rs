@@ -207,7 +207,11 @@ impl Invalid {
     /// The code that the specification wants.
     pub fn code(&self) -> Code {
         match self {
-            Self::Value { source: ValueError::OutOfRange { .. }, .. } | Self::Index { .. } => Code::OutOfRange,
+            Self::Value {
+                source: ValueError::OutOfRange { .. },
+                ..
+            }
+            | Self::Index { .. } => Code::OutOfRange,
             Self::Denied { .. } | Self::Role { .. } => Code::PermissionDenied,
             Self::TooMany { .. } => Code::ResourceExhausted,
             Self::Duplicate { .. } => Code::AlreadyExists,
@@ -225,7 +229,11 @@ pub fn update<'a>(schema: &'a Schema, update: &'a proto::Update) -> Result<Check
         proto::update::Type::Delete => Op::Delete,
         proto::update::Type::Unspecified => return Err(Invalid::Missing("update type")),
     };
-    let kind = update.entity.as_ref().and_then(|e| e.entity.as_ref()).ok_or(Invalid::Missing("entity"))?;
+    let kind = update
+        .entity
+        .as_ref()
+        .and_then(|e| e.entity.as_ref())
+        .ok_or(Invalid::Missing("entity"))?;
     let item = match kind {
         Kind::TableEntry(entry) => Some(table::entry(schema, op, entry)?),
         Kind::ActionProfileMember(member) => Some(action::member(schema, op, member)?),
@@ -243,7 +251,9 @@ pub fn update<'a>(schema: &'a Schema, update: &'a proto::Update) -> Result<Check
         }
         Kind::ExternEntry(_) => return Err(Invalid::Unsupported("extern entries")),
     };
-    Ok(item.map_or(Checked::Nothing, |item| Checked::Switch(Update { op, item })))
+    Ok(item.map_or(Checked::Nothing, |item| {
+        Checked::Switch(Update { op, item })
+    }))
 }
 
 /// The id that role permissions are about; 0 for the replication engine.
@@ -264,22 +274,35 @@ pub fn object_id(item: &Item<'_>) -> u32 {
 /// Checks the metadata of a packet for the switch: every header field exactly once, in header order.
 pub fn packet_out<'a>(schema: &Schema, packet: &'a proto::PacketOut) -> Result<Args<'a>, Invalid> {
     let Some(header) = schema.packet_out() else {
-        return if packet.metadata.is_empty() { Ok(Args::new()) } else { Err(Invalid::Unexpected("packet metadata")) };
+        return if packet.metadata.is_empty() {
+            Ok(Args::new())
+        } else {
+            Err(Invalid::Unexpected("packet metadata"))
+        };
     };
     let mut values: Args<'a> = Args::from_elem(&[], header.fields.len());
     for field in &packet.metadata {
-        let (at, param) = header.field_by_id(field.metadata_id).ok_or_else(|| Invalid::UnknownElement {
-            object: header.name.clone(),
-            kind: "field",
-            id: field.metadata_id,
-        })?;
+        let (at, param) =
+            header
+                .field_by_id(field.metadata_id)
+                .ok_or_else(|| Invalid::UnknownElement {
+                    object: header.name.clone(),
+                    kind: "field",
+                    id: field.metadata_id,
+                })?;
         if !values[at].is_empty() {
-            return Err(Invalid::Twice { object: header.name.clone(), name: param.name.clone() });
+            return Err(Invalid::Twice {
+                object: header.name.clone(),
+                name: param.name.clone(),
+            });
         }
         values[at] = checked(&field.value, param.width, &param.name)?;
     }
     match values.iter().position(|value| value.is_empty()) {
-        Some(at) => Err(Invalid::NotGiven { object: header.name.clone(), name: header.fields[at].name.clone() }),
+        Some(at) => Err(Invalid::NotGiven {
+            object: header.name.clone(),
+            name: header.fields[at].name.clone(),
+        }),
         None => Ok(values),
     }
 }
@@ -291,7 +314,10 @@ fn checked<'a>(bytes: &'a [u8], width: Width, name: &str) -> Result<&'a [u8], In
         Width::String if bytes.is_empty() => Err(ValueError::Empty),
         Width::String => Ok(bytes),
     };
-    value.map_err(|source| Invalid::Value { name: name.to_owned(), source })
+    value.map_err(|source| Invalid::Value {
+        name: name.to_owned(),
+        source,
+    })
 }
 
 fn unsigned(number: i64, what: &'static str) -> Result<u64, Invalid> {
@@ -302,10 +328,16 @@ fn unsigned(number: i64, what: &'static str) -> Result<u64, Invalid> {
 fn only_modify(op: Op, kind: &'static str) -> Result<(), Invalid> {
     match op {
         Op::Modify => Ok(()),
-        Op::Insert => Err(Invalid::Type { kind, verb: "inserted" }),
-        Op::Delete => Err(Invalid::Type { kind, verb: "deleted" }),
+        Op::Insert => Err(Invalid::Type {
+            kind,
+            verb: "inserted",
+        }),
+        Op::Delete => Err(Invalid::Type {
+            kind,
+            verb: "deleted",
+        }),
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -10,10 +10,17 @@ use super::{Invalid, entry_key, unsigned};
 use crate::schema::{MeterKind, MeterSpec, Schema, Table};
 
 pub(super) fn find(schema: &Schema, id: u32) -> Result<&Arc<Table>, Invalid> {
-    schema.tables.get(id).ok_or(Invalid::UnknownId { kind: "table", id })
+    schema
+        .tables
+        .get(id)
+        .ok_or(Invalid::UnknownId { kind: "table", id })
 }
 
-pub(super) fn entry<'a>(schema: &'a Schema, op: Op, given: &'a proto::TableEntry) -> Result<Item<'a>, Invalid> {
+pub(super) fn entry<'a>(
+    schema: &'a Schema,
+    op: Op,
+    given: &'a proto::TableEntry,
+) -> Result<Item<'a>, Invalid> {
     let table = find(schema, given.table_id)?;
     if given.is_const {
         return Err(Invalid::Unexpected("is_const"));
@@ -36,15 +43,32 @@ pub(super) fn entry<'a>(schema: &'a Schema, op: Op, given: &'a proto::TableEntry
     Ok(Item::Entry(entry))
 }
 
-fn default_key<'a>(table: &Table, op: Op, given: &'a proto::TableEntry) -> Result<Key<'a>, Invalid> {
+fn default_key<'a>(
+    table: &Table,
+    op: Op,
+    given: &'a proto::TableEntry,
+) -> Result<Key<'a>, Invalid> {
     match op {
-        Op::Insert => return Err(Invalid::Type { kind: "a default entry", verb: "inserted" }),
-        Op::Delete => return Err(Invalid::Type { kind: "a default entry", verb: "deleted" }),
+        Op::Insert => {
+            return Err(Invalid::Type {
+                kind: "a default entry",
+                verb: "inserted",
+            });
+        }
+        Op::Delete => {
+            return Err(Invalid::Type {
+                kind: "a default entry",
+                verb: "deleted",
+            });
+        }
         Op::Modify => {}
     }
     let key = entry_key(table, given)?;
     if table.const_default_action.is_some() || table.action_profile.is_some() {
-        return Err(Invalid::Denied { object: table.name.clone(), reason: "the default entry is const" });
+        return Err(Invalid::Denied {
+            object: table.name.clone(),
+            reason: "the default entry is const",
+        });
     }
     Ok(key)
 }
@@ -52,10 +76,16 @@ fn default_key<'a>(table: &Table, op: Op, given: &'a proto::TableEntry) -> Resul
 /// What may be written to the table at all.
 fn permitted(table: &Table, op: Op, given: &proto::TableEntry) -> Result<(), Invalid> {
     if table.is_const && (op != Op::Modify || given.action.is_some()) {
-        return Err(Invalid::Denied { object: table.name.clone(), reason: "the entries are const" });
+        return Err(Invalid::Denied {
+            object: table.name.clone(),
+            reason: "the entries are const",
+        });
     }
     if table.fields.is_empty() && op == Op::Insert {
-        return Err(Invalid::Rule { object: table.name.clone(), reason: "a table without key has no entries" });
+        return Err(Invalid::Rule {
+            object: table.name.clone(),
+            reason: "a table without key has no entries",
+        });
     }
     Ok(())
 }
@@ -67,16 +97,25 @@ fn action_of<'a>(
     given: &'a proto::TableEntry,
 ) -> Result<Option<EntryAction<'a>>, Invalid> {
     let Some(action) = &given.action else {
-        return if op == Op::Insert { Err(Invalid::Missing("action")) } else { Ok(None) };
+        return if op == Op::Insert {
+            Err(Invalid::Missing("action"))
+        } else {
+            Ok(None)
+        };
     };
     if *key != Key::Default {
         return action::entry_action(table, action).map(Some);
     }
     match &action.r#type {
-        Some(proto::table_action::Type::Action(call)) => {
-            Ok(Some(EntryAction::Call(action::call(&table.actions, call, Place::Default)?)))
-        }
-        Some(_) => Err(Invalid::Rule { object: table.name.clone(), reason: "the default entry takes an action" }),
+        Some(proto::table_action::Type::Action(call)) => Ok(Some(EntryAction::Call(action::call(
+            &table.actions,
+            call,
+            Place::Default,
+        )?))),
+        Some(_) => Err(Invalid::Rule {
+            object: table.name.clone(),
+            reason: "the default entry takes an action",
+        }),
         None => Err(Invalid::Missing("action")),
     }
 }
@@ -87,23 +126,39 @@ fn idle_timeout(table: &Table, key: &Key<'_>, given: &proto::TableEntry) -> Resu
     }
     let timeout = unsigned(given.idle_timeout_ns, "idle_timeout_ns")?;
     if timeout > 0 && (!table.idle_timeout || *key == Key::Default) {
-        return Err(Invalid::Rule { object: table.name.clone(), reason: "there is no idle timeout here" });
+        return Err(Invalid::Rule {
+            object: table.name.clone(),
+            reason: "there is no idle timeout here",
+        });
     }
     Ok(timeout)
 }
 
-fn direct_resources(table: &Table, given: &proto::TableEntry, entry: &mut Entry<'_>) -> Result<(), Invalid> {
-    let lacks = |reason| Invalid::Rule { object: table.name.clone(), reason };
+fn direct_resources(
+    table: &Table,
+    given: &proto::TableEntry,
+    entry: &mut Entry<'_>,
+) -> Result<(), Invalid> {
+    let lacks = |reason| Invalid::Rule {
+        object: table.name.clone(),
+        reason,
+    };
     if let Some(data) = &given.counter_data {
-        table.direct_counter.ok_or_else(|| lacks("the table has no direct counter"))?;
+        table
+            .direct_counter
+            .ok_or_else(|| lacks("the table has no direct counter"))?;
         entry.counter = Some(counter_data(data)?);
     }
     if let Some(config) = &given.meter_config {
-        let spec = table.direct_meter.ok_or_else(|| lacks("the table has no direct meter"))?;
+        let spec = table
+            .direct_meter
+            .ok_or_else(|| lacks("the table has no direct meter"))?;
         entry.meter = Some(meter_config(&table.name, spec, config)?);
     }
     if given.meter_counter_data.is_some() {
-        table.direct_meter.ok_or_else(|| lacks("the table has no direct meter"))?;
+        table
+            .direct_meter
+            .ok_or_else(|| lacks("the table has no direct meter"))?;
         return Err(Invalid::Unsupported("counting per colour"));
     }
     Ok(())
@@ -139,5 +194,8 @@ pub(super) fn meter_config(
         MeterKind::SingleRateTwoColor if config.eburst != 0 => "eburst must be unset",
         _ => return Ok(*config),
     };
-    Err(Invalid::Rule { object: object.to_owned(), reason: broken })
+    Err(Invalid::Rule {
+        object: object.to_owned(),
+        reason: broken,
+    })
 }

@@ -105,7 +105,9 @@ impl Value<'_> {
     fn encode(&self, width: Width) -> Result<Vec<u8>, ValueError> {
         match (width, self) {
             (Width::Bits(bits), Value::Number(number)) => value::from_u128(*number, bits),
-            (Width::Bits(bits), Value::Bytes(bytes)) => value::check(bytes, bits).map(<[u8]>::to_vec),
+            (Width::Bits(bits), Value::Bytes(bytes)) => {
+                value::check(bytes, bits).map(<[u8]>::to_vec)
+            }
             (Width::String, Value::Bytes(bytes)) if !bytes.is_empty() => Ok(bytes.to_vec()),
             (Width::String, Value::Bytes(_)) => Err(ValueError::Empty),
             (Width::String, Value::Number(number)) => value::from_u128(*number, 128),
@@ -125,47 +127,86 @@ impl Schema {
     /// Starts an entry of a table.
     pub fn entry(&self, table: &str) -> Result<EntryBuilder, EntityError> {
         let found = self.table(table);
-        let table = found.ok_or_else(|| EntityError::Unknown { kind: "table", name: table.to_owned() })?;
+        let table = found.ok_or_else(|| EntityError::Unknown {
+            kind: "table",
+            name: table.to_owned(),
+        })?;
         Ok(EntryBuilder::new(table))
     }
 
     /// A packet for the switch, with every field of the packet_out header.
-    pub fn build_packet_out(&self, payload: Vec<u8>, fields: &[(&str, Value<'_>)]) -> Result<proto::PacketOut, EntityError> {
+    pub fn build_packet_out(
+        &self,
+        payload: Vec<u8>,
+        fields: &[(&str, Value<'_>)],
+    ) -> Result<proto::PacketOut, EntityError> {
         let metadata = match self.packet_out() {
             Some(header) => named_values(&header.name, &header.fields, fields)?
                 .map(|(metadata_id, value)| proto::PacketMetadata { metadata_id, value })
                 .collect(),
             None if fields.is_empty() => Vec::new(),
-            None => return Err(EntityError::Unknown { kind: "header", name: "packet_out".into() }),
+            None => {
+                return Err(EntityError::Unknown {
+                    kind: "header",
+                    name: "packet_out".into(),
+                });
+            }
         };
         Ok(proto::PacketOut { payload, metadata })
     }
 
     /// Reads the fields of a packet from the switch.
-    pub fn read_packet_in<'a>(&'a self, packet: &'a proto::PacketIn) -> Result<PacketView<'a>, EntityError> {
-        let unknown = || EntityError::Unknown { kind: "header", name: "packet_in".into() };
-        Ok(PacketView { header: self.packet_in().ok_or_else(unknown)?, packet })
+    pub fn read_packet_in<'a>(
+        &'a self,
+        packet: &'a proto::PacketIn,
+    ) -> Result<PacketView<'a>, EntityError> {
+        let unknown = || EntityError::Unknown {
+            kind: "header",
+            name: "packet_in".into(),
+        };
+        Ok(PacketView {
+            header: self.packet_in().ok_or_else(unknown)?,
+            packet,
+        })
     }
 
     /// Reads a table entry by names.
-    pub fn read_entry<'a>(&'a self, entry: &'a proto::TableEntry) -> Result<EntryView<'a>, EntityError> {
-        let unknown = || EntityError::Unknown { kind: "table", name: format!("{:#010x}", entry.table_id) };
-        Ok(EntryView { table: self.tables.get(entry.table_id).ok_or_else(unknown)?, entry })
+    pub fn read_entry<'a>(
+        &'a self,
+        entry: &'a proto::TableEntry,
+    ) -> Result<EntryView<'a>, EntityError> {
+        let unknown = || EntityError::Unknown {
+            kind: "table",
+            name: format!("{:#010x}", entry.table_id),
+        };
+        Ok(EntryView {
+            table: self.tables.get(entry.table_id).ok_or_else(unknown)?,
+            entry,
+        })
     }
 }
 
 impl EntryBuilder {
     /// Starts an entry.
     pub fn new(table: &Arc<Table>) -> Self {
-        let entry = proto::TableEntry { table_id: table.id, ..Default::default() };
-        Self { table: table.clone(), entry, error: None }
+        let entry = proto::TableEntry {
+            table_id: table.id,
+            ..Default::default()
+        };
+        Self {
+            table: table.clone(),
+            entry,
+            error: None,
+        }
     }
 
     /// An exact element.
     pub fn exact<'v>(self, name: &str, value: impl Into<Value<'v>>) -> Self {
         let value = value.into();
         self.with(name, MatchKind::Exact, |field| {
-            Ok(Some(FieldMatchType::Exact(Exact { value: value.encode(field.width)? })))
+            Ok(Some(FieldMatchType::Exact(Exact {
+                value: value.encode(field.width)?,
+            })))
         })
     }
 
@@ -173,7 +214,9 @@ impl EntryBuilder {
     pub fn optional<'v>(self, name: &str, value: impl Into<Value<'v>>) -> Self {
         let value = value.into();
         self.with(name, MatchKind::Optional, |field| {
-            Ok(Some(FieldMatchType::Optional(Optional { value: value.encode(field.width)? })))
+            Ok(Some(FieldMatchType::Optional(Optional {
+                value: value.encode(field.width)?,
+            })))
         })
     }
 
@@ -182,12 +225,24 @@ impl EntryBuilder {
         self.with(name, MatchKind::Lpm, |field| {
             let bits = bits(field)?;
             if prefix > bits {
-                return Err(ValueError::OutOfRange { needed: prefix, width: bits });
+                return Err(ValueError::OutOfRange {
+                    needed: prefix,
+                    width: bits,
+                });
             }
             value::from_u128(value, bits)?;
-            let value = if prefix == 0 { 0 } else { value & ones(bits) << (bits - prefix) };
+            let value = if prefix == 0 {
+                0
+            } else {
+                value & ones(bits) << (bits - prefix)
+            };
             let value = value::from_u128(value, bits)?;
-            Ok((prefix > 0).then(|| FieldMatchType::Lpm(Lpm { value, prefix_len: prefix as i32 })))
+            Ok((prefix > 0).then(|| {
+                FieldMatchType::Lpm(Lpm {
+                    value,
+                    prefix_len: prefix as i32,
+                })
+            }))
         })
     }
 
@@ -195,8 +250,14 @@ impl EntryBuilder {
     pub fn ternary(self, name: &str, value: u128, mask: u128) -> Self {
         self.with(name, MatchKind::Ternary, |field| {
             let bits = bits(field)?;
-            let (value, mask_bytes) = (value::from_u128(value & mask, bits)?, value::from_u128(mask, bits)?);
-            Ok((mask != 0).then_some(FieldMatchType::Ternary(Ternary { value, mask: mask_bytes })))
+            let (value, mask_bytes) = (
+                value::from_u128(value & mask, bits)?,
+                value::from_u128(mask, bits)?,
+            );
+            Ok((mask != 0).then_some(FieldMatchType::Ternary(Ternary {
+                value,
+                mask: mask_bytes,
+            })))
         })
     }
 
@@ -204,7 +265,10 @@ impl EntryBuilder {
     pub fn range(self, name: &str, low: u128, high: u128) -> Self {
         self.with(name, MatchKind::Range, |field| {
             let bits = bits(field)?;
-            let range = Range { low: value::from_u128(low, bits)?, high: value::from_u128(high, bits)? };
+            let range = Range {
+                low: value::from_u128(low, bits)?,
+                high: value::from_u128(high, bits)?,
+            };
             Ok((low != 0 || high != ones(bits)).then_some(FieldMatchType::Range(range)))
         })
     }
@@ -217,19 +281,35 @@ impl EntryBuilder {
     ) -> Self {
         let object = || self.table.name.clone();
         let made = match self.table.field(name) {
-            None => Err(EntityError::UnknownElement { object: object(), kind: "key element", name: name.to_owned() }),
+            None => Err(EntityError::UnknownElement {
+                object: object(),
+                kind: "key element",
+                name: name.to_owned(),
+            }),
             Some((_, field)) if field.kind != expected => {
                 let name = name.to_owned();
-                Err(EntityError::Kind { object: object(), name, found: field.kind, expected })
+                Err(EntityError::Kind {
+                    object: object(),
+                    name,
+                    found: field.kind,
+                    expected,
+                })
             }
             Some((_, field)) => match make(field) {
                 Ok(kind) => Ok((field.id, kind)),
-                Err(source) => Err(EntityError::Value { object: object(), name: name.to_owned(), source }),
+                Err(source) => Err(EntityError::Value {
+                    object: object(),
+                    name: name.to_owned(),
+                    source,
+                }),
             },
         };
         match made {
             Ok((field_id, kind @ Some(_))) => {
-                self.entry.r#match.push(proto::FieldMatch { field_id, field_match_type: kind });
+                self.entry.r#match.push(proto::FieldMatch {
+                    field_id,
+                    field_match_type: kind,
+                });
             }
             Ok((_, None)) => {}
             Err(error) => self.fail(error),
@@ -279,8 +359,14 @@ impl EntryBuilder {
                 self.fail(error);
                 return self;
             }
-            if let Some(proto::table_action::Type::Action(call)) = one.entry.action.and_then(|a| a.r#type) {
-                let action = proto::ActionProfileAction { action: Some(call), weight: *weight, watch_kind: None };
+            if let Some(proto::table_action::Type::Action(call)) =
+                one.entry.action.and_then(|a| a.r#type)
+            {
+                let action = proto::ActionProfileAction {
+                    action: Some(call),
+                    weight: *weight,
+                    watch_kind: None,
+                };
                 set.action_profile_actions.push(action);
             }
         }
@@ -313,13 +399,17 @@ impl EntryBuilder {
             return Err(error);
         }
         let table = &self.table;
-        self.entry.r#match.sort_by_key(|m| table.field_by_id(m.field_id).map(|(at, _)| at));
+        self.entry
+            .r#match
+            .sort_by_key(|m| table.field_by_id(m.field_id).map(|(at, _)| at));
         Ok(self.entry)
     }
 }
 
 fn direct(call: proto::Action) -> proto::TableAction {
-    proto::TableAction { r#type: Some(proto::table_action::Type::Action(call)) }
+    proto::TableAction {
+        r#type: Some(proto::table_action::Type::Action(call)),
+    }
 }
 
 fn bits(field: &MatchField) -> Result<u32, ValueError> {
@@ -332,7 +422,11 @@ fn bits(field: &MatchField) -> Result<u32, ValueError> {
 }
 
 fn ones(bits: u32) -> u128 {
-    if bits >= 128 { u128::MAX } else { (1 << bits) - 1 }
+    if bits >= 128 {
+        u128::MAX
+    } else {
+        (1 << bits) - 1
+    }
 }
 
 /// An action call by names, with every parameter.
@@ -340,7 +434,10 @@ pub fn action(action: &Action, params: &[(&str, Value<'_>)]) -> Result<proto::Ac
     let params = named_values(&action.name, &action.params, params)?
         .map(|(param_id, value)| proto::action::Param { param_id, value })
         .collect();
-    Ok(proto::Action { action_id: action.id, params })
+    Ok(proto::Action {
+        action_id: action.id,
+        params,
+    })
 }
 
 fn named_values(
@@ -348,9 +445,16 @@ fn named_values(
     definitions: &[Param],
     given: &[(&str, Value<'_>)],
 ) -> Result<impl Iterator<Item = (u32, Vec<u8>)> + use<>, EntityError> {
-    if let Some((name, _)) = given.iter().find(|(name, _)| !definitions.iter().any(|d| d.name == *name)) {
+    if let Some((name, _)) = given
+        .iter()
+        .find(|(name, _)| !definitions.iter().any(|d| d.name == *name))
+    {
         let (object, name) = (object.to_owned(), (*name).to_owned());
-        return Err(EntityError::UnknownElement { object, kind: "field", name });
+        return Err(EntityError::UnknownElement {
+            object,
+            kind: "field",
+            name,
+        });
     }
     let mut values = Vec::with_capacity(definitions.len());
     for definition in definitions {
@@ -358,10 +462,17 @@ fn named_values(
         let (_, value) = given
             .iter()
             .find(|(given, _)| *given == definition.name)
-            .ok_or_else(|| EntityError::NotGiven { object: object(), name: name() })?;
+            .ok_or_else(|| EntityError::NotGiven {
+                object: object(),
+                name: name(),
+            })?;
         let encoded = value
             .encode(definition.width)
-            .map_err(|source| EntityError::Value { object: object(), name: name(), source })?;
+            .map_err(|source| EntityError::Value {
+                object: object(),
+                name: name(),
+                source,
+            })?;
         values.push((definition.id, encoded));
     }
     Ok(values.into_iter())
@@ -380,18 +491,37 @@ impl ExactKey {
         let object = || table.name.clone();
         let mut fields = Vec::with_capacity(names.len());
         for name in names {
-            let unknown =
-                || EntityError::UnknownElement { object: object(), kind: "key element", name: (*name).to_owned() };
+            let unknown = || EntityError::UnknownElement {
+                object: object(),
+                kind: "key element",
+                name: (*name).to_owned(),
+            };
             let (at, field) = table.field(name).ok_or_else(unknown)?;
             if field.kind != MatchKind::Exact {
                 let (name, expected) = ((*name).to_owned(), MatchKind::Exact);
-                return Err(EntityError::Kind { object: object(), name, found: field.kind, expected });
+                return Err(EntityError::Kind {
+                    object: object(),
+                    name,
+                    found: field.kind,
+                    expected,
+                });
             }
             fields.push(at);
         }
-        match table.fields.iter().enumerate().find(|(at, _)| !fields.contains(at)) {
-            Some((_, field)) => Err(EntityError::NotGiven { object: object(), name: field.name.clone() }),
-            None => Ok(Self { table: table.clone(), fields }),
+        match table
+            .fields
+            .iter()
+            .enumerate()
+            .find(|(at, _)| !fields.contains(at))
+        {
+            Some((_, field)) => Err(EntityError::NotGiven {
+                object: object(),
+                name: field.name.clone(),
+            }),
+            None => Ok(Self {
+                table: table.clone(),
+                fields,
+            }),
         }
     }
 
@@ -400,11 +530,23 @@ impl ExactKey {
         let mut matches = Vec::with_capacity(self.fields.len());
         for (order, at) in self.fields.iter().enumerate() {
             let field = &self.table.fields[*at];
-            let value = number(&self.table.name, &field.name, field.width, values.get(order))?;
+            let value = number(
+                &self.table.name,
+                &field.name,
+                field.width,
+                values.get(order),
+            )?;
             let kind = FieldMatchType::Exact(Exact { value });
-            matches.push(proto::FieldMatch { field_id: field.id, field_match_type: Some(kind) });
+            matches.push(proto::FieldMatch {
+                field_id: field.id,
+                field_match_type: Some(kind),
+            });
         }
-        Ok(proto::TableEntry { table_id: self.table.id, r#match: matches, ..Default::default() })
+        Ok(proto::TableEntry {
+            table_id: self.table.id,
+            r#match: matches,
+            ..Default::default()
+        })
     }
 }
 
@@ -421,13 +563,27 @@ impl Calls {
         let object = || action.name.clone();
         let mut params = Vec::with_capacity(names.len());
         for name in names {
-            let unknown =
-                || EntityError::UnknownElement { object: object(), kind: "parameter", name: (*name).to_owned() };
+            let unknown = || EntityError::UnknownElement {
+                object: object(),
+                kind: "parameter",
+                name: (*name).to_owned(),
+            };
             params.push(action.param(name).ok_or_else(unknown)?.0);
         }
-        match action.params.iter().enumerate().find(|(at, _)| !params.contains(at)) {
-            Some((_, param)) => Err(EntityError::NotGiven { object: object(), name: param.name.clone() }),
-            None => Ok(Self { action: action.clone(), params }),
+        match action
+            .params
+            .iter()
+            .enumerate()
+            .find(|(at, _)| !params.contains(at))
+        {
+            Some((_, param)) => Err(EntityError::NotGiven {
+                object: object(),
+                name: param.name.clone(),
+            }),
+            None => Ok(Self {
+                action: action.clone(),
+                params,
+            }),
         }
     }
 
@@ -436,18 +592,41 @@ impl Calls {
         let mut params = Vec::with_capacity(self.params.len());
         for (order, at) in self.params.iter().enumerate() {
             let param = &self.action.params[*at];
-            let value = number(&self.action.name, &param.name, param.width, values.get(order))?;
-            params.push(proto::action::Param { param_id: param.id, value });
+            let value = number(
+                &self.action.name,
+                &param.name,
+                param.width,
+                values.get(order),
+            )?;
+            params.push(proto::action::Param {
+                param_id: param.id,
+                value,
+            });
         }
-        Ok(direct(proto::Action { action_id: self.action.id, params }))
+        Ok(direct(proto::Action {
+            action_id: self.action.id,
+            params,
+        }))
     }
 }
 
-fn number(object: &str, name: &str, width: Width, given: Option<&u128>) -> Result<Vec<u8>, EntityError> {
+fn number(
+    object: &str,
+    name: &str,
+    width: Width,
+    given: Option<&u128>,
+) -> Result<Vec<u8>, EntityError> {
     let (object, name) = (|| object.to_owned(), || name.to_owned());
-    let given = given.ok_or_else(|| EntityError::NotGiven { object: object(), name: name() })?;
+    let given = given.ok_or_else(|| EntityError::NotGiven {
+        object: object(),
+        name: name(),
+    })?;
     let encoded = Value::Number(*given).encode(width);
-    encoded.map_err(|source| EntityError::Value { object: object(), name: name(), source })
+    encoded.map_err(|source| EntityError::Value {
+        object: object(),
+        name: name(),
+        source,
+    })
 }
 
 fn read_number(object: &str, name: &str, width: Width, bytes: &[u8]) -> Result<u128, EntityError> {
@@ -456,7 +635,11 @@ fn read_number(object: &str, name: &str, width: Width, bytes: &[u8]) -> Result<u
         Width::String => Err(EntityError::NotANumber { object, name }),
         Width::Bits(bits) => value::check(bytes, bits)
             .and_then(value::to_u128)
-            .map_err(|source| EntityError::Value { object, name, source }),
+            .map_err(|source| EntityError::Value {
+                object,
+                name,
+                source,
+            }),
     }
 }
 
@@ -470,11 +653,20 @@ pub struct EntryView<'a> {
 }
 
 impl<'a> EntryView<'a> {
-    fn field(&self, name: &str) -> Result<(&'a MatchField, Option<&'a FieldMatchType>), EntityError> {
+    fn field(
+        &self,
+        name: &str,
+    ) -> Result<(&'a MatchField, Option<&'a FieldMatchType>), EntityError> {
         let (object, name) = (|| self.table.name.clone(), name.to_owned());
         let (_, field) = match self.table.field(&name) {
             Some(found) => found,
-            None => return Err(EntityError::UnknownElement { object: object(), kind: "key element", name }),
+            None => {
+                return Err(EntityError::UnknownElement {
+                    object: object(),
+                    kind: "key element",
+                    name,
+                });
+            }
         };
         let given = self.entry.r#match.iter().find(|m| m.field_id == field.id);
         Ok((field, given.and_then(|m| m.field_match_type.as_ref())))
@@ -484,17 +676,24 @@ impl<'a> EntryView<'a> {
     pub fn value(&self, name: &str) -> Result<Option<u128>, EntityError> {
         let (field, given) = self.field(name)?;
         match given {
-            Some(FieldMatchType::Exact(Exact { value })) | Some(FieldMatchType::Optional(Optional { value })) => {
+            Some(FieldMatchType::Exact(Exact { value }))
+            | Some(FieldMatchType::Optional(Optional { value })) => {
                 read_number(&self.table.name, name, field.width, value).map(Some)
             }
             None if field.kind == MatchKind::Optional => Ok(None),
-            _ => Err(EntityError::NotGiven { object: self.table.name.clone(), name: name.to_owned() }),
+            _ => Err(EntityError::NotGiven {
+                object: self.table.name.clone(),
+                name: name.to_owned(),
+            }),
         }
     }
 
     /// An exact element as a number.
     pub fn exact(&self, name: &str) -> Result<u128, EntityError> {
-        let absent = || EntityError::NotGiven { object: self.table.name.clone(), name: name.to_owned() };
+        let absent = || EntityError::NotGiven {
+            object: self.table.name.clone(),
+            name: name.to_owned(),
+        };
         self.value(name)?.ok_or_else(absent)
     }
 
@@ -503,30 +702,46 @@ impl<'a> EntryView<'a> {
         let (field, given) = self.field(name)?;
         let read = |bytes| read_number(&self.table.name, name, field.width, bytes);
         match given {
-            Some(FieldMatchType::Ternary(ternary)) => Ok((read(&ternary.value)?, read(&ternary.mask)?)),
+            Some(FieldMatchType::Ternary(ternary)) => {
+                Ok((read(&ternary.value)?, read(&ternary.mask)?))
+            }
             Some(FieldMatchType::Lpm(lpm)) => {
                 let bits = field.width.bits().unwrap_or(0).min(128);
                 let below = bits.saturating_sub(u32::try_from(lpm.prefix_len).unwrap_or(0));
-                let mask = if below >= 128 { 0 } else { ones(bits) >> below << below };
+                let mask = if below >= 128 {
+                    0
+                } else {
+                    ones(bits) >> below << below
+                };
                 Ok((read(&lpm.value)?, mask))
             }
             None => Ok((0, 0)),
-            Some(_) => Err(EntityError::NotGiven { object: self.table.name.clone(), name: name.to_owned() }),
+            Some(_) => Err(EntityError::NotGiven {
+                object: self.table.name.clone(),
+                name: name.to_owned(),
+            }),
         }
     }
 
     /// The action, if it is a direct one.
     pub fn action(&self) -> Result<Option<CallView<'a>>, EntityError> {
-        let Some(proto::table_action::Type::Action(call)) = self.entry.action.as_ref().and_then(|a| a.r#type.as_ref())
+        let Some(proto::table_action::Type::Action(call)) =
+            self.entry.action.as_ref().and_then(|a| a.r#type.as_ref())
         else {
             return Ok(None);
         };
-        let reference = self.table.action_by_id(call.action_id).ok_or_else(|| EntityError::UnknownElement {
-            object: self.table.name.clone(),
-            kind: "action",
-            name: format!("{:#010x}", call.action_id),
-        })?;
-        Ok(Some(CallView { action: &reference.action, call }))
+        let reference =
+            self.table
+                .action_by_id(call.action_id)
+                .ok_or_else(|| EntityError::UnknownElement {
+                    object: self.table.name.clone(),
+                    kind: "action",
+                    name: format!("{:#010x}", call.action_id),
+                })?;
+        Ok(Some(CallView {
+            action: &reference.action,
+            call,
+        }))
     }
 }
 
@@ -543,10 +758,17 @@ impl CallView<'_> {
     /// A parameter as a number.
     pub fn param(&self, name: &str) -> Result<u128, EntityError> {
         let (object, owned) = (|| self.action.name.clone(), || name.to_owned());
-        let unknown = || EntityError::UnknownElement { object: object(), kind: "parameter", name: owned() };
+        let unknown = || EntityError::UnknownElement {
+            object: object(),
+            kind: "parameter",
+            name: owned(),
+        };
         let (_, param) = self.action.param(name).ok_or_else(unknown)?;
         let given = self.call.params.iter().find(|p| p.param_id == param.id);
-        let given = given.ok_or_else(|| EntityError::NotGiven { object: object(), name: owned() })?;
+        let given = given.ok_or_else(|| EntityError::NotGiven {
+            object: object(),
+            name: owned(),
+        })?;
         read_number(&self.action.name, name, param.width, &given.value)
     }
 }
@@ -567,10 +789,24 @@ impl<'a> PacketView<'a> {
     /// A field of the packet_in header as a number.
     pub fn field(&self, name: &str) -> Result<u128, EntityError> {
         let (object, owned) = (|| self.header.name.clone(), || name.to_owned());
-        let unknown = || EntityError::UnknownElement { object: object(), kind: "field", name: owned() };
+        let unknown = || EntityError::UnknownElement {
+            object: object(),
+            kind: "field",
+            name: owned(),
+        };
         let (_, field) = self.header.field(name).ok_or_else(unknown)?;
-        let given = self.packet.metadata.iter().find(|m| m.metadata_id == field.id);
-        let given = given.ok_or_else(|| EntityError::NotGiven { object: object(), name: owned() })?;
+        let given = self
+            .packet
+            .metadata
+            .iter()
+            .find(|m| m.metadata_id == field.id);
+        let given = given.ok_or_else(|| EntityError::NotGiven {
+            object: object(),
+            name: owned(),
+        })?;
         read_number(&self.header.name, name, field.width, &given.value)
     }
 }
+
+#[cfg(test)]
+mod tests;

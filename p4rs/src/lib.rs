@@ -3,6 +3,7 @@
 //! `source → preprocessor and lexer → parser (syntax tree) → names and types → IR → validated IR → { P4Info, engine }`
 
 pub mod diag;
+pub mod engine;
 pub mod front;
 pub mod ir;
 pub mod p4include;

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn shifts_and_saturation() {
-        let big = BigInt::one() << 150;
+        let big: BigInt = BigInt::one() << 150;
         assert_eq!(arithmetic(Op::Shr, big.clone(), BigInt::from(150), 160, false), BigInt::one());
         assert_eq!(arithmetic(Op::Shl, big.clone(), BigInt::from(1000), 160, false), BigInt::zero());
         assert_eq!(arithmetic(Op::SatSub, BigInt::zero(), big.clone(), 160, false), BigInt::zero());

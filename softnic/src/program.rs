@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use p4rs::diag::Diagnostic;
+use p4rs::diag::render::{Style, render};
 use p4rs::front::preprocess::Sources;
 use p4rs::p4info::P4Info;
 use p4rs::source::SourceMap;
@@ -77,7 +78,11 @@ impl Program {
 
     /// Findings as an error.
     pub(crate) fn diagnosed(map: &SourceMap, diagnostics: &[Diagnostic]) -> ProgramError {
-        ProgramError::Source(p4rs::diag::render::plain(map, diagnostics))
+        let mut text = String::new();
+        for diagnostic in diagnostics {
+            text.push_str(&render(diagnostic, map, Style::Plain));
+        }
+        ProgramError::Source(text)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What of a program its pipeline can use, in the order in which P4Info lists it.
 //!
-//! In: a program and its package. Out: the tables that some control applies, the actions that those tables name,
+//! In: a program and its package. Out: the tables that some control applies, the actions that those tables name or a control calls,
 //! extern instances and value sets of the blocks that run, and v1model's `digest` calls. A library without a package
 //! shows everything. Order: block by block as the package names them, within a block by declaration; actions
 //! declared outside of controls come before the local ones, by first use.
@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use super::arch::{Arch, Flavour};
 use crate::ir::{
-    Action, ActionRef, Annotated, Arg, Block, Callee, Control, Expr, ExprKind, ForIn, Function, Handle, Package,
+    Action, Annotated, Arg, Block, Callee, Control, Expr, ExprKind, ForIn, Function, Handle, Package,
     PackageArg, Parser, Program, State, StmtKind, Table, Transition, Type, ValueSet,
 };
 
@@ -34,7 +34,7 @@ impl Reachable {
             None => {
                 found.tables = program.tables.iter().map(|(h, _)| h).collect();
                 let tables = found.tables.clone();
-                found.actions_of(program, &tables);
+                found.actions_of(program, &tables, &[]);
                 found.value_sets = program.value_sets.iter().map(|(h, _)| h).collect();
             }
         }
@@ -62,7 +62,7 @@ impl Reachable {
         let mut tables = walk.tables.clone();
         tables.sort();
         tables.retain(|t| !self.tables.contains(t));
-        self.actions_of(program, &tables);
+        self.actions_of(program, &tables, &walk.called);
         for &table in &tables {
             for action in &program.tables[table].actions {
                 walk.action(action.action);
@@ -85,13 +85,14 @@ impl Reachable {
         self.value_sets.extend(walk.value_sets);
     }
 
-    /// Adds the actions of one block's tables: global ones by first use, then local ones by declaration.
-    fn actions_of(&mut self, program: &Program, tables: &[Handle<Table>]) {
-        let refs = || tables.iter().flat_map(|&t| &program.tables[t].actions);
-        let mut local: Vec<_> = refs().map(|r| r.action).filter(|&a| !is_global(program, a)).collect();
+    /// Adds the actions that one block's tables name or its body calls: global ones by first use, then local ones by
+    /// declaration.
+    fn actions_of(&mut self, program: &Program, tables: &[Handle<Table>], called: &[Handle<Action>]) {
+        let of_tables = tables.iter().flat_map(|&t| &program.tables[t].actions).map(|r| r.action);
+        let (mut ordered, mut local): (Vec<_>, Vec<_>) =
+            of_tables.chain(called.iter().copied()).partition(|&action| is_global(program, action));
         local.sort();
-        let global = refs().map(|r: &ActionRef| r.action).filter(|&a| is_global(program, a));
-        let ordered: Vec<_> = global.chain(local).collect();
+        ordered.extend(local);
         for action in ordered {
             let name = &program.actions[action].name.control_plane;
             if !self.actions.iter().any(|&a| program.actions[a].name.control_plane == *name) {
@@ -132,6 +133,9 @@ struct Walk<'a> {
     value_sets: Vec<Handle<ValueSet>>,
     digests: Vec<Handle<Type>>,
     extern_calls: bool,
+    /// Actions that a control's body calls itself; actions called by actions are inlined there.
+    called: Vec<Handle<Action>>,
+    in_action: bool,
     controls: HashSet<Handle<Control>>,
     parsers: HashSet<Handle<Parser>>,
     actions: HashSet<Handle<Action>>,
@@ -146,6 +150,8 @@ impl<'a> Walk<'a> {
             value_sets: Vec::new(),
             digests: Vec::new(),
             extern_calls: false,
+            called: Vec::new(),
+            in_action: false,
             controls: HashSet::new(),
             parsers: HashSet::new(),
             actions: HashSet::new(),
@@ -188,7 +194,9 @@ impl<'a> Walk<'a> {
 
     fn action(&mut self, action: Handle<Action>) {
         if self.actions.insert(action) {
+            let outer = std::mem::replace(&mut self.in_action, true);
             self.block(&self.program.actions[action].body);
+            self.in_action = outer;
         }
     }
 
@@ -289,7 +297,12 @@ impl<'a> Walk<'a> {
             Callee::Table(table) => self.table(*table),
             Callee::Control(control) => self.control(*control),
             Callee::Parser(parser) => self.parser(*parser),
-            Callee::Action(action) => self.action(*action),
+            Callee::Action(action) => {
+                if !self.in_action {
+                    self.called.push(*action);
+                }
+                self.action(*action);
+            }
             Callee::Function(function) => {
                 if self.functions.insert(*function) {
                     self.block(&self.program.functions[*function].body);

@@ -13,7 +13,7 @@ use super::symbols::Kind;
 use super::tables::property;
 use super::type_spec::{self, TypeSpecs};
 use crate::ir::{
-    Annotated, Annotation, Const, ExternInstance, Handle, Program, PropertyValue, Table,
+    Annotated, Annotation, Const, ExternInstance, Handle, PackageArg, Program, PropertyValue, Table,
 };
 
 const SELECTOR_ANNOTATIONS: [&str; 3] = ["max_group_size", "selector_size_semantics", "max_member_weight"];
@@ -30,10 +30,23 @@ fn in_place<'a>(
         let names = [arch.implementation(), arch.direct_counter(), arch.direct_meter()];
         names.iter().find_map(|name| {
             let property = property(table, name)?;
-            let named = property.annotations.annotation("name").is_some();
             let holds = matches!(property.value, PropertyValue::Extern(held) if held == handle);
-            (named && holds).then_some((table, property))
+            (holds && is_named_after(&program.externs[handle], table)).then_some((table, property))
         })
+    })
+}
+
+/// Instances without a name of their own bear their table's.
+fn is_named_after(instance: &ExternInstance, table: &Table) -> bool {
+    let local = &instance.name.local;
+    *local == table.name.local || table.annotations.annotation_string("name").as_ref() == Some(local)
+}
+
+/// Whether an instance stands among the package's arguments, without a declaration.
+fn is_package_argument(program: &Program, handle: Handle<ExternInstance>) -> bool {
+    let args = program.package.iter().flat_map(|package| &package.args);
+    args.into_iter().any(|(param, arg)| {
+        matches!(arg, PackageArg::Extern(held) if *held == handle) && program.externs[handle].name.local == *param
     })
 }
 
@@ -74,7 +87,9 @@ impl Build<'_> {
     pub(super) fn add_externs(&mut self) {
         let program = self.program;
         for (handle, instance) in program.externs.iter() {
-            self.type_info();
+            if !is_package_argument(program, handle) && in_place(program, &self.arch, &self.reach, handle).is_none() {
+                self.type_info();
+            }
             let Some(resource) = self.arch.resource(&instance.kind) else { continue };
             let id = self.id(Kind::of(resource), &name(program, &self.arch, &self.reach, handle));
             self.ids.add_extern(handle, id);

@@ -136,18 +136,18 @@ fn groups(
 ) -> Result<(), SwitchError> {
     let groups = loaded.engine.groups(loaded.instance(profile.id)?).map_err(table_error)?;
     for (id, max_size, members) in groups.iter().filter(|(id, ..)| only.is_none_or(|only| only == *id)) {
-        let member = |member| {
-            let p4rs::engine::GroupMember { member, weight, watch_port } = member;
-            let weight = if profile.weights_disallowed { 0 } else { *weight };
-            GroupMember { member: *member, weight, watch: watch_from_engine(watch_port.as_deref()) }
-        };
-        let members = members.iter().map(member).collect();
+        let members = members.iter().map(|member| group_member(profile, member)).collect();
         let group = Group { profile, id: *id, members, max_size: *max_size };
         if sink(Item::Group(group)) == ControlFlow::Break(()) {
             break;
         }
     }
     Ok(())
+}
+
+fn group_member<'a>(profile: &ActionProfile, stored: &'a p4rs::engine::GroupMember) -> GroupMember<'a> {
+    let weight = if profile.weights_disallowed { 0 } else { stored.weight };
+    GroupMember { member: stored.member, weight, watch: watch_from_engine(stored.watch_port.as_deref()) }
 }
 
 /// One index, or all of them.

@@ -4,8 +4,9 @@
 //! which each packet was sent. Either may be left out. Ethernet only.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -13,11 +14,31 @@ use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 
 use super::{Batch, Counters, MAX_PACKET, Port, PortError, PortStatistics, Received};
 
+/// The writer of records, and the file behind it: what is sent must be in the file when the call returns.
+struct Output {
+    records: Mutex<PcapWriter<SharedFile>>,
+    file: SharedFile,
+}
+
+/// A buffered file that the writer of records and the port both hold.
+#[derive(Clone)]
+struct SharedFile(Arc<Mutex<BufWriter<File>>>);
+
+impl Write for SharedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().flush()
+    }
+}
+
 /// A port over capture files.
 pub struct PcapPort {
     name: String,
     input: Mutex<Option<PcapReader<BufReader<File>>>>,
-    output: Option<Mutex<PcapWriter<BufWriter<File>>>>,
+    output: Option<Output>,
     counters: Counters,
 }
 
@@ -40,7 +61,8 @@ impl PcapPort {
         let output = match output {
             Some(path) => {
                 let file = File::create(path).map_err(|e| PortError::io(&name, "making the output", e))?;
-                Some(Mutex::new(PcapWriter::new(BufWriter::new(file)).map_err(capture)?))
+                let file = SharedFile(Arc::new(Mutex::new(BufWriter::new(file))));
+                Some(Output { records: Mutex::new(PcapWriter::new(file.clone()).map_err(capture)?), file })
             }
             None => None,
         };
@@ -84,14 +106,14 @@ impl Port for PcapPort {
             self.counters.send_dropped(packets.len() as u64);
             return Ok(());
         };
-        let mut output = output.lock();
+        let mut records = output.records.lock();
         for &packet in packets {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-            output.write_packet(&PcapPacket::new(now, length, packet)).map_err(|source| self.error(source))?;
+            records.write_packet(&PcapPacket::new(now, length, packet)).map_err(|source| self.error(source))?;
             self.counters.sent(packet.len());
         }
-        output.get_mut().flush().map_err(|e| PortError::io(&self.name, "writing the output", e))
+        output.file.clone().flush().map_err(|e| PortError::io(&self.name, "writing the output", e))
     }
 
     fn is_up(&self) -> bool {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The most source text one compilation may hold, included files counted each time.
-pub const MAX_SOURCE_BYTES: u32 = 1 << 30;
+pub const MAX_SOURCE_BYTES: u32 = 32 << 20;
 
 /// Which macro expansion a token came from; [`Origin::WRITTEN`] if it stands in a file as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -30,6 +30,9 @@ pub struct CheckArgs {
     /// Stop after parsing.
     #[arg(long)]
     parse_only: bool,
+    /// Check the language's rules only, not whether the engine can run the program: for other architectures.
+    #[arg(long)]
+    any_architecture: bool,
 }
 
 /// Runs `check`.
@@ -49,11 +52,12 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
         }
         return Ok(Outcome::Done);
     }
-    Ok(if args.program.lowered()?.is_some() {
-        Outcome::Done
+    let good = if args.any_architecture {
+        args.program.lowered()?.is_some()
     } else {
-        Outcome::Faulty
-    })
+        args.program.checked()?.is_some()
+    };
+    Ok(if good { Outcome::Done } else { Outcome::Faulty })
 }
 
 fn show_tokens(args: &CheckArgs) -> anyhow::Result<Outcome> {
@@ -98,6 +102,10 @@ pub fn show_ir(args: &ProgramArgs) -> anyhow::Result<Outcome> {
     let Some((program, _)) = args.lowered()? else {
         return Ok(Outcome::Faulty);
     };
-    writeln!(std::io::stdout().lock(), "{program:#?}")?;
+    write!(
+        std::io::stdout().lock(),
+        "{}",
+        p4rs::ir::print::print(&program)
+    )?;
     Ok(Outcome::Done)
 }

@@ -1,12 +1,14 @@
 //! The `p4rs` command: check a P4-16 program, show its tokens, syntax tree, IR or P4Info, run packets through it.
 //!
 //! In: a program's main file and options. Out: what was asked for on standard output, findings on standard error.
-//! Exit status: 0 success, 1 the program (or an entry, or a packet file) is faulty, 2 wrong usage or a file that cannot
-//! be read or written.
+//! Exit status: 0 success, 1 the program or its entries are faulty, 2 wrong usage or a file that cannot be read or
+//! written.
 
 mod check;
 mod p4info;
 mod program;
+mod run;
+mod trace;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -18,7 +20,7 @@ use program::ProgramArgs;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit status: 0 success; 1 the program is faulty; 2 wrong usage or input/output error."
+    after_help = "Exit status: 0 success; 1 the program or its entries are faulty; 2 wrong usage or input/output error."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -33,6 +35,8 @@ enum Command {
     P4info(p4info::P4infoArgs),
     /// Print a program's intermediate representation.
     Ir(ProgramArgs),
+    /// Run packets through a program.
+    Run(run::RunArgs),
 }
 
 /// How a command ended, if not by an error of its own.
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::P4info(args) => p4info::run(args),
         Command::Ir(args) => check::show_ir(args),
+        Command::Run(args) => run::run(args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@ use p4rs::diag::render::{Style, render, render_all};
 use p4rs::front::{Parsed, Sources, parse};
 use p4rs::ir;
 use p4rs::source::SourceMap;
+use p4rs::valid::Checked;
 
 /// Which program, and how it is preprocessed.
 #[derive(Debug, clap::Args)]
@@ -64,6 +65,20 @@ impl ProgramArgs {
             }
             Err(found) => {
                 report(&found, &parsed.map)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Compiles the program for the engine; none if it is faulty.
+    pub fn checked(&self) -> anyhow::Result<Option<Checked>> {
+        match p4rs::compile(&self.sources()) {
+            Ok(compiled) => {
+                report(&compiled.warnings, &compiled.map)?;
+                Ok(Some(compiled.checked))
+            }
+            Err(failure) => {
+                report(&failure.diagnostics, &failure.map)?;
                 Ok(None)
             }
         }

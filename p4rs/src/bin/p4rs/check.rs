@@ -62,7 +62,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
 
 fn show_tokens(args: &CheckArgs) -> anyhow::Result<Outcome> {
     let (mut map, mut diagnostics) = (SourceMap::new(), Diagnostics::new());
-    let tokens = preprocess(&args.program.sources(), &mut map, &mut diagnostics);
+    let tokens = preprocess(&args.program.sources()?, &mut map, &mut diagnostics);
     program::report(diagnostics.list(), &map)?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for token in &tokens {

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 
+use anyhow::Context;
 use p4rs::diag::Diagnostic;
 use p4rs::diag::render::{Style, render, render_all};
 use p4rs::front::{Parsed, Sources, parse};
@@ -34,17 +35,18 @@ fn definition(text: &str) -> Result<(String, String), String> {
 
 impl ProgramArgs {
     /// The program's sources, in the file system.
-    pub fn sources(&self) -> Sources {
-        Sources {
+    pub fn sources(&self) -> anyhow::Result<Sources> {
+        std::fs::File::open(&self.file).with_context(|| format!("cannot read {}", self.file))?;
+        Ok(Sources {
             include_dirs: self.include_dirs.clone(),
             defines: self.defines.clone(),
             ..Sources::from_disk(self.file.as_str())
-        }
+        })
     }
 
     /// Parses the program; none if it is faulty.
     pub fn parsed(&self) -> anyhow::Result<Option<Parsed>> {
-        let parsed = parse(&self.sources());
+        let parsed = parse(&self.sources()?);
         write!(
             anstream::stderr(),
             "{}",
@@ -72,7 +74,7 @@ impl ProgramArgs {
 
     /// Compiles the program for the engine; none if it is faulty.
     pub fn checked(&self) -> anyhow::Result<Option<Checked>> {
-        match p4rs::compile(&self.sources()) {
+        match p4rs::compile(&self.sources()?) {
             Ok(compiled) => {
                 report(&compiled.warnings, &compiled.map)?;
                 Ok(Some(compiled.checked))

@@ -69,7 +69,9 @@ impl Build<'_> {
         let name = &action.name.control_plane;
         let preamble = self.preamble(Kind::Action, name, &action_annotations(action), &[]);
         let ids = field_ids(name, action_data(action))?;
-        let params = action_data(action).zip(ids).map(|(param, id)| self.param(param, id)).collect();
+        let in_table = self.reach.in_tables.contains(name);
+        let data = action_data(action).zip(ids).filter(|_| in_table);
+        let params = data.map(|(param, id)| self.param(param, id)).collect();
         Ok(pb::Action { preamble: Some(preamble), params })
     }
 

@@ -1,7 +1,7 @@
 //! How the architectures call the things that P4Info shows: extern types, table properties, units.
 //!
-//! In: the package's name. Out: names to look for. An architecture that is not known has no externs of interest;
-//! its tables and actions are shown all the same.
+//! In: the package's name. Out: names to look for. An architecture that is not known is
+//! shown as v1model.
 
 use crate::ir::{Package, Program};
 use p4runtime_proto::p4::config::v1 as pb;
@@ -43,7 +43,8 @@ impl Arch {
             "PSA_Switch" => ("psa", Flavour::Psa),
             "PNA_NIC" => ("pna", Flavour::Pna),
             "ubpf" => ("ubpf", Flavour::Other),
-            other => (other, Flavour::Other),
+            // What p4c takes a program for unless told otherwise.
+            _ => ("v1model", Flavour::V1Model),
         };
         Self { name: name.to_owned(), flavour }
     }

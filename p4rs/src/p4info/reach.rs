@@ -19,6 +19,8 @@ pub(super) struct Reachable {
     pub tables: Vec<Handle<Table>>,
     /// One per control-plane name: the first in order.
     pub actions: Vec<Handle<Action>>,
+    /// Names of the actions that stand in some table's list; those that are only called have no action data.
+    pub in_tables: HashSet<String>,
     pub value_sets: Vec<Handle<ValueSet>>,
     /// Types of `digest` calls with the name that P4Info gives each, first call first (v1model).
     pub digests: Vec<(String, Handle<Type>)>,
@@ -89,6 +91,7 @@ impl Reachable {
     /// declaration.
     fn actions_of(&mut self, program: &Program, tables: &[Handle<Table>], called: &[Handle<Action>]) {
         let of_tables = tables.iter().flat_map(|&t| &program.tables[t].actions).map(|r| r.action);
+        self.in_tables.extend(of_tables.clone().map(|action| program.actions[action].name.control_plane.clone()));
         let (mut ordered, mut local): (Vec<_>, Vec<_>) =
             of_tables.chain(called.iter().copied()).partition(|&action| is_global(program, action));
         local.sort();

@@ -110,6 +110,9 @@ impl Port for PacketPort {
     }
 
     fn statistics(&self) -> PortStatistics {
+        if let Ok(dropped) = sys::dropped(self.fd.as_fd()) {
+            self.counters.receive_dropped(dropped);
+        }
         self.counters.get()
     }
 }

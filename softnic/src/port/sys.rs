@@ -109,6 +109,19 @@ pub(super) fn open_packet(interface: c_int) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Packets that the socket had no room for since the last call.
+pub(super) fn dropped(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    // linux/if_packet.h: `struct tpacket_stats`, packets and drops.
+    let mut counts = [0u32; 2];
+    let mut length = size_of_val(&counts) as libc::socklen_t;
+    let value = counts.as_mut_ptr().cast::<c_void>();
+    // SAFETY: `value` points to `length` writable bytes, and both outlive the call.
+    let done =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, value, &raw mut length) };
+    check(done)?;
+    Ok(u64::from(counts[1]))
+}
+
 /// linux/if_packet.h
 const PACKET_IGNORE_OUTGOING: c_int = 23;
 const TP_STATUS_CSUMNOTREADY: u32 = 1 << 3;

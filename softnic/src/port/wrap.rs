@@ -36,6 +36,11 @@ pub struct Faulty {
 struct Random(u64);
 
 impl Random {
+    /// Zero is the one state that the generator never leaves.
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_add(0x9e37_79b9_7f4a_7c15).max(1))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -56,7 +61,7 @@ impl Random {
 impl Faulty {
     /// Wraps a port; the same seed gives the same faults.
     pub fn new(inner: Box<dyn Port>, faults: Faults, seed: u64) -> Self {
-        Self { inner, faults, random: Mutex::new(Random(seed | 1)) }
+        Self { inner, faults, random: Mutex::new(Random::new(seed)) }
     }
 
     fn apply<'a>(&self, packets: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {

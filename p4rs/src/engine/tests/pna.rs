@@ -136,7 +136,7 @@ fn hashes_checksums_registers_counters() {
     "#;
     let apply = r#"
         meta.z = crc.get_hash({ 72w0x313233343536373839 });
-        hdr.h.op = crc.get_hash(8w16, { 72w0x313233343536373839 }, 8w8);
+        hdr.h.op = (bit<8>)crc.get_hash(32w16, { 72w0x313233343536373839 }, 32w8);
         sum.clear();
         sum.add({ hdr.h.a });
         sum.subtract({ hdr.h.b });

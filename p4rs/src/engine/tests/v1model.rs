@@ -249,3 +249,20 @@ fn idle_entries_are_reported_again_after_each_timeout() {
     assert!(e.tick(Time::from_secs(29)).is_empty());
     assert_eq!(e.tick(Time::from_secs(31)).len(), 1);
 }
+
+#[test]
+fn entries_come_from_text() {
+    use super::super::entries_text::{EntryFault, load};
+    let e = engine(TABLES);
+    let text = "# forwarding\nadd exact_t op=0x2 second=1 => forward(port=7)\ndefault exact_t => drop()\n";
+    assert_eq!(load(&e, Time(0), text), Ok(2));
+    assert_eq!(send(&e, 0, &[2, 0, 1, 0, 0])[0].0, 7);
+    let fault = |text: &str| load(&e, Time(0), text).unwrap_err().fault;
+    assert_eq!(fault("put x => y()"), EntryFault::Verb("put".into()));
+    assert_eq!(fault("add nothing => y()"), EntryFault::Table("nothing".into()));
+    assert_eq!(fault("add exact_t op=1 second=2"), EntryFault::NoAction);
+    assert_eq!(fault("add exact_t op=1 third=2 => drop()"), EntryFault::Name("third".into()));
+    assert_eq!(fault("add exact_t op=1 second=2 => fly()"), EntryFault::Action("fly".into()));
+    let missing = super::super::TableError::FieldKind { field: 1, expected: super::super::MatchKind::Exact };
+    assert_eq!(fault("add exact_t op=1 => drop()"), EntryFault::Refused(missing));
+}

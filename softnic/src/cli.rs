@@ -62,7 +62,10 @@ pub struct CompileArgs {
 impl CompileArgs {
     /// Macros as the compiler takes them.
     pub fn macros(&self) -> Vec<(String, String)> {
-        self.defines.iter().map(|define| (define.name.clone(), define.text.clone())).collect()
+        self.defines
+            .iter()
+            .map(|define| (define.name.clone(), define.text.clone()))
+            .collect()
     }
 }
 
@@ -114,7 +117,10 @@ impl FromStr for Define {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, text) = text.split_once('=').unwrap_or((text, "1"));
-        Ok(Self { name: name.to_owned(), text: text.to_owned() })
+        Ok(Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -198,12 +204,20 @@ fn open_packet(interface: &str) -> Result<Box<dyn Port>, PortError> {
 
 #[cfg(not(target_os = "linux"))]
 fn open_tap(interface: &str) -> Result<Box<dyn Port>, PortError> {
-    Err(PortError::io(interface, "opening a TAP interface", std::io::ErrorKind::Unsupported.into()))
+    Err(PortError::io(
+        interface,
+        "opening a TAP interface",
+        std::io::ErrorKind::Unsupported.into(),
+    ))
 }
 
 #[cfg(not(target_os = "linux"))]
 fn open_packet(interface: &str) -> Result<Box<dyn Port>, PortError> {
-    Err(PortError::io(interface, "opening a packet socket", std::io::ErrorKind::Unsupported.into()))
+    Err(PortError::io(
+        interface,
+        "opening a packet socket",
+        std::io::ErrorKind::Unsupported.into(),
+    ))
 }
 
 #[cfg(test)]
@@ -213,10 +227,22 @@ mod tests {
     #[test]
     fn ports_are_a_number_and_what_they_are_attached_to() {
         let spec = |text: &str| text.parse::<PortSpec>();
-        assert_eq!(spec("1=tap:nic0").unwrap(), PortSpec { id: 1, kind: PortKind::Tap("nic0".into()) });
+        assert_eq!(
+            spec("1=tap:nic0").unwrap(),
+            PortSpec {
+                id: 1,
+                kind: PortKind::Tap("nic0".into())
+            }
+        );
         let files = PortKind::Pcap(Some("a.pcap".into()), Some("b.pcap".into()));
-        assert_eq!(spec("3=pcap:a.pcap,b.pcap").unwrap(), PortSpec { id: 3, kind: files });
-        assert_eq!(spec("3=pcap:,b").unwrap().kind, PortKind::Pcap(None, Some("b".into())));
+        assert_eq!(
+            spec("3=pcap:a.pcap,b.pcap").unwrap(),
+            PortSpec { id: 3, kind: files }
+        );
+        assert_eq!(
+            spec("3=pcap:,b").unwrap().kind,
+            PortKind::Pcap(None, Some("b".into()))
+        );
         assert!(matches!(spec("tap:nic0"), Err(PortSpecError::Number(_))));
         assert!(matches!(spec("1=nic0"), Err(PortSpecError::Kind(_))));
     }
@@ -228,7 +254,8 @@ mod tests {
         let cli = Cli::try_parse_from(arguments.split_whitespace()).unwrap();
         assert_eq!(cli.run.ports.len(), 3);
         assert!(cli.command.is_none() && cli.run.trace);
-        let bundle = Cli::try_parse_from(["softnic", "bundle", "a.p4", "-D", "X=1", "-o", "a.bin"]).unwrap();
+        let bundle =
+            Cli::try_parse_from(["softnic", "bundle", "a.p4", "-D", "X=1", "-o", "a.bin"]).unwrap();
         assert!(matches!(bundle.command, Some(Command::Bundle { .. })));
         assert!(Cli::try_parse_from(["softnic", "--device-id", "0"]).is_err());
     }

@@ -50,6 +50,9 @@ struct Counters {
     digests: AtomicU64,
 }
 
+/// Packets of one batch that leave on one port.
+type ForPort<'a> = (u32, Vec<&'a [u8]>);
+
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -114,7 +117,9 @@ impl DataPlane {
     /// Takes a batch from a port and sends what comes of it. `out` is scratch space.
     pub fn receive(&self, port: u32, batch: &Batch, out: &mut Outputs) {
         let Some(loaded) = self.running() else {
-            self.counters.no_program.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            self.counters
+                .no_program
+                .fetch_add(batch.len() as u64, Ordering::Relaxed);
             return;
         };
         out.clear();
@@ -127,7 +132,9 @@ impl DataPlane {
 
     /// Takes a packet from a controller: it comes in on the CPU port.
     pub fn packet_out(&self, loaded: &Loaded, packet: &[u8]) -> Result<(), SwitchError> {
-        let port = self.cpu_port.ok_or(SwitchError::Unsupported("packet-out on a switch without a CPU port"))?;
+        let port = self.cpu_port.ok_or(SwitchError::Unsupported(
+            "packet-out on a switch without a CPU port",
+        ))?;
         count(&self.counters.packet_out);
         let mut out = Outputs::default();
         self.process(loaded, self.now(), port, packet, &mut out);
@@ -145,14 +152,23 @@ impl DataPlane {
         let mut out = Outputs::default();
         self.process(&loaded, self.now(), port, packet, &mut out);
         self.notify(&loaded, &out);
-        let leaves = out.transmitted().filter(|&(port, _)| Some(port) != self.cpu_port);
-        leaves.map(|(port, bytes)| Sent { port, bytes: bytes.to_vec() }).collect()
+        let leaves = out
+            .transmitted()
+            .filter(|&(port, _)| Some(port) != self.cpu_port);
+        leaves
+            .map(|(port, bytes)| Sent {
+                port,
+                bytes: bytes.to_vec(),
+            })
+            .collect()
     }
 
     fn process(&self, loaded: &Loaded, now: Time, port: u32, packet: &[u8], out: &mut Outputs) {
         if self.trace {
             let mut tracer = trace::Tracer::new(loaded.engine.program());
-            loaded.engine.process_traced(now, port, packet, out, &mut tracer);
+            loaded
+                .engine
+                .process_traced(now, port, packet, out, &mut tracer);
         } else {
             loaded.engine.process(now, port, packet, out);
         }
@@ -160,8 +176,11 @@ impl DataPlane {
 
     fn deliver(&self, loaded: &Loaded, out: &Outputs) {
         self.notify(loaded, out);
-        let mut by_port: SmallVec<[(u32, Vec<&[u8]>); 4]> = SmallVec::new();
-        for (port, bytes) in out.transmitted().filter(|&(port, _)| Some(port) != self.cpu_port) {
+        let mut by_port: SmallVec<[ForPort<'_>; 4]> = SmallVec::new();
+        for (port, bytes) in out
+            .transmitted()
+            .filter(|&(port, _)| Some(port) != self.cpu_port)
+        {
             match by_port.iter_mut().find(|(known, _)| *known == port) {
                 Some((_, packets)) => packets.push(bytes),
                 None => by_port.push((port, vec![bytes])),
@@ -175,7 +194,9 @@ impl DataPlane {
                     }
                 }
                 None => {
-                    self.counters.no_port.fetch_add(packets.len() as u64, Ordering::Relaxed);
+                    self.counters
+                        .no_port
+                        .fetch_add(packets.len() as u64, Ordering::Relaxed);
                 }
             }
         }
@@ -204,8 +225,15 @@ impl DataPlane {
             count(&self.counters.packet_in_malformed);
             return;
         };
-        let taken = self.events.get().is_some_and(|events| events.packet_in(payload.to_vec(), &metadata.values()));
-        count(if taken { &self.counters.packet_in } else { &self.counters.packet_in_dropped });
+        let taken = self
+            .events
+            .get()
+            .is_some_and(|events| events.packet_in(payload.to_vec(), &metadata.values()));
+        count(if taken {
+            &self.counters.packet_in
+        } else {
+            &self.counters.packet_in_dropped
+        });
     }
 
     /// Lets timeouts pass: learned entries go away, idle ones are reported.

@@ -66,7 +66,10 @@ pub fn bundle_with(
     defines: &[(String, String)],
 ) -> Result<Vec<u8>, ProgramError> {
     let mut sources = Sources::from_disk(main.to_string_lossy());
-    sources.include_dirs = include_dirs.iter().map(|dir| dir.to_string_lossy().into_owned()).collect();
+    sources.include_dirs = include_dirs
+        .iter()
+        .map(|dir| dir.to_string_lossy().into_owned())
+        .collect();
     sources.defines = defines.to_vec();
     let mut map = SourceMap::new();
     let mut diagnostics = Diagnostics::new();
@@ -87,15 +90,27 @@ fn relative(sources: &Sources, map: &SourceMap) -> Sources {
         .map(|file| (plain(&file.name), file.text.as_ref()))
         .collect();
     let root = common_directory(files.iter().map(|(name, _)| name.as_str()));
-    let strip = |name: &str| name.strip_prefix(&root).map_or(name, |rest| rest.trim_start_matches('/')).to_owned();
-    let mut bundle = SourceBundle { main: strip(&main), ..SourceBundle::default() };
+    let strip = |name: &str| {
+        name.strip_prefix(&root)
+            .map_or(name, |rest| rest.trim_start_matches('/'))
+            .to_owned()
+    };
+    let mut bundle = SourceBundle {
+        main: strip(&main),
+        ..SourceBundle::default()
+    };
     for (name, text) in files {
         bundle.insert(strip(&name), text);
     }
     let used = |dir: &&String| plain(dir).starts_with(&root);
     Sources {
         bundle,
-        include_dirs: sources.include_dirs.iter().filter(used).map(|dir| strip(&plain(dir))).collect(),
+        include_dirs: sources
+            .include_dirs
+            .iter()
+            .filter(used)
+            .map(|dir| strip(&plain(dir)))
+            .collect(),
         defines: sources.defines.clone(),
         disk: false,
     }
@@ -114,13 +129,19 @@ fn plain(path: &str) -> String {
         }
     }
     let joined = parts.join("/");
-    if path.starts_with('/') { format!("/{joined}") } else { joined }
+    if path.starts_with('/') {
+        format!("/{joined}")
+    } else {
+        joined
+    }
 }
 
 /// The deepest directory that holds all files, with the slash behind it; empty for none.
 fn common_directory<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
     let directory = |name: &str| name.rfind('/').map_or(0, |slash| slash + 1);
-    let Some(first) = names.next() else { return String::new() };
+    let Some(first) = names.next() else {
+        return String::new();
+    };
     let mut root = first[..directory(first)].to_owned();
     for name in names {
         while !name.starts_with(&root) {
@@ -138,7 +159,10 @@ pub fn encode(sources: &Sources) -> Vec<u8> {
     out.push(VERSION);
     put_text(&mut out, &sources.bundle.main);
     put_number(&mut out, sources.include_dirs.len());
-    sources.include_dirs.iter().for_each(|dir| put_text(&mut out, dir));
+    sources
+        .include_dirs
+        .iter()
+        .for_each(|dir| put_text(&mut out, dir));
     put_number(&mut out, sources.defines.len());
     for (name, text) in &sources.defines {
         put_text(&mut out, name);
@@ -163,8 +187,14 @@ pub fn decode(bytes: &[u8]) -> Result<Sources, DecodeError> {
         Some(&other) => return Err(DecodeError::Version(other)),
         None => return Err(DecodeError::Short(bytes.len())),
     }
-    let mut reader = Reader { bytes, at: MAGIC.len() + 1 };
-    let mut sources = Sources::from_bundle(SourceBundle { main: reader.text()?, ..SourceBundle::default() });
+    let mut reader = Reader {
+        bytes,
+        at: MAGIC.len() + 1,
+    };
+    let mut sources = Sources::from_bundle(SourceBundle {
+        main: reader.text()?,
+        ..SourceBundle::default()
+    });
     for _ in 0..reader.number()? {
         sources.include_dirs.push(reader.text()?);
     }
@@ -176,7 +206,9 @@ pub fn decode(bytes: &[u8]) -> Result<Sources, DecodeError> {
         sources.bundle.insert(name, reader.text()?);
     }
     match bytes.len() - reader.at {
-        0 if sources.bundle.get(&sources.bundle.main).is_none() => Err(DecodeError::NoMain(sources.bundle.main)),
+        0 if sources.bundle.get(&sources.bundle.main).is_none() => {
+            Err(DecodeError::NoMain(sources.bundle.main))
+        }
         0 => Ok(sources),
         more => Err(DecodeError::Trailing(more)),
     }
@@ -218,7 +250,10 @@ impl Reader<'_> {
         let length = self.number()?;
         let start = self.at;
         let end = start.checked_add(length).ok_or(DecodeError::Short(start))?;
-        let bytes = self.bytes.get(start..end).ok_or(DecodeError::Short(start))?;
+        let bytes = self
+            .bytes
+            .get(start..end)
+            .ok_or(DecodeError::Short(start))?;
         self.at = end;
         String::from_utf8(bytes.to_vec()).map_err(|_| DecodeError::NotText(start))
     }
@@ -255,7 +290,10 @@ mod tests {
         for length in 0..whole.len() {
             assert!(decode(&whole[..length]).is_err(), "{length}");
         }
-        assert_eq!(decode(b"{\"bmv2\": 1}").unwrap_err(), DecodeError::NotABundle);
+        assert_eq!(
+            decode(b"{\"bmv2\": 1}").unwrap_err(),
+            DecodeError::NotABundle
+        );
         assert_eq!(decode(b"P4SB\x02").unwrap_err(), DecodeError::Version(2));
         let mut longer = whole.clone();
         longer.push(0);
@@ -268,7 +306,11 @@ mod tests {
         let mut bundles = Vec::new();
         for root in [a.path(), b.path()] {
             std::fs::create_dir_all(root.join("deep/core")).unwrap();
-            std::fs::write(root.join("deep/main.p4"), "#include <core.p4>\n#include \"core/x.p4\"\n").unwrap();
+            std::fs::write(
+                root.join("deep/main.p4"),
+                "#include <core.p4>\n#include \"core/x.p4\"\n",
+            )
+            .unwrap();
             std::fs::write(root.join("deep/core/x.p4"), "#include <y.p4>\n").unwrap();
             std::fs::create_dir_all(root.join("include")).unwrap();
             std::fs::write(root.join("include/y.p4"), "const bit<8> Y = 1;\n").unwrap();

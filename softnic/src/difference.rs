@@ -16,14 +16,18 @@ pub fn difference(pushed: &pb::P4Info, program: &pb::P4Info) -> Vec<String> {
     let (a, b) = (objects(pushed), objects(program));
     for ((kind, name), object) in &a {
         match b.get(&(*kind, name.clone())) {
-            None => lines.push(format!("{kind} {name} is in the pushed P4Info, but not in the program")),
+            None => lines.push(format!(
+                "{kind} {name} is in the pushed P4Info, but not in the program"
+            )),
             Some(other) if other == object => {}
             Some(other) => lines.extend(object.differences(other, kind, name)),
         }
     }
     for (kind, name) in b.keys() {
         if !a.contains_key(&(*kind, name.clone())) {
-            lines.push(format!("{kind} {name} is in the program, but not in the pushed P4Info"));
+            lines.push(format!(
+                "{kind} {name} is in the program, but not in the pushed P4Info"
+            ));
         }
     }
     if lines.len() > MAX_LINES {
@@ -42,7 +46,9 @@ struct Object {
 
 impl Object {
     fn new(id: u32) -> Self {
-        Self { parts: BTreeMap::from([("id".to_owned(), format!("{id:#010x}"))]) }
+        Self {
+            parts: BTreeMap::from([("id".to_owned(), format!("{id:#010x}"))]),
+        }
     }
 
     fn with(mut self, part: impl Into<String>, value: impl std::fmt::Debug) -> Self {
@@ -56,13 +62,23 @@ impl Object {
         kind: &'a str,
         name: &'a str,
     ) -> impl Iterator<Item = String> + 'a {
-        let ours = self.parts.iter().filter_map(move |(part, value)| match other.parts.get(part) {
-            Some(theirs) if theirs == value => None,
-            Some(theirs) => Some(format!("{kind} {name}: {part} is {value} as pushed, {theirs} in the program")),
-            None => Some(format!("{kind} {name}: {part} is not in the program")),
-        });
-        let missing = other.parts.keys().filter(|part| !self.parts.contains_key(*part));
-        ours.chain(missing.map(move |part| format!("{kind} {name}: {part} is not in the pushed P4Info")))
+        let ours = self
+            .parts
+            .iter()
+            .filter_map(move |(part, value)| match other.parts.get(part) {
+                Some(theirs) if theirs == value => None,
+                Some(theirs) => Some(format!(
+                    "{kind} {name}: {part} is {value} as pushed, {theirs} in the program"
+                )),
+                None => Some(format!("{kind} {name}: {part} is not in the program")),
+            });
+        let missing = other
+            .parts
+            .keys()
+            .filter(|part| !self.parts.contains_key(*part));
+        ours.chain(
+            missing.map(move |part| format!("{kind} {name}: {part} is not in the pushed P4Info")),
+        )
     }
 }
 
@@ -73,7 +89,10 @@ fn id(preamble: &Option<pb::Preamble>) -> u32 {
 }
 
 fn name(preamble: &Option<pb::Preamble>) -> String {
-    preamble.as_ref().map(|preamble| preamble.name.clone()).unwrap_or_default()
+    preamble
+        .as_ref()
+        .map(|preamble| preamble.name.clone())
+        .unwrap_or_default()
 }
 
 fn objects(info: &pb::P4Info) -> Objects {
@@ -82,9 +101,15 @@ fn objects(info: &pb::P4Info) -> Objects {
         all.insert(("table", name(&x.preamble)), table(x));
     }
     for x in &info.actions {
-        let object = x.params.iter().fold(Object::new(id(&x.preamble)), |object, param| {
-            object.with(format!("parameter {}", param.name), (param.id, param.bitwidth, &param.type_name))
-        });
+        let object = x
+            .params
+            .iter()
+            .fold(Object::new(id(&x.preamble)), |object, param| {
+                object.with(
+                    format!("parameter {}", param.name),
+                    (param.id, param.bitwidth, &param.type_name),
+                )
+            });
         all.insert(("action", name(&x.preamble)), object);
     }
     for x in &info.action_profiles {
@@ -98,9 +123,12 @@ fn objects(info: &pb::P4Info) -> Objects {
         all.insert(("action profile", name(&x.preamble)), object);
     }
     for x in &info.controller_packet_metadata {
-        let object = x.metadata.iter().fold(Object::new(id(&x.preamble)), |object, field| {
-            object.with(format!("field {}", field.name), (field.id, field.bitwidth))
-        });
+        let object = x
+            .metadata
+            .iter()
+            .fold(Object::new(id(&x.preamble)), |object, field| {
+                object.with(format!("field {}", field.name), (field.id, field.bitwidth))
+            });
         all.insert(("packet metadata", name(&x.preamble)), object);
     }
     externs(info, &mut all);
@@ -108,7 +136,11 @@ fn objects(info: &pb::P4Info) -> Objects {
 }
 
 fn table(table: &pb::Table) -> Object {
-    let mut actions: Vec<_> = table.action_refs.iter().map(|action| (action.id, action.scope)).collect();
+    let mut actions: Vec<_> = table
+        .action_refs
+        .iter()
+        .map(|action| (action.id, action.scope))
+        .collect();
     actions.sort_unstable();
     let mut direct = table.direct_resource_ids.clone();
     direct.sort_unstable();
@@ -121,36 +153,64 @@ fn table(table: &pb::Table) -> Object {
         .with("idle timeout behavior", table.idle_timeout_behavior)
         .with("const entries", table.is_const_table);
     table.match_fields.iter().fold(object, |object, field| {
-        object.with(format!("match field {}", field.name), (field.id, field.bitwidth, &field.r#match, &field.type_name))
+        object.with(
+            format!("match field {}", field.name),
+            (field.id, field.bitwidth, &field.r#match, &field.type_name),
+        )
     })
 }
 
 fn externs(info: &pb::P4Info, all: &mut Objects) {
     for x in &info.counters {
-        all.insert(("counter", name(&x.preamble)), Object::new(id(&x.preamble)).with("size", x.size).with("unit", x.spec));
+        all.insert(
+            ("counter", name(&x.preamble)),
+            Object::new(id(&x.preamble))
+                .with("size", x.size)
+                .with("unit", x.spec),
+        );
     }
     for x in &info.direct_counters {
-        let object = Object::new(id(&x.preamble)).with("table", x.direct_table_id).with("unit", x.spec);
+        let object = Object::new(id(&x.preamble))
+            .with("table", x.direct_table_id)
+            .with("unit", x.spec);
         all.insert(("direct counter", name(&x.preamble)), object);
     }
     for x in &info.meters {
-        all.insert(("meter", name(&x.preamble)), Object::new(id(&x.preamble)).with("size", x.size).with("unit", x.spec));
+        all.insert(
+            ("meter", name(&x.preamble)),
+            Object::new(id(&x.preamble))
+                .with("size", x.size)
+                .with("unit", x.spec),
+        );
     }
     for x in &info.direct_meters {
-        let object = Object::new(id(&x.preamble)).with("table", x.direct_table_id).with("unit", x.spec);
+        let object = Object::new(id(&x.preamble))
+            .with("table", x.direct_table_id)
+            .with("unit", x.spec);
         all.insert(("direct meter", name(&x.preamble)), object);
     }
     for x in &info.registers {
-        let object = Object::new(id(&x.preamble)).with("size", x.size).with("type", &x.type_spec);
+        let object = Object::new(id(&x.preamble))
+            .with("size", x.size)
+            .with("type", &x.type_spec);
         all.insert(("register", name(&x.preamble)), object);
     }
     for x in &info.digests {
-        all.insert(("digest", name(&x.preamble)), Object::new(id(&x.preamble)).with("type", &x.type_spec));
+        all.insert(
+            ("digest", name(&x.preamble)),
+            Object::new(id(&x.preamble)).with("type", &x.type_spec),
+        );
     }
     for x in &info.value_sets {
-        let object = x.r#match.iter().fold(Object::new(id(&x.preamble)).with("size", x.size), |object, field| {
-            object.with(format!("match field {}", field.id), (field.bitwidth, &field.r#match))
-        });
+        let object = x.r#match.iter().fold(
+            Object::new(id(&x.preamble)).with("size", x.size),
+            |object, field| {
+                object.with(
+                    format!("match field {}", field.id),
+                    (field.bitwidth, &field.r#match),
+                )
+            },
+        );
         all.insert(("value set", name(&x.preamble)), object);
     }
 }
@@ -160,11 +220,29 @@ mod tests {
     use super::*;
 
     fn info() -> pb::P4Info {
-        let preamble = |id, name: &str| Some(pb::Preamble { id, name: name.into(), ..Default::default() });
-        let param = pb::action::Param { id: 1, name: "port".into(), bitwidth: 9, ..Default::default() };
+        let preamble = |id, name: &str| {
+            Some(pb::Preamble {
+                id,
+                name: name.into(),
+                ..Default::default()
+            })
+        };
+        let param = pb::action::Param {
+            id: 1,
+            name: "port".into(),
+            bitwidth: 9,
+            ..Default::default()
+        };
         pb::P4Info {
-            tables: vec![pb::Table { preamble: preamble(0x0200_0001, "t"), size: 64, ..Default::default() }],
-            actions: vec![pb::Action { preamble: preamble(0x0100_0001, "a"), params: vec![param] }],
+            tables: vec![pb::Table {
+                preamble: preamble(0x0200_0001, "t"),
+                size: 64,
+                ..Default::default()
+            }],
+            actions: vec![pb::Action {
+                preamble: preamble(0x0100_0001, "a"),
+                params: vec![param],
+            }],
             ..Default::default()
         }
     }
@@ -172,8 +250,16 @@ mod tests {
     #[test]
     fn documentation_and_package_do_not_count() {
         let mut other = info();
-        other.pkg_info = Some(pb::PkgInfo { arch: "v1model".into(), ..Default::default() });
-        other.tables[0].preamble.as_mut().unwrap().annotations.push("@x".into());
+        other.pkg_info = Some(pb::PkgInfo {
+            arch: "v1model".into(),
+            ..Default::default()
+        });
+        other.tables[0]
+            .preamble
+            .as_mut()
+            .unwrap()
+            .annotations
+            .push("@x".into());
         assert!(difference(&info(), &other).is_empty());
     }
 

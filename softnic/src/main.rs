@@ -13,11 +13,16 @@ use tracing_subscriber::EnvFilter;
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
     match cli.command {
         Some(Command::Bundle { source, output }) => bundle(&source, &output),
         None => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(run(cli.run))
         }
     }
@@ -25,7 +30,8 @@ fn main() -> Result<()> {
 
 fn bundle(source: &SourceArgs, output: &std::path::Path) -> Result<()> {
     let compile = &source.compile;
-    let bytes = device_config::bundle_with(&source.program, &compile.include_dirs, &compile.macros())?;
+    let bytes =
+        device_config::bundle_with(&source.program, &compile.include_dirs, &compile.macros())?;
     // What cannot be compiled is not worth pushing.
     Program::from_device_config(&bytes)?;
     std::fs::write(output, &bytes).with_context(|| format!("writing {}", output.display()))?;
@@ -39,8 +45,11 @@ async fn run(run: Run) -> Result<()> {
         .trace(run.trace)
         .engine(|config| config.unlimited_tables = run.unlimited_tables);
     if let Some(path) = &run.program {
-        let bundle = device_config::bundle_with(path, &run.compile.include_dirs, &run.compile.macros())?;
-        builder = builder.program(Program::from_device_config(&bundle)?).device_config(bundle);
+        let bundle =
+            device_config::bundle_with(path, &run.compile.include_dirs, &run.compile.macros())?;
+        builder = builder
+            .program(Program::from_device_config(&bundle)?)
+            .device_config(bundle);
     }
     if let Some(port) = run.cpu_port {
         builder = builder.cpu_port(port);
@@ -61,17 +70,32 @@ async fn run(run: Run) -> Result<()> {
 
 fn announce(run: &Run, running: &Running) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "softnic {}: P4Runtime on {}, device {}", env!("CARGO_PKG_VERSION"), running.address(), run.device_id)?;
+    writeln!(
+        out,
+        "softnic {}: P4Runtime on {}, device {}",
+        env!("CARGO_PKG_VERSION"),
+        running.address(),
+        run.device_id
+    )?;
     match &run.program {
         Some(path) => writeln!(out, "program  {}", path.display())?,
         None => writeln!(out, "program  none: waiting for a controller to push one")?,
     }
     match run.cpu_port {
         Some(port) => writeln!(out, "CPU port {port}")?,
-        None => writeln!(out, "CPU port none: no packets to or from controllers (--cpu-port)")?,
+        None => writeln!(
+            out,
+            "CPU port none: no packets to or from controllers (--cpu-port)"
+        )?,
     }
     for port in running.statistics().ports {
-        writeln!(out, "port {:<4} {} ({})", port.id, port.name, if port.up { "up" } else { "down" })?;
+        writeln!(
+            out,
+            "port {:<4} {} ({})",
+            port.id,
+            port.name,
+            if port.up { "up" } else { "down" }
+        )?;
     }
     writeln!(out, "stop with ctrl-c")
 }

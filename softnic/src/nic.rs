@@ -188,7 +188,12 @@ impl Builder {
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
 
-        let plane = Arc::new(DataPlane::new(ports, self.clock, self.config.cpu_port, self.trace));
+        let plane = Arc::new(DataPlane::new(
+            ports,
+            self.clock,
+            self.config.cpu_port,
+            self.trace,
+        ));
         let switch = SoftSwitch::new(Arc::clone(&plane), self.program.clone(), self.config);
         let service = P4RuntimeService::new(Arc::new(switch), self.options);
         if let Some(program) = &self.program {
@@ -197,12 +202,22 @@ impl Builder {
                 p4_device_config: self.device_config,
                 ..Default::default()
             };
-            service.install(config).await.map_err(|status| StartError::Install(status.message().to_owned()))?;
+            service
+                .install(config)
+                .await
+                .map_err(|status| StartError::Install(status.message().to_owned()))?;
         }
         let runner = Runner::start(&plane, self.tick).map_err(StartError::Thread)?;
         let stop = CancellationToken::new();
         let server = tokio::spawn(serve(listener, service.clone(), stop.clone()));
-        Ok(Running { address, plane, service, runner, server: Some(server), stop })
+        Ok(Running {
+            address,
+            plane,
+            service,
+            runner,
+            server: Some(server),
+            stop,
+        })
     }
 }
 
@@ -246,12 +261,15 @@ impl Running {
     pub fn receive(&self, port: u32, packet: &[u8]) {
         let mut batch = Batch::new(1);
         batch.push(packet);
-        self.plane.receive(port, &batch, &mut p4rs::engine::Outputs::default());
+        self.plane
+            .receive(port, &batch, &mut p4rs::engine::Outputs::default());
     }
 
     /// A handle for [`Running::inject`] and [`Running::tick`] that other threads can keep.
     pub fn injector(&self) -> Injector {
-        Injector { plane: Arc::clone(&self.plane) }
+        Injector {
+            plane: Arc::clone(&self.plane),
+        }
     }
 
     /// Lets timeouts pass now: learned entries go away, idle ones are reported.
@@ -278,10 +296,10 @@ impl Running {
     pub async fn shutdown(mut self) {
         self.service.close();
         self.stop.cancel();
-        if let Some(mut server) = self.server.take() {
-            if tokio::time::timeout(GRACE, &mut server).await.is_err() {
-                server.abort();
-            }
+        if let Some(mut server) = self.server.take()
+            && tokio::time::timeout(GRACE, &mut server).await.is_err()
+        {
+            server.abort();
         }
         // The threads end within the time that a port waits for a packet.
         self.runner.stop();

@@ -43,9 +43,16 @@ impl Program {
     ///
     /// # Errors
     /// [`ProgramError`] with everything that the compiler found.
-    pub fn open(path: &Path, include_dirs: &[PathBuf], defines: &[(String, String)]) -> Result<Self, ProgramError> {
+    pub fn open(
+        path: &Path,
+        include_dirs: &[PathBuf],
+        defines: &[(String, String)],
+    ) -> Result<Self, ProgramError> {
         let mut sources = Sources::from_disk(path.to_string_lossy());
-        sources.include_dirs = include_dirs.iter().map(|dir| dir.to_string_lossy().into_owned()).collect();
+        sources.include_dirs = include_dirs
+            .iter()
+            .map(|dir| dir.to_string_lossy().into_owned())
+            .collect();
         sources.defines = defines.to_vec();
         Self::compile(&sources)
     }
@@ -55,7 +62,9 @@ impl Program {
     /// # Errors
     /// As [`Program::open`].
     pub fn from_text(name: &str, text: &str) -> Result<Self, ProgramError> {
-        Self::compile(&Sources::from_bundle(p4rs::source::SourceBundle::single(name, text)))
+        Self::compile(&Sources::from_bundle(p4rs::source::SourceBundle::single(
+            name, text,
+        )))
     }
 
     /// Compiles what a device configuration holds.
@@ -71,9 +80,13 @@ impl Program {
     /// # Errors
     /// As [`Program::open`].
     pub fn compile(sources: &Sources) -> Result<Self, ProgramError> {
-        let compiled = p4rs::compile(sources).map_err(|failed| Self::diagnosed(&failed.map, &failed.diagnostics))?;
+        let compiled = p4rs::compile(sources)
+            .map_err(|failed| Self::diagnosed(&failed.map, &failed.diagnostics))?;
         let info = p4rs::p4info::build(compiled.checked.program())?;
-        Ok(Self { checked: Arc::new(compiled.checked), info: Arc::new(info) })
+        Ok(Self {
+            checked: Arc::new(compiled.checked),
+            info: Arc::new(info),
+        })
     }
 
     /// Findings as an error.
@@ -88,6 +101,8 @@ impl Program {
 
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Program").field("tables", &self.info.message.tables.len()).finish_non_exhaustive()
+        f.debug_struct("Program")
+            .field("tables", &self.info.message.tables.len())
+            .finish_non_exhaustive()
     }
 }

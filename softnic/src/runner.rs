@@ -58,11 +58,16 @@ impl Stop {
 impl Runner {
     /// Starts the threads; `tick` apart, timeouts are looked at (`None`: only when asked for).
     pub fn start(plane: &Arc<DataPlane>, tick: Option<Duration>) -> std::io::Result<Self> {
-        let mut runner = Self { stop: Arc::default(), threads: Vec::new() };
+        let mut runner = Self {
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
         let ports: Vec<u32> = plane.ports().map(|(id, _)| id).collect();
         for id in ports {
             let (plane, stop) = (Arc::clone(plane), Arc::clone(&runner.stop));
-            runner.spawn(format!("port-{id}"), move || move_packets(&plane, id, &stop))?;
+            runner.spawn(format!("port-{id}"), move || {
+                move_packets(&plane, id, &stop)
+            })?;
         }
         if let Some(tick) = tick {
             let (plane, stop) = (Arc::clone(plane), Arc::clone(&runner.stop));
@@ -77,7 +82,8 @@ impl Runner {
     }
 
     fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        self.threads.push(std::thread::Builder::new().name(name).spawn(work)?);
+        self.threads
+            .push(std::thread::Builder::new().name(name).spawn(work)?);
         Ok(())
     }
 

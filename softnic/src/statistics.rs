@@ -52,11 +52,22 @@ impl fmt::Display for Statistics {
             writeln!(
                 f,
                 "port {:<5} {} ({state}): received {} packets {} bytes, sent {} packets {} bytes, lost {} in {} out",
-                port.id, port.name, c.rx_packets, c.rx_bytes, c.tx_packets, c.tx_bytes, c.rx_dropped, c.tx_dropped
+                port.id,
+                port.name,
+                c.rx_packets,
+                c.rx_bytes,
+                c.tx_packets,
+                c.tx_bytes,
+                c.rx_dropped,
+                c.tx_dropped
             )?;
         }
         if let Some(engine) = &self.engine {
-            write!(f, "program: {} packets in, {} out", engine.received, engine.transmitted)?;
+            write!(
+                f,
+                "program: {} packets in, {} out",
+                engine.received, engine.transmitted
+            )?;
             for (reason, packets) in engine.drops.iter().filter(|(_, packets)| *packets > 0) {
                 write!(f, ", {packets} dropped ({reason})")?;
             }
@@ -65,7 +76,12 @@ impl fmt::Display for Statistics {
         write!(
             f,
             "controller: {} packets to it ({} lost), {} from it, {} digests; {} packets without program, {} without port",
-            self.packet_in, self.packet_in_dropped, self.packet_out, self.digests, self.no_program, self.no_port
+            self.packet_in,
+            self.packet_in_dropped,
+            self.packet_out,
+            self.digests,
+            self.no_program,
+            self.no_port
         )
     }
 }

@@ -26,13 +26,18 @@ pub(crate) struct SoftSwitch {
 
 impl SoftSwitch {
     pub fn new(plane: Arc<DataPlane>, program: Option<Program>, config: Config) -> Self {
-        Self { plane, program, config }
+        Self {
+            plane,
+            program,
+            config,
+        }
     }
 
     fn program(&self, device_config: &[u8]) -> Result<Program, LoadError> {
         let invalid = |reason: String| LoadError::Invalid { reason };
         if !device_config.is_empty() {
-            return Program::from_device_config(device_config).map_err(|error| invalid(error.to_string()));
+            return Program::from_device_config(device_config)
+                .map_err(|error| invalid(error.to_string()));
         }
         self.program.clone().ok_or_else(|| {
             invalid(
@@ -53,12 +58,21 @@ impl Switch for SoftSwitch {
         let program = self.program(&config.p4_device_config)?;
         let differences = difference(schema.p4info(), &program.info.message);
         if !differences.is_empty() {
-            let reason = format!("the pushed P4Info is not the program's:\n  {}", differences.join("\n  "));
+            let reason = format!(
+                "the pushed P4Info is not the program's:\n  {}",
+                differences.join("\n  ")
+            );
             return Err(LoadError::Invalid { reason });
         }
-        let loaded = Loaded::new(&program, schema, self.config.clone())
-            .map_err(|error| LoadError::Invalid { reason: format!("the program cannot be run here: {error}") })?;
-        Ok(Arc::new(Pipeline::new(Arc::new(loaded), Arc::clone(&self.plane))))
+        let loaded = Loaded::new(&program, schema, self.config.clone()).map_err(|error| {
+            LoadError::Invalid {
+                reason: format!("the program cannot be run here: {error}"),
+            }
+        })?;
+        Ok(Arc::new(Pipeline::new(
+            Arc::new(loaded),
+            Arc::clone(&self.plane),
+        )))
     }
 
     fn attach(&self, events: Events) {

@@ -19,24 +19,49 @@ impl<'a> Tracer<'a> {
 
     fn line(&self, event: &Event<'_>) -> String {
         match event {
-            Event::Start { port, length, pass } => format!("── {length} bytes from port {port}, pass {pass}"),
+            Event::Start { port, length, pass } => {
+                format!("── {length} bytes from port {port}, pass {pass}")
+            }
             Event::ParserState { parser, state } => {
-                format!("parser {}: {state}", self.program.parsers[*parser].name.local)
+                format!(
+                    "parser {}: {state}",
+                    self.program.parsers[*parser].name.local
+                )
             }
             Event::Extract { header, bits } => format!("extract {header}: {bits} bits"),
             Event::ParserError { error } => format!("parser error {error}"),
-            Event::Control { control } => format!("control {}", self.program.controls[*control].name.local),
-            Event::TableApply { table, keys, hit, priority, action, data } => {
+            Event::Control { control } => {
+                format!("control {}", self.program.controls[*control].name.local)
+            }
+            Event::TableApply {
+                table,
+                keys,
+                hit,
+                priority,
+                action,
+                data,
+            } => {
                 let name = &self.program.tables[*table].name.control_plane;
                 let verdict = if *hit { "hit" } else { "miss" };
-                let priority = priority.map(|p| format!(" priority {p}")).unwrap_or_default();
-                format!("table {name} [{}] {verdict}{priority}: {action}({})", values(keys), values(data))
+                let priority = priority
+                    .map(|p| format!(" priority {p}"))
+                    .unwrap_or_default();
+                format!(
+                    "table {name} [{}] {verdict}{priority}: {action}({})",
+                    values(keys),
+                    values(data)
+                )
             }
             Event::Extern { name, detail } => format!("{name}: {detail}"),
             Event::Assign { place, value } => format!("{place} = {}", hex(value)),
-            Event::Validity { header, valid } => format!("{header} is {}", if *valid { "valid" } else { "invalid" }),
+            Event::Validity { header, valid } => {
+                format!("{header} is {}", if *valid { "valid" } else { "invalid" })
+            }
             Event::Clone { session, egress } => {
-                format!("clone to session {session} from {}", if *egress { "egress" } else { "ingress" })
+                format!(
+                    "clone to session {session} from {}",
+                    if *egress { "egress" } else { "ingress" }
+                )
             }
             Event::Verdict(verdict) => format!("{verdict:?}"),
         }

@@ -11,7 +11,8 @@ use super::symbols::{Kind, field_ids};
 use super::type_spec::{self, TypeSpecs};
 use super::{Build, Error, PacketMetadataIds, annotation};
 use crate::ir::{
-    Action, Annotated, Annotation, AnnotationBody, Direction, FieldsType, Handle, Param, Program, Type, ValueSet,
+    Action, Annotated, Annotation, AnnotationBody, Direction, FieldsType, Handle, Param, Program,
+    Type, ValueSet,
 };
 
 impl Annotated for Param {
@@ -22,7 +23,10 @@ impl Annotated for Param {
 
 /// The parameters that a controller fills.
 pub(super) fn action_data(action: &Action) -> impl Iterator<Item = &Param> + Clone {
-    action.params.iter().filter(|param| param.direction == Direction::None)
+    action
+        .params
+        .iter()
+        .filter(|param| param.direction == Direction::None)
 }
 
 /// Annotations of an action; core.p4's `NoAction` carries one in p4c's copy of the file.
@@ -30,7 +34,10 @@ fn action_annotations(action: &Action) -> Vec<Annotation> {
     let mut annotations = action.annotations.clone();
     if action.name.control_plane == "NoAction" && annotations.annotation("noWarn").is_none() {
         let body = AnnotationBody::Unstructured("\"unused\"".to_owned());
-        annotations.push(Annotation { name: "noWarn".to_owned(), body });
+        annotations.push(Annotation {
+            name: "noWarn".to_owned(),
+            body,
+        });
     }
     annotations
 }
@@ -72,7 +79,10 @@ impl Build<'_> {
         let in_table = self.reach.in_tables.contains(name);
         let data = action_data(action).zip(ids).filter(|_| in_table);
         let params = data.map(|(param, id)| self.param(param, id)).collect();
-        Ok(pb::Action { preamble: Some(preamble), params })
+        Ok(pb::Action {
+            preamble: Some(preamble),
+            params,
+        })
     }
 
     fn param(&mut self, param: &Param, id: u32) -> pb::action::Param {
@@ -84,8 +94,17 @@ impl Build<'_> {
             doc: annotation::documentation(param),
             ..Default::default()
         };
-        annotation::fill(param, &[], &mut message.annotations, &mut message.structured_annotations);
-        TypeSpecs { program, info: self.type_info() }.spec(var.ty);
+        annotation::fill(
+            param,
+            &[],
+            &mut message.annotations,
+            &mut message.structured_annotations,
+        );
+        TypeSpecs {
+            program,
+            info: self.type_info(),
+        }
+        .spec(var.ty);
         message.type_name = type_spec::new_type_name(program, var.ty);
         match &program.types[var.ty] {
             Type::Enum(en) => {
@@ -104,7 +123,8 @@ impl Build<'_> {
             let preamble = self.preamble(Kind::ValueSet, name, &set.annotations, &[]);
             let id = preamble.id;
             let fields = value_set_fields(self.program, set)?;
-            self.ids.add_value_set(handle, id, fields.iter().map(|field| field.id).collect());
+            self.ids
+                .add_value_set(handle, id, fields.iter().map(|field| field.id).collect());
             self.message.value_sets.push(pb::ValueSet {
                 preamble: Some(preamble),
                 r#match: fields,
@@ -116,25 +136,38 @@ impl Build<'_> {
 
     pub(super) fn add_packet_metadata(&mut self) -> Result<(), Error> {
         for &handle in &self.program.controller_headers {
-            if let Type::Header(fields) = &self.program.types[handle] {
-                if fields.annotations.annotation("hidden").is_none() {
-                    self.controller_header(handle, fields)?;
-                }
+            if let Type::Header(fields) = &self.program.types[handle]
+                && fields.annotations.annotation("hidden").is_none()
+            {
+                self.controller_header(handle, fields)?;
             }
         }
         Ok(())
     }
 
-    fn controller_header(&mut self, handle: Handle<Type>, fields: &FieldsType) -> Result<(), Error> {
+    fn controller_header(
+        &mut self,
+        handle: Handle<Type>,
+        fields: &FieldsType,
+    ) -> Result<(), Error> {
         let type_name = type_spec::name(&fields.name, &fields.annotations);
-        let mut preamble = self.preamble(Kind::ControllerHeader, &type_name, &fields.annotations, &[]);
-        let name = fields.annotations.annotation_string("controller_header").unwrap_or(type_name);
+        let mut preamble =
+            self.preamble(Kind::ControllerHeader, &type_name, &fields.annotations, &[]);
+        let name = fields
+            .annotations
+            .annotation_string("controller_header")
+            .unwrap_or(type_name);
         preamble.alias.clone_from(&name);
         preamble.name.clone_from(&name);
 
         let flat = type_spec::flatten(self.program, fields);
         let numbers = field_ids(&name, flat.iter())?;
-        let mut ids = PacketMetadataIds { id: preamble.id, name, header: handle, fields: Vec::new() };
+        let mut ids = PacketMetadataIds {
+            id: preamble.id,
+            name,
+            header: handle,
+            fields: Vec::new(),
+        };
         let mut metadata = Vec::new();
         for (field, id) in flat.iter().zip(numbers) {
             let hidden = field.annotation("hidden").is_some();
@@ -143,7 +176,11 @@ impl Build<'_> {
             if hidden {
                 continue;
             }
-            TypeSpecs { program: self.program, info: self.message.type_info.get_or_insert_default() }.spec(field.ty);
+            TypeSpecs {
+                program: self.program,
+                info: self.message.type_info.get_or_insert_default(),
+            }
+            .spec(field.ty);
             let mut message = pb::controller_packet_metadata::Metadata {
                 id,
                 name: field.name.clone(),
@@ -151,12 +188,19 @@ impl Build<'_> {
                 type_name: type_spec::new_type_name(self.program, field.ty),
                 ..Default::default()
             };
-            annotation::fill(field, &[], &mut message.annotations, &mut message.structured_annotations);
+            annotation::fill(
+                field,
+                &[],
+                &mut message.annotations,
+                &mut message.structured_annotations,
+            );
             metadata.push(message);
         }
         self.ids.packet_metadata.push(ids);
         let preamble = Some(preamble);
-        self.message.controller_packet_metadata.push(pb::ControllerPacketMetadata { preamble, metadata });
+        self.message
+            .controller_packet_metadata
+            .push(pb::ControllerPacketMetadata { preamble, metadata });
         Ok(())
     }
 }
@@ -175,20 +219,28 @@ fn value_set_fields(program: &Program, set: &ValueSet) -> Result<Vec<pb::MatchFi
         Type::SerEnum(en) => {
             let bitwidth = type_spec::width(program, en.under);
             let members = en.members.iter().enumerate();
-            Ok(members.map(|(index, (name, _))| exact(index + 1, name, bitwidth)).collect())
+            Ok(members
+                .map(|(index, (name, _))| exact(index + 1, name, bitwidth))
+                .collect())
         }
         _ => Ok(vec![exact(1, "", type_spec::width(program, set.ty))]),
     }
 }
 
-fn value_set_struct(program: &Program, owner: &str, fields: &FieldsType) -> Result<Vec<pb::MatchField>, Error> {
+fn value_set_struct(
+    program: &Program,
+    owner: &str,
+    fields: &FieldsType,
+) -> Result<Vec<pb::MatchField>, Error> {
     let flat: Vec<_> = type_spec::flatten(program, fields);
     let ids = field_ids(owner, flat.iter())?;
     let field = |(field, id): (&type_spec::FlatField, u32)| {
-        let kind = field.annotation("match").map(|annotation| match &annotation.body {
-            AnnotationBody::Unstructured(kind) => kind.trim().to_owned(),
-            _ => "exact".to_owned(),
-        });
+        let kind = field
+            .annotation("match")
+            .map(|annotation| match &annotation.body {
+                AnnotationBody::Unstructured(kind) => kind.trim().to_owned(),
+                _ => "exact".to_owned(),
+            });
         let mut message = pb::MatchField {
             id,
             name: field.name.clone(),
@@ -197,7 +249,12 @@ fn value_set_struct(program: &Program, owner: &str, fields: &FieldsType) -> Resu
             doc: annotation::documentation(field),
             ..Default::default()
         };
-        annotation::fill(field, &["match"], &mut message.annotations, &mut message.structured_annotations);
+        annotation::fill(
+            field,
+            &["match"],
+            &mut message.annotations,
+            &mut message.structured_annotations,
+        );
         message
     };
     Ok(flat.iter().zip(ids).map(field).collect())

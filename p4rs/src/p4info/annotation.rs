@@ -46,7 +46,11 @@ pub(super) fn documentation(from: &impl Annotated) -> Option<pb::Documentation> 
 
 fn print(name: &str, body: &str) -> String {
     let tokens = tokens(body);
-    if tokens.is_empty() { format!("@{name}") } else { format!("@{name}({})", tokens.join(" ")) }
+    if tokens.is_empty() {
+        format!("@{name}")
+    } else {
+        format!("@{name}({})", tokens.join(" "))
+    }
 }
 
 /// Cuts source text into P4 tokens: string literals, words, operators.
@@ -83,9 +87,13 @@ fn string_end(text: &str) -> usize {
 }
 
 fn operator_end(text: &str, first: char) -> usize {
-    const LONG: [&str; 16] =
-        ["&&&", "...", "|+|", "|-|", "<<", "&&", "||", "==", "!=", ">=", "<=", "++", "..", "+=", "-=", "=>"];
-    LONG.iter().find(|op| text.starts_with(**op)).map_or(first.len_utf8(), |op| op.len())
+    const LONG: [&str; 16] = [
+        "&&&", "...", "|+|", "|-|", "<<", "&&", "||", "==", "!=", ">=", "<=", "++", "..", "+=",
+        "-=", "=>",
+    ];
+    LONG.iter()
+        .find(|op| text.starts_with(**op))
+        .map_or(first.len_utf8(), |op| op.len())
 }
 
 fn structure(annotation: &Annotation) -> pb::StructuredAnnotation {
@@ -102,11 +110,17 @@ fn structure(annotation: &Annotation) -> pb::StructuredAnnotation {
                 key: key.clone(),
                 value: Some(expression(value)),
             };
-            Some(Body::KvPairList(pb::KeyValuePairList { kv_pairs: pairs.iter().map(pair).collect() }))
+            Some(Body::KvPairList(pb::KeyValuePairList {
+                kv_pairs: pairs.iter().map(pair).collect(),
+            }))
         }
         AnnotationBody::Unstructured(_) => None,
     };
-    pb::StructuredAnnotation { name: annotation.name.clone(), body, ..Default::default() }
+    pb::StructuredAnnotation {
+        name: annotation.name.clone(),
+        body,
+        ..Default::default()
+    }
 }
 
 fn expression(value: &AnnotationValue) -> pb::Expression {
@@ -133,7 +147,10 @@ pub(super) fn key_values(text: &str) -> Vec<(String, AnnotationValue)> {
 
 fn literal(token: &str) -> Option<AnnotationValue> {
     if token.starts_with('"') {
-        return AnnotationBody::Unstructured(token.to_owned()).values().into_iter().next();
+        return AnnotationBody::Unstructured(token.to_owned())
+            .values()
+            .into_iter()
+            .next();
     }
     match token {
         "true" => Some(AnnotationValue::Bool(true)),
@@ -150,7 +167,9 @@ pub(super) fn translation(from: &impl Annotated) -> Option<(String, Option<i32>)
     };
     let tokens = tokens(text);
     let (uri, rest) = tokens.split_first()?;
-    let AnnotationValue::String(uri) = literal(uri)? else { return None };
+    let AnnotationValue::String(uri) = literal(uri)? else {
+        return None;
+    };
     match rest {
         [",", "string"] => Some((uri, None)),
         [",", "bit", "<", width, ">"] | [",", width] => match literal(width)? {
@@ -180,10 +199,16 @@ mod tests {
     fn unstructured_bodies_are_their_tokens() {
         assert_eq!(print("hidden", ""), "@hidden");
         assert_eq!(print("noWarn", "\"unused\""), "@noWarn(\"unused\")");
-        assert_eq!(print("refers_to", "builtin::group, id"), "@refers_to(builtin : : group , id)");
+        assert_eq!(
+            print("refers_to", "builtin::group, id"),
+            "@refers_to(builtin : : group , id)"
+        );
         assert_eq!(print("f", "A/B"), "@f(A / B)");
         let nested = "@sai_field(X), @sai_field(Y)";
-        assert_eq!(print("c", nested), "@c(@ sai_field ( X ) , @ sai_field ( Y ))");
+        assert_eq!(
+            print("c", nested),
+            "@c(@ sai_field ( X ) , @ sai_field ( Y ))"
+        );
     }
 
     #[test]
@@ -199,9 +224,18 @@ mod tests {
                 body: AnnotationBody::Unstructured(text.into()),
             }]
         };
-        assert_eq!(translation(&annotated("\"u/r\", string")), Some(("u/r".into(), None)));
-        assert_eq!(translation(&annotated("\"u\", bit<32>")), Some(("u".into(), Some(32))));
-        assert_eq!(translation(&annotated("\"u\", 9")), Some(("u".into(), Some(9))));
+        assert_eq!(
+            translation(&annotated("\"u/r\", string")),
+            Some(("u/r".into(), None))
+        );
+        assert_eq!(
+            translation(&annotated("\"u\", bit<32>")),
+            Some(("u".into(), Some(32)))
+        );
+        assert_eq!(
+            translation(&annotated("\"u\", 9")),
+            Some(("u".into(), Some(9)))
+        );
         assert_eq!(translation(&annotated("\"u\"")), None);
     }
 

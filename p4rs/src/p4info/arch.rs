@@ -37,7 +37,10 @@ pub(super) enum Resource {
 
 impl Arch {
     pub fn of(program: &Program) -> Self {
-        let package = program.package.as_ref().map_or("", |Package { name, .. }| name.as_str());
+        let package = program
+            .package
+            .as_ref()
+            .map_or("", |Package { name, .. }| name.as_str());
         let (name, flavour) = match package {
             "V1Switch" => ("v1model", Flavour::V1Model),
             "PSA_Switch" => ("psa", Flavour::Psa),
@@ -46,7 +49,10 @@ impl Arch {
             // What p4c takes a program for unless told otherwise.
             _ => ("v1model", Flavour::V1Model),
         };
-        Self { name: name.to_owned(), flavour }
+        Self {
+            name: name.to_owned(),
+            flavour,
+        }
     }
 
     /// What an extern type is for P4Info.
@@ -72,7 +78,12 @@ impl Arch {
         })
     }
 
-    fn property(&self, v1model: &'static str, psa: &'static str, pna: &'static str) -> &'static str {
+    fn property(
+        &self,
+        v1model: &'static str,
+        psa: &'static str,
+        pna: &'static str,
+    ) -> &'static str {
         match self.flavour {
             Flavour::V1Model => v1model,
             Flavour::Psa | Flavour::Other => psa,

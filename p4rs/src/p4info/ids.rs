@@ -120,7 +120,9 @@ impl Ids {
 
     /// The value set with this id, and its match field ids by position.
     pub fn value_set(&self, id: u32) -> Option<(Handle<ValueSet>, &[u32])> {
-        self.value_sets.get(&id).map(|(set, fields)| (*set, fields.as_slice()))
+        self.value_sets
+            .get(&id)
+            .map(|(set, fields)| (*set, fields.as_slice()))
     }
 
     /// Every value set, in no order.
@@ -135,12 +137,17 @@ impl Ids {
 
     /// The id of `digest` calls with this type (v1model).
     pub fn digest_id(&self, ty: Handle<Type>) -> Option<u32> {
-        self.digests.iter().find(|&(_, &known)| known == ty).map(|(&id, _)| id)
+        self.digests
+            .iter()
+            .find(|&(_, &known)| known == ty)
+            .map(|(&id, _)| id)
     }
 
     /// The controller header of this name (`packet_in`, `packet_out`).
     pub fn packet_header(&self, name: &str) -> Option<&PacketMetadataIds> {
-        self.packet_metadata.iter().find(|header| header.name == name)
+        self.packet_metadata
+            .iter()
+            .find(|header| header.name == name)
     }
 
     pub(super) fn add_table(&mut self, table: Handle<Table>, ids: TableIds) {

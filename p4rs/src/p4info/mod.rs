@@ -21,9 +21,9 @@ mod reach;
 mod resources;
 mod symbols;
 mod tables;
-mod type_spec;
 #[cfg(test)]
 mod tests;
+mod type_spec;
 
 use p4runtime_proto::p4::config::v1 as pb;
 
@@ -102,8 +102,14 @@ pub fn build(program: &Program) -> Result<P4Info, Error> {
     let arch = Arch::of(program);
     let reach = Reachable::of(program, &arch);
     let symbols = symbols::collect(program, &arch, &reach)?;
-    let mut build =
-        Build { program, arch, reach, symbols, message: pb::P4Info::default(), ids: Ids::default() };
+    let mut build = Build {
+        program,
+        arch,
+        reach,
+        symbols,
+        message: pb::P4Info::default(),
+        ids: Ids::default(),
+    };
     build.add_value_sets()?;
     build.add_actions()?;
     build.add_externs();
@@ -113,7 +119,10 @@ pub fn build(program: &Program) -> Result<P4Info, Error> {
     build.sort_resources();
     build.check_names()?;
     build.add_package();
-    Ok(P4Info { message: build.message, ids: build.ids })
+    Ok(P4Info {
+        message: build.message,
+        ids: build.ids,
+    })
 }
 
 impl Build<'_> {
@@ -121,14 +130,25 @@ impl Build<'_> {
         self.symbols.id(kind, name)
     }
 
-    fn preamble(&self, kind: Kind, name: &str, from: &impl Annotated, skip: &[&str]) -> pb::Preamble {
+    fn preamble(
+        &self,
+        kind: Kind,
+        name: &str,
+        from: &impl Annotated,
+        skip: &[&str],
+    ) -> pb::Preamble {
         let mut preamble = pb::Preamble {
             id: self.id(kind, name),
             name: name.to_owned(),
             alias: self.symbols.alias(name),
             ..Default::default()
         };
-        annotation::fill(from, skip, &mut preamble.annotations, &mut preamble.structured_annotations);
+        annotation::fill(
+            from,
+            skip,
+            &mut preamble.annotations,
+            &mut preamble.structured_annotations,
+        );
         preamble.doc = annotation::documentation(from);
         preamble
     }
@@ -142,10 +162,15 @@ impl Build<'_> {
         if self.program.package.is_none() {
             return;
         }
-        let mut info = pb::PkgInfo { arch: self.arch.name.clone(), ..Default::default() };
+        let mut info = pb::PkgInfo {
+            arch: self.arch.name.clone(),
+            ..Default::default()
+        };
         let main = &self.program.annotations;
         for (key, value) in key_values(main, "pkginfo") {
-            let AnnotationValue::String(value) = value else { continue };
+            let AnnotationValue::String(value) = value else {
+                continue;
+            };
             match key.as_str() {
                 "name" => info.name = value,
                 "version" => info.version = value,
@@ -186,7 +211,9 @@ impl Build<'_> {
             let mut seen = std::collections::HashSet::new();
             for preamble in list.into_iter().flatten() {
                 if !seen.insert(&preamble.name) {
-                    return Err(Error::DuplicateName { name: preamble.name.clone() });
+                    return Err(Error::DuplicateName {
+                        name: preamble.name.clone(),
+                    });
                 }
             }
         }
@@ -205,11 +232,17 @@ fn key_values(annotations: &[crate::ir::Annotation], name: &str) -> Vec<(String,
 fn platform_properties(main: &[crate::ir::Annotation]) -> pb::PlatformProperties {
     let mut properties = pb::PlatformProperties::default();
     for (key, value) in key_values(main, "platform_property") {
-        let AnnotationValue::Int(value) = value else { continue };
-        let Ok(value) = i32::try_from(value) else { continue };
+        let AnnotationValue::Int(value) = value else {
+            continue;
+        };
+        let Ok(value) = i32::try_from(value) else {
+            continue;
+        };
         match key.as_str() {
             "multicast_group_table_size" => properties.multicast_group_table_size = value,
-            "multicast_group_table_total_replicas" => properties.multicast_group_table_total_replicas = value,
+            "multicast_group_table_total_replicas" => {
+                properties.multicast_group_table_total_replicas = value
+            }
             "multicast_group_table_max_replicas_per_entry" => {
                 properties.multicast_group_table_max_replicas_per_entry = value;
             }

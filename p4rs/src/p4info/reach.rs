@@ -9,8 +9,9 @@ use std::collections::HashSet;
 
 use super::arch::{Arch, Flavour};
 use crate::ir::{
-    Action, Annotated, Arg, Block, Callee, Control, Expr, ExprKind, ForIn, Function, Handle, Package,
-    PackageArg, Parser, Program, State, StmtKind, Table, Transition, Type, ValueSet,
+    Action, Annotated, Arg, Block, Callee, Control, Expr, ExprKind, ForIn, Function, Handle,
+    KeySet, Package, PackageArg, Parser, Program, State, StmtKind, Table, Transition, Type,
+    ValueSet,
 };
 
 /// The parts of a program that P4Info shows.
@@ -89,16 +90,33 @@ impl Reachable {
 
     /// Adds the actions that one block's tables name or its body calls: global ones by first use, then local ones by
     /// declaration.
-    fn actions_of(&mut self, program: &Program, tables: &[Handle<Table>], called: &[Handle<Action>]) {
-        let of_tables = tables.iter().flat_map(|&t| &program.tables[t].actions).map(|r| r.action);
-        self.in_tables.extend(of_tables.clone().map(|action| program.actions[action].name.control_plane.clone()));
-        let (mut ordered, mut local): (Vec<_>, Vec<_>) =
-            of_tables.chain(called.iter().copied()).partition(|&action| is_global(program, action));
+    fn actions_of(
+        &mut self,
+        program: &Program,
+        tables: &[Handle<Table>],
+        called: &[Handle<Action>],
+    ) {
+        let of_tables = tables
+            .iter()
+            .flat_map(|&t| &program.tables[t].actions)
+            .map(|r| r.action);
+        self.in_tables.extend(
+            of_tables
+                .clone()
+                .map(|action| program.actions[action].name.control_plane.clone()),
+        );
+        let (mut ordered, mut local): (Vec<_>, Vec<_>) = of_tables
+            .chain(called.iter().copied())
+            .partition(|&action| is_global(program, action));
         local.sort();
         ordered.extend(local);
         for action in ordered {
             let name = &program.actions[action].name.control_plane;
-            if !self.actions.iter().any(|&a| program.actions[a].name.control_plane == *name) {
+            if !self
+                .actions
+                .iter()
+                .any(|&a| program.actions[a].name.control_plane == *name)
+            {
                 self.actions.push(action);
             }
         }
@@ -107,12 +125,17 @@ impl Reachable {
     /// A digest is named after its type; types without a name are numbered.
     fn digest(&mut self, program: &Program, ty: Handle<Type>) {
         let name = match &program.types[ty] {
-            Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => {
-                fields.annotations.annotation_string("name").unwrap_or_else(|| fields.name.clone())
-            }
+            Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => fields
+                .annotations
+                .annotation_string("name")
+                .unwrap_or_else(|| fields.name.clone()),
             Type::New(new) => new.name.clone(),
             _ => {
-                let unnamed = self.digests.iter().filter(|(name, _)| name.starts_with("digest_")).count();
+                let unnamed = self
+                    .digests
+                    .iter()
+                    .filter(|(name, _)| name.starts_with("digest_"))
+                    .count();
                 format!("digest_{unnamed}")
             }
         };
@@ -125,7 +148,10 @@ impl Reachable {
 /// Whether an action is declared outside of any control.
 fn is_global(program: &Program, action: Handle<Action>) -> bool {
     let action = &program.actions[action];
-    let renamed = action.annotations.annotation_string("name").is_some_and(|name| name.starts_with('.'));
+    let renamed = action
+        .annotations
+        .annotation_string("name")
+        .is_some_and(|name| name.starts_with('.'));
     !renamed && !action.name.control_plane.contains('.')
 }
 
@@ -182,15 +208,17 @@ impl<'a> Walk<'a> {
 
     fn state(&mut self, state: &State) {
         self.block(&state.body);
-        let Transition::Select { subjects, cases } = &state.transition else { return };
+        let Transition::Select { subjects, cases } = &state.transition else {
+            return;
+        };
         for &subject in subjects {
             self.expr(subject);
         }
         for set in cases.iter().flat_map(|(sets, _)| sets) {
-            if let crate::ir::KeySet::ValueSet(set) = set {
-                if !self.value_sets.contains(set) {
-                    self.value_sets.push(*set);
-                }
+            if let KeySet::ValueSet(set) = set
+                && !self.value_sets.contains(set)
+            {
+                self.value_sets.push(*set);
             }
         }
     }
@@ -224,18 +252,35 @@ impl<'a> Walk<'a> {
             StmtKind::Assign { place, value } => self.exprs(&[*place, *value]),
             StmtKind::Eval(expr) => self.expr(*expr),
             StmtKind::Init { init, .. } => self.exprs(init.as_slice()),
-            StmtKind::If { cond, then, otherwise } => self.conditional(*cond, then, otherwise),
-            StmtKind::SwitchAction { apply, cases, default } => {
+            StmtKind::If {
+                cond,
+                then,
+                otherwise,
+            } => self.conditional(*cond, then, otherwise),
+            StmtKind::SwitchAction {
+                apply,
+                cases,
+                default,
+            } => {
                 self.expr(*apply);
                 cases.iter().for_each(|case| self.block(&case.body));
                 self.block(default);
             }
-            StmtKind::Switch { subject, cases, default } => {
+            StmtKind::Switch {
+                subject,
+                cases,
+                default,
+            } => {
                 self.expr(*subject);
                 cases.iter().for_each(|case| self.block(&case.body));
                 self.block(default);
             }
-            StmtKind::For { init, cond, update, body } => {
+            StmtKind::For {
+                init,
+                cond,
+                update,
+                body,
+            } => {
                 self.block(init);
                 self.expr(*cond);
                 self.block(update);
@@ -286,7 +331,11 @@ impl<'a> Walk<'a> {
             ExprKind::Index(a, b) | ExprKind::Binary(_, a, b) => self.exprs(&[*a, *b]),
             ExprKind::Mux(a, b, c) => self.exprs(&[*a, *b, *c]),
             ExprKind::Struct(items) => self.exprs(items),
-            ExprKind::Call { callee, type_args, args } => self.call(callee, type_args, args),
+            ExprKind::Call {
+                callee,
+                type_args,
+                args,
+            } => self.call(callee, type_args, args),
         }
     }
 

@@ -16,7 +16,11 @@ use crate::ir::{
     Annotated, Annotation, Const, ExternInstance, Handle, PackageArg, Program, PropertyValue, Table,
 };
 
-const SELECTOR_ANNOTATIONS: [&str; 3] = ["max_group_size", "selector_size_semantics", "max_member_weight"];
+const SELECTOR_ANNOTATIONS: [&str; 3] = [
+    "max_group_size",
+    "selector_size_semantics",
+    "max_member_weight",
+];
 
 /// The property that builds an instance in place, if one does: it names the instance by `@name`.
 fn in_place<'a>(
@@ -27,7 +31,11 @@ fn in_place<'a>(
 ) -> Option<(&'a Table, &'a crate::ir::Property)> {
     reach.tables.iter().find_map(|&table| {
         let table = &program.tables[table];
-        let names = [arch.implementation(), arch.direct_counter(), arch.direct_meter()];
+        let names = [
+            arch.implementation(),
+            arch.direct_counter(),
+            arch.direct_meter(),
+        ];
         names.iter().find_map(|name| {
             let property = property(table, name)?;
             let holds = matches!(property.value, PropertyValue::Extern(held) if held == handle);
@@ -39,19 +47,26 @@ fn in_place<'a>(
 /// Instances without a name of their own bear their table's.
 fn is_named_after(instance: &ExternInstance, table: &Table) -> bool {
     let local = &instance.name.local;
-    *local == table.name.local || table.annotations.annotation_string("name").as_ref() == Some(local)
+    *local == table.name.local
+        || table.annotations.annotation_string("name").as_ref() == Some(local)
 }
 
 /// Whether an instance stands among the package's arguments, without a declaration.
 fn is_package_argument(program: &Program, handle: Handle<ExternInstance>) -> bool {
     let args = program.package.iter().flat_map(|package| &package.args);
     args.into_iter().any(|(param, arg)| {
-        matches!(arg, PackageArg::Extern(held) if *held == handle) && program.externs[handle].name.local == *param
+        matches!(arg, PackageArg::Extern(held) if *held == handle)
+            && program.externs[handle].name.local == *param
     })
 }
 
 /// The control-plane name of an instance: that of its declaration, or of the property that builds it.
-pub(super) fn name(program: &Program, arch: &Arch, reach: &Reachable, handle: Handle<ExternInstance>) -> String {
+pub(super) fn name(
+    program: &Program,
+    arch: &Arch,
+    reach: &Reachable,
+    handle: Handle<ExternInstance>,
+) -> String {
     let property = in_place(program, arch, reach, handle).map(|(_, property)| property);
     let named = property.and_then(|property| property.annotations.annotation_string("name"));
     match named {
@@ -61,7 +76,11 @@ pub(super) fn name(program: &Program, arch: &Arch, reach: &Reachable, handle: Ha
 }
 
 fn argument<'a>(instance: &'a ExternInstance, name: &str) -> Option<&'a Const> {
-    instance.args.iter().find(|(param, _)| param == name).map(|(_, value)| value)
+    instance
+        .args
+        .iter()
+        .find(|(param, _)| param == name)
+        .map(|(_, value)| value)
 }
 
 fn size(arch: &Arch, instance: &ExternInstance, resource: Resource) -> i64 {
@@ -87,27 +106,44 @@ impl Build<'_> {
     pub(super) fn add_externs(&mut self) {
         let program = self.program;
         for (handle, instance) in program.externs.iter() {
-            if !is_package_argument(program, handle) && in_place(program, &self.arch, &self.reach, handle).is_none() {
+            if !is_package_argument(program, handle)
+                && in_place(program, &self.arch, &self.reach, handle).is_none()
+            {
                 self.type_info();
             }
-            let Some(resource) = self.arch.resource(&instance.kind) else { continue };
-            let id = self.id(Kind::of(resource), &name(program, &self.arch, &self.reach, handle));
+            let Some(resource) = self.arch.resource(&instance.kind) else {
+                continue;
+            };
+            let id = self.id(
+                Kind::of(resource),
+                &name(program, &self.arch, &self.reach, handle),
+            );
             self.ids.add_extern(handle, id);
             match resource {
                 Resource::Counter => self.counter(instance),
                 Resource::Meter => self.meter(instance),
                 Resource::Register => self.register(instance),
-                Resource::ActionProfile | Resource::ActionSelector => self.profile(handle, instance, resource),
+                Resource::ActionProfile | Resource::ActionSelector => {
+                    self.profile(handle, instance, resource)
+                }
                 Resource::Digest => self.digest_instance(instance),
                 Resource::DirectCounter | Resource::DirectMeter => {}
             }
         }
     }
 
-    fn index_type(&mut self, instance: &ExternInstance, resource: Resource) -> Option<pb::P4NamedType> {
+    fn index_type(
+        &mut self,
+        instance: &ExternInstance,
+        resource: Resource,
+    ) -> Option<pb::P4NamedType> {
         let program = self.program;
         let ty = *instance.type_args.get(self.arch.index_type(resource)?)?;
-        TypeSpecs { program, info: self.type_info() }.spec(ty);
+        TypeSpecs {
+            program,
+            info: self.type_info(),
+        }
+        .spec(ty);
         type_spec::new_type_name(program, ty)
     }
 
@@ -115,7 +151,9 @@ impl Build<'_> {
         let name = &instance.name.control_plane;
         let message = pb::Counter {
             preamble: Some(self.preamble(Kind::Counter, name, &instance.annotations, &[])),
-            spec: Some(pb::CounterSpec { unit: self.arch.counter_unit(unit(instance)).into() }),
+            spec: Some(pb::CounterSpec {
+                unit: self.arch.counter_unit(unit(instance)).into(),
+            }),
             size: size(&self.arch, instance, Resource::Counter),
             index_type_name: self.index_type(instance, Resource::Counter),
         };
@@ -127,7 +165,10 @@ impl Build<'_> {
         let unit = self.arch.meter_unit(unit(instance)).into();
         let message = pb::Meter {
             preamble: Some(self.preamble(Kind::Meter, name, &instance.annotations, &[])),
-            spec: Some(pb::MeterSpec { unit, ..Default::default() }),
+            spec: Some(pb::MeterSpec {
+                unit,
+                ..Default::default()
+            }),
             size: size(&self.arch, instance, Resource::Meter),
             index_type_name: self.index_type(instance, Resource::Meter),
         };
@@ -139,7 +180,13 @@ impl Build<'_> {
         let name = &instance.name.control_plane;
         let preamble = self.preamble(Kind::Register, name, &instance.annotations, &[]);
         let data = instance.type_args.first().copied();
-        let type_spec = data.map(|ty| TypeSpecs { program, info: self.type_info() }.spec(ty));
+        let type_spec = data.map(|ty| {
+            TypeSpecs {
+                program,
+                info: self.type_info(),
+            }
+            .spec(ty)
+        });
         let message = pb::Register {
             preamble: Some(preamble),
             type_spec,
@@ -149,14 +196,25 @@ impl Build<'_> {
         self.message.registers.push(message);
     }
 
-    fn profile(&mut self, handle: Handle<ExternInstance>, instance: &ExternInstance, resource: Resource) {
+    fn profile(
+        &mut self,
+        handle: Handle<ExternInstance>,
+        instance: &ExternInstance,
+        resource: Resource,
+    ) {
         let program = self.program;
         let place = in_place(program, &self.arch, &self.reach, handle);
-        let annotations = place.map_or(&instance.annotations, |(_, property)| &property.annotations);
+        let annotations =
+            place.map_or(&instance.annotations, |(_, property)| &property.annotations);
         let name = name(program, &self.arch, &self.reach, handle);
         let with_selector = resource == Resource::ActionSelector;
         let mut message = pb::ActionProfile {
-            preamble: Some(self.preamble(Kind::ActionProfile, &name, annotations, &SELECTOR_ANNOTATIONS)),
+            preamble: Some(self.preamble(
+                Kind::ActionProfile,
+                &name,
+                annotations,
+                &SELECTOR_ANNOTATIONS,
+            )),
             table_ids: self.tables_of(handle),
             with_selector,
             size: size(&self.arch, instance, resource),
@@ -175,10 +233,20 @@ impl Build<'_> {
             let held = property(table, self.arch.implementation()).map(|property| &property.value);
             matches!(held, Some(PropertyValue::Extern(held)) if *held == profile)
         };
-        let tables = self.reach.tables.iter().map(|&table| &self.program.tables[table]);
-        let mut names: Vec<&String> = tables.filter(uses).map(|table| &table.name.control_plane).collect();
+        let tables = self
+            .reach
+            .tables
+            .iter()
+            .map(|&table| &self.program.tables[table]);
+        let mut names: Vec<&String> = tables
+            .filter(uses)
+            .map(|table| &table.name.control_plane)
+            .collect();
         names.sort();
-        names.into_iter().map(|name| self.id(Kind::Table, name)).collect()
+        names
+            .into_iter()
+            .map(|name| self.id(Kind::Table, name))
+            .collect()
     }
 
     fn digest_instance(&mut self, instance: &ExternInstance) {
@@ -186,8 +254,17 @@ impl Build<'_> {
         let name = &instance.name.control_plane;
         let preamble = self.preamble(Kind::Digest, name, &instance.annotations, &[]);
         let data = instance.type_args.first().copied();
-        let type_spec = data.map(|ty| TypeSpecs { program, info: self.type_info() }.spec(ty));
-        self.message.digests.push(pb::Digest { preamble: Some(preamble), type_spec });
+        let type_spec = data.map(|ty| {
+            TypeSpecs {
+                program,
+                info: self.type_info(),
+            }
+            .spec(ty)
+        });
+        self.message.digests.push(pb::Digest {
+            preamble: Some(preamble),
+            type_spec,
+        });
     }
 
     /// v1model's digests: one per type that `digest` is called with.
@@ -199,8 +276,15 @@ impl Build<'_> {
         for (name, ty) in self.reach.digests.clone() {
             let preamble = self.preamble(Kind::Digest, &name, &Vec::new(), &[]);
             self.ids.add_digest(ty, preamble.id);
-            let type_spec = TypeSpecs { program, info: self.type_info() }.spec(ty);
-            self.message.digests.push(pb::Digest { preamble: Some(preamble), type_spec: Some(type_spec) });
+            let type_spec = TypeSpecs {
+                program,
+                info: self.type_info(),
+            }
+            .spec(ty);
+            self.message.digests.push(pb::Digest {
+                preamble: Some(preamble),
+                type_spec: Some(type_spec),
+            });
         }
     }
 
@@ -217,25 +301,41 @@ impl Build<'_> {
             return None;
         }
         let place = in_place(program, &self.arch, &self.reach, handle);
-        let annotations = place.map_or(&instance.annotations, |(_, property)| &property.annotations);
+        let annotations =
+            place.map_or(&instance.annotations, |(_, property)| &property.annotations);
         let name = name(program, &self.arch, &self.reach, handle);
         let preamble = self.preamble(Kind::of(resource), &name, annotations, &[]);
         let id = preamble.id;
         let preamble = Some(preamble);
         if resource == Resource::DirectCounter {
-            let spec = Some(pb::CounterSpec { unit: self.arch.counter_unit(unit(instance)).into() });
-            self.message.direct_counters.push(pb::DirectCounter { preamble, spec, direct_table_id });
+            let spec = Some(pb::CounterSpec {
+                unit: self.arch.counter_unit(unit(instance)).into(),
+            });
+            self.message.direct_counters.push(pb::DirectCounter {
+                preamble,
+                spec,
+                direct_table_id,
+            });
         } else {
             let unit = self.arch.meter_unit(unit(instance)).into();
-            let spec = Some(pb::MeterSpec { unit, ..Default::default() });
-            self.message.direct_meters.push(pb::DirectMeter { preamble, spec, direct_table_id });
+            let spec = Some(pb::MeterSpec {
+                unit,
+                ..Default::default()
+            });
+            self.message.direct_meters.push(pb::DirectMeter {
+                preamble,
+                spec,
+                direct_table_id,
+            });
         }
         Some(id)
     }
 
     /// Instances declared outside of controls come first.
     pub(super) fn sort_resources(&mut self) {
-        let local = |preamble: &Option<pb::Preamble>| preamble.as_ref().is_some_and(|p| p.name.contains('.'));
+        let local = |preamble: &Option<pb::Preamble>| {
+            preamble.as_ref().is_some_and(|p| p.name.contains('.'))
+        };
         self.message.counters.sort_by_key(|x| local(&x.preamble));
         self.message.meters.sort_by_key(|x| local(&x.preamble));
         self.message.registers.sort_by_key(|x| local(&x.preamble));
@@ -246,8 +346,10 @@ fn size_semantics(annotations: &Vec<Annotation>) -> Option<SelectorSizeSemantics
     let name = annotations.annotation_string("selector_size_semantics")?;
     if name.eq_ignore_ascii_case("sum_of_members") {
         let max_member_weight = int(annotations, "max_member_weight").unwrap_or(0);
-        return Some(SelectorSizeSemantics::SumOfMembers(SumOfMembers { max_member_weight }));
+        return Some(SelectorSizeSemantics::SumOfMembers(SumOfMembers {
+            max_member_weight,
+        }));
     }
-    name.eq_ignore_ascii_case("sum_of_weights").then_some(SelectorSizeSemantics::SumOfWeights(SumOfWeights {}))
+    name.eq_ignore_ascii_case("sum_of_weights")
+        .then_some(SelectorSizeSemantics::SumOfWeights(SumOfWeights {}))
 }
-

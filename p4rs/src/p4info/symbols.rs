@@ -68,10 +68,14 @@ impl SymbolTable {
         let id = explicit_id(kind, name, from)?;
         known.insert(name.to_owned(), id);
         self.add_suffixes(name);
-        if let Some(id) = id {
-            if let Some(first) = self.taken.insert(id, name.to_owned()) {
-                return Err(Error::DuplicateId { id, first, second: name.to_owned() });
-            }
+        if let Some(id) = id
+            && let Some(first) = self.taken.insert(id, name.to_owned())
+        {
+            return Err(Error::DuplicateId {
+                id,
+                first,
+                second: name.to_owned(),
+            });
         }
         Ok(())
     }
@@ -102,7 +106,12 @@ impl SymbolTable {
 
     /// The id of a name that was collected; zero (no id) for any other.
     pub fn id(&self, kind: Kind, name: &str) -> u32 {
-        self.ids.get(&kind).and_then(|names| names.get(name)).copied().flatten().unwrap_or(0)
+        self.ids
+            .get(&kind)
+            .and_then(|names| names.get(name))
+            .copied()
+            .flatten()
+            .unwrap_or(0)
     }
 
     /// The shortest unambiguous suffix of a name.
@@ -120,11 +129,19 @@ fn suffixes(name: &str) -> impl Iterator<Item = &str> {
 
 /// `@id` with its type prefix.
 fn explicit_id(kind: Kind, name: &str, from: &impl Annotated) -> Result<Option<u32>, Error> {
-    let Some(id) = from.annotation_int("id") else { return Ok(None) };
-    let id = u32::try_from(id).map_err(|_| Error::BadId { name: name.to_owned() })?;
+    let Some(id) = from.annotation_int("id") else {
+        return Ok(None);
+    };
+    let id = u32::try_from(id).map_err(|_| Error::BadId {
+        name: name.to_owned(),
+    })?;
     let given = id & 0xff00_0000;
     if given != 0 && given != kind.prefix() {
-        return Err(Error::WrongPrefix { id, name: name.to_owned(), prefix: kind as u8 });
+        return Err(Error::WrongPrefix {
+            id,
+            name: name.to_owned(),
+            prefix: kind as u8,
+        });
     }
     Ok(Some(id | kind.prefix()))
 }
@@ -143,11 +160,19 @@ fn jenkins_one_at_a_time(key: &[u8]) -> u32 {
 }
 
 /// Collects and numbers everything that P4Info shows.
-pub(super) fn collect(program: &Program, arch: &Arch, reach: &Reachable) -> Result<SymbolTable, Error> {
+pub(super) fn collect(
+    program: &Program,
+    arch: &Arch,
+    reach: &Reachable,
+) -> Result<SymbolTable, Error> {
     let mut symbols = SymbolTable::default();
     for &action in &reach.actions {
         let action = &program.actions[action];
-        symbols.add(Kind::Action, &action.name.control_plane, &action.annotations)?;
+        symbols.add(
+            Kind::Action,
+            &action.name.control_plane,
+            &action.annotations,
+        )?;
     }
     for &table in &reach.tables {
         let table = &program.tables[table];
@@ -158,7 +183,9 @@ pub(super) fn collect(program: &Program, arch: &Arch, reach: &Reachable) -> Resu
         symbols.add(Kind::ValueSet, &set.name.control_plane, &set.annotations)?;
     }
     for (handle, instance) in program.externs.iter() {
-        let Some(resource) = arch.resource(&instance.kind) else { continue };
+        let Some(resource) = arch.resource(&instance.kind) else {
+            continue;
+        };
         let name = resources::name(program, arch, reach, handle);
         symbols.add(Kind::of(resource), &name, &instance.annotations)?;
     }
@@ -181,16 +208,27 @@ pub(super) fn field_ids<'a, A: Annotated + 'a>(
     owner: &str,
     items: impl Iterator<Item = &'a A> + Clone,
 ) -> Result<Vec<u32>, Error> {
-    let bad = || Error::BadId { name: owner.to_owned() };
+    let bad = || Error::BadId {
+        name: owner.to_owned(),
+    };
     let mut taken = BTreeSet::new();
     let mut given = Vec::new();
     for item in items {
         let id = match item.annotation_int("id") {
-            Some(id) => Some(u32::try_from(id).ok().filter(|&id| id != 0).ok_or_else(bad)?),
+            Some(id) => Some(
+                u32::try_from(id)
+                    .ok()
+                    .filter(|&id| id != 0)
+                    .ok_or_else(bad)?,
+            ),
             None => None,
         };
         if let Some(id) = id.filter(|&id| !taken.insert(id)) {
-            return Err(Error::DuplicateId { id, first: owner.to_owned(), second: owner.to_owned() });
+            return Err(Error::DuplicateId {
+                id,
+                first: owner.to_owned(),
+                second: owner.to_owned(),
+            });
         }
         given.push(id);
     }
@@ -214,14 +252,19 @@ mod tests {
     use crate::ir::{Annotation, AnnotationBody};
 
     fn with_id(id: u32) -> Vec<Annotation> {
-        vec![Annotation { name: "id".into(), body: AnnotationBody::Unstructured(id.to_string()) }]
+        vec![Annotation {
+            name: "id".into(),
+            body: AnnotationBody::Unstructured(id.to_string()),
+        }]
     }
 
     #[test]
     fn hashes_are_those_of_the_reference_compiler() {
         let mut symbols = SymbolTable::default();
         symbols.add(Kind::Action, "NoAction", &Vec::new()).unwrap();
-        symbols.add(Kind::Table, "IngressI.indirect", &Vec::new()).unwrap();
+        symbols
+            .add(Kind::Table, "IngressI.indirect", &Vec::new())
+            .unwrap();
         symbols.add(Kind::ActionProfile, "ap", &Vec::new()).unwrap();
         symbols.assign().unwrap();
         assert_eq!(symbols.id(Kind::Action, "NoAction"), 21_257_015);
@@ -232,7 +275,9 @@ mod tests {
     #[test]
     fn a_taken_hash_moves_up() {
         let mut symbols = SymbolTable::default();
-        symbols.add(Kind::Action, "a", &with_id(21_257_015)).unwrap();
+        symbols
+            .add(Kind::Action, "a", &with_id(21_257_015))
+            .unwrap();
         symbols.add(Kind::Action, "NoAction", &Vec::new()).unwrap();
         symbols.assign().unwrap();
         assert_eq!(symbols.id(Kind::Action, "NoAction"), 21_257_016);
@@ -246,7 +291,13 @@ mod tests {
         symbols.add(Kind::Action, "b", &with_id(7)).unwrap();
         assert_eq!(symbols.id(Kind::Action, "b"), 0x0100_0007);
         let twice = symbols.add(Kind::Action, "c", &with_id(0x0100_0007));
-        assert!(matches!(twice, Err(Error::DuplicateId { id: 0x0100_0007, .. })));
+        assert!(matches!(
+            twice,
+            Err(Error::DuplicateId {
+                id: 0x0100_0007,
+                ..
+            })
+        ));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::symbols::{Kind, field_ids};
 use super::type_spec::{self, TypeSpecs};
 use super::{ActionIds, Build, Error, TableIds, annotation, resources};
 use crate::ir::{
-    ActionCall, ActionRef, ActionScope, Annotated, Annotation, AnnotationBody, Const, Handle, Key, Property,
-    PropertyValue, Table,
+    ActionCall, ActionRef, ActionScope, Annotated, Annotation, AnnotationBody, Const, Handle, Key,
+    Property, PropertyValue, Table,
 };
 
 /// Size of a table that names none (v1model's default, which p4c uses for every architecture).
@@ -38,19 +38,33 @@ impl Build<'_> {
         self.type_info();
         let name = &table.name.control_plane;
         let preamble = self.preamble(Kind::Table, name, &table.annotations, &[]);
-        let mut ids = TableIds { id: preamble.id, ..Default::default() };
+        let mut ids = TableIds {
+            id: preamble.id,
+            ..Default::default()
+        };
         for action in &table.actions {
             ids.actions.push(self.action_ids(action)?);
         }
         let fields = field_ids(name, table.keys.iter())?;
-        let shown = |(key, id): (&Key, &u32)| if match_kind(&key.match_kind).is_some() { *id } else { 0 };
+        let shown = |(key, id): (&Key, &u32)| {
+            if match_kind(&key.match_kind).is_some() {
+                *id
+            } else {
+                0
+            }
+        };
         ids.fields = table.keys.iter().zip(&fields).map(shown).collect();
 
         let mut message = pb::Table {
             preamble: Some(preamble),
             match_fields: self.match_fields(table, &fields),
-            action_refs: table.actions.iter().map(|action| self.action_ref(action)).collect(),
-            size: i64::try_from(table.size.filter(|&size| size > 0).unwrap_or(DEFAULT_SIZE)).unwrap_or(i64::MAX),
+            action_refs: table
+                .actions
+                .iter()
+                .map(|action| self.action_ref(action))
+                .collect(),
+            size: i64::try_from(table.size.filter(|&size| size > 0).unwrap_or(DEFAULT_SIZE))
+                .unwrap_or(i64::MAX),
             initial_default_action: self.default_action(table, &table.default_action),
             is_const_table: table.const_entries,
             has_initial_entries: !table.entries.is_empty(),
@@ -58,7 +72,10 @@ impl Build<'_> {
             ..Default::default()
         };
         if table.const_default {
-            message.const_default_action_id = message.initial_default_action.as_ref().map_or(0, |call| call.action_id);
+            message.const_default_action_id = message
+                .initial_default_action
+                .as_ref()
+                .map_or(0, |call| call.action_id);
         }
         self.direct_resources(table, &mut message);
         ids.implementation = Some(message.implementation_id).filter(|&id| id != 0);
@@ -70,16 +87,25 @@ impl Build<'_> {
     fn action_ids(&self, action: &ActionRef) -> Result<ActionIds, Error> {
         let action = &self.program.actions[action.action];
         let name = &action.name.control_plane;
-        Ok(ActionIds { id: self.id(Kind::Action, name), params: field_ids(name, action_data(action))? })
+        Ok(ActionIds {
+            id: self.id(Kind::Action, name),
+            params: field_ids(name, action_data(action))?,
+        })
     }
 
     fn match_fields(&mut self, table: &Table, ids: &[u32]) -> Vec<pb::MatchField> {
         let mut fields = Vec::new();
         for (key, &id) in table.keys.iter().zip(ids) {
-            let Some(kind) = match_kind(&key.match_kind) else { continue };
+            let Some(kind) = match_kind(&key.match_kind) else {
+                continue;
+            };
             let program = self.program;
             let ty = program.exprs[key.expr].ty;
-            TypeSpecs { program, info: self.type_info() }.spec(ty);
+            TypeSpecs {
+                program,
+                info: self.type_info(),
+            }
+            .spec(ty);
             let mut field = pb::MatchField {
                 id,
                 name: key.name.clone(),
@@ -89,7 +115,12 @@ impl Build<'_> {
                 r#match: Some(kind),
                 ..Default::default()
             };
-            annotation::fill(key, &[], &mut field.annotations, &mut field.structured_annotations);
+            annotation::fill(
+                key,
+                &[],
+                &mut field.annotations,
+                &mut field.structured_annotations,
+            );
             fields.push(field);
         }
         fields
@@ -105,19 +136,32 @@ impl Build<'_> {
         let mut annotations = action.annotations.clone();
         if let Some(name) = implied.filter(|name| annotations.annotation(name).is_none()) {
             let body = AnnotationBody::Unstructured(String::new());
-            annotations.push(Annotation { name: name.to_owned(), body });
+            annotations.push(Annotation {
+                name: name.to_owned(),
+                body,
+            });
         }
         let name = &self.program.actions[action.action].name.control_plane;
-        let mut message =
-            pb::ActionRef { id: self.id(Kind::Action, name), scope: scope.into(), ..Default::default() };
-        annotation::fill(&annotations, &[], &mut message.annotations, &mut message.structured_annotations);
+        let mut message = pb::ActionRef {
+            id: self.id(Kind::Action, name),
+            scope: scope.into(),
+            ..Default::default()
+        };
+        annotation::fill(
+            &annotations,
+            &[],
+            &mut message.annotations,
+            &mut message.structured_annotations,
+        );
         message
     }
 
     fn default_action(&self, table: &Table, call: &ActionCall) -> Option<pb::TableActionCall> {
         let action = &self.program.actions[table.actions.get(call.action)?.action];
-        let mut message =
-            pb::TableActionCall { action_id: self.id(Kind::Action, &action.name.control_plane), ..Default::default() };
+        let mut message = pb::TableActionCall {
+            action_id: self.id(Kind::Action, &action.name.control_plane),
+            ..Default::default()
+        };
         for (index, (param, value)) in action_data(action).zip(&call.data).enumerate() {
             let width = type_spec::width(self.program, self.program.vars[param.var].ty);
             let value = match value {
@@ -126,9 +170,13 @@ impl Build<'_> {
                 _ => None,
             };
             let Some(value) = value else { continue };
-            let given = param.annotation_int("id").and_then(|id| u32::try_from(id).ok());
+            let given = param
+                .annotation_int("id")
+                .and_then(|id| u32::try_from(id).ok());
             let param_id = given.unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX));
-            message.arguments.push(pb::table_action_call::Argument { param_id, value });
+            message
+                .arguments
+                .push(pb::table_action_call::Argument { param_id, value });
         }
         Some(message)
     }
@@ -156,20 +204,23 @@ impl Build<'_> {
             let name = resources::name(self.program, &self.arch, &self.reach, profile);
             message.implementation_id = self.id(Kind::ActionProfile, &name);
         }
-        if let Some(counter) = instance(property(table, self.arch.direct_counter())) {
-            if let Some(id) = self.direct(counter, Resource::DirectCounter, table_id) {
-                message.direct_resource_ids.push(id);
-            }
+        if let Some(counter) = instance(property(table, self.arch.direct_counter()))
+            && let Some(id) = self.direct(counter, Resource::DirectCounter, table_id)
+        {
+            message.direct_resource_ids.push(id);
         }
-        if let Some(meter) = instance(property(table, self.arch.direct_meter())) {
-            if let Some(id) = self.direct(meter, Resource::DirectMeter, table_id) {
-                message.direct_resource_ids.push(id);
-            }
+        if let Some(meter) = instance(property(table, self.arch.direct_meter()))
+            && let Some(id) = self.direct(meter, Resource::DirectMeter, table_id)
+        {
+            message.direct_resource_ids.push(id);
         }
     }
 }
 
 /// A table property by name.
 pub(super) fn property<'a>(table: &'a Table, name: &str) -> Option<&'a Property> {
-    table.properties.iter().find(|property| property.name == name)
+    table
+        .properties
+        .iter()
+        .find(|property| property.name == name)
 }

@@ -13,10 +13,19 @@ use crate::source::SourceBundle;
 fn lower(sources: &Sources) -> Result<crate::ir::Program, String> {
     let parsed = parse(sources);
     if parsed.diagnostics.has_errors() {
-        return Err(parsed.diagnostics.list().first().map(|d| d.message.clone()).unwrap_or_default());
+        return Err(parsed
+            .diagnostics
+            .list()
+            .first()
+            .map(|d| d.message.clone())
+            .unwrap_or_default());
     }
-    sema::lower(&parsed.program, &parsed.map)
-        .map_err(|diagnostics| diagnostics.first().map(|d| d.message.clone()).unwrap_or_default())
+    sema::lower(&parsed.program, &parsed.map).map_err(|diagnostics| {
+        diagnostics
+            .first()
+            .map(|d| d.message.clone())
+            .unwrap_or_default()
+    })
 }
 
 fn info_of(text: &str) -> super::P4Info {
@@ -57,24 +66,55 @@ fn a_table_with_counter_ids_and_documentation() {
     ));
     let table = &info.message.tables[0];
     let preamble = table.preamble.as_ref().unwrap();
-    assert_eq!((preamble.name.as_str(), preamble.alias.as_str(), preamble.id >> 24), ("I.route", "route", 2));
+    assert_eq!(
+        (
+            preamble.name.as_str(),
+            preamble.alias.as_str(),
+            preamble.id >> 24
+        ),
+        ("I.route", "route", 2)
+    );
     assert_eq!(preamble.doc.as_ref().unwrap().brief, "Routes.");
     assert_eq!(table.match_fields[0].name, "dst");
-    assert_eq!((table.match_fields[1].name.as_str(), table.match_fields[1].bitwidth), ("hdr.h.b", 16));
+    assert_eq!(
+        (
+            table.match_fields[1].name.as_str(),
+            table.match_fields[1].bitwidth
+        ),
+        ("hdr.h.b", 16)
+    );
     assert_eq!(table.const_default_action_id, 21_257_015);
-    assert_eq!(table.idle_timeout_behavior, i32::from(pb::table::IdleTimeoutBehavior::NotifyControl));
+    assert_eq!(
+        table.idle_timeout_behavior,
+        i32::from(pb::table::IdleTimeoutBehavior::NotifyControl)
+    );
     let counter = &info.message.direct_counters[0];
-    assert_eq!(table.direct_resource_ids, [counter.preamble.as_ref().unwrap().id]);
+    assert_eq!(
+        table.direct_resource_ids,
+        [counter.preamble.as_ref().unwrap().id]
+    );
     assert_eq!(counter.direct_table_id, preamble.id);
     let forward = &info.message.actions[1];
-    assert_eq!(forward.params.iter().map(|p| p.id).collect::<Vec<_>>(), [7, 2]);
-    assert_eq!(info.message.controller_packet_metadata[0].metadata[1].annotations, ["@padding"]);
+    assert_eq!(
+        forward.params.iter().map(|p| p.id).collect::<Vec<_>>(),
+        [7, 2]
+    );
+    assert_eq!(
+        info.message.controller_packet_metadata[0].metadata[1].annotations,
+        ["@padding"]
+    );
 
     let handle = info.ids.table(preamble.id).unwrap();
     let ids = info.ids.table_ids(handle).unwrap();
-    assert_eq!((ids.id, ids.field(2), ids.field(3)), (preamble.id, Some(1), None));
+    assert_eq!(
+        (ids.id, ids.field(2), ids.field(3)),
+        (preamble.id, Some(1), None)
+    );
     assert_eq!(ids.actions[0].param(7), Some(0));
-    assert_eq!(info.ids.packet_header("packet_in").unwrap().fields, [(1, 9), (2, 7)]);
+    assert_eq!(
+        info.ids.packet_header("packet_in").unwrap().fields,
+        [(1, 9), (2, 7)]
+    );
 }
 
 #[test]
@@ -87,10 +127,19 @@ fn what_cannot_be_applied_is_not_shown() {
         "used.apply();",
     ));
     let names = |names: Vec<&Option<pb::Preamble>>| -> Vec<String> {
-        names.into_iter().map(|p| p.as_ref().unwrap().alias.clone()).collect()
+        names
+            .into_iter()
+            .map(|p| p.as_ref().unwrap().alias.clone())
+            .collect()
     };
-    assert_eq!(names(info.message.tables.iter().map(|t| &t.preamble).collect()), ["used"]);
-    assert_eq!(names(info.message.actions.iter().map(|a| &a.preamble).collect()), ["NoAction", "a"]);
+    assert_eq!(
+        names(info.message.tables.iter().map(|t| &t.preamble).collect()),
+        ["used"]
+    );
+    assert_eq!(
+        names(info.message.actions.iter().map(|a| &a.preamble).collect()),
+        ["NoAction", "a"]
+    );
 }
 
 /// Where p4c's `testdata` lies, if the environment says so.
@@ -107,7 +156,12 @@ fn first_difference(ours: &str, theirs: &str) -> String {
     let at = ours.lines().zip(theirs.lines()).position(|(a, b)| a != b);
     let at = at.unwrap_or_else(|| ours.lines().count().min(theirs.lines().count()));
     let line = |text: &str| text.lines().nth(at).unwrap_or("(end)").trim().to_owned();
-    format!("line {}: ours `{}`, p4c `{}`", at + 1, line(ours), line(theirs))
+    format!(
+        "line {}: ours `{}`, p4c `{}`",
+        at + 1,
+        line(ours),
+        line(theirs)
+    )
 }
 
 enum Outcome {
@@ -150,8 +204,16 @@ fn p4c_samples_agree() {
     goldens.sort();
     let (mut same, mut different, mut not_compiled) = (0, 0, 0);
     for golden in &goldens {
-        let name = golden.strip_prefix(&outputs).unwrap().to_string_lossy().replace(".p4info.txtpb", "");
-        match compare(&testdata.join("p4_16_samples").join(&name), golden, &testdata.join("../p4include")) {
+        let name = golden
+            .strip_prefix(&outputs)
+            .unwrap()
+            .to_string_lossy()
+            .replace(".p4info.txtpb", "");
+        match compare(
+            &testdata.join("p4_16_samples").join(&name),
+            golden,
+            &testdata.join("../p4include"),
+        ) {
             Outcome::Same => same += 1,
             Outcome::Different(how) => {
                 different += 1;
@@ -163,7 +225,13 @@ fn p4c_samples_agree() {
             }
         }
     }
-    eprintln!("{same} the same, {different} different, {not_compiled} not compiled, of {}", goldens.len());
-    let least = std::env::var("P4C_SAMPLES_MIN").ok().and_then(|least| least.parse().ok()).unwrap_or(0);
+    eprintln!(
+        "{same} the same, {different} different, {not_compiled} not compiled, of {}",
+        goldens.len()
+    );
+    let least = std::env::var("P4C_SAMPLES_MIN")
+        .ok()
+        .and_then(|least| least.parse().ok())
+        .unwrap_or(0);
     assert!(same >= least, "{same} agree, {least} should");
 }

@@ -9,28 +9,38 @@ use pb::p4_bitstring_like_type_spec::TypeSpec as Bitstring;
 use pb::p4_data_type_spec::TypeSpec;
 
 use super::annotation;
-use crate::ir::{Annotated, Annotation, EnumType, FieldsType, Handle, NewType, Program, SerEnumType, Type};
+use crate::ir::{
+    Annotated, Annotation, EnumType, FieldsType, Handle, NewType, Program, SerEnumType, Type,
+};
 
 /// The control-plane name of a type: `@name`, else as declared.
 pub(super) fn name(declared: &str, annotations: &Vec<Annotation>) -> String {
     let renamed = annotations.annotation_string("name");
-    renamed.map_or_else(|| declared.to_owned(), |name| name.trim_start_matches('.').to_owned())
+    renamed.map_or_else(
+        || declared.to_owned(),
+        |name| name.trim_start_matches('.').to_owned(),
+    )
 }
 
 /// The width that a controller gives values of this type: of its translation if it has one (0 for strings).
 pub(super) fn width(program: &Program, ty: Handle<Type>) -> i32 {
-    if let Type::New(new) = &program.types[ty] {
-        if let Some((_, width)) = annotation::translation(&new.annotations) {
-            return width.unwrap_or(0);
-        }
+    if let Type::New(new) = &program.types[ty]
+        && let Some((_, width)) = annotation::translation(&new.annotations)
+    {
+        return width.unwrap_or(0);
     }
-    program.width(ty).and_then(|width| i32::try_from(width).ok()).unwrap_or(0)
+    program
+        .width(ty)
+        .and_then(|width| i32::try_from(width).ok())
+        .unwrap_or(0)
 }
 
 /// The name of a type made by `type`.
 pub(super) fn new_type_name(program: &Program, ty: Handle<Type>) -> Option<pb::P4NamedType> {
     match &program.types[ty] {
-        Type::New(new) => Some(pb::P4NamedType { name: new.name.clone() }),
+        Type::New(new) => Some(pb::P4NamedType {
+            name: new.name.clone(),
+        }),
         _ => None,
     }
 }
@@ -70,7 +80,9 @@ impl TypeSpecs<'_> {
             Type::New(new) => Some(TypeSpec::NewType(self.new_type(new))),
             Type::Error => {
                 let members = self.program.errors.clone();
-                self.info.error.get_or_insert(pb::P4ErrorTypeSpec { members });
+                self.info
+                    .error
+                    .get_or_insert(pb::P4ErrorTypeSpec { members });
                 Some(TypeSpec::Error(pb::P4ErrorType {}))
             }
             Type::Void
@@ -88,12 +100,27 @@ impl TypeSpecs<'_> {
         let bits = |width: u32| i32::try_from(width).unwrap_or(i32::MAX);
         let spec = match &self.program.types[self.program.resolve(ty)] {
             Type::Bool => Bitstring::Bit(pb::P4BitTypeSpec { bitwidth: 1 }),
-            Type::Bits { width, signed: true } => Bitstring::Int(pb::P4IntTypeSpec { bitwidth: bits(*width) }),
-            Type::Bits { width, signed: false } => Bitstring::Bit(pb::P4BitTypeSpec { bitwidth: bits(*width) }),
-            Type::Varbit { max } => Bitstring::Varbit(pb::P4VarbitTypeSpec { max_bitwidth: bits(*max) }),
+            Type::Bits {
+                width,
+                signed: true,
+            } => Bitstring::Int(pb::P4IntTypeSpec {
+                bitwidth: bits(*width),
+            }),
+            Type::Bits {
+                width,
+                signed: false,
+            } => Bitstring::Bit(pb::P4BitTypeSpec {
+                bitwidth: bits(*width),
+            }),
+            Type::Varbit { max } => Bitstring::Varbit(pb::P4VarbitTypeSpec {
+                max_bitwidth: bits(*max),
+            }),
             _ => return None,
         };
-        Some(pb::P4BitstringLikeTypeSpec { type_spec: Some(spec), ..Default::default() })
+        Some(pb::P4BitstringLikeTypeSpec {
+            type_spec: Some(spec),
+            ..Default::default()
+        })
     }
 
     fn structure(&mut self, fields: &FieldsType) -> pb::P4NamedType {
@@ -137,7 +164,8 @@ impl TypeSpecs<'_> {
                     _ => None,
                 };
                 let name = self::name(&field.name, &field.annotations);
-                spec.members.push(pb::p4_header_union_type_spec::Member { name, header });
+                spec.members
+                    .push(pb::p4_header_union_type_spec::Member { name, header });
             }
             self.info.header_unions.insert(name.clone(), spec);
         }
@@ -148,11 +176,17 @@ impl TypeSpecs<'_> {
         let size = i32::try_from(size).unwrap_or(i32::MAX);
         match self.spec(elem).type_spec {
             Some(TypeSpec::Header(header)) => {
-                Some(TypeSpec::HeaderStack(pb::P4HeaderStackTypeSpec { header: Some(header), size }))
+                Some(TypeSpec::HeaderStack(pb::P4HeaderStackTypeSpec {
+                    header: Some(header),
+                    size,
+                }))
             }
             Some(TypeSpec::HeaderUnion(union)) => {
                 let header_union = Some(union);
-                Some(TypeSpec::HeaderUnionStack(pb::P4HeaderUnionStackTypeSpec { header_union, size }))
+                Some(TypeSpec::HeaderUnionStack(pb::P4HeaderUnionStackTypeSpec {
+                    header_union,
+                    size,
+                }))
             }
             _ => None,
         }
@@ -160,27 +194,37 @@ impl TypeSpecs<'_> {
 
     fn enumeration(&mut self, en: &EnumType) -> pb::P4NamedType {
         let name = name(&en.name, &en.annotations);
-        let member = |name: &String| pb::p4_enum_type_spec::Member { name: name.clone(), ..Default::default() };
-        self.info.enums.entry(name.clone()).or_insert_with(|| pb::P4EnumTypeSpec {
-            members: en.members.iter().map(member).collect(),
+        let member = |name: &String| pb::p4_enum_type_spec::Member {
+            name: name.clone(),
             ..Default::default()
-        });
+        };
+        self.info
+            .enums
+            .entry(name.clone())
+            .or_insert_with(|| pb::P4EnumTypeSpec {
+                members: en.members.iter().map(member).collect(),
+                ..Default::default()
+            });
         pb::P4NamedType { name }
     }
 
     fn ser_enum(&mut self, en: &SerEnumType) -> pb::P4NamedType {
         let name = name(&en.name, &en.annotations);
         let bitwidth = width(self.program, en.under);
-        let member = |(name, value): &(String, BigInt)| pb::p4_serializable_enum_type_spec::Member {
-            name: name.clone(),
-            value: bytes(value, bitwidth).unwrap_or_default(),
-            ..Default::default()
-        };
-        self.info.serializable_enums.entry(name.clone()).or_insert_with(|| pb::P4SerializableEnumTypeSpec {
-            underlying_type: Some(pb::P4BitTypeSpec { bitwidth }),
-            members: en.members.iter().map(member).collect(),
-            ..Default::default()
-        });
+        let member =
+            |(name, value): &(String, BigInt)| pb::p4_serializable_enum_type_spec::Member {
+                name: name.clone(),
+                value: bytes(value, bitwidth).unwrap_or_default(),
+                ..Default::default()
+            };
+        self.info
+            .serializable_enums
+            .entry(name.clone())
+            .or_insert_with(|| pb::P4SerializableEnumTypeSpec {
+                underlying_type: Some(pb::P4BitTypeSpec { bitwidth }),
+                members: en.members.iter().map(member).collect(),
+                ..Default::default()
+            });
         pb::P4NamedType { name }
     }
 
@@ -197,7 +241,10 @@ impl TypeSpecs<'_> {
                 Some((uri, width)) => Representation::TranslatedType(translated(uri, width)),
                 None => Representation::OriginalType(original),
             };
-            let mut spec = pb::P4NewTypeSpec { representation: Some(representation), ..Default::default() };
+            let mut spec = pb::P4NewTypeSpec {
+                representation: Some(representation),
+                ..Default::default()
+            };
             annotation::fill(
                 &new.annotations,
                 &["p4runtime_translation"],
@@ -213,7 +260,10 @@ impl TypeSpecs<'_> {
 fn translated(uri: String, width: Option<i32>) -> pb::P4NewTypeTranslation {
     use pb::p4_new_type_translation::{SdnString, SdnType};
     let sdn_type = width.map_or(SdnType::SdnString(SdnString {}), SdnType::SdnBitwidth);
-    pb::P4NewTypeTranslation { uri, sdn_type: Some(sdn_type) }
+    pb::P4NewTypeTranslation {
+        uri,
+        sdn_type: Some(sdn_type),
+    }
 }
 
 /// A header's field as controllers see it: nested structs are spread out, names joined by dots.
@@ -239,13 +289,20 @@ pub(super) fn flatten(program: &Program, fields: &FieldsType) -> Vec<FlatField> 
             Type::Struct(inner) => {
                 for mut nested in flatten(program, inner) {
                     nested.name = format!("{name}.{}", nested.name);
-                    let outer = field.annotations.iter().filter(|a| nested.annotation(&a.name).is_none());
+                    let outer = field
+                        .annotations
+                        .iter()
+                        .filter(|a| nested.annotation(&a.name).is_none());
                     let outer: Vec<_> = outer.cloned().collect();
                     nested.annotations.extend(outer);
                     flat.push(nested);
                 }
             }
-            _ => flat.push(FlatField { name, ty: field.ty, annotations: field.annotations.clone() }),
+            _ => flat.push(FlatField {
+                name,
+                ty: field.ty,
+                annotations: field.annotations.clone(),
+            }),
         }
     }
     flat

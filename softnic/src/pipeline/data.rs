@@ -4,10 +4,10 @@
 //! declaration order; `bool` is one bit, an `error` or an `enum` without representation has no numbers on the wire and is
 //! not converted.
 
+use info::p4_data_type_spec::TypeSpec;
 use p4runtime::value::canonical;
 use p4runtime_proto::p4::config::v1 as info;
 use p4runtime_proto::p4::v1 as pb;
-use info::p4_data_type_spec::TypeSpec;
 use pb::p4_data::Data;
 
 /// The leaves of a value.
@@ -41,7 +41,10 @@ impl<'a> Shape<'a> {
     /// The types of a struct's members.
     fn members(self, name: &info::P4NamedType) -> Option<Vec<&'a TypeSpec>> {
         let spec = self.types?.structs.get(&name.name)?;
-        spec.members.iter().map(|member| member.type_spec.as_ref()?.type_spec.as_ref()).collect()
+        spec.members
+            .iter()
+            .map(|member| member.type_spec.as_ref()?.type_spec.as_ref())
+            .collect()
     }
 
     /// The number of a header's fields.
@@ -52,13 +55,24 @@ impl<'a> Shape<'a> {
     /// What stands behind a `type` name.
     fn original(self, name: &info::P4NamedType) -> Option<Option<&'a TypeSpec>> {
         use info::p4_new_type_spec::Representation;
-        match self.types?.new_types.get(&name.name)?.representation.as_ref()? {
+        match self
+            .types?
+            .new_types
+            .get(&name.name)?
+            .representation
+            .as_ref()?
+        {
             Representation::OriginalType(spec) => Some(spec.type_spec.as_ref()),
             Representation::TranslatedType(_) => Some(None),
         }
     }
 
-    fn take_apart(self, spec: &TypeSpec, data: &pb::P4Data, leaves: &mut Vec<Vec<u8>>) -> Option<()> {
+    fn take_apart(
+        self,
+        spec: &TypeSpec,
+        data: &pb::P4Data,
+        leaves: &mut Vec<Vec<u8>>,
+    ) -> Option<()> {
         match (spec, data.data.as_ref()?) {
             (TypeSpec::Bitstring(_), Data::Bitstring(value)) => leaves.push(value.clone()),
             (TypeSpec::SerializableEnum(_), Data::EnumValue(value)) => leaves.push(value.clone()),
@@ -68,10 +82,13 @@ impl<'a> Shape<'a> {
                 self.take_all(members.into_iter(), &value.members, leaves)?;
             }
             (TypeSpec::Tuple(tuple), Data::Tuple(value)) => {
-                let members: Option<Vec<_>> = tuple.members.iter().map(|m| m.type_spec.as_ref()).collect();
+                let members: Option<Vec<_>> =
+                    tuple.members.iter().map(|m| m.type_spec.as_ref()).collect();
                 self.take_all(members?.into_iter(), &value.members, leaves)?;
             }
-            (TypeSpec::Header(name), Data::Header(value)) if value.bitstrings.len() == self.header_len(name)? => {
+            (TypeSpec::Header(name), Data::Header(value))
+                if value.bitstrings.len() == self.header_len(name)? =>
+            {
                 leaves.extend(value.bitstrings.iter().cloned());
             }
             (TypeSpec::NewType(name), _) => match self.original(name)? {
@@ -95,25 +112,44 @@ impl<'a> Shape<'a> {
         if specs.len() != data.len() {
             return None;
         }
-        specs.zip(data).try_for_each(|(spec, data)| self.take_apart(spec, data, leaves))
+        specs
+            .zip(data)
+            .try_for_each(|(spec, data)| self.take_apart(spec, data, leaves))
     }
 
-    fn put_together<'l>(self, spec: &TypeSpec, leaves: &mut impl Iterator<Item = &'l Vec<u8>>) -> Option<pb::P4Data> {
+    fn put_together<'l>(
+        self,
+        spec: &TypeSpec,
+        leaves: &mut impl Iterator<Item = &'l Vec<u8>>,
+    ) -> Option<pb::P4Data> {
         let data = match spec {
             TypeSpec::Bitstring(_) => Data::Bitstring(canonical(leaves.next()?).to_vec()),
             TypeSpec::SerializableEnum(_) => Data::EnumValue(canonical(leaves.next()?).to_vec()),
             TypeSpec::Bool(_) => Data::Bool(leaves.next()?.iter().any(|&byte| byte != 0)),
             TypeSpec::Struct(name) => {
-                let members = self.members(name)?.into_iter().map(|spec| self.put_together(spec, &mut *leaves));
-                Data::Struct(pb::P4StructLike { members: members.collect::<Option<_>>()? })
+                let members = self
+                    .members(name)?
+                    .into_iter()
+                    .map(|spec| self.put_together(spec, &mut *leaves));
+                Data::Struct(pb::P4StructLike {
+                    members: members.collect::<Option<_>>()?,
+                })
             }
             TypeSpec::Tuple(tuple) => {
-                let member = |m: &info::P4DataTypeSpec| self.put_together(m.type_spec.as_ref()?, &mut *leaves);
-                Data::Tuple(pb::P4StructLike { members: tuple.members.iter().map(member).collect::<Option<_>>()? })
+                let member = |m: &info::P4DataTypeSpec| {
+                    self.put_together(m.type_spec.as_ref()?, &mut *leaves)
+                };
+                Data::Tuple(pb::P4StructLike {
+                    members: tuple.members.iter().map(member).collect::<Option<_>>()?,
+                })
             }
             TypeSpec::Header(name) => {
-                let fields = (0..self.header_len(name)?).map(|_| Some(canonical(leaves.next()?).to_vec()));
-                Data::Header(pb::P4Header { is_valid: true, bitstrings: fields.collect::<Option<_>>()? })
+                let fields =
+                    (0..self.header_len(name)?).map(|_| Some(canonical(leaves.next()?).to_vec()));
+                Data::Header(pb::P4Header {
+                    is_valid: true,
+                    bitstrings: fields.collect::<Option<_>>()?,
+                })
             }
             TypeSpec::NewType(name) => match self.original(name)? {
                 Some(original) => return self.put_together(original, leaves),
@@ -134,27 +170,44 @@ mod tests {
     use super::*;
 
     fn bits() -> info::P4DataTypeSpec {
-        info::P4DataTypeSpec { type_spec: Some(TypeSpec::Bitstring(Default::default())) }
+        info::P4DataTypeSpec {
+            type_spec: Some(TypeSpec::Bitstring(Default::default())),
+        }
     }
 
     fn pair() -> (info::P4DataTypeSpec, info::P4TypeInfo) {
-        let member = |name: &str, type_spec| info::p4_struct_type_spec::Member { name: name.into(), type_spec };
-        let flag = info::P4DataTypeSpec { type_spec: Some(TypeSpec::Bool(info::P4BoolType {})) };
+        let member = |name: &str, type_spec| info::p4_struct_type_spec::Member {
+            name: name.into(),
+            type_spec,
+        };
+        let flag = info::P4DataTypeSpec {
+            type_spec: Some(TypeSpec::Bool(info::P4BoolType {})),
+        };
         let spec = info::P4StructTypeSpec {
             members: vec![member("a", Some(bits())), member("b", Some(flag))],
             ..Default::default()
         };
         let mut types = info::P4TypeInfo::default();
         types.structs.insert("pair".into(), spec);
-        let named = info::P4NamedType { name: "pair".into() };
-        (info::P4DataTypeSpec { type_spec: Some(TypeSpec::Struct(named)) }, types)
+        let named = info::P4NamedType {
+            name: "pair".into(),
+        };
+        (
+            info::P4DataTypeSpec {
+                type_spec: Some(TypeSpec::Struct(named)),
+            },
+            types,
+        )
     }
 
     #[test]
     fn a_struct_is_its_members_in_order() {
         let (spec, types) = pair();
         let data = build(&spec, Some(&types), &[vec![0, 7], vec![1]]).unwrap();
-        assert_eq!(leaves(&spec, Some(&types), &data).unwrap(), [vec![7], vec![1]]);
+        assert_eq!(
+            leaves(&spec, Some(&types), &data).unwrap(),
+            [vec![7], vec![1]]
+        );
     }
 
     #[test]
@@ -163,7 +216,9 @@ mod tests {
         assert!(build(&spec, Some(&types), &[vec![7]]).is_none());
         assert!(build(&bits(), None, &[vec![7], vec![7]]).is_none());
         assert!(build(&spec, None, &[vec![7], vec![1]]).is_none());
-        let flag = pb::P4Data { data: Some(Data::Bool(true)) };
+        let flag = pb::P4Data {
+            data: Some(Data::Bool(true)),
+        };
         assert!(leaves(&bits(), None, &flag).is_none());
         assert!(leaves(&bits(), None, &pb::P4Data::default()).is_none());
     }

@@ -64,10 +64,20 @@ impl Loaded {
         for schema in &schema.tables {
             if let Some(handle) = info.ids.table(schema.id) {
                 by_handle.insert(handle, schema.id);
-                tables.insert(schema.id, BoundTable { handle, schema: Arc::clone(schema) });
+                tables.insert(
+                    schema.id,
+                    BoundTable {
+                        handle,
+                        schema: Arc::clone(schema),
+                    },
+                );
             }
         }
-        let header = |name| info.ids.packet_header(name).map(|header| HeaderLayout::new(&header.fields));
+        let header = |name| {
+            info.ids
+                .packet_header(name)
+                .map(|header| HeaderLayout::new(&header.fields))
+        };
         Ok(Self {
             packet_in: header("packet_in"),
             packet_out: header("packet_out"),
@@ -81,16 +91,23 @@ impl Loaded {
     }
 
     fn table(&self, id: u32) -> Result<&BoundTable, SwitchError> {
-        self.tables.get(&id).ok_or(SwitchError::NotFound("the table"))
+        self.tables
+            .get(&id)
+            .ok_or(SwitchError::NotFound("the table"))
     }
 
     fn instance(&self, id: u32) -> Result<Handle<ExternInstance>, SwitchError> {
-        self.info.ids.extern_instance(id).ok_or(SwitchError::NotFound("the object"))
+        self.info
+            .ids
+            .extern_instance(id)
+            .ok_or(SwitchError::NotFound("the object"))
     }
 
     /// The table whose action list members of a profile refer to; all its tables have the same one.
     fn profile_table(&self, table_ids: &[u32]) -> Result<&BoundTable, SwitchError> {
-        let first = table_ids.first().ok_or(SwitchError::Unsupported("an action profile that no table uses"))?;
+        let first = table_ids.first().ok_or(SwitchError::Unsupported(
+            "an action profile that no table uses",
+        ))?;
         self.table(*first)
     }
 
@@ -98,9 +115,25 @@ impl Loaded {
     pub fn report_idle(&self, idle: &[IdleTimeout], events: &Events) {
         let mut entries = Vec::with_capacity(idle.len());
         for timeout in idle {
-            let Some(table) = self.by_handle.get(&timeout.table).and_then(|id| self.tables.get(id)) else { continue };
-            let fields = timeout.fields.iter().map(|field| value::from_engine(field.as_match())).collect();
-            let mut entry = Entry::new(&table.schema, Key::Entry { fields, priority: timeout.priority });
+            let Some(table) = self
+                .by_handle
+                .get(&timeout.table)
+                .and_then(|id| self.tables.get(id))
+            else {
+                continue;
+            };
+            let fields = timeout
+                .fields
+                .iter()
+                .map(|field| value::from_engine(field.as_match()))
+                .collect();
+            let mut entry = Entry::new(
+                &table.schema,
+                Key::Entry {
+                    fields,
+                    priority: timeout.priority,
+                },
+            );
             entry.idle_timeout_ns = timeout.idle_timeout_ns;
             entry.metadata = &timeout.metadata;
             entry.controller_metadata = timeout.controller_metadata;
@@ -112,15 +145,30 @@ impl Loaded {
     }
 
     /// A digest's id and data for controllers; `None` if P4Info does not show it.
-    pub fn digest(&self, digest: &p4rs::engine::Digest) -> Option<(u32, p4runtime_proto::p4::v1::P4Data)> {
+    pub fn digest(
+        &self,
+        digest: &p4rs::engine::Digest,
+    ) -> Option<(u32, p4runtime_proto::p4::v1::P4Data)> {
         let id = *self.digests.get(&digest.ty)?;
-        let spec = self.info.message.digests.iter().find(|d| d.preamble.as_ref().is_some_and(|p| p.id == id))?;
-        let data = data::build(spec.type_spec.as_ref()?, self.info.message.type_info.as_ref(), &digest.fields)?;
+        let spec = self
+            .info
+            .message
+            .digests
+            .iter()
+            .find(|d| d.preamble.as_ref().is_some_and(|p| p.id == id))?;
+        let data = data::build(
+            spec.type_spec.as_ref()?,
+            self.info.message.type_info.as_ref(),
+            &digest.fields,
+        )?;
         Some((id, data))
     }
 
     /// Cuts the controller header off a packet that left on the CPU port; `None` if it is shorter than that.
-    pub fn split_packet_in<'a>(&self, packet: &'a [u8]) -> Option<(packet_header::Metadata, &'a [u8])> {
+    pub fn split_packet_in<'a>(
+        &self,
+        packet: &'a [u8],
+    ) -> Option<(packet_header::Metadata, &'a [u8])> {
         match &self.packet_in {
             Some(layout) => layout.split(packet),
             None => Some((packet_header::Metadata::default(), packet)),
@@ -130,7 +178,9 @@ impl Loaded {
     /// Puts the controller header in front of a packet from a controller.
     fn join_packet_out(&self, payload: &[u8], metadata: &[&[u8]]) -> Result<Vec<u8>, SwitchError> {
         match &self.packet_out {
-            Some(layout) => layout.join(payload, metadata).ok_or(SwitchError::Invalid("packet metadata does not fit its header")),
+            Some(layout) => layout.join(payload, metadata).ok_or(SwitchError::Invalid(
+                "packet metadata does not fit its header",
+            )),
             None => Ok(payload.to_vec()),
         }
     }
@@ -143,7 +193,8 @@ fn digests(engine: &Engine, info: &P4Info) -> FxHashMap<Handle<Type>, u32> {
     for digest in &info.message.digests {
         let id = digest.preamble.as_ref().map_or(0, |preamble| preamble.id);
         let instance = info.ids.extern_instance(id);
-        let argument = instance.and_then(|handle| program.externs[handle].type_args.first().copied());
+        let argument =
+            instance.and_then(|handle| program.externs[handle].type_args.first().copied());
         if let Some(ty) = info.ids.digest_type(id).or(argument) {
             ids.insert(ty, id);
         }

@@ -20,7 +20,10 @@ pub(crate) struct Metadata(SmallVec<[SmallVec<[u8; 16]>; 16]>);
 impl Metadata {
     /// The values in header order.
     pub fn values(&self) -> SmallVec<[&[u8]; 16]> {
-        self.0.iter().map(|value| p4runtime::value::canonical(value)).collect()
+        self.0
+            .iter()
+            .map(|value| p4runtime::value::canonical(value))
+            .collect()
     }
 }
 
@@ -36,13 +39,20 @@ impl HeaderLayout {
             }
             at += width;
         }
-        Self { bytes: at.div_ceil(8), fields: shown }
+        Self {
+            bytes: at.div_ceil(8),
+            fields: shown,
+        }
     }
 
     /// Takes the header off a packet; `None` if the packet is too short.
     pub fn split<'a>(&self, packet: &'a [u8]) -> Option<(Metadata, &'a [u8])> {
         let (header, payload) = packet.split_at_checked(self.bytes)?;
-        let values = self.fields.iter().map(|&(at, width)| take(header, at, width)).collect();
+        let values = self
+            .fields
+            .iter()
+            .map(|&(at, width)| take(header, at, width))
+            .collect();
         Some((Metadata(values), payload))
     }
 
@@ -93,11 +103,19 @@ mod tests {
     #[test]
     fn fields_are_packed_most_significant_bit_first_around_padding() {
         let layout = HeaderLayout::new(&[(1, 9), (0, 7), (2, 32)]);
-        let packet = layout.join(b"rest", &[&[1, 0xff], &[0x12, 0x34, 0x56, 0x78]]).unwrap();
-        assert_eq!(packet, [0xff, 0x80, 0x12, 0x34, 0x56, 0x78, b'r', b'e', b's', b't']);
+        let packet = layout
+            .join(b"rest", &[&[1, 0xff], &[0x12, 0x34, 0x56, 0x78]])
+            .unwrap();
+        assert_eq!(
+            packet,
+            [0xff, 0x80, 0x12, 0x34, 0x56, 0x78, b'r', b'e', b's', b't']
+        );
         let (metadata, payload) = layout.split(&packet).unwrap();
         assert_eq!(payload, b"rest");
-        assert_eq!(metadata.values().as_slice(), [&[1, 0xff][..], &[0x12, 0x34, 0x56, 0x78]]);
+        assert_eq!(
+            metadata.values().as_slice(),
+            [&[1, 0xff][..], &[0x12, 0x34, 0x56, 0x78]]
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use p4rs::engine::{self, Engine};
-use p4runtime::server::switch::{CloneSession, Item, MulticastGroup, Op, Replica, ReplicaPort, Sink, SwitchError};
+use p4runtime::server::switch::{
+    CloneSession, Item, MulticastGroup, Op, Replica, ReplicaPort, Sink, SwitchError,
+};
 use p4runtime::value::to_u64;
 use parking_lot::Mutex;
 
@@ -56,7 +58,10 @@ impl OwnedReplica {
             ReplicaPort::Port(bytes) => OwnedPort::Bytes(bytes.to_vec()),
             ReplicaPort::Number(number) => OwnedPort::Number(number),
         };
-        Self { port, instance: replica.instance }
+        Self {
+            port,
+            instance: replica.instance,
+        }
     }
 
     fn borrow(&self) -> Replica<'_> {
@@ -64,7 +69,11 @@ impl OwnedReplica {
             OwnedPort::Bytes(bytes) => ReplicaPort::Port(bytes),
             OwnedPort::Number(number) => ReplicaPort::Number(*number),
         };
-        Replica { port, instance: self.instance, backups: &[] }
+        Replica {
+            port,
+            instance: self.instance,
+            backups: &[],
+        }
     }
 }
 
@@ -78,15 +87,25 @@ fn to_engine(replicas: &[Replica<'_>]) -> Result<Vec<engine::Replica>, SwitchErr
             ReplicaPort::Port(bytes) => to_u64(bytes)
                 .ok()
                 .and_then(|port| u32::try_from(port).ok())
-                .ok_or(SwitchError::Invalid("a replica's port has more than 32 bits"))?,
+                .ok_or(SwitchError::Invalid(
+                    "a replica's port has more than 32 bits",
+                ))?,
         };
-        Ok(engine::Replica { port, instance: replica.instance })
+        Ok(engine::Replica {
+            port,
+            instance: replica.instance,
+        })
     };
     replicas.iter().map(one).collect()
 }
 
 impl Replication {
-    pub fn write_group(&self, engine: &Engine, op: Op, group: &MulticastGroup<'_>) -> Result<(), SwitchError> {
+    pub fn write_group(
+        &self,
+        engine: &Engine,
+        op: Op,
+        group: &MulticastGroup<'_>,
+    ) -> Result<(), SwitchError> {
         let mut written = self.written.lock();
         let id = group.id;
         if op == Op::Delete {
@@ -101,11 +120,22 @@ impl Replication {
         }
         .map_err(extern_error)?;
         let replicas = group.replicas.iter().map(OwnedReplica::new).collect();
-        written.groups.insert(id, Group { replicas, metadata: group.metadata.to_vec() });
+        written.groups.insert(
+            id,
+            Group {
+                replicas,
+                metadata: group.metadata.to_vec(),
+            },
+        );
         Ok(())
     }
 
-    pub fn write_session(&self, engine: &Engine, op: Op, session: &CloneSession<'_>) -> Result<(), SwitchError> {
+    pub fn write_session(
+        &self,
+        engine: &Engine,
+        op: Op,
+        session: &CloneSession<'_>,
+    ) -> Result<(), SwitchError> {
         let mut written = self.written.lock();
         let id = session.id;
         if op == Op::Delete {
@@ -125,15 +155,29 @@ impl Replication {
         .map_err(extern_error)?;
         let replicas = session.replicas.iter().map(OwnedReplica::new).collect();
         let (class_of_service, packet_length) = (session.class_of_service, session.packet_length);
-        written.sessions.insert(id, Session { replicas, class_of_service, packet_length });
+        written.sessions.insert(
+            id,
+            Session {
+                replicas,
+                class_of_service,
+                packet_length,
+            },
+        );
         Ok(())
     }
 
     pub fn read_groups(&self, only: Option<u32>, sink: &mut Sink<'_>) {
         let groups = self.written.lock().groups.clone();
-        for (&id, group) in groups.iter().filter(|(id, _)| only.is_none_or(|only| only == **id)) {
+        for (&id, group) in groups
+            .iter()
+            .filter(|(id, _)| only.is_none_or(|only| only == **id))
+        {
             let replicas = group.replicas.iter().map(OwnedReplica::borrow).collect();
-            let item = MulticastGroup { id, replicas, metadata: &group.metadata };
+            let item = MulticastGroup {
+                id,
+                replicas,
+                metadata: &group.metadata,
+            };
             if sink(Item::MulticastGroup(item)) == ControlFlow::Break(()) {
                 return;
             }
@@ -142,7 +186,10 @@ impl Replication {
 
     pub fn read_sessions(&self, only: Option<u32>, sink: &mut Sink<'_>) {
         let sessions = self.written.lock().sessions.clone();
-        for (&id, session) in sessions.iter().filter(|(id, _)| only.is_none_or(|only| only == **id)) {
+        for (&id, session) in sessions
+            .iter()
+            .filter(|(id, _)| only.is_none_or(|only| only == **id))
+        {
             let item = CloneSession {
                 id,
                 replicas: session.replicas.iter().map(OwnedReplica::borrow).collect(),

@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use p4rs::engine::{self, EntryView, FieldMatch, OwnedAction, WeightedAction};
 use p4runtime::schema::Table;
-use p4runtime::server::switch::{ActionSet, Args, Call, Entry, EntryAction, Fields, Key, SetAction, Want};
+use p4runtime::server::switch::{
+    ActionSet, Args, Call, Entry, EntryAction, Fields, Key, SetAction, Want,
+};
 use p4runtime::value::canonical;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -31,7 +33,10 @@ enum Field {
 
 #[derive(Clone, Debug)]
 enum Action {
-    Direct { action: usize, params: SmallVec<[Bytes; 8]> },
+    Direct {
+        action: usize,
+        params: SmallVec<[Bytes; 8]>,
+    },
     Member(u32),
     Group(u32),
     OneShot(Vec<WeightedAction>),
@@ -75,7 +80,9 @@ impl Snapshot {
             FieldMatch::DontCare => Field::DontCare,
             FieldMatch::Exact(value) => Field::Exact(self.keep(value)),
             FieldMatch::Lpm { value, prefix_len } => Field::Lpm(self.keep(value), prefix_len),
-            FieldMatch::Ternary { value, mask } => Field::Ternary(self.keep(value), self.keep(mask)),
+            FieldMatch::Ternary { value, mask } => {
+                Field::Ternary(self.keep(value), self.keep(mask))
+            }
             FieldMatch::Range { low, high } => Field::Range(self.keep(low), self.keep(high)),
             FieldMatch::Optional(value) => Field::Optional(self.keep(value)),
         }
@@ -86,7 +93,10 @@ impl Snapshot {
         let action = match &view.action {
             engine::EntryAction::Direct(call) => {
                 let params = call.params.iter().map(|param| self.keep(param)).collect();
-                Action::Direct { action: call.action, params }
+                Action::Direct {
+                    action: call.action,
+                    params,
+                }
             }
             engine::EntryAction::Member(member) => Action::Member(*member),
             engine::EntryAction::Group(group) => Action::Group(*group),
@@ -111,29 +121,54 @@ impl Snapshot {
     }
 
     fn at(&self, bytes: &Bytes) -> &[u8] {
-        self.bytes.get(bytes.start as usize..bytes.end as usize).unwrap_or_default()
+        self.bytes
+            .get(bytes.start as usize..bytes.end as usize)
+            .unwrap_or_default()
     }
 
     fn match_fields(&self, record: &Record) -> Fields<'_> {
         let field = |field: &Field| match field {
             Field::DontCare => FieldMatch::DontCare,
             Field::Exact(value) => FieldMatch::Exact(self.at(value)),
-            Field::Lpm(value, prefix_len) => FieldMatch::Lpm { value: self.at(value), prefix_len: *prefix_len },
-            Field::Ternary(value, mask) => FieldMatch::Ternary { value: self.at(value), mask: self.at(mask) },
-            Field::Range(low, high) => FieldMatch::Range { low: self.at(low), high: self.at(high) },
+            Field::Lpm(value, prefix_len) => FieldMatch::Lpm {
+                value: self.at(value),
+                prefix_len: *prefix_len,
+            },
+            Field::Ternary(value, mask) => FieldMatch::Ternary {
+                value: self.at(value),
+                mask: self.at(mask),
+            },
+            Field::Range(low, high) => FieldMatch::Range {
+                low: self.at(low),
+                high: self.at(high),
+            },
             Field::Optional(value) => FieldMatch::Optional(self.at(value)),
         };
-        record.fields.iter().map(|stored| from_engine(field(stored))).collect()
+        record
+            .fields
+            .iter()
+            .map(|stored| from_engine(field(stored)))
+            .collect()
     }
 
     /// The entries, with the parts that were asked for.
-    pub fn entries<'a>(&'a self, table: &'a Arc<Table>, want: Want) -> impl Iterator<Item = Entry<'a>> {
+    pub fn entries<'a>(
+        &'a self,
+        table: &'a Arc<Table>,
+        want: Want,
+    ) -> impl Iterator<Item = Entry<'a>> {
         self.records.iter().map(move |record| {
-            let key = Key::Entry { fields: self.match_fields(record), priority: record.priority };
+            let key = Key::Entry {
+                fields: self.match_fields(record),
+                priority: record.priority,
+            };
             let mut entry = Entry::new(table, key);
             entry.action = match &record.action {
                 Action::Direct { action, params } => {
-                    let args = params.iter().map(|param| canonical(self.at(param))).collect();
+                    let args = params
+                        .iter()
+                        .map(|param| canonical(self.at(param)))
+                        .collect();
                     call(table, *action, args).map(EntryAction::Call)
                 }
                 Action::Member(member) => Some(EntryAction::Member(*member)),
@@ -144,7 +179,10 @@ impl Snapshot {
             entry.controller_metadata = record.controller_metadata;
             entry.idle_timeout_ns = record.idle_timeout_ns;
             entry.is_const = record.is_const;
-            entry.counter = record.counter.filter(|_| want.counter).map(counter_from_engine);
+            entry.counter = record
+                .counter
+                .filter(|_| want.counter)
+                .map(counter_from_engine);
             entry.meter = record.meter.filter(|_| want.meter).map(meter_from_engine);
             entry.idle_for_ns = record.since_last_hit_ns.filter(|_| want.idle);
             entry
@@ -154,18 +192,32 @@ impl Snapshot {
 
 /// An action of a table by its position there.
 fn call<'a>(table: &'a Table, action: usize, args: Args<'a>) -> Option<Call<'a>> {
-    Some(Call { action: &table.actions.get(action)?.action, args })
+    Some(Call {
+        action: &table.actions.get(action)?.action,
+        args,
+    })
 }
 
 /// An action with owned arguments.
-pub(super) fn owned_call<'a>(table: &'a Table, action: usize, params: &'a [Vec<u8>]) -> Option<Call<'a>> {
-    call(table, action, params.iter().map(|param| canonical(param)).collect())
+pub(super) fn owned_call<'a>(
+    table: &'a Table,
+    action: usize,
+    params: &'a [Vec<u8>],
+) -> Option<Call<'a>> {
+    call(
+        table,
+        action,
+        params.iter().map(|param| canonical(param)).collect(),
+    )
 }
 
 /// A one-shot set as it was written.
 pub(super) fn action_set<'a>(table: &'a Table, set: &'a [WeightedAction]) -> ActionSet<'a> {
     // Where weights are disallowed they are written, and read, as zero.
-    let unweighted = table.action_profile.as_ref().is_some_and(|profile| profile.weights_disallowed);
+    let unweighted = table
+        .action_profile
+        .as_ref()
+        .is_some_and(|profile| profile.weights_disallowed);
     let one = |action: &'a WeightedAction| {
         Some(SetAction {
             call: owned_call(table, action.action, &action.params)?,
@@ -174,5 +226,10 @@ pub(super) fn action_set<'a>(table: &'a Table, set: &'a [WeightedAction]) -> Act
         })
     };
     let actions = set.iter().filter_map(one).collect();
-    ActionSet { actions, group_action: None, mode: Default::default(), size: Default::default() }
+    ActionSet {
+        actions,
+        group_action: None,
+        mode: Default::default(),
+        size: Default::default(),
+    }
 }

@@ -11,7 +11,10 @@ use p4runtime_proto::p4::v1 as pb;
 pub(super) fn to_engine<'a>(field: &Match<'a>) -> FieldMatch<'a> {
     match *field {
         Match::Exact(value) => FieldMatch::Exact(value),
-        Match::Lpm { value, prefix } => FieldMatch::Lpm { value, prefix_len: prefix },
+        Match::Lpm { value, prefix } => FieldMatch::Lpm {
+            value,
+            prefix_len: prefix,
+        },
         Match::Ternary { value, mask } => FieldMatch::Ternary { value, mask },
         Match::Range { low, high } => FieldMatch::Range { low, high },
         Match::Optional(value) => FieldMatch::Optional(value),
@@ -24,24 +27,44 @@ pub(super) fn from_engine(field: FieldMatch<'_>) -> Match<'_> {
     match field {
         FieldMatch::DontCare | FieldMatch::Lpm { prefix_len: 0, .. } => Match::Any,
         FieldMatch::Exact(value) => Match::Exact(canonical(value)),
-        FieldMatch::Lpm { value, prefix_len } => Match::Lpm { value: canonical(value), prefix: prefix_len },
+        FieldMatch::Lpm { value, prefix_len } => Match::Lpm {
+            value: canonical(value),
+            prefix: prefix_len,
+        },
         FieldMatch::Ternary { mask, .. } if mask.iter().all(|&byte| byte == 0) => Match::Any,
-        FieldMatch::Ternary { value, mask } => Match::Ternary { value: canonical(value), mask: canonical(mask) },
-        FieldMatch::Range { low, high } => Match::Range { low: canonical(low), high: canonical(high) },
+        FieldMatch::Ternary { value, mask } => Match::Ternary {
+            value: canonical(value),
+            mask: canonical(mask),
+        },
+        FieldMatch::Range { low, high } => Match::Range {
+            low: canonical(low),
+            high: canonical(high),
+        },
         FieldMatch::Optional(value) => Match::Optional(canonical(value)),
     }
 }
 
 pub(super) fn counter_to_engine(data: CounterData) -> engine::CounterData {
-    engine::CounterData { packets: data.packets, bytes: data.bytes }
+    engine::CounterData {
+        packets: data.packets,
+        bytes: data.bytes,
+    }
 }
 
 pub(super) fn counter_from_engine(data: engine::CounterData) -> CounterData {
-    CounterData { packets: data.packets, bytes: data.bytes }
+    CounterData {
+        packets: data.packets,
+        bytes: data.bytes,
+    }
 }
 
-pub(super) fn meter_to_engine(config: &pb::MeterConfig) -> Result<engine::MeterConfig, SwitchError> {
-    let rate = |value: i64| u64::try_from(value).map_err(|_| SwitchError::Invalid("a meter's rate or burst is negative"));
+pub(super) fn meter_to_engine(
+    config: &pb::MeterConfig,
+) -> Result<engine::MeterConfig, SwitchError> {
+    let rate = |value: i64| {
+        u64::try_from(value)
+            .map_err(|_| SwitchError::Invalid("a meter's rate or burst is negative"))
+    };
     if config.eburst != 0 {
         return Err(SwitchError::Unsupported("an excess burst of a meter"));
     }
@@ -79,9 +102,9 @@ pub(super) fn watch_to_engine(watch: Watch<'_>) -> Option<Vec<u8>> {
 /// A watch port as the controller wrote it.
 pub(super) fn watch_from_engine(watch: Option<&[u8]>) -> Watch<'_> {
     match watch {
-        Some([BY_NUMBER, rest @ ..]) => {
-            rest.try_into().map_or(Watch::None, |bytes| Watch::Number(i32::from_be_bytes(bytes)))
-        }
+        Some([BY_NUMBER, rest @ ..]) => rest.try_into().map_or(Watch::None, |bytes| {
+            Watch::Number(i32::from_be_bytes(bytes))
+        }),
         Some([BY_BYTES, rest @ ..]) => Watch::Port(rest),
         _ => Watch::None,
     }
@@ -100,23 +123,41 @@ pub(super) fn table_error(error: TableError) -> SwitchError {
         TableError::InUse => SwitchError::InUse("the member or group"),
         TableError::ReadOnly => SwitchError::Const("the entry"),
         TableError::ConstDefault => SwitchError::Const("the default action"),
-        TableError::GroupTooBig { .. } => SwitchError::Full("so many members or weights in the group"),
-        TableError::FieldCount { .. } => SwitchError::Invalid("the key has another number of fields"),
-        TableError::FieldKind { .. } => SwitchError::Invalid("a match field has another match kind"),
-        TableError::FieldTooWide { .. } => SwitchError::Invalid("a match field is wider than in the program"),
+        TableError::GroupTooBig { .. } => {
+            SwitchError::Full("so many members or weights in the group")
+        }
+        TableError::FieldCount { .. } => {
+            SwitchError::Invalid("the key has another number of fields")
+        }
+        TableError::FieldKind { .. } => {
+            SwitchError::Invalid("a match field has another match kind")
+        }
+        TableError::FieldTooWide { .. } => {
+            SwitchError::Invalid("a match field is wider than in the program")
+        }
         TableError::FieldMalformed { .. } => SwitchError::Invalid("a match field is malformed"),
         TableError::Priority { .. } => SwitchError::Invalid("the priority does not suit the table"),
         TableError::NoSuchAction { .. } => SwitchError::Invalid("the table has no such action"),
         TableError::ActionScope { .. } => SwitchError::Const("the action's place"),
-        TableError::ParamCount { .. } => SwitchError::Invalid("the action has another number of parameters"),
-        TableError::ParamTooWide { .. } => SwitchError::Invalid("an argument is wider than in the program"),
+        TableError::ParamCount { .. } => {
+            SwitchError::Invalid("the action has another number of parameters")
+        }
+        TableError::ParamTooWide { .. } => {
+            SwitchError::Invalid("an argument is wider than in the program")
+        }
         TableError::Keyless => SwitchError::Invalid("the table has no key, only a default action"),
         TableError::IdleTimeout => SwitchError::Invalid("the table does not support idle timeouts"),
-        TableError::NoDirectResource => SwitchError::Invalid("the table has no such direct resource"),
-        TableError::ActionForm => SwitchError::Invalid("this form of action does not suit the table's implementation"),
+        TableError::NoDirectResource => {
+            SwitchError::Invalid("the table has no such direct resource")
+        }
+        TableError::ActionForm => {
+            SwitchError::Invalid("this form of action does not suit the table's implementation")
+        }
         TableError::DuplicateMember(_) => SwitchError::Invalid("a member is in the group twice"),
         TableError::ZeroWeight => SwitchError::Invalid("a weight must be at least 1"),
-        TableError::MixedForms => SwitchError::Invalid("one-shot sets and members or groups cannot be mixed"),
+        TableError::MixedForms => {
+            SwitchError::Invalid("one-shot sets and members or groups cannot be mixed")
+        }
     }
 }
 
@@ -148,8 +189,23 @@ mod tests {
 
     #[test]
     fn what_matches_everything_is_left_out() {
-        assert_eq!(from_engine(FieldMatch::Lpm { value: &[0, 0], prefix_len: 0 }), Match::Any);
-        assert_eq!(from_engine(FieldMatch::Ternary { value: &[0], mask: &[0] }), Match::Any);
-        assert_eq!(from_engine(FieldMatch::Exact(&[0, 0, 5])), Match::Exact(&[5]));
+        assert_eq!(
+            from_engine(FieldMatch::Lpm {
+                value: &[0, 0],
+                prefix_len: 0
+            }),
+            Match::Any
+        );
+        assert_eq!(
+            from_engine(FieldMatch::Ternary {
+                value: &[0],
+                mask: &[0]
+            }),
+            Match::Any
+        );
+        assert_eq!(
+            from_engine(FieldMatch::Exact(&[0, 0, 5])),
+            Match::Exact(&[5])
+        );
     }
 }

@@ -4,16 +4,20 @@
 //! specification's error. Nothing is allocated for an entry with plain match fields and one action.
 
 use p4rs::engine::{
-    self, ActionCall, EntryView, FieldMatch, GroupMember, NewEntry, OwnedAction, OwnedField, Time, WeightedAction,
+    self, ActionCall, EntryView, FieldMatch, GroupMember, NewEntry, OwnedAction, OwnedField, Time,
+    WeightedAction,
 };
 use p4runtime::schema::{ActionProfile, Register, Table};
 use p4runtime::server::switch::{
-    self, ActionSet, Call, CounterData, Entry, EntryAction, Fields, Group, Item, Key, Member, Op, SwitchError, Update,
+    self, ActionSet, Call, CounterData, Entry, EntryAction, Fields, Group, Item, Key, Member, Op,
+    SwitchError, Update,
 };
 use p4runtime_proto::p4::v1 as pb;
 use smallvec::SmallVec;
 
-use super::value::{counter_to_engine, extern_error, meter_to_engine, table_error, to_engine, watch_to_engine};
+use super::value::{
+    counter_to_engine, extern_error, meter_to_engine, table_error, to_engine, watch_to_engine,
+};
 use super::{BoundTable, Loaded, data};
 
 /// The engine's match fields of one key.
@@ -41,25 +45,63 @@ impl switch::Writer for Writer<'_> {
         match &update.item {
             Item::Entry(entry) => self.entry(update.op, entry),
             Item::DirectCounter { table, key, data } => self.direct_counter(table, key, *data),
-            Item::DirectMeter { table, key, config } => self.direct_meter(table, key, config.as_ref()),
+            Item::DirectMeter { table, key, config } => {
+                self.direct_meter(table, key, config.as_ref())
+            }
             Item::Member(member) => self.member(update.op, member),
             Item::Group(group) => self.group(update.op, group),
-            Item::Counter { counter, index, data } => {
+            Item::Counter {
+                counter,
+                index,
+                data,
+            } => {
                 let instance = self.loaded.instance(counter.id)?;
                 let data = counter_to_engine(*data);
-                each(*index, counter.size, |cell| engine.set_counter(instance, cell, data).map_err(extern_error))
+                each(*index, counter.size, |cell| {
+                    engine
+                        .set_counter(instance, cell, data)
+                        .map_err(extern_error)
+                })
             }
-            Item::Meter { meter, index, config } => {
+            Item::Meter {
+                meter,
+                index,
+                config,
+            } => {
                 let instance = self.loaded.instance(meter.id)?;
                 let config = config.as_ref().map(meter_to_engine).transpose()?;
-                each(*index, meter.size, |cell| engine.set_meter(instance, cell, config).map_err(extern_error))
+                each(*index, meter.size, |cell| {
+                    engine
+                        .set_meter(instance, cell, config)
+                        .map_err(extern_error)
+                })
             }
-            Item::Register { register, index, data } => self.register(register, *index, data),
-            Item::MulticastGroup(group) => self.loaded.replication.write_group(engine, update.op, group),
-            Item::CloneSession(session) => self.loaded.replication.write_session(engine, update.op, session),
+            Item::Register {
+                register,
+                index,
+                data,
+            } => self.register(register, *index, data),
+            Item::MulticastGroup(group) => self
+                .loaded
+                .replication
+                .write_group(engine, update.op, group),
+            Item::CloneSession(session) => self
+                .loaded
+                .replication
+                .write_session(engine, update.op, session),
             Item::ValueSet { set, members } => {
-                let (handle, _) = self.loaded.info.ids.value_set(set.id).ok_or(SwitchError::NotFound("the value set"))?;
-                let owned = |fields: &Fields<'_>| fields.iter().map(|f| OwnedField::from(to_engine(f))).collect();
+                let (handle, _) = self
+                    .loaded
+                    .info
+                    .ids
+                    .value_set(set.id)
+                    .ok_or(SwitchError::NotFound("the value set"))?;
+                let owned = |fields: &Fields<'_>| {
+                    fields
+                        .iter()
+                        .map(|f| OwnedField::from(to_engine(f)))
+                        .collect()
+                };
                 let members: Vec<Vec<OwnedField>> = members.iter().map(owned).collect();
                 engine.set_value_set(handle, &members).map_err(extern_error)
             }
@@ -82,7 +124,11 @@ fn each(
 /// Position of a call's action in its table's list.
 fn action_index(table: &Table, call: &Call<'_>) -> Result<usize, SwitchError> {
     let id = call.action.id;
-    table.actions.iter().position(|a| a.action.id == id).ok_or(SwitchError::Invalid("the table has no such action"))
+    table
+        .actions
+        .iter()
+        .position(|a| a.action.id == id)
+        .ok_or(SwitchError::Invalid("the table has no such action"))
 }
 
 fn weighted(table: &Table, set: &ActionSet<'_>) -> Result<Vec<WeightedAction>, SwitchError> {
@@ -93,7 +139,9 @@ fn weighted(table: &Table, set: &ActionSet<'_>) -> Result<Vec<WeightedAction>, S
         return Err(SwitchError::Unsupported("an action selection mode"));
     }
     if set.size != Default::default() {
-        return Err(SwitchError::Unsupported("a size semantics of one action set"));
+        return Err(SwitchError::Unsupported(
+            "a size semantics of one action set",
+        ));
     }
     let one = |action: &switch::SetAction<'_>| {
         Ok(WeightedAction {
@@ -111,30 +159,65 @@ fn weighted(table: &Table, set: &ActionSet<'_>) -> Result<Vec<WeightedAction>, S
 impl Writer<'_> {
     fn entry(&self, op: Op, entry: &Entry<'_>) -> Result<(), SwitchError> {
         let table = self.loaded.table(entry.table.id)?;
-        let Key::Entry { fields, priority } = &entry.key else { return self.default_entry(table, entry) };
+        let Key::Entry { fields, priority } = &entry.key else {
+            return self.default_entry(table, entry);
+        };
         let fields = engine_fields(fields);
         if op == Op::Delete {
-            return self.loaded.engine.delete(table.handle, &fields, *priority).map_err(table_error);
+            return self
+                .loaded
+                .engine
+                .delete(table.handle, &fields, *priority)
+                .map_err(table_error);
         }
         match &entry.action {
             Some(EntryAction::Call(call)) => {
                 let action = action_index(&table.schema, call)?;
-                let call = ActionCall { action, params: &call.args };
-                self.store(op, table, entry, &fields, *priority, engine::EntryAction::Direct(call))
+                let call = ActionCall {
+                    action,
+                    params: &call.args,
+                };
+                self.store(
+                    op,
+                    table,
+                    entry,
+                    &fields,
+                    *priority,
+                    engine::EntryAction::Direct(call),
+                )
             }
-            Some(EntryAction::Member(member)) => {
-                self.store(op, table, entry, &fields, *priority, engine::EntryAction::Member(*member))
-            }
-            Some(EntryAction::Group(group)) => {
-                self.store(op, table, entry, &fields, *priority, engine::EntryAction::Group(*group))
-            }
+            Some(EntryAction::Member(member)) => self.store(
+                op,
+                table,
+                entry,
+                &fields,
+                *priority,
+                engine::EntryAction::Member(*member),
+            ),
+            Some(EntryAction::Group(group)) => self.store(
+                op,
+                table,
+                entry,
+                &fields,
+                *priority,
+                engine::EntryAction::Group(*group),
+            ),
             Some(EntryAction::Set(set)) => {
                 let set = weighted(&table.schema, set)?;
-                self.store(op, table, entry, &fields, *priority, engine::EntryAction::OneShot(&set))
+                self.store(
+                    op,
+                    table,
+                    entry,
+                    &fields,
+                    *priority,
+                    engine::EntryAction::OneShot(&set),
+                )
             }
             None => {
                 let kept = self.current_action(table, &fields, *priority)?;
-                with_action(&kept, |action| self.store(op, table, entry, &fields, *priority, action))
+                with_action(&kept, |action| {
+                    self.store(op, table, entry, &fields, *priority, action)
+                })
             }
         }
     }
@@ -175,7 +258,10 @@ impl Writer<'_> {
     ) -> Result<OwnedAction, SwitchError> {
         let mut kept = None;
         let mut show = |view: &EntryView<'_>| kept = Some(owned(&view.action));
-        self.loaded.engine.get(self.now, table.handle, fields, priority, &mut show).map_err(table_error)?;
+        self.loaded
+            .engine
+            .get(self.now, table.handle, fields, priority, &mut show)
+            .map_err(table_error)?;
         kept.ok_or(SwitchError::NotFound("the entry"))
     }
 
@@ -185,20 +271,37 @@ impl Writer<'_> {
             None => engine.reset_default(table.handle).map_err(table_error),
             Some(EntryAction::Call(call)) => {
                 let action = action_index(&table.schema, call)?;
-                let call = ActionCall { action, params: &call.args };
-                engine.set_default(table.handle, engine::EntryAction::Direct(call)).map_err(table_error)
+                let call = ActionCall {
+                    action,
+                    params: &call.args,
+                };
+                engine
+                    .set_default(table.handle, engine::EntryAction::Direct(call))
+                    .map_err(table_error)
             }
-            Some(_) => Err(SwitchError::Unsupported("a default action that is a member, group or set")),
+            Some(_) => Err(SwitchError::Unsupported(
+                "a default action that is a member, group or set",
+            )),
         }
     }
 
-    fn direct_counter(&self, table: &Table, key: &Key<'_>, data: CounterData) -> Result<(), SwitchError> {
+    fn direct_counter(
+        &self,
+        table: &Table,
+        key: &Key<'_>,
+        data: CounterData,
+    ) -> Result<(), SwitchError> {
         let Key::Entry { fields, priority } = key else {
-            return Err(SwitchError::Unsupported("a direct counter of the default entry"));
+            return Err(SwitchError::Unsupported(
+                "a direct counter of the default entry",
+            ));
         };
         let handle = self.loaded.table(table.id)?.handle;
         let data = counter_to_engine(data);
-        self.loaded.engine.set_entry_counter(handle, &engine_fields(fields), *priority, data).map_err(table_error)
+        self.loaded
+            .engine
+            .set_entry_counter(handle, &engine_fields(fields), *priority, data)
+            .map_err(table_error)
     }
 
     fn direct_meter(
@@ -208,11 +311,16 @@ impl Writer<'_> {
         config: Option<&pb::MeterConfig>,
     ) -> Result<(), SwitchError> {
         let Key::Entry { fields, priority } = key else {
-            return Err(SwitchError::Unsupported("a direct meter of the default entry"));
+            return Err(SwitchError::Unsupported(
+                "a direct meter of the default entry",
+            ));
         };
         let handle = self.loaded.table(table.id)?.handle;
         let config = config.map(meter_to_engine).transpose()?;
-        self.loaded.engine.set_entry_meter(handle, &engine_fields(fields), *priority, config).map_err(table_error)
+        self.loaded
+            .engine
+            .set_entry_meter(handle, &engine_fields(fields), *priority, config)
+            .map_err(table_error)
     }
 }
 
@@ -234,7 +342,10 @@ fn with_action<R>(action: &OwnedAction, use_it: impl FnOnce(engine::EntryAction<
     match action {
         OwnedAction::Direct { action, params } => {
             let params: SmallVec<[&[u8]; 8]> = params.iter().map(Vec::as_slice).collect();
-            use_it(engine::EntryAction::Direct(ActionCall { action: *action, params: &params }))
+            use_it(engine::EntryAction::Direct(ActionCall {
+                action: *action,
+                params: &params,
+            }))
         }
         OwnedAction::Member(member) => use_it(engine::EntryAction::Member(*member)),
         OwnedAction::Group(group) => use_it(engine::EntryAction::Group(*group)),
@@ -248,9 +359,14 @@ impl Writer<'_> {
         let engine = &self.loaded.engine;
         let profile = self.loaded.instance(member.profile.id)?;
         if op == Op::Delete {
-            return engine.delete_member(profile, member.id).map_err(table_error);
+            return engine
+                .delete_member(profile, member.id)
+                .map_err(table_error);
         }
-        let call = member.call.as_ref().ok_or(SwitchError::Invalid("a member needs an action"))?;
+        let call = member
+            .call
+            .as_ref()
+            .ok_or(SwitchError::Invalid("a member needs an action"))?;
         let action = self.member_action(member.profile, call)?;
         match op {
             Op::Insert => engine.insert_member(profile, member.id, &action),
@@ -259,10 +375,17 @@ impl Writer<'_> {
         .map_err(|error| named(error, "the member"))
     }
 
-    fn member_action(&self, profile: &ActionProfile, call: &Call<'_>) -> Result<OwnedAction, SwitchError> {
+    fn member_action(
+        &self,
+        profile: &ActionProfile,
+        call: &Call<'_>,
+    ) -> Result<OwnedAction, SwitchError> {
         let table = self.loaded.profile_table(&profile.table_ids)?;
         let params = call.args.iter().map(|arg| arg.to_vec()).collect();
-        Ok(OwnedAction::Direct { action: action_index(&table.schema, call)?, params })
+        Ok(OwnedAction::Direct {
+            action: action_index(&table.schema, call)?,
+            params,
+        })
     }
 
     fn group(&self, op: Op, group: &Group<'_>) -> Result<(), SwitchError> {
@@ -284,14 +407,24 @@ impl Writer<'_> {
         .map_err(|error| named(error, "the group"))
     }
 
-    fn register(&self, register: &Register, index: Option<u64>, value: &pb::P4Data) -> Result<(), SwitchError> {
+    fn register(
+        &self,
+        register: &Register,
+        index: Option<u64>,
+        value: &pb::P4Data,
+    ) -> Result<(), SwitchError> {
         let instance = self.loaded.instance(register.id)?;
         let types = self.loaded.info.message.type_info.as_ref();
-        let leaves = data::leaves(&register.cell, types, value)
-            .ok_or(SwitchError::Invalid("the data does not have the register's type"))?;
+        let leaves = data::leaves(&register.cell, types, value).ok_or(SwitchError::Invalid(
+            "the data does not have the register's type",
+        ))?;
         let leaves: SmallVec<[&[u8]; 8]> = leaves.iter().map(Vec::as_slice).collect();
         let engine = &self.loaded.engine;
-        each(index, register.size, |cell| engine.set_register(instance, cell, &leaves).map_err(extern_error))
+        each(index, register.size, |cell| {
+            engine
+                .set_register(instance, cell, &leaves)
+                .map_err(extern_error)
+        })
     }
 }
 

@@ -14,7 +14,11 @@ pub struct Batch {
 impl Batch {
     /// A batch of at most `limit` packets.
     pub fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), ends: Vec::with_capacity(limit), limit: limit.max(1) }
+        Self {
+            bytes: Vec::new(),
+            ends: Vec::with_capacity(limit),
+            limit: limit.max(1),
+        }
     }
 
     /// Appends a packet.
@@ -70,7 +74,10 @@ mod tests {
             batch.push(packet);
         }
         assert!(batch.is_full());
-        assert_eq!(batch.iter().collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
+        assert_eq!(
+            batch.iter().collect::<Vec<_>>(),
+            [&b"one"[..], b"", b"three"]
+        );
         batch.clear();
         assert!(batch.is_empty() && batch.room() == 3);
     }

@@ -12,7 +12,9 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
 }
 
 fn add(sum: u64, bytes: &[u8]) -> u64 {
-    let pairs = bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | pair.get(1).map_or(0, |&low| u64::from(low)));
+    let pairs = bytes
+        .chunks(2)
+        .map(|pair| u64::from(pair[0]) << 8 | pair.get(1).map_or(0, |&low| u64::from(low)));
     pairs.fold(sum, |sum, pair| sum + pair)
 }
 
@@ -43,7 +45,8 @@ fn transport(frame: &[u8]) -> Option<(u8, usize, usize, u64)> {
             let total = usize::from(word(frame, at + 2)?);
             let fragment = word(frame, at + 6)? & 0x3fff;
             let addresses = frame.get(at + 12..at + 20)?;
-            (header >= 20 && fragment == 0).then(|| (frame[at + 9], at + header, at + total, add(0, addresses)))
+            (header >= 20 && fragment == 0)
+                .then(|| (frame[at + 9], at + header, at + total, add(0, addresses)))
         }
         0x86dd => {
             let length = usize::from(word(frame, at + 4)?);
@@ -56,17 +59,31 @@ fn transport(frame: &[u8]) -> Option<(u8, usize, usize, u64)> {
 
 /// Writes the full checksum into the frame; `false` if there is nothing to finish.
 pub(super) fn complete(frame: &mut [u8]) -> bool {
-    let Some((protocol, start, end, addresses)) = transport(frame) else { return false };
+    let Some((protocol, start, end, addresses)) = transport(frame) else {
+        return false;
+    };
     let field = match protocol {
         TCP => 16,
         UDP => 6,
         _ => return false,
     };
-    let Some(segment) = frame.get_mut(start..end).filter(|segment| segment.len() >= field + 2) else { return false };
+    let Some(segment) = frame
+        .get_mut(start..end)
+        .filter(|segment| segment.len() >= field + 2)
+    else {
+        return false;
+    };
     segment[field..field + 2].fill(0);
-    let sum = fold(add(addresses + u64::from(protocol) + segment.len() as u64, segment));
+    let sum = fold(add(
+        addresses + u64::from(protocol) + segment.len() as u64,
+        segment,
+    ));
     // Zero means "none" in UDP, so that a computed zero is sent as all ones.
-    let sum = if protocol == UDP && sum == 0 { 0xffff } else { sum };
+    let sum = if protocol == UDP && sum == 0 {
+        0xffff
+    } else {
+        sum
+    };
     segment[field..field + 2].copy_from_slice(&sum.to_be_bytes());
     true
 }
@@ -78,7 +95,9 @@ mod tests {
     fn udp4() -> Vec<u8> {
         let mut frame = vec![0; 12];
         frame.extend([0x08, 0x00]);
-        frame.extend([0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend([
+            0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ]);
         frame.extend([0x04, 0xd2, 0x00, 0x35, 0, 11, 0xab, 0xcd]);
         frame.extend(*b"abc");
         frame
@@ -87,7 +106,10 @@ mod tests {
     /// The sum over pseudo header and segment of a good checksum is all ones.
     fn verifies(frame: &[u8]) -> bool {
         let (protocol, start, end, addresses) = transport(frame).unwrap();
-        fold(add(addresses + u64::from(protocol) + (end - start) as u64, &frame[start..end])) == 0
+        fold(add(
+            addresses + u64::from(protocol) + (end - start) as u64,
+            &frame[start..end],
+        )) == 0
     }
 
     #[test]
@@ -104,7 +126,9 @@ mod tests {
         frame.extend([0x81, 0x00, 0x00, 0x07, 0x86, 0xdd]);
         frame.extend([0x60, 0, 0, 0, 0, 20, 6, 64]);
         frame.extend([0x11; 32]);
-        frame.extend([0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 0xff, 0xff, 0x12, 0x34, 0, 0]);
+        frame.extend([
+            0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 0xff, 0xff, 0x12, 0x34, 0, 0,
+        ]);
         assert!(complete(&mut frame));
         assert!(verifies(&frame));
     }

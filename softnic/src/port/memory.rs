@@ -29,7 +29,11 @@ struct State {
 
 impl Queue {
     fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), ready: Condvar::new(), capacity })
+        Arc::new(Self {
+            state: Mutex::default(),
+            ready: Condvar::new(),
+            capacity,
+        })
     }
 
     /// Appends a packet; `false` when there is no room or nobody reads any more.
@@ -118,10 +122,16 @@ impl Port for MemoryPort {
     fn receive(&self, batch: &mut Batch, wait: Duration) -> Result<Received, PortError> {
         let mut state = self.incoming.wait(wait);
         if state.packets.is_empty() {
-            return Ok(if state.closed { Received::End } else { Received::Nothing });
+            return Ok(if state.closed {
+                Received::End
+            } else {
+                Received::Nothing
+            });
         }
         while !batch.is_full() {
-            let Some(packet) = state.packets.pop_front() else { break };
+            let Some(packet) = state.packets.pop_front() else {
+                break;
+            };
             self.counters.received(packet.len());
             batch.push(&packet);
         }
@@ -155,9 +165,15 @@ mod tests {
         assert_eq!(near.statistics().tx_packets, 2);
         assert_eq!(near.statistics().tx_dropped, 1);
         let mut batch = Batch::new(8);
-        assert_eq!(far.receive(&mut batch, Duration::ZERO).unwrap(), Received::Packets);
+        assert_eq!(
+            far.receive(&mut batch, Duration::ZERO).unwrap(),
+            Received::Packets
+        );
         assert_eq!(batch.iter().collect::<Vec<_>>(), [b"a", b"b"]);
-        assert_eq!(far.receive(&mut batch, Duration::ZERO).unwrap(), Received::Nothing);
+        assert_eq!(
+            far.receive(&mut batch, Duration::ZERO).unwrap(),
+            Received::Nothing
+        );
     }
 
     #[test]
@@ -168,6 +184,9 @@ mod tests {
         assert!(!far.is_up());
         assert_eq!(far.pop(Duration::ZERO).as_deref(), Some(&b"last"[..]));
         let mut batch = Batch::new(1);
-        assert_eq!(far.receive(&mut batch, Duration::from_secs(60)).unwrap(), Received::End);
+        assert_eq!(
+            far.receive(&mut batch, Duration::from_secs(60)).unwrap(),
+            Received::End
+        );
     }
 }

@@ -97,7 +97,9 @@ pub enum PortError {
     #[error("there is no network interface {0}; `ip link` lists them")]
     NoInterface(String),
     /// Raw sockets and TAP devices are for root.
-    #[error("{0}: permission denied; run as root, or give the program CAP_NET_ADMIN and CAP_NET_RAW")]
+    #[error(
+        "{0}: permission denied; run as root, or give the program CAP_NET_ADMIN and CAP_NET_RAW"
+    )]
     Permission(String),
 }
 
@@ -106,7 +108,11 @@ impl PortError {
     pub(crate) fn io(name: &str, action: &'static str, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::PermissionDenied => Self::Permission(name.to_owned()),
-            _ => Self::Io { name: name.to_owned(), action, source },
+            _ => Self::Io {
+                name: name.to_owned(),
+                action,
+                source,
+            },
         }
     }
 }

@@ -13,7 +13,9 @@ use std::time::Duration;
 use rustix::net::SendFlags;
 
 use super::tap::{check_name, readable};
-use super::{Batch, Counters, MAX_PACKET, Port, PortError, PortStatistics, Received, checksum, sys};
+use super::{
+    Batch, Counters, MAX_PACKET, Port, PortError, PortStatistics, Received, checksum, sys,
+};
 
 /// Bytes of the two MAC addresses, behind which a VLAN tag stands.
 const TAG_AT: usize = 12;
@@ -39,8 +41,14 @@ impl PacketPort {
             Some(libc::ENODEV) => PortError::NoInterface(interface.to_owned()),
             _ => PortError::io(&name, "looking the interface up", e),
         })?;
-        let fd = sys::open_packet(index).map_err(|e| PortError::io(&name, "opening the packet socket", e))?;
-        Ok(Self { name, interface: interface.to_owned(), fd, counters: Counters::default() })
+        let fd = sys::open_packet(index)
+            .map_err(|e| PortError::io(&name, "opening the packet socket", e))?;
+        Ok(Self {
+            name,
+            interface: interface.to_owned(),
+            fd,
+            counters: Counters::default(),
+        })
     }
 
     /// Takes one frame out of the receive buffer into the batch.
@@ -90,7 +98,11 @@ impl Port for PacketPort {
                 Err(e) => return Err(error(e)),
             }
         }
-        Ok(if batch.len() > before { Received::Packets } else { Received::Nothing })
+        Ok(if batch.len() > before {
+            Received::Packets
+        } else {
+            Received::Nothing
+        })
     }
 
     fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {

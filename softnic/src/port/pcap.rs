@@ -48,29 +48,48 @@ impl PcapPort {
     /// # Errors
     /// When a file cannot be opened or is no pcap file.
     pub fn open(input: Option<&Path>, output: Option<&Path>) -> Result<Self, PortError> {
-        let show = |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
+        let show = |path: Option<&Path>| {
+            path.map(|path| path.display().to_string())
+                .unwrap_or_default()
+        };
         let name = format!("pcap:{},{}", show(input), show(output));
-        let capture = |source| PortError::Capture { name: name.clone(), source };
+        let capture = |source| PortError::Capture {
+            name: name.clone(),
+            source,
+        };
         let input = match input {
             Some(path) => {
-                let file = File::open(path).map_err(|e| PortError::io(&name, "opening the input", e))?;
+                let file =
+                    File::open(path).map_err(|e| PortError::io(&name, "opening the input", e))?;
                 Some(PcapReader::new(BufReader::new(file)).map_err(capture)?)
             }
             None => None,
         };
         let output = match output {
             Some(path) => {
-                let file = File::create(path).map_err(|e| PortError::io(&name, "making the output", e))?;
+                let file =
+                    File::create(path).map_err(|e| PortError::io(&name, "making the output", e))?;
                 let file = SharedFile(Arc::new(Mutex::new(BufWriter::new(file))));
-                Some(Output { records: Mutex::new(PcapWriter::new(file.clone()).map_err(capture)?), file })
+                Some(Output {
+                    records: Mutex::new(PcapWriter::new(file.clone()).map_err(capture)?),
+                    file,
+                })
             }
             None => None,
         };
-        Ok(Self { input: Mutex::new(input), output, counters: Counters::default(), name })
+        Ok(Self {
+            input: Mutex::new(input),
+            output,
+            counters: Counters::default(),
+            name,
+        })
     }
 
     fn error(&self, source: pcap_file::PcapError) -> PortError {
-        PortError::Capture { name: self.name.clone(), source }
+        PortError::Capture {
+            name: self.name.clone(),
+            source,
+        }
     }
 }
 
@@ -84,7 +103,9 @@ impl Port for PcapPort {
         let before = batch.len();
         while !batch.is_full() {
             match input.as_mut().and_then(PcapReader::next_packet) {
-                Some(Ok(packet)) if packet.data.len() < packet.orig_len as usize => self.counters.malformed(),
+                Some(Ok(packet)) if packet.data.len() < packet.orig_len as usize => {
+                    self.counters.malformed()
+                }
                 Some(Ok(packet)) if packet.data.len() > MAX_PACKET => self.counters.malformed(),
                 Some(Ok(packet)) => {
                     self.counters.received(packet.data.len());
@@ -98,7 +119,11 @@ impl Port for PcapPort {
                 None => break,
             }
         }
-        Ok(if batch.len() > before { Received::Packets } else { Received::End })
+        Ok(if batch.len() > before {
+            Received::Packets
+        } else {
+            Received::End
+        })
     }
 
     fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {
@@ -108,12 +133,20 @@ impl Port for PcapPort {
         };
         let mut records = output.records.lock();
         for &packet in packets {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-            records.write_packet(&PcapPacket::new(now, length, packet)).map_err(|source| self.error(source))?;
+            records
+                .write_packet(&PcapPacket::new(now, length, packet))
+                .map_err(|source| self.error(source))?;
             self.counters.sent(packet.len());
         }
-        output.file.clone().flush().map_err(|e| PortError::io(&self.name, "writing the output", e))
+        output
+            .file
+            .clone()
+            .flush()
+            .map_err(|e| PortError::io(&self.name, "writing the output", e))
     }
 
     fn is_up(&self) -> bool {
@@ -136,14 +169,26 @@ mod tests {
         let writer = PcapPort::open(None, Some(&path)).unwrap();
         writer.send(&[b"first packet", b"second"]).unwrap();
         let mut batch = Batch::new(1);
-        assert_eq!(writer.receive(&mut batch, Duration::ZERO).unwrap(), Received::End);
+        assert_eq!(
+            writer.receive(&mut batch, Duration::ZERO).unwrap(),
+            Received::End
+        );
 
         let reader = PcapPort::open(Some(&path), None).unwrap();
-        assert_eq!(reader.receive(&mut batch, Duration::ZERO).unwrap(), Received::Packets);
+        assert_eq!(
+            reader.receive(&mut batch, Duration::ZERO).unwrap(),
+            Received::Packets
+        );
         assert_eq!(batch.iter().collect::<Vec<_>>(), [b"first packet"]);
         batch.clear();
-        assert_eq!(reader.receive(&mut batch, Duration::ZERO).unwrap(), Received::Packets);
-        assert_eq!(reader.receive(&mut Batch::new(1), Duration::ZERO).unwrap(), Received::End);
+        assert_eq!(
+            reader.receive(&mut batch, Duration::ZERO).unwrap(),
+            Received::Packets
+        );
+        assert_eq!(
+            reader.receive(&mut Batch::new(1), Duration::ZERO).unwrap(),
+            Received::End
+        );
         assert_eq!(reader.statistics().rx_bytes, 18);
     }
 
@@ -152,7 +197,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("b.pcap");
         std::fs::write(&path, b"not a capture, just some text in a file").unwrap();
-        assert!(matches!(PcapPort::open(Some(&path), None), Err(PortError::Capture { .. })));
-        assert!(matches!(PcapPort::open(Some(&dir.path().join("c")), None), Err(PortError::Io { .. })));
+        assert!(matches!(
+            PcapPort::open(Some(&path), None),
+            Err(PortError::Capture { .. })
+        ));
+        assert!(matches!(
+            PcapPort::open(Some(&dir.path().join("c")), None),
+            Err(PortError::Io { .. })
+        ));
     }
 }

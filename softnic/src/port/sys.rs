@@ -2,7 +2,10 @@
 //!
 //! In: interface names and descriptors. Out: owned descriptors and plain values; every error is an `io::Error`.
 //! All unsafe code of the crate is here, each block with the reason why it is sound.
-#![allow(unsafe_code, reason = "ioctl and packet sockets have no safe interface; see each block")]
+#![allow(
+    unsafe_code,
+    reason = "ioctl and packet sockets have no safe interface; see each block"
+)]
 
 use std::ffi::{c_int, c_short, c_void};
 use std::io;
@@ -11,14 +14,22 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Makes an error of a negative result.
 fn check(result: c_int) -> io::Result<c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// An `ifreq` with the name filled in; the caller has checked that it is short enough.
 fn request(name: &str) -> libc::ifreq {
     // SAFETY: `ifreq` is a C struct of integers and a union of such; all zeros is a value of it.
     let mut request: libc::ifreq = unsafe { zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
+    for (to, from) in request
+        .ifr_name
+        .iter_mut()
+        .zip(name.bytes().take(libc::IFNAMSIZ - 1))
+    {
         *to = from as libc::c_char;
     }
     request
@@ -32,7 +43,8 @@ fn control(fd: c_int, operation: libc::c_ulong, request: &mut libc::ifreq) -> io
 /// A datagram socket, only to ask about interfaces.
 fn any_socket() -> io::Result<OwnedFd> {
     // SAFETY: no pointers; a descriptor that is returned belongs to us alone.
-    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
+    let fd =
+        check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: the descriptor was just made and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -41,12 +53,21 @@ fn any_socket() -> io::Result<OwnedFd> {
 pub(super) fn open_tap(name: &str) -> io::Result<OwnedFd> {
     let device = c"/dev/net/tun";
     // SAFETY: the path is a string with a zero byte at its end, and outlives the call.
-    let fd = check(unsafe { libc::open(device.as_ptr(), libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC) })?;
+    let fd = check(unsafe {
+        libc::open(
+            device.as_ptr(),
+            libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC,
+        )
+    })?;
     // SAFETY: the descriptor was just made and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut request = request(name);
     request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as c_short;
-    control(fd.as_raw_fd(), libc::TUNSETIFF as libc::c_ulong, &mut request)?;
+    control(
+        fd.as_raw_fd(),
+        libc::TUNSETIFF as libc::c_ulong,
+        &mut request,
+    )?;
     Ok(fd)
 }
 
@@ -77,7 +98,8 @@ fn option<T>(fd: &OwnedFd, name: c_int, value: &T) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     let value = std::ptr::from_ref(value).cast::<c_void>();
     // SAFETY: `value` points to a live `T` of `length` bytes, which the kernel only reads.
-    check(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_PACKET, name, value, length) }).map(drop)
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_PACKET, name, value, length) })
+        .map(drop)
 }
 
 /// A raw socket on an interface: promiscuous, with VLAN tags told apart, without what this host sends.
@@ -116,8 +138,15 @@ pub(super) fn dropped(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let mut length = size_of_val(&counts) as libc::socklen_t;
     let value = counts.as_mut_ptr().cast::<c_void>();
     // SAFETY: `value` points to `length` writable bytes, and both outlive the call.
-    let done =
-        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, value, &raw mut length) };
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            value,
+            &raw mut length,
+        )
+    };
     check(done)?;
     Ok(u64::from(counts[1]))
 }
@@ -157,8 +186,12 @@ pub(super) struct PacketInfo {
 /// Receives one packet; `WouldBlock` when there is none.
 pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<PacketInfo> {
     // SAFETY: `sockaddr_ll` and `msghdr` are C structs of integers and pointers; all zeros is a value of each.
-    let (mut address, mut message): (libc::sockaddr_ll, libc::msghdr) = unsafe { (zeroed(), zeroed()) };
-    let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let (mut address, mut message): (libc::sockaddr_ll, libc::msghdr) =
+        unsafe { (zeroed(), zeroed()) };
+    let mut vector = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
     // Aligned as control messages need to be, larger than the one that comes.
     let mut ancillary = [0u64; 16];
     message.msg_name = std::ptr::from_mut(&mut address).cast();
@@ -173,11 +206,20 @@ pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Packe
     let aux = aux_data(&message);
     let has = |flag: u32| aux.is_some_and(|aux| aux.status & flag != 0);
     let vlan = aux.filter(|_| has(TP_STATUS_VLAN_VALID)).map(|aux| {
-        let tpid = if has(TP_STATUS_VLAN_TPID_VALID) { aux.vlan_tpid } else { libc::ETH_P_8021Q as u16 };
+        let tpid = if has(TP_STATUS_VLAN_TPID_VALID) {
+            aux.vlan_tpid
+        } else {
+            libc::ETH_P_8021Q as u16
+        };
         (tpid, aux.vlan_tci)
     });
     let outgoing = c_int::from(address.sll_pkttype) == c_int::from(libc::PACKET_OUTGOING);
-    Ok(PacketInfo { length, vlan, partial_checksum: has(TP_STATUS_CSUMNOTREADY), outgoing })
+    Ok(PacketInfo {
+        length,
+        vlan,
+        partial_checksum: has(TP_STATUS_CSUMNOTREADY),
+        outgoing,
+    })
 }
 
 fn aux_data(message: &libc::msghdr) -> Option<AuxData> {
@@ -185,10 +227,18 @@ fn aux_data(message: &libc::msghdr) -> Option<AuxData> {
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while !header.is_null() {
-            let fits = (*header).cmsg_len as usize >= libc::CMSG_LEN(size_of::<AuxData>() as _) as usize;
-            if (*header).cmsg_level == libc::SOL_PACKET && (*header).cmsg_type == libc::PACKET_AUXDATA && fits {
+            let fits =
+                (*header).cmsg_len as usize >= libc::CMSG_LEN(size_of::<AuxData>() as _) as usize;
+            if (*header).cmsg_level == libc::SOL_PACKET
+                && (*header).cmsg_type == libc::PACKET_AUXDATA
+                && fits
+            {
                 let mut aux = MaybeUninit::<AuxData>::uninit();
-                std::ptr::copy_nonoverlapping(libc::CMSG_DATA(header), aux.as_mut_ptr().cast(), size_of::<AuxData>());
+                std::ptr::copy_nonoverlapping(
+                    libc::CMSG_DATA(header),
+                    aux.as_mut_ptr().cast(),
+                    size_of::<AuxData>(),
+                );
                 // All bytes were copied, and every pattern is a value of this struct of integers.
                 return Some(aux.assume_init());
             }

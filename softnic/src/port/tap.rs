@@ -52,9 +52,15 @@ impl TapPort {
     pub fn open(interface: &str) -> Result<Self, PortError> {
         check_name(interface)?;
         let name = format!("tap:{interface}");
-        let fd = sys::open_tap(interface).map_err(|e| PortError::io(&name, "making the TAP interface", e))?;
+        let fd = sys::open_tap(interface)
+            .map_err(|e| PortError::io(&name, "making the TAP interface", e))?;
         sys::set_up(interface).map_err(|e| PortError::io(&name, "setting the interface up", e))?;
-        Ok(Self { name, interface: interface.to_owned(), fd, counters: Counters::default() })
+        Ok(Self {
+            name,
+            interface: interface.to_owned(),
+            fd,
+            counters: Counters::default(),
+        })
     }
 }
 
@@ -86,7 +92,11 @@ impl Port for TapPort {
                 Err(other) => return Err(error(other.into())),
             }
         }
-        Ok(if batch.len() > before { Received::Packets } else { Received::Nothing })
+        Ok(if batch.len() > before {
+            Received::Packets
+        } else {
+            Received::Nothing
+        })
     }
 
     fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {
@@ -116,7 +126,10 @@ mod tests {
     #[test]
     fn names_that_the_kernel_would_cut_or_refuse_are_refused() {
         for name in ["", "a-name-of-16-bytes", "a/b", "a b", "ä"] {
-            assert!(matches!(TapPort::open(name), Err(PortError::InterfaceName(_))), "{name}");
+            assert!(
+                matches!(TapPort::open(name), Err(PortError::InterfaceName(_))),
+                "{name}"
+            );
         }
     }
 }

@@ -54,14 +54,22 @@ impl Random {
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        if bound == 0 { 0 } else { (self.next() % bound as u64) as usize }
+        if bound == 0 {
+            0
+        } else {
+            (self.next() % bound as u64) as usize
+        }
     }
 }
 
 impl Faulty {
     /// Wraps a port; the same seed gives the same faults.
     pub fn new(inner: Box<dyn Port>, faults: Faults, seed: u64) -> Self {
-        Self { inner, faults, random: Mutex::new(Random::new(seed)) }
+        Self {
+            inner,
+            faults,
+            random: Mutex::new(Random::new(seed)),
+        }
     }
 
     fn apply<'a>(&self, packets: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
@@ -103,12 +111,17 @@ impl Port for Faulty {
         for packet in self.apply(clean.iter()) {
             batch.push(&packet);
         }
-        Ok(if received == Received::Packets && batch.is_empty() { Received::Nothing } else { received })
+        Ok(if received == Received::Packets && batch.is_empty() {
+            Received::Nothing
+        } else {
+            received
+        })
     }
 
     fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {
         let packets = self.apply(packets.iter().copied());
-        self.inner.send(&packets.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        self.inner
+            .send(&packets.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
     fn is_up(&self) -> bool {
@@ -186,20 +199,47 @@ mod tests {
         let (near, far) = memory::pair("t", 1000);
         let faulty = Faulty::new(Box::new(near), faults, seed);
         let packets: Vec<Vec<u8>> = (0..100u8).map(|n| vec![n; 20]).collect();
-        faulty.send(&packets.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+        faulty
+            .send(&packets.iter().map(Vec::as_slice).collect::<Vec<_>>())
+            .unwrap();
         std::iter::from_fn(|| far.pop(Duration::ZERO)).collect()
     }
 
     #[test]
     fn no_faults_change_nothing_and_all_of_them_lose_everything() {
         assert_eq!(through(Faults::default(), 7).len(), 100);
-        assert!(through(Faults { lose: 1.0, ..Faults::default() }, 7).is_empty());
-        assert_eq!(through(Faults { repeat: 1.0, ..Faults::default() }, 7).len(), 200);
+        assert!(
+            through(
+                Faults {
+                    lose: 1.0,
+                    ..Faults::default()
+                },
+                7
+            )
+            .is_empty()
+        );
+        assert_eq!(
+            through(
+                Faults {
+                    repeat: 1.0,
+                    ..Faults::default()
+                },
+                7
+            )
+            .len(),
+            200
+        );
     }
 
     #[test]
     fn faults_follow_from_the_seed() {
-        let faults = Faults { lose: 0.2, repeat: 0.1, damage: 0.2, cut: 0.1, swap: 0.3 };
+        let faults = Faults {
+            lose: 0.2,
+            repeat: 0.1,
+            damage: 0.2,
+            cut: 0.1,
+            swap: 0.3,
+        };
         let first = through(faults, 42);
         assert_eq!(first, through(faults, 42));
         assert_ne!(first, through(faults, 43));
@@ -211,10 +251,16 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (near, far) = memory::pair("t", 10);
         let log = Arc::clone(&seen);
-        let traced = Tracing::new(Box::new(near), Box::new(move |way, packet| log.lock().push((way, packet.len()))));
+        let traced = Tracing::new(
+            Box::new(near),
+            Box::new(move |way, packet| log.lock().push((way, packet.len()))),
+        );
         far.push(b"abc");
         traced.receive(&mut Batch::new(4), Duration::ZERO).unwrap();
         traced.send(&[b"de"]).unwrap();
-        assert_eq!(*seen.lock(), [(Direction::Receive, 3), (Direction::Send, 2)]);
+        assert_eq!(
+            *seen.lock(),
+            [(Direction::Receive, 3), (Direction::Send, 2)]
+        );
     }
 }

@@ -33,15 +33,29 @@ impl Rig {
     pub async fn start_with(text: &str, change: impl FnOnce(Builder) -> Builder) -> Self {
         let program = Program::from_text("test.p4", text).unwrap_or_else(|error| panic!("{error}"));
         let clock = Arc::new(ManualClock::default());
-        let builder =
-            SoftNic::builder().program(program.clone()).cpu_port(CPU).clock(clock.clone()).tick_every(None);
-        let nic = change(builder).serve("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let builder = SoftNic::builder()
+            .program(program.clone())
+            .cpu_port(CPU)
+            .clock(clock.clone())
+            .tick_every(None);
+        let nic = change(builder)
+            .serve("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
         let schema = Schema::new(program.info.message.clone()).unwrap();
-        Self { nic, clock, program, schema }
+        Self {
+            nic,
+            clock,
+            program,
+            schema,
+        }
     }
 
     pub fn config(&self, election_id: Option<u128>) -> Config {
-        Config { election_id, ..Config::new(self.nic.address().to_string()) }
+        Config {
+            election_id,
+            ..Config::new(self.nic.address().to_string())
+        }
     }
 
     /// The primary controller.
@@ -74,22 +88,38 @@ pub fn probe(op: u8, key: u16, address: u32) -> Vec<u8> {
 }
 
 pub async fn one(client: &Client, kind: Type, entry: pb::TableEntry) -> UpdateResult {
-    client.write(vec![entry_update(kind, entry)]).await.unwrap().remove(0)
+    client
+        .write(vec![entry_update(kind, entry)])
+        .await
+        .unwrap()
+        .remove(0)
 }
 
 pub async fn one_entity(client: &Client, kind: Type, entity: pb::entity::Entity) -> UpdateResult {
-    let update = pb::Update { r#type: kind.into(), entity: Some(pb::Entity { entity: Some(entity) }) };
+    let update = pb::Update {
+        r#type: kind.into(),
+        entity: Some(pb::Entity {
+            entity: Some(entity),
+        }),
+    };
     client.write(vec![update]).await.unwrap().remove(0)
 }
 
 pub async fn read(client: &Client, entity: pb::entity::Entity) -> Vec<pb::entity::Entity> {
-    let all = client.read_all(vec![pb::Entity { entity: Some(entity) }]).await.unwrap();
+    let all = client
+        .read_all(vec![pb::Entity {
+            entity: Some(entity),
+        }])
+        .await
+        .unwrap();
     all.into_iter().filter_map(|entity| entity.entity).collect()
 }
 
 /// A pipeline configuration for a text, as a controller pushes it.
 pub fn pushed(text: &str) -> pb::ForwardingPipelineConfig {
-    let sources = p4rs::front::preprocess::Sources::from_bundle(p4rs::source::SourceBundle::single("pushed.p4", text));
+    let sources = p4rs::front::preprocess::Sources::from_bundle(
+        p4rs::source::SourceBundle::single("pushed.p4", text),
+    );
     let program = Program::compile(&sources).unwrap_or_else(|error| panic!("{error}"));
     pb::ForwardingPipelineConfig {
         p4info: Some(program.info.message.clone()),

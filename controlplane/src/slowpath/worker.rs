@@ -1,0 +1,426 @@
+//! The loop that takes packets and notices, in batches.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use p4runtime::proto::p4::v1 as proto;
+use p4runtime::schema::Schema;
+use proto::update::Type as Kind;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::bucket::Bucket;
+use super::connections::{Connections, Opening, reply_key};
+use super::frame::{Frame, SCTP, TCP, UDP};
+use super::{Config, Counters, Outlet, refusal};
+use crate::device::{Device, DeviceError, Failure, UpdateResult};
+use crate::tables::flow::{Key, Tuple};
+use crate::tables::{Address, Table, Tables, entry};
+
+/// Packets taken at once.
+const BATCH: usize = 512;
+/// Attempts to find a reply tuple that a learning device has free.
+const ATTEMPTS: usize = 16;
+
+/// Verdicts of the pipeline that come here (`p4/core/constants.p4`).
+mod verdict {
+    pub(super) const NEW_FLOW: u128 = 5;
+    pub(super) const REJECT: u128 = 6;
+    pub(super) const CONFLICT: u128 = 7;
+    pub(super) const TTL_EXPIRED: u128 = 8;
+}
+
+/// The slow path of one device.
+pub struct SlowPath {
+    device: Arc<dyn Device>,
+    outlet: Arc<dyn Outlet>,
+    config: Config,
+    counters: Arc<Counters>,
+    connections: Connections,
+    bucket: Bucket,
+    program: Option<Program>,
+}
+
+/// What is known of the device's program in one session.
+struct Program {
+    session: u64,
+    schema: Arc<Schema>,
+    tables: Tables,
+    /// The device learns and times out by itself.
+    learns: bool,
+}
+
+/// A packet to be sent back in once its connection is there.
+struct Waiting {
+    flow: Key,
+    ingress_port: u32,
+    packet: Vec<u8>,
+}
+
+/// What the pipeline said of a packet.
+struct Said {
+    verdict: u128,
+    ingress_port: u32,
+    vpc: u32,
+    endpoint: (Address, u16),
+}
+
+impl SlowPath {
+    /// A slow path that knows no connection yet.
+    pub fn new(device: Arc<dyn Device>, outlet: Arc<dyn Outlet>, config: Config) -> Self {
+        Self {
+            connections: Connections::new(config.connections),
+            bucket: Bucket::new(config.refusals_per_second, Instant::now()),
+            device,
+            outlet,
+            config,
+            counters: Arc::default(),
+            program: None,
+        }
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Serves packets and idle notices until both queues are closed.
+    pub async fn run(
+        mut self,
+        mut packets: mpsc::Receiver<proto::PacketIn>,
+        mut idle: mpsc::Receiver<proto::IdleTimeoutNotification>,
+    ) {
+        let (mut batch, mut notices) = (Vec::with_capacity(BATCH), Vec::new());
+        loop {
+            tokio::select! {
+                count = packets.recv_many(&mut batch, BATCH) => match count {
+                    0 => break,
+                    _ => self.packets(&mut batch, Instant::now()).await,
+                },
+                count = idle.recv_many(&mut notices, BATCH) => match count {
+                    0 => break,
+                    _ => self.idle(&mut notices, Instant::now()).await,
+                },
+            }
+        }
+    }
+
+    /// Takes one batch of packets and leaves it empty.
+    pub(super) async fn packets(&mut self, batch: &mut Vec<proto::PacketIn>, now: Instant) {
+        Counters::add(&self.counters.received, batch.len() as u64);
+        if !self.prepare(now).await {
+            Counters::add(&self.counters.write_errors, batch.len() as u64);
+            batch.clear();
+            return;
+        }
+        let mut opened: Vec<(Key, Tuple)> = Vec::new();
+        let mut waiting = Vec::new();
+        let mut conflicts = Vec::new();
+        for packet in batch.drain(..) {
+            let Some(said) = self.said(&packet) else {
+                Counters::count(&self.counters.malformed);
+                continue;
+            };
+            let Some(frame) = Frame::parse(&packet.payload) else {
+                Counters::count(&self.counters.malformed);
+                continue;
+            };
+            match said.verdict {
+                verdict::REJECT => self.refuse(&frame, said.ingress_port, refusal::reject, now),
+                verdict::TTL_EXPIRED => self.refuse(&frame, said.ingress_port, refusal::time_exceeded, now),
+                verdict::NEW_FLOW | verdict::CONFLICT => {
+                    let Some(tuple) = frame.tuple() else {
+                        Counters::count(&self.counters.malformed);
+                        continue;
+                    };
+                    let flow = Key { vpc: said.vpc, protocol: frame.protocol, tuple };
+                    let begins = frame.segment().is_some_and(|s| s.syn && s.acknowledgment.is_none());
+                    if said.verdict == verdict::CONFLICT {
+                        conflicts.push((flow, said, packet.payload));
+                        continue;
+                    }
+                    match self.connections.open(flow, said.endpoint, begins, now) {
+                        Opening::Install(new) => {
+                            if new.src_port != flow.tuple.src_port {
+                                Counters::count(&self.counters.port_changes);
+                            }
+                            opened.push((flow, new));
+                        }
+                        Opening::Present => {}
+                        Opening::Conflict => {
+                            Counters::count(&self.counters.unresolved_conflicts);
+                            continue;
+                        }
+                    }
+                    waiting.push(Waiting { flow, ingress_port: said.ingress_port, packet: packet.payload });
+                }
+                _ => Counters::count(&self.counters.malformed),
+            }
+        }
+        self.install(&opened).await;
+        for packet in waiting {
+            self.reinject(packet);
+        }
+        for (flow, said, packet) in conflicts {
+            if self.resolve_conflict(flow, &said, now).await {
+                self.reinject(Waiting { flow, ingress_port: said.ingress_port, packet });
+            }
+        }
+    }
+
+    /// Takes idle notices and leaves them empty.
+    ///
+    /// A client's packet refreshes both entries, an answer only `reply`: so it is `reply` that tells when a connection
+    /// is idle both ways.
+    pub(super) async fn idle(&mut self, notices: &mut Vec<proto::IdleTimeoutNotification>, now: Instant) {
+        if !self.prepare(now).await {
+            notices.clear();
+            return;
+        }
+        let Some(program) = &self.program else { return };
+        let (flow_table, reply_table) = (&program.tables.flow, &program.tables.reply);
+        let mut updates = Vec::new();
+        let mut gone = Vec::new();
+        for entry in notices.drain(..).flat_map(|notice| notice.table_entry) {
+            if entry.table_id == reply_table.id() {
+                let Some(key) = read_key(reply_table, &entry) else { continue };
+                updates.push(entry::update(Kind::Delete, reply_table.key(&key)));
+                if let Some((flow, _)) = self.connections.by_reply(&key) {
+                    updates.push(entry::update(Kind::Delete, flow_table.key(&flow)));
+                    gone.push(flow);
+                }
+            } else if entry.table_id == flow_table.id() {
+                let Some(key) = read_key(flow_table, &entry) else { continue };
+                if self.connections.installed(&key).is_none() {
+                    updates.push(entry::update(Kind::Delete, flow_table.key(&key)));
+                }
+            }
+        }
+        if updates.is_empty() {
+            return;
+        }
+        if let Err(error) = self.device.write(updates).await {
+            warn!(%error, "idle connections could not be removed; the device will tell again");
+            return;
+        }
+        for flow in &gone {
+            self.connections.rest(flow, now);
+        }
+        Counters::add(&self.counters.expired, gone.len() as u64);
+    }
+
+    /// Makes sure that the session's program is known. False while there is no session.
+    async fn prepare(&mut self, now: Instant) -> bool {
+        let Some(session) = self.device.session() else {
+            return false;
+        };
+        if self.program.as_ref().is_some_and(|program| program.session == session) {
+            return true;
+        }
+        let Some(schema) = self.device.schema() else {
+            return false;
+        };
+        let tables = match Tables::resolve(&schema) {
+            Ok(tables) => tables,
+            Err(missing) => {
+                warn!(device = self.device.name(), %missing, "the device runs another program");
+                return false;
+            }
+        };
+        let learns = !schema.table("flow").is_some_and(|table| table.idle_timeout);
+        self.connections = Connections::new(self.config.connections);
+        self.program = Some(Program { session, schema, tables, learns });
+        if !learns && let Err(error) = self.recover(now).await {
+            warn!(%error, "connections in the device could not be read back");
+            self.program = None;
+            return false;
+        }
+        true
+    }
+
+    /// Reads the device's connections back: after a restart they go on as they are.
+    async fn recover(&mut self, now: Instant) -> Result<(), DeviceError> {
+        let Some(program) = &self.program else { return Ok(()) };
+        let mut entities = self.device.read(vec![entry::all_of(program.tables.flow.id())]);
+        while let Some(chunk) = entities.next().await {
+            for entity in chunk? {
+                if let Some(proto::entity::Entity::TableEntry(entry)) = entity.entity
+                    && let Some((flow, new)) = program.tables.flow.decode(&entry)
+                {
+                    self.connections.adopt(flow, new, now);
+                }
+            }
+        }
+        debug!(connections = self.connections.len(), "connections read back");
+        Ok(())
+    }
+
+    fn said(&self, packet: &proto::PacketIn) -> Option<Said> {
+        let view = self.program.as_ref()?.schema.read_packet_in(packet).ok()?;
+        let number = |name| view.field(name).ok();
+        Some(Said {
+            verdict: number("verdict")?,
+            ingress_port: number("ingress_port")? as u32,
+            vpc: number("vpc")? as u32,
+            endpoint: (
+                Address { hi: number("endpoint_hi")? as u64, lo: number("endpoint_lo")? as u64 },
+                number("endpoint_port")? as u16,
+            ),
+        })
+    }
+
+    fn refuse(&mut self, frame: &Frame<'_>, port: u32, answer: fn(&Frame<'_>) -> Option<Vec<u8>>, now: Instant) {
+        let Some(answer) = answer(frame) else {
+            Counters::count(&self.counters.unanswerable);
+            return;
+        };
+        if !self.bucket.take(now) {
+            Counters::count(&self.counters.rate_limited);
+            return;
+        }
+        if self.send(answer, 0, port) {
+            Counters::count(&self.counters.refusals);
+        }
+    }
+
+    /// Writes both entries of new connections. A connection that the device does not take is forgotten, and its
+    /// packets are dropped with it.
+    async fn install(&mut self, opened: &[(Key, Tuple)]) {
+        if opened.is_empty() {
+            return;
+        }
+        let updates = opened.iter().flat_map(|(flow, new)| self.entries(flow, *new, Kind::Insert)).collect();
+        let results = match self.device.write(updates).await {
+            Ok(results) => results,
+            Err(error) => {
+                warn!(%error, "new connections could not be installed");
+                opened.iter().for_each(|(flow, _)| self.connections.remove(flow));
+                Counters::add(&self.counters.write_errors, opened.len() as u64);
+                return;
+            }
+        };
+        let mut again = Vec::new();
+        for ((flow, new), results) in opened.iter().zip(results.chunks(2)) {
+            match worst(results) {
+                None => Counters::count(&self.counters.connections),
+                Some(Failure::AlreadyExists) => again.push((*flow, *new)),
+                Some(_) => self.not_installed(flow),
+            }
+        }
+        self.overwrite(again).await;
+    }
+
+    /// Entries of a former life of the same connections are in the way: they are replaced.
+    async fn overwrite(&mut self, again: Vec<(Key, Tuple)>) {
+        for (flow, new) in again {
+            let mut failed = false;
+            for insert in self.entries(&flow, new, Kind::Insert) {
+                failed |= !self.upsert(insert).await;
+            }
+            if failed {
+                self.not_installed(&flow);
+            } else {
+                Counters::count(&self.counters.connections);
+            }
+        }
+    }
+
+    async fn upsert(&self, update: proto::Update) -> bool {
+        for kind in [Kind::Modify, Kind::Insert] {
+            let update = proto::Update { r#type: kind as i32, ..update.clone() };
+            if matches!(self.device.write(vec![update]).await.as_deref(), Ok([Ok(())])) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A learning device found that another connection has this one's reply tuple, and already learned `flow`.
+    async fn resolve_conflict(&mut self, flow: Key, said: &Said, now: Instant) -> bool {
+        for _ in 0..ATTEMPTS {
+            let Opening::Install(new) = self.connections.reopen(flow, said.endpoint, now) else {
+                break;
+            };
+            let [flow_entry, reply_entry] = self.entries(&flow, new, Kind::Insert);
+            match self.device.write(vec![reply_entry]).await.as_deref() {
+                Ok([Ok(())]) => {}
+                Ok([Err(error)]) if error.kind == Failure::AlreadyExists => continue,
+                _ => break,
+            }
+            if self.upsert(flow_entry).await {
+                Counters::count(&self.counters.port_changes);
+                Counters::count(&self.counters.connections);
+                return true;
+            }
+            break;
+        }
+        self.connections.remove(&flow);
+        Counters::count(&self.counters.unresolved_conflicts);
+        false
+    }
+
+    fn entries(&self, flow: &Key, new: Tuple, kind: Kind) -> [proto::Update; 2] {
+        let Some(program) = &self.program else {
+            return Default::default();
+        };
+        let (flow_table, reply_table) = (&program.tables.flow, &program.tables.reply);
+        let idle_timeout_ns = match program.learns {
+            true => 0,
+            false => i64::try_from(self.timeout(flow.protocol).as_nanos()).unwrap_or(i64::MAX),
+        };
+        [
+            flow_table.entry(flow, &new),
+            reply_table.entry(&reply_key(flow, new), &flow.tuple.reversed()),
+        ]
+        .map(|entry| entry::update(kind, proto::TableEntry { idle_timeout_ns, ..entry }))
+    }
+
+    fn timeout(&self, protocol: u8) -> Duration {
+        match protocol {
+            TCP => self.config.timeouts.tcp,
+            UDP => self.config.timeouts.udp,
+            SCTP => self.config.timeouts.sctp,
+            _ => self.config.timeouts.udp,
+        }
+    }
+
+    fn not_installed(&mut self, flow: &Key) {
+        self.connections.remove(flow);
+        Counters::count(&self.counters.write_errors);
+    }
+
+    /// Sends a packet back into the pipeline if its connection is there.
+    fn reinject(&self, waiting: Waiting) {
+        if self.connections.installed(&waiting.flow).is_some() && self.send(waiting.packet, waiting.ingress_port, 0) {
+            Counters::count(&self.counters.reinjected);
+        }
+    }
+
+    fn send(&self, packet: Vec<u8>, ingress_port: u32, egress_port: u32) -> bool {
+        let fields = [("ingress_port", ingress_port.into()), ("egress_port", egress_port.into())];
+        let sent = self
+            .program
+            .as_ref()
+            .and_then(|program| program.schema.build_packet_out(packet, &fields).ok())
+            .is_some_and(|packet| self.outlet.packet_out(packet));
+        if !sent {
+            Counters::count(&self.counters.send_errors);
+        }
+        sent
+    }
+}
+
+/// The failure that matters most of a connection's two entries.
+fn worst(results: &[UpdateResult]) -> Option<Failure> {
+    let mut failures = results.iter().filter_map(|result| result.as_ref().err()).map(|error| error.kind);
+    let first = failures.next()?;
+    Some(failures.fold(first, |worst, kind| if worst == Failure::AlreadyExists { kind } else { worst }))
+}
+
+/// The key of an entry that may come without its action.
+fn read_key<T: Table<Key = Key, Action = Tuple>>(table: &T, entry: &proto::TableEntry) -> Option<Key> {
+    let nowhere = Tuple { src: Address::default(), dst: Address::default(), src_port: 0, dst_port: 0 };
+    let whole = proto::TableEntry { action: Some(table.action(&nowhere)), ..entry.clone() };
+    table.decode(&whole).map(|(key, _)| key)
+}

@@ -6,12 +6,13 @@
 
 mod duration;
 mod mac;
+mod wiring;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -38,6 +39,10 @@ pub struct Config {
     pub ports: Vec<PortConfig>,
     /// Where packets leave.
     pub routes: Vec<RouteConfig>,
+    /// Routes that follow from Node objects; none: nodes make no routes.
+    pub node_routes: Option<NodeRoutesConfig>,
+    /// Virtual network that the cluster's Services belong to.
+    pub vpc: u32,
     /// Ranges that cluster IPs come from: traffic to an unassigned address in them is dropped.
     pub service_cidrs: Vec<IpNet>,
     /// Ranges of pod addresses (kube-proxy's `--cluster-cidr`).
@@ -162,6 +167,32 @@ pub struct RouteConfig {
     pub dst_mac: Option<Mac>,
 }
 
+/// Routes to every node's addresses and pods, worked out from Node objects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRoutesConfig {
+    /// To this node and its pods.
+    pub host: NextHopConfig,
+    /// To all other nodes.
+    pub network: NextHopConfig,
+    /// Nodes that answer to another MAC address than `network` says, by internal address.
+    #[serde(default)]
+    pub neighbours: BTreeMap<IpAddr, Mac>,
+}
+
+/// A way out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NextHopConfig {
+    /// Port.
+    pub port: u32,
+    /// Source address of the frames; none: the port's.
+    #[serde(default)]
+    pub src_mac: Option<Mac>,
+    /// Destination address of the frames: the next hop's.
+    pub dst_mac: Mac,
+}
+
 /// When changes are written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -170,8 +201,10 @@ pub struct SyncConfig {
     pub min_sync_period: Period,
     /// Writes that may follow one another at once.
     pub burst: u32,
-    /// The device is read back and compared at least this often.
+    /// A change that waits longer than twice this makes the proxy unhealthy.
     pub sync_period: Period,
+    /// The device is read back and compared with what it should hold this often.
+    pub resync_period: Period,
 }
 
 /// Bounds of the slow path.
@@ -191,6 +224,8 @@ impl Default for Config {
             device: DeviceConfig::default(),
             ports: Vec::new(),
             routes: Vec::new(),
+            node_routes: None,
+            vpc: 0,
             service_cidrs: Vec::new(),
             cluster_cidrs: Vec::new(),
             mtu: 1500,
@@ -216,7 +251,12 @@ impl Default for DeviceConfig {
 
 impl Default for SyncConfig {
     fn default() -> Self {
-        Self { min_sync_period: Period::from_millis(1000), burst: 2, sync_period: Period::from_millis(30_000) }
+        Self {
+            min_sync_period: Period::from_millis(1000),
+            burst: 2,
+            sync_period: Period::from_millis(30_000),
+            resync_period: Period::from_millis(600_000),
+        }
     }
 }
 
@@ -299,6 +339,7 @@ impl Config {
         self.check_device(&mut problems);
         self.check_ports(&mut problems);
         self.check_routes(&mut problems);
+        self.check_node_routes(&mut problems);
         if self.mtu < 576 {
             problems.push(Problem {
                 field: "mtu".to_owned(),
@@ -395,6 +436,25 @@ impl Config {
                     what: "the next hop's MAC address is missing".to_owned(),
                     advice: "give the address that the next hop answers to",
                 });
+            }
+        }
+    }
+
+    fn check_node_routes(&self, problems: &mut Vec<Problem>) {
+        let Some(routes) = &self.node_routes else { return };
+        for (name, hop) in [("host", &routes.host), ("network", &routes.network)] {
+            match self.ports.iter().find(|known| known.port == hop.port) {
+                None => problems.push(Problem {
+                    field: format!("node_routes.{name}.port"),
+                    what: format!("there is no port {}", hop.port),
+                    advice: "add it to `ports`",
+                }),
+                Some(port) if port.mac.is_none() && hop.src_mac.is_none() => problems.push(Problem {
+                    field: format!("node_routes.{name}.src_mac"),
+                    what: format!("neither it nor port {} has a MAC address to send from", hop.port),
+                    advice: "give the port a `mac`, or this a `src_mac`",
+                }),
+                Some(_) => {}
             }
         }
     }

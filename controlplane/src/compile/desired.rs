@@ -5,6 +5,7 @@
 //! whose name sorts first has it, whatever the order they came in; the other gets it when the first lets go.
 
 use std::hash::Hash;
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -51,6 +52,7 @@ pub struct Desired {
     frontend_claims: Claims<frontend::Key, Owned<frontend::Action>>,
     vip_claims: Claims<vip::Key, Owned<vip::Action>>,
     port_changes: FxHashMap<u32, usize>,
+    set_owners: FxHashMap<u32, Arc<str>>,
 }
 
 impl Desired {
@@ -72,6 +74,11 @@ impl Desired {
     /// The Service that has a frontend, out of those that claim it.
     pub fn winner(&self, frontend: &frontend::Key) -> Option<&ObjectKey> {
         self.frontend_claims.winner(frontend).map(|claim| &claim.0)
+    }
+
+    /// Whose set that is.
+    pub fn set_owner(&self, set: u32) -> Option<&Arc<str>> {
+        self.set_owners.get(&set)
     }
 
     /// Puts a Service's entries in the place of its former ones; `None` takes it out. `longest` is the longest SCTP
@@ -125,6 +132,7 @@ impl Desired {
             }
             if let Some((id, _)) = &family.set {
                 self.state.sets.remove(id);
+                self.set_owners.remove(id);
                 touched.sets.insert(*id);
             }
             for change in &family.port_changes {
@@ -158,6 +166,7 @@ impl Desired {
                 }
                 if let Some((id, set)) = &family.set {
                     self.state.sets.insert(*id, set.clone());
+                    self.set_owners.insert(*id, port.owner.clone());
                     touched.sets.insert(*id);
                 }
                 for change in &family.port_changes {

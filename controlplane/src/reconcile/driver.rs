@@ -3,14 +3,20 @@
 //! In: the model and what changed in it. Out: writes, and a report. Invariant: what is believed to be installed is what
 //! was read back or acknowledged since; whenever that is in doubt, it is read back again before anything is written.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::diff::{Scope, diff};
+use super::execute::Execution;
+use super::installed::Installed;
+use super::plan::plan;
 use super::report::{Outcome, Report};
-use super::views::{EndpointView, EntryView, Packet, ServiceView, TableView, TraceStep};
-use crate::compile::Wiring;
+use crate::compile::{Desired, Ids, State, Touched, Wiring, compile, wire};
 use crate::device::{Device, DeviceError};
-use crate::model::{Changes, Model};
-use crate::resolve::NodeView;
+use crate::model::{Changes, Model, ObjectKey};
+use crate::resolve::{NodeView, resolve};
+use crate::tables::Tables;
 
 /// What a reconciler needs to know beside the cluster.
 #[derive(Debug, Clone, Default)]
@@ -44,57 +50,281 @@ impl Default for Limits {
     }
 }
 
+/// First wait before a failed update is tried again; it doubles from failure to failure.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// Longest wait before a failed update is tried again.
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// IPv4 header: the rest of a packet is the longest SCTP packet.
+const IP_HEADER: u16 = 20;
+
 /// One device and what it should hold.
 pub struct Reconciler {
     device: Arc<dyn Device>,
-    config: Config,
+    pub(super) config: Config,
+    ids: Ids,
+    pub(super) desired: Desired,
+    pub(super) link: Option<Link>,
+    /// Differences that were not written yet; `None`: anything may differ.
+    touched: Option<Touched>,
+    pending: Pending,
+    resync: bool,
+    failures: u32,
+    pub(super) last: Option<Report>,
+}
+
+/// What is known of the device in its present session.
+pub(super) struct Link {
+    session: u64,
+    pub tables: Arc<Tables>,
+    pub installed: Installed,
+}
+
+/// What changed in the model and was not worked out yet.
+#[derive(Debug, Default)]
+struct Pending {
+    all: bool,
+    nodes: bool,
+    services: BTreeSet<ObjectKey>,
 }
 
 impl Reconciler {
     /// For a device about which nothing is known yet.
     pub fn new(device: Arc<dyn Device>, config: Config) -> Self {
-        Self { device, config }
+        Self {
+            device,
+            config,
+            ids: Ids::default(),
+            desired: Desired::default(),
+            link: None,
+            touched: None,
+            pending: Pending {
+                all: true,
+                ..Pending::default()
+            },
+            resync: false,
+            failures: 0,
+            last: None,
+        }
     }
 
     /// Takes other settings; the next [`sync`](Self::sync) works everything out again.
     pub fn configure(&mut self, config: Config) {
         self.config = config;
+        self.start_over();
     }
 
     /// Forces the next [`sync`](Self::sync) to read the device back and compare everything.
-    pub fn resync(&mut self) {}
+    pub fn resync(&mut self) {
+        self.resync = true;
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Arc<dyn Device> {
+        &self.device
+    }
+
+    /// What the device should hold.
+    pub fn desired(&self) -> &State {
+        self.desired.state()
+    }
+
+    /// What the device holds, as far as known.
+    pub fn installed(&self) -> Option<&State> {
+        self.link.as_ref().map(|link| link.installed.state())
+    }
+
+    /// What the last [`sync`](Self::sync) did.
+    pub fn last_report(&self) -> Option<&Report> {
+        self.last.as_ref()
+    }
 
     /// Brings the device to what the model wants. `changes` is what changed since the last call.
     ///
     /// Writes nothing before the model's initial lists are complete (S79). After a new session the device is read back
     /// first. May be cancelled: the next call then reads back.
-    pub async fn sync(&mut self, _model: &Model, _changes: &Changes) -> Report {
-        Report::new(Outcome::NotConnected)
+    pub async fn sync(&mut self, model: &Model, changes: &Changes) -> Report {
+        let started = Instant::now();
+        self.pending.nodes |= changes.nodes;
+        self.pending.services.extend(changes.services.iter().cloned());
+        let mut report = Report::new(Outcome::Done);
+        if let Err(outcome) = self.bring(model, &mut report).await {
+            report.outcome = outcome;
+        }
+        report.retry_after = self.retry_after(&report);
+        report.duration = started.elapsed();
+        self.last = Some(report.clone());
+        report
     }
 
-    /// The Services as programmed, in order of name.
-    pub fn services(&self) -> Vec<ServiceView> {
-        Vec::new()
+    async fn bring(&mut self, model: &Model, report: &mut Report) -> Result<(), Outcome> {
+        if !model.is_synced() {
+            return Err(Outcome::Unsynced);
+        }
+        let session = self.device.session().ok_or(Outcome::NotConnected)?;
+        let known = self.link.take().filter(|link| link.session == session && !self.resync);
+        let mut link = match known {
+            Some(link) => link,
+            None => {
+                report.full = true;
+                self.touched = None;
+                let link = self.read_back(session).await?;
+                self.resync = false;
+                if self.ids.recover(link.installed.state().frontends.iter()) {
+                    self.start_over();
+                }
+                link
+            }
+        };
+        report.services = self.work_out(model, link.installed.state());
+        if self.touched.is_none() {
+            link.installed.share_all(self.desired.state());
+        }
+        let outcome = self.write(&mut link, report).await;
+        match outcome {
+            Ok(()) => {
+                self.link = Some(link);
+                Ok(())
+            }
+            Err(error) => {
+                self.touched = None;
+                Err(broken(error))
+            }
+        }
     }
 
-    /// The endpoints of all Services, in order of Service.
-    pub fn endpoints(&self, _model: &Model) -> Vec<EndpointView> {
-        Vec::new()
+    async fn read_back(&self, session: u64) -> Result<Link, Outcome> {
+        let schema = self.device.schema().ok_or(Outcome::NotConnected)?;
+        let tables = match Tables::resolve(&schema) {
+            Ok(tables) => Arc::new(tables),
+            Err(missing) => return Err(Outcome::WrongProgram(missing.to_string())),
+        };
+        let installed = Installed::read(&*self.device, &tables).await.map_err(broken)?;
+        if installed.unreadable > 0 {
+            tracing::warn!(
+                device = self.device.name(),
+                entries = installed.unreadable,
+                "entries of another's making stay as they are"
+            );
+        }
+        Ok(Link {
+            session,
+            tables,
+            installed,
+        })
     }
 
-    /// The tables and how full they are.
-    pub fn tables(&self) -> Vec<TableView> {
-        Vec::new()
+    /// Writes what differs. The keys to look at are forgotten first: whoever cancels this has no link any more.
+    async fn write(&mut self, link: &mut Link, report: &mut Report) -> Result<(), DeviceError> {
+        let touched = self.touched.take();
+        let desired = self.desired.state();
+        let scope = touched.as_ref().map_or(Scope::All, Scope::Keys);
+        let phases = plan(diff(desired, link.installed.state(), scope));
+        let owners = |set| self.desired.set_owner(set).cloned();
+        let mut execution = Execution::new(
+            &self.device,
+            &link.tables,
+            self.config.limits,
+            desired,
+            &owners,
+            &mut link.installed,
+            report,
+        );
+        execution.run(phases).await?;
+        self.resync = execution.in_doubt;
+        self.touched = Some(execution.left);
+        Ok(())
     }
 
-    /// Entries of one table as the device holds them, at most `limit`, in order of key.
-    pub fn entries(&self, _table: &str, _limit: usize) -> Vec<EntryView> {
-        Vec::new()
+    /// Resolves and compiles what changed; returns how many Services that were.
+    fn work_out(&mut self, model: &Model, installed: &State) -> usize {
+        let pending = std::mem::take(&mut self.pending);
+        let mut keys = pending.services;
+        if pending.all {
+            // In order of name: a first start gives the same numbers wherever it happens.
+            keys.extend(model.services().map(|service| service.key.clone()));
+            keys.extend(self.desired.services().map(|(key, _)| key.clone()));
+        }
+        // While anything may differ it does not matter what was touched.
+        let mut touched = self.touched.take();
+        let mut ignored = Touched::default();
+        let target = touched.as_mut().unwrap_or(&mut ignored);
+        if pending.all || pending.nodes {
+            self.desired.rewire(wire(&self.config.wiring, model), target);
+        }
+        for key in &keys {
+            Self::work_out_one(
+                key,
+                model,
+                &self.config,
+                &mut self.ids,
+                &mut self.desired,
+                installed,
+                target,
+            );
+        }
+        self.touched = touched;
+        keys.len()
     }
 
-    /// What each table says to a packet; `flow` and `reply` are asked on the device.
-    pub async fn trace(&self, _packet: Packet) -> Result<Vec<TraceStep>, DeviceError> {
-        let _ = (&self.device, &self.config);
-        Ok(Vec::new())
+    fn work_out_one(
+        key: &ObjectKey,
+        model: &Model,
+        config: &Config,
+        ids: &mut Ids,
+        desired: &mut Desired,
+        installed: &State,
+        touched: &mut Touched,
+    ) {
+        let resolved = model
+            .service(key)
+            .and_then(|service| resolve(&config.view, service, model.slices_of(key)));
+        let before = desired.service(key);
+        let compiled = resolved.map(|resolved| {
+            let state = desired.state();
+            let taken = |id| state.sets.contains_key(&id) || installed.sets.contains_key(&id);
+            compile(&resolved, before, &config.wiring, ids, taken)
+        });
+        for port in before.iter().flat_map(|before| &before.ports) {
+            let stays = compiled
+                .as_ref()
+                .is_some_and(|now| now.ports.iter().any(|other| other.key == port.key));
+            if !stays {
+                ids.release(&port.owner);
+            }
+        }
+        let longest = config.wiring.mtu.saturating_sub(IP_HEADER);
+        desired.replace(key, compiled, longest, touched);
+    }
+
+    fn start_over(&mut self) {
+        self.desired = Desired::default();
+        self.pending.all = true;
+        self.touched = None;
+    }
+
+    fn retry_after(&mut self, report: &Report) -> Option<Duration> {
+        match report.outcome {
+            // Whoever brings these about calls again.
+            Outcome::Unsynced | Outcome::NotConnected => return None,
+            Outcome::Done if report.errors.is_empty() && !self.resync && self.is_settled() => {
+                self.failures = 0;
+                return None;
+            }
+            _ => {}
+        }
+        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(10));
+        self.failures += 1;
+        Some(wait.min(LAST_RETRY))
+    }
+
+    fn is_settled(&self) -> bool {
+        self.touched.as_ref().is_some_and(Touched::is_empty)
+    }
+}
+
+fn broken(error: DeviceError) -> Outcome {
+    match error {
+        DeviceError::NotConnected { .. } => Outcome::NotConnected,
+        error => Outcome::Broken(error.to_string()),
     }
 }

@@ -6,8 +6,16 @@
 //!            read back, then what was written ──▶ installed
 //! ```
 
+pub mod diff;
 mod driver;
+mod execute;
+mod installed;
+pub mod plan;
 mod report;
+mod show;
+#[cfg(test)]
+mod tests;
+mod trace;
 pub mod views;
 
 pub use driver::{Config, Limits, Reconciler};

@@ -150,7 +150,7 @@ pub enum Issue {
 pub fn resolve<'a>(
     view: &NodeView,
     service: &Service,
-    slices: impl Iterator<Item = &'a Arc<EndpointSlice>> + Clone,
+    slices: impl Iterator<Item = &'a Arc<EndpointSlice>>,
 ) -> Option<Resolved> {
     if !is_served(view, service) {
         return None;

@@ -28,7 +28,7 @@ pub struct Action {
 /// The table in one device.
 #[derive(Debug, Clone)]
 pub struct SctpChecksum {
-    key: KeyLayout<2>,
+    key: KeyLayout<3>,
     change_checksum: ActionLayout<1>,
 }
 
@@ -40,7 +40,8 @@ impl Table for SctpChecksum {
     fn requirements() -> Vec<Requirement> {
         vec![
             Requirement::table(Self::NAME)
-                .field("port_change", MatchKind::Exact, 32)
+                .field("src_port_change", MatchKind::Exact, 16)
+                .field("dst_port_change", MatchKind::Exact, 16)
                 .field("length", MatchKind::Exact, 16)
                 .uses("change_checksum"),
             Requirement::action("change_checksum", &[("change", 32)]),
@@ -49,7 +50,7 @@ impl Table for SctpChecksum {
 
     fn resolve(schema: &Schema) -> Option<Self> {
         Some(Self {
-            key: KeyLayout::resolve(schema, Self::NAME, ["port_change", "length"])?,
+            key: KeyLayout::resolve(schema, Self::NAME, ["src_port_change", "dst_port_change", "length"])?,
             change_checksum: ActionLayout::resolve(
                 schema,
                 Self::NAME,
@@ -64,7 +65,11 @@ impl Table for SctpChecksum {
     }
 
     fn key(&self, key: &Key) -> proto::TableEntry {
-        self.key.exact([key.port_change.into(), key.length.into()])
+        self.key.exact([
+            (key.port_change >> 16).into(),
+            (key.port_change & 0xffff).into(),
+            key.length.into(),
+        ])
     }
 
     fn action(&self, action: &Action) -> proto::TableAction {
@@ -72,11 +77,11 @@ impl Table for SctpChecksum {
     }
 
     fn decode(&self, entry: &proto::TableEntry) -> Option<(Key, Action)> {
-        let [port_change, length] = self.key.read_exact(entry)?;
+        let [src_port_change, dst_port_change, length] = self.key.read_exact(entry)?;
         let [change] = self.change_checksum.read(entry)?;
         Some((
             Key {
-                port_change: port_change as u32,
+                port_change: (src_port_change as u32) << 16 | dst_port_change as u32,
                 length: length as u16,
             },
             Action {

@@ -1,0 +1,319 @@
+//! Writes a plan: batches in flight, one result per update.
+//!
+//! In: phases. Out: what took place, kept in [`Installed`]; what did not, by owner, and the keys to come back to. A
+//! frontend is held back until its set is whole, a set's slots until no frontend serves from it: so what fails costs
+//! its own Service and no other, and never half of one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use p4runtime::proto::p4::v1 as proto;
+use tokio::task::JoinHandle;
+
+use super::diff::{Kind, Op};
+use super::driver::Limits;
+use super::installed::Installed;
+use super::plan::{Edit, Phase};
+use super::report::{Report, WriteFailure};
+use crate::compile::{State, Touched};
+use crate::device::{Device, DeviceError, Failure, UpdateError, UpdateResult};
+use crate::tables::{Table, Tables, entry, frontend};
+
+/// A plan being written.
+pub(super) struct Execution<'a> {
+    pub device: &'a Arc<dyn Device>,
+    pub tables: &'a Tables,
+    pub limits: Limits,
+    pub desired: &'a State,
+    pub set_owner: &'a dyn Fn(u32) -> Option<Arc<str>>,
+    pub installed: &'a mut Installed,
+    pub report: &'a mut Report,
+    /// Keys to come back to.
+    pub left: Touched,
+    /// The device did not hold what was believed: read it back.
+    pub in_doubt: bool,
+    failures: BTreeMap<(String, &'static str, String), WriteFailure>,
+}
+
+type InFlight = (Vec<Edit>, JoinHandle<Result<Vec<UpdateResult>, DeviceError>>);
+
+impl<'a> Execution<'a> {
+    pub fn new(
+        device: &'a Arc<dyn Device>,
+        tables: &'a Tables,
+        limits: Limits,
+        desired: &'a State,
+        set_owner: &'a dyn Fn(u32) -> Option<Arc<str>>,
+        installed: &'a mut Installed,
+        report: &'a mut Report,
+    ) -> Self {
+        Self {
+            device,
+            tables,
+            limits,
+            desired,
+            set_owner,
+            installed,
+            report,
+            left: Touched::default(),
+            in_doubt: false,
+            failures: BTreeMap::new(),
+        }
+    }
+
+    /// Writes all phases, one after the other.
+    pub async fn run(&mut self, phases: Vec<Phase>) -> Result<(), DeviceError> {
+        let mut outcome = Ok(());
+        for phase in phases {
+            outcome = self.phase(phase.edits()).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        self.report.errors = std::mem::take(&mut self.failures).into_values().collect();
+        outcome
+    }
+
+    async fn phase(&mut self, edits: impl Iterator<Item = Edit>) -> Result<(), DeviceError> {
+        let again = self.batches(edits, true).await?;
+        if !again.is_empty() {
+            self.batches(again.into_iter(), false).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends updates and returns those that deserve a second try at once.
+    async fn batches(
+        &mut self,
+        edits: impl Iterator<Item = Edit>,
+        first: bool,
+    ) -> Result<Vec<Edit>, DeviceError> {
+        let mut edits = edits.peekable();
+        let mut in_flight: VecDeque<InFlight> = VecDeque::new();
+        let mut again = Vec::new();
+        let mut broken = None;
+        while edits.peek().is_some() && broken.is_none() {
+            let (batch, updates) = self.batch(&mut edits);
+            if !batch.is_empty() {
+                let device = self.device.clone();
+                self.report.rpcs += 1;
+                in_flight.push_back((batch, tokio::spawn(async move { device.write(updates).await })));
+            }
+            if in_flight.len() >= self.limits.in_flight.max(1)
+                && let Some(oldest) = in_flight.pop_front()
+            {
+                broken = self.answer(oldest, first, &mut again).await.err();
+            }
+        }
+        // Every answer counts, also after one that broke off.
+        while let Some(oldest) = in_flight.pop_front() {
+            if let Err(error) = self.answer(oldest, first, &mut again).await {
+                broken.get_or_insert(error);
+            }
+        }
+        broken.map_or(Ok(again), Err)
+    }
+
+    fn batch(
+        &mut self,
+        edits: &mut std::iter::Peekable<impl Iterator<Item = Edit>>,
+    ) -> (Vec<Edit>, Vec<proto::Update>) {
+        let capacity = self.limits.updates.max(1);
+        let mut batch = Vec::with_capacity(capacity.min(8192));
+        let mut updates = Vec::with_capacity(capacity.min(8192));
+        let mut bytes = 0;
+        while batch.len() < capacity && bytes < self.limits.bytes {
+            let Some(edit) = edits.next() else { break };
+            if self.is_held_back(&edit) {
+                self.come_back(&edit);
+                continue;
+            }
+            let update = encode(self.tables, &edit);
+            bytes += size(&update);
+            updates.push(update);
+            batch.push(edit);
+        }
+        (batch, updates)
+    }
+
+    /// What it refers to is not whole, or what refers to it is still there.
+    fn is_held_back(&self, edit: &Edit) -> bool {
+        match edit {
+            Edit::Frontend(Op::Insert(_, entry) | Op::Modify(_, entry)) => match entry.action {
+                frontend::Action::Serve { set_id, slot_mask, .. } => {
+                    let set = self.installed.state().sets.get(&set_id);
+                    !set.is_some_and(|set| set.covers(usize::from(slot_mask) + 1))
+                }
+                _ => false,
+            },
+            Edit::Slot(Op::Delete(key)) => {
+                !self.desired.sets.contains_key(&key.set_id) && self.installed.is_served(key.set_id)
+            }
+            _ => false,
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        (batch, call): InFlight,
+        first: bool,
+        again: &mut Vec<Edit>,
+    ) -> Result<(), DeviceError> {
+        let results = match call.await {
+            Ok(results) => results?,
+            Err(error) => {
+                return Err(DeviceError::Broken {
+                    device: self.device.name().to_owned(),
+                    message: error.to_string(),
+                });
+            }
+        };
+        if results.len() != batch.len() {
+            return Err(DeviceError::Protocol {
+                device: self.device.name().to_owned(),
+                message: format!("{} results for {} updates", results.len(), batch.len()),
+            });
+        }
+        let mut took_place = Vec::with_capacity(batch.len());
+        for (edit, result) in batch.into_iter().zip(results) {
+            match result {
+                Ok(()) => {
+                    match edit.kind() {
+                        Kind::Insert => self.report.inserts += 1,
+                        Kind::Modify => self.report.modifies += 1,
+                        Kind::Delete => self.report.deletes += 1,
+                    }
+                    took_place.push(edit);
+                }
+                Err(error) => match self.failed(edit, error, first) {
+                    After::Again(edit) => again.push(edit),
+                    After::AsIfDone(edit) => took_place.push(edit),
+                    After::Left => {}
+                },
+            }
+        }
+        self.installed.apply(took_place.iter(), self.desired);
+        Ok(())
+    }
+
+    fn failed(&mut self, edit: Edit, error: UpdateError, first: bool) -> After {
+        match (error.kind, edit.kind()) {
+            (Failure::NotFound, Kind::Delete) => {
+                self.in_doubt = true;
+                return After::AsIfDone(edit);
+            }
+            (Failure::AlreadyExists, Kind::Insert) if first => {
+                self.in_doubt = true;
+                return After::Again(edit.turned(Kind::Modify));
+            }
+            (Failure::NotFound, Kind::Modify) if first => {
+                self.in_doubt = true;
+                return After::Again(edit.turned(Kind::Insert));
+            }
+            (Failure::Busy, _) if first => return After::Again(edit),
+            _ => {}
+        }
+        self.come_back(&edit);
+        let owner = self.owner(&edit);
+        let key = (owner.clone(), edit.table(), error.kind.to_string());
+        let failure = self.failures.entry(key).or_insert_with(|| WriteFailure {
+            owner,
+            table: edit.table(),
+            kind: error.kind,
+            entries: 0,
+            message: error.message,
+        });
+        failure.entries += 1;
+        After::Left
+    }
+
+    fn owner(&self, edit: &Edit) -> String {
+        match edit {
+            Edit::Frontend(Op::Insert(_, entry) | Op::Modify(_, entry)) => entry.owner.to_string(),
+            Edit::Frontend(Op::Delete(key)) => {
+                let known = self.installed.state().frontends.get(key);
+                known.map_or_else(String::new, |entry| entry.owner.to_string())
+            }
+            Edit::Vip(Op::Insert(_, entry) | Op::Modify(_, entry)) => entry.owner.to_string(),
+            Edit::Vip(Op::Delete(key)) => {
+                let known = self.installed.state().vips.get(key);
+                known.map_or_else(String::new, |entry| entry.owner.to_string())
+            }
+            Edit::Slot(op) => match (self.set_owner)(op.key().set_id) {
+                Some(owner) => owner.to_string(),
+                None => edit.table().to_owned(),
+            },
+            _ => edit.table().to_owned(),
+        }
+    }
+
+    /// Looks at the entry again next time.
+    fn come_back(&mut self, edit: &Edit) {
+        match edit {
+            Edit::Port(op) => drop(self.left.ports.insert(*op.key())),
+            Edit::Egress(op) => drop(self.left.egress.insert(*op.key())),
+            Edit::Route(op) => drop(self.left.routes.insert(*op.key())),
+            Edit::SctpChecksum(op) => drop(self.left.sctp_checksums.insert(*op.key())),
+            Edit::SourceRange(op) => drop(self.left.source_ranges.insert(*op.key())),
+            Edit::Frontend(op) => drop(self.left.frontends.insert(*op.key())),
+            Edit::Vip(op) => drop(self.left.vips.insert(*op.key())),
+            Edit::Slot(op) => drop(self.left.sets.insert(op.key().set_id)),
+        }
+    }
+}
+
+/// What becomes of an update that failed.
+enum After {
+    Again(Edit),
+    AsIfDone(Edit),
+    Left,
+}
+
+fn encode(tables: &Tables, edit: &Edit) -> proto::Update {
+    match edit {
+        Edit::Port(op) => update(&tables.port, op, b"port"),
+        Edit::Egress(op) => update(&tables.egress, op, b"port"),
+        Edit::Route(op) => update(&tables.route, op, b"route"),
+        Edit::SctpChecksum(op) => update(&tables.sctp_checksum, op, b""),
+        Edit::SourceRange(op) => update(&tables.source_range, op, b""),
+        Edit::Slot(op) => update(&tables.endpoint, op, b""),
+        Edit::Frontend(op) => match op {
+            Op::Insert(key, entry) => {
+                update(&tables.frontend, &Op::Insert(*key, entry.action), entry.owner.as_bytes())
+            }
+            Op::Modify(key, entry) => {
+                update(&tables.frontend, &Op::Modify(*key, entry.action), entry.owner.as_bytes())
+            }
+            Op::Delete(key) => update(&tables.frontend, &Op::Delete(*key), b""),
+        },
+        Edit::Vip(op) => match op {
+            Op::Insert(key, entry) => {
+                update(&tables.vip, &Op::Insert(*key, entry.action), entry.owner.as_bytes())
+            }
+            Op::Modify(key, entry) => {
+                update(&tables.vip, &Op::Modify(*key, entry.action), entry.owner.as_bytes())
+            }
+            Op::Delete(key) => update(&tables.vip, &Op::Delete(*key), b""),
+        },
+    }
+}
+
+fn update<T: Table>(table: &T, op: &Op<T::Key, T::Action>, owner: &[u8]) -> proto::Update {
+    let (kind, mut entry) = match op {
+        Op::Insert(key, action) => (proto::update::Type::Insert, table.entry(key, action)),
+        Op::Modify(key, action) => (proto::update::Type::Modify, table.entry(key, action)),
+        Op::Delete(key) => return entry::update(proto::update::Type::Delete, table.key(key)),
+    };
+    entry.metadata = owner.to_vec();
+    entry::update(kind, entry)
+}
+
+/// Bytes of an update on the wire, from above: no value of ours is longer than eight bytes.
+fn size(update: &proto::Update) -> usize {
+    match update.entity.as_ref().and_then(|entity| entity.entity.as_ref()) {
+        Some(proto::entity::Entity::TableEntry(entry)) => {
+            64 + entry.r#match.len() * 32 + 4 * 16 + entry.metadata.len()
+        }
+        _ => 256,
+    }
+}

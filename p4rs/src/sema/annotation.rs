@@ -72,6 +72,34 @@ impl<'a> Sema<'a> {
         if self.checking() {
             self.annotations(written);
             self.name_annotation(written);
+            for annotation in written {
+                self.check_known(annotation);
+            }
+        }
+    }
+
+    /// Rules for annotations that the language or the control plane knows.
+    fn check_known(&mut self, annotation: &'a Annotation) {
+        let AnnotationBody::Tokens(tokens) = &annotation.body else { return };
+        match annotation.name.as_str() {
+            "deprecated" | "noWarn" if joined_string(tokens).is_none() => {
+                let message = format!("`@{}` takes one string", annotation.name);
+                self.err(code::ANNOTATION, annotation.span, message, "");
+            }
+            "p4runtime_translation" => {
+                let comma = tokens.iter().position(|token| &*token.text == ",");
+                let second = comma.and_then(|at| tokens.get(at + 1));
+                let fits = second.is_some_and(|token| match &token.kind {
+                    AnnotationTokenKind::Int(_) => true,
+                    AnnotationTokenKind::Word => matches!(&*token.text, "bit" | "string"),
+                    _ => false,
+                });
+                if !fits {
+                    let help = "write `@p4runtime_translation(\"uri\", bit<W>)` or `..., string)`";
+                    self.err(code::ANNOTATION, annotation.span, "the translated type is missing or not allowed", help);
+                }
+            }
+            _ => {}
         }
     }
 

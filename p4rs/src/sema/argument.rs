@@ -198,30 +198,20 @@ impl<'a> Sema<'a> {
         let mut given = Vec::with_capacity(params.len());
         let mut sound = true;
         for (param, slot) in params.iter().zip(&slots) {
-            let one = match slot {
-                Some(arg) => self.argument(param, arg),
-                None => self.left_out(param, home, &formal),
-            };
+            let one = slot.map_or(Some(Given::Absent), |arg| self.argument(param, arg));
             sound &= one.is_some();
             given.push(one.unwrap_or(Given::Absent));
         }
         if !sound {
             return None;
         }
-        // What has a type of its own speaks before what takes any.
-        for literals in [false, true] {
-            for (param, one) in params.iter().zip(&given) {
-                let ty = match one {
-                    Given::Value(value) => &value.ty,
-                    Given::Object(ty, _) => ty,
-                    Given::Absent => continue,
-                };
-                if ty.is_literal() == literals && self.resolve(&param.ty).has_infer() {
-                    let ty = ty.clone();
-                    self.learn(&param.ty, &ty);
-                }
+        self.learn_all(&params, &given);
+        for ((param, slot), one) in params.iter().zip(&slots).zip(given.iter_mut()) {
+            if slot.is_none() {
+                *one = self.left_out(param, home, &formal)?;
             }
         }
+        self.learn_all(&params, &given);
         if let Some(want) = want
             && self.resolve(&ret).has_infer()
             && !want.is_literal()
@@ -242,16 +232,53 @@ impl<'a> Sema<'a> {
             }
         }
         let type_args: Vec<Ty> = unknowns.iter().map(|ty| self.settle_type(ty)).collect();
+        if !self.widths_known(&unknowns, &params, &given, span) {
+            return None;
+        }
         Some(Bound { args: given, type_args, ret: self.resolve(&ret) })
     }
 
-    /// Solves unknowns of a parameter's type from an argument's.
-    fn learn(&mut self, param: &Ty, arg: &Ty) {
-        let settled = self.settle_type(arg);
-        if !self.unify(param, arg) {
-            // The conversion that follows says what does not fit.
-            let _ = settled;
+    /// Solves unknowns of parameter types: what has a type of its own speaks before what takes any. What does not fit is
+    /// found by the conversion that follows.
+    fn learn_all(&mut self, params: &[ParamSig<'a>], given: &[Given]) {
+        for literals in [false, true] {
+            for (param, one) in params.iter().zip(given) {
+                let ty = match one {
+                    Given::Value(value) => value.ty.clone(),
+                    Given::Object(ty, _) => ty.clone(),
+                    Given::Absent => continue,
+                };
+                if ty.is_literal() == literals && self.resolve(&param.ty).has_infer() {
+                    self.unify(&param.ty, &ty);
+                }
+            }
         }
+    }
+
+    /// Refuses a type parameter that only one number without width speaks for, and records without a type.
+    fn widths_known(&mut self, unknowns: &[Ty], params: &[ParamSig<'a>], given: &[Given], span: Span) -> bool {
+        for unknown in unknowns {
+            let solved = self.resolve(unknown);
+            let speakers = params
+                .iter()
+                .zip(given)
+                .filter(|(param, one)| param.ty == *unknown && matches!(one, Given::Value(_)))
+                .count();
+            let complaint = match solved {
+                Ty::Integer if speakers == 1 => Some(("the width of this number is not known", "write it with a width, such as `8w1`")),
+                Ty::RecordLit(..) => Some(("the type of this structure is not known", "cast it: `(type) { ... }`")),
+                _ => None,
+            };
+            if let Some((message, help)) = complaint {
+                let place = params.iter().zip(given).find_map(|(param, one)| match one {
+                    Given::Value(value) if param.ty == *unknown => Some(self.ir.exprs[value.expr].span),
+                    _ => None,
+                });
+                self.err(code::NOT_INFERRED, place.unwrap_or(span), message, help);
+                return false;
+            }
+        }
+        true
     }
 
     /// Untyped lists inside a solution become tuples.
@@ -364,6 +391,11 @@ impl<'a> Sema<'a> {
                     let to = self.settle_type(&to);
                     let converted = self.convert(value.clone(), &to, span);
                     if converted.ty.is_error() {
+                        return false;
+                    }
+                    if direction == Direction::In && to == Ty::Str {
+                        let message = format!("parameter `{}` cannot be a string: it has a direction", param.name());
+                        self.err(code::PARAMETERS, span, message, "");
                         return false;
                     }
                     if direction == Direction::None && constant && !converted.known {

@@ -45,7 +45,7 @@ impl<'a> Sema<'a> {
                     let var = sema.new_var(param.name(), &param.ty, param.ast.name.span);
                     Entity::Var { var, ty: param.ty.clone(), writable: false, known: true }
                 };
-                sema.bind(&param.ast.name, entity);
+                sema.bind_param(&param.ast.name, entity);
             }
             let name = sema.object_name(&signature.name.text, &[]);
             sema.block_body(id, name, &[]);
@@ -103,7 +103,7 @@ impl<'a> Sema<'a> {
                     Given::Value(value) => Entity::Const { expr: value.expr, ty: value.ty.clone() },
                     Given::Absent => Entity::Object { ty: param.ty.clone(), object: Object::Absent },
                 };
-                sema.bind(&param.ast.name, entity);
+                sema.bind_param(&param.ast.name, entity);
             }
             sema.block_body(*id, name.clone(), objects)
         })
@@ -187,7 +187,7 @@ impl<'a> Sema<'a> {
 
     /// Evaluates a constant declaration.
     pub(super) fn const_entity(&mut self, decl: &'a ast::ConstDecl) -> Entity<'a> {
-        let ty = self.type_of(&decl.ty);
+        let ty = self.closed_type(&decl.ty);
         if ty.is_object() {
             let message = format!("a constant cannot have type `{}`", self.show(&ty));
             self.err(code::BAD_TYPE, decl.ty.span, message, "");
@@ -207,7 +207,7 @@ impl<'a> Sema<'a> {
 
     /// A variable in the innermost scope, and the statement that gives it its first value.
     pub(super) fn variable(&mut self, decl: &'a ast::VariableDecl) -> Option<ir::Stmt> {
-        let ty = self.type_of(&decl.ty);
+        let ty = self.closed_type(&decl.ty);
         let storable = !ty.is_object() && !matches!(ty, Ty::Integer | Ty::Str | Ty::Void | Ty::MatchKind | Ty::List(_));
         if !storable {
             let message = format!("a variable cannot have type `{}`", self.show(&ty));

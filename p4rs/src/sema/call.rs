@@ -96,7 +96,8 @@ impl<'a> Sema<'a> {
             }
             Decl::ExternFunction(f) => {
                 let signature = self.signature(Some(chosen), Vec::new(), &f.prototype, false);
-                self.call_extern(signature, type_args, args, span, want)
+                let pure = f.annotations.iter().any(|a| a.name.as_str() == "pure");
+                self.call_extern(signature, pure, type_args, args, span, want)
             }
             _ => Operand::Bad,
         }
@@ -143,6 +144,7 @@ impl<'a> Sema<'a> {
     fn call_extern(
         &mut self,
         signature: Signature<'a>,
+        pure: bool,
         type_args: &'a [TypeRef],
         args: &'a [Argument],
         span: Span,
@@ -158,7 +160,16 @@ impl<'a> Sema<'a> {
         if !self.inferred(&bound, &name, span) {
             return Operand::Bad;
         }
+        let constant = bound.args.iter().all(|given| match given {
+            Given::Value(value) => value.known,
+            _ => true,
+        });
         if bound.ret.is_object() {
+            if !constant {
+                let message = "the arguments of what makes an object must be compile-time constants";
+                self.err(code::NOT_CONSTANT, span, message, "");
+                return Operand::Bad;
+            }
             return Operand::Object(bound.ret, Object::Unknown);
         }
         if name == "static_assert" {
@@ -167,7 +178,9 @@ impl<'a> Sema<'a> {
         let types = bound.type_args.iter().map(|ty| self.ir_type(ty)).collect();
         let ir_args = self.ir_args(&params, &bound.args);
         let kind = ExprKind::Call { callee: Callee::Extern(name), type_args: types, args: ir_args };
-        Operand::Value(self.value(kind, bound.ret, span))
+        let mut value = self.value(kind, bound.ret, span);
+        value.known = pure && constant;
+        Operand::Value(value)
     }
 
     fn static_assert(&mut self, bound: &Bound, span: Span) -> Operand<'a> {

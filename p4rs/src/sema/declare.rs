@@ -39,8 +39,7 @@ impl<'a> Sema<'a> {
 
     fn define(&mut self, decl: &'a Decl, announced: Option<usize>) {
         let here = self.defs.len();
-        let own = usize::from(matches!(decl, Decl::ExternObject(_)));
-        self.defs.push(Def { decl, order: announced.unwrap_or(here), sees: here + own });
+        self.defs.push(Def { decl, order: announced.unwrap_or(here), sees: here });
         let Some(name) = decl.name() else { return };
         let id = DefId(here as u32);
         let known = self.globals.entry(name.text.clone()).or_default();
@@ -77,6 +76,7 @@ impl<'a> Sema<'a> {
     /// Checks one top-level declaration.
     pub(super) fn check_decl(&mut self, id: DefId) {
         let decl = self.decl(id);
+        self.check_main(decl);
         match decl {
             Decl::Const(d) => {
                 self.check_annotations(&d.annotations);
@@ -90,7 +90,10 @@ impl<'a> Sema<'a> {
                 self.check_annotations(&d.annotations);
                 self.global_entity(id, d.span);
             }
-            Decl::Function(d) => self.check_function(id, d),
+            Decl::Function(d) => {
+                self.check_annotations(&d.annotations);
+                self.check_function(id, d);
+            }
             Decl::Parser(d) => {
                 self.check_annotations(&d.ty.annotations);
                 self.distinct_params(&d.ty, &d.constructor_params);
@@ -119,8 +122,24 @@ impl<'a> Sema<'a> {
         }
     }
 
+    /// The name `main` belongs to the package.
+    fn check_main(&mut self, decl: &Decl) {
+        if let Some(name) = decl.name()
+            && name.as_str() == "main"
+            && !matches!(decl, Decl::Instance(_))
+        {
+            self.err(code::MAIN, name.span, "`main` must be a package", "choose another name");
+        }
+    }
+
     fn check_global_instance(&mut self, id: DefId, decl: &'a ast::InstanceDecl) {
         let entity = self.global_entity(id, decl.span);
+        if let Some(Entity::Object { ty: Ty::Block(of, _), .. }) = &entity
+            && matches!(self.decl(*of), Decl::Parser(_) | Decl::Control(_))
+        {
+            let help = "instantiate it in the package's arguments or in the block that applies it";
+            self.err(code::INSTANCE, decl.span, "parsers and controls cannot be instantiated at top level", help);
+        }
         if decl.name.as_str() == "main" {
             let package = match &entity {
                 Some(Entity::Object { ty: Ty::Block(of, _), .. }) => matches!(self.decl(*of), Decl::Package(_)),
@@ -197,7 +216,12 @@ impl<'a> Sema<'a> {
                 }
             }
             let params = sema.params(&proto.params);
-            sema.check_params(&params, proto.return_type.is_none());
+            let constructor = proto.return_type.is_none();
+            sema.check_params(&params, constructor);
+            if let Some(block) = params.iter().find(|p| constructor && matches!(p.ty, Ty::Block(..))) {
+                let message = format!("an extern cannot have a parameter of type `{}`", sema.show(&block.ty));
+                sema.err(code::PARAMETERS, block.ast.span, message, "");
+            }
         });
     }
 
@@ -269,9 +293,19 @@ impl<'a> Sema<'a> {
         let infos = self.fields_of(&ty);
         for info in infos.iter() {
             self.check_annotations(&info.ast.annotations);
-            if !self.storable(decl.kind, &info.ty) {
-                let message = format!("a {} cannot hold `{}`", kind_word(decl.kind), self.show(&info.ty));
-                let help = match decl.kind {
+        }
+        if decl.type_params.is_empty() {
+            self.check_fields(&ty, &infos);
+        }
+    }
+
+    /// Whether a structure can hold its fields.
+    pub(super) fn check_fields(&mut self, ty: &Ty, infos: &[super::FieldInfo<'a>]) {
+        let Ty::Fields(kind, ..) = ty else { return };
+        for info in infos {
+            if !self.storable(*kind, &info.ty) {
+                let message = format!("a {} cannot hold `{}`", kind_word(*kind), self.show(&info.ty));
+                let help = match kind {
                     StructKind::Header => "headers hold bits, booleans, enumerations of bits and structs of them",
                     StructKind::HeaderUnion => "unions hold headers",
                     StructKind::Struct => "",

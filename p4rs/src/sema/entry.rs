@@ -56,12 +56,37 @@ impl<'a> Sema<'a> {
                 self.err(code::ENTRY, entries[0].span, message, "");
             }
         }
-        let delta = decl.properties.iter().find(|p| p.name.as_str() == "priority_delta");
-        if let Some(ast::PropertyValue::Expr(written)) = delta.map(|p| &p.value)
-            && let Some(delta) = self.constant_int(written)
-            && delta * BigInt::from(entries.len()) > BigInt::from(u32::MAX)
-        {
-            self.err(code::ENTRY, written.span, "priorities overflow with this `priority_delta`", "");
+        let ordered = draft.keys.iter().any(|key| !matches!(&*key.match_kind, "exact" | "lpm"));
+        if ordered && !property.is_const {
+            self.check_overflow(entries, decl);
+        }
+    }
+
+    /// Priorities left out count on from the last one given; they must stay in range.
+    fn check_overflow(&mut self, entries: &'a [ast::Entry], decl: &'a ast::TableDecl) {
+        let mut value = |name: &str| match decl.properties.iter().find(|p| p.name.as_str() == name).map(|p| &p.value) {
+            Some(ast::PropertyValue::Expr(written)) => Some(self.expr(written, None).expr),
+            _ => None,
+        };
+        let (largest, delta) = (value("largest_priority_wins"), value("priority_delta"));
+        let largest = largest.and_then(|expr| self.const_value(expr)) != Some(Const::Bool(false));
+        let delta = match delta.and_then(|expr| self.const_value(expr)) {
+            Some(Const::Int(delta)) => delta,
+            _ => BigInt::one(),
+        };
+        let step = if largest { -&delta } else { delta.clone() };
+        let mut current = if largest { BigInt::from(entries.len()) * &delta } else { BigInt::one() };
+        for entry in entries {
+            if let Some(written) = &entry.priority {
+                let Some(given) = self.constant_int(written) else { return };
+                current = given;
+            }
+            if current.sign() == Sign::Minus || current.bits() > 32 {
+                let help = "give this entry a priority, or use a smaller `priority_delta`";
+                self.err(code::ENTRY, entry.span, "the priority of this entry is out of range", help);
+                return;
+            }
+            current += &step;
         }
     }
 

@@ -11,9 +11,9 @@ use crate::ir::KeySet;
 use crate::source::Span;
 
 impl<'a> Sema<'a> {
-    pub(super) fn keyset(&mut self, keyset: &'a Keyset, types: &[Ty]) -> Option<Vec<KeySet>> {
+    pub(super) fn keyset(&mut self, keyset: &'a Keyset, types: &[Ty], groups: &[usize]) -> Option<Vec<KeySet>> {
         let mut elements: Vec<&'a Expr> = Vec::new();
-        flatten(&keyset.elements, types.len(), &mut elements);
+        flatten(&keyset.elements, groups, &mut elements);
         if let [only] = elements.as_slice() {
             let only: &'a Expr = only;
             if matches!(only.kind, Ast::Default | Ast::DontCare) {
@@ -114,6 +114,10 @@ impl<'a> Sema<'a> {
                 let high = self.key_value(hi, &under)?;
                 Some(KeySet::Range(low, high))
             }
+            Ast::Call { callee, .. } if !matches!(callee.kind, Ast::Member { .. }) => {
+                self.err(code::CALL_PLACE, element.span, "functions cannot be called in a keyset", "");
+                None
+            }
             _ => {
                 let value = self.expr(element, Some(&ty));
                 // The representation of an enumeration may stand for it.
@@ -145,15 +149,25 @@ impl<'a> Sema<'a> {
 
     fn key_value(&mut self, element: &'a Expr, ty: &Ty) -> Option<crate::ir::Handle<crate::ir::Expr>> {
         let value = self.expr_as(element, ty);
-        if value.ty.is_error() { None } else { Some(value.expr) }
+        if value.ty.is_error() {
+            return None;
+        }
+        if !value.known {
+            self.err(code::NOT_CONSTANT, element.span, "masks and bounds must be compile-time constants", "");
+            return None;
+        }
+        Some(value.expr)
     }
 }
 
-/// The elements of a keyset; lists among them count with their elements where that many are needed.
-fn flatten<'a>(elements: &'a [Expr], wanted: usize, into: &mut Vec<&'a Expr>) {
-    for element in elements {
+/// The elements of a keyset, one per subject: a list stands for as many as its subject list has, and so do `_` and
+/// `default`.
+fn flatten<'a>(elements: &'a [Expr], groups: &[usize], into: &mut Vec<&'a Expr>) {
+    for (index, element) in elements.iter().enumerate() {
+        let group = if elements.len() == groups.len() { groups[index] } else { 1 };
         match &element.kind {
-            Ast::List(items) if elements.len() < wanted => flatten(items, usize::MAX, into),
+            Ast::List(items) if group > 1 && items.len() == group => into.extend(items),
+            Ast::Default | Ast::DontCare if elements.len() > 1 => into.extend(std::iter::repeat_n(element, group)),
             _ => into.push(element),
         }
     }

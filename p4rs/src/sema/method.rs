@@ -68,7 +68,10 @@ impl<'a> Sema<'a> {
             self.err(code::ARGUMENTS, span, "`apply` of a table takes no arguments", "");
             return Operand::Bad;
         }
-        let handle = self.tables[index as usize].handle;
+        let Some(handle) = self.tables.get(index as usize).map(|table| table.handle) else {
+            self.err(code::RECURSIVE, span, "a table cannot be applied within itself", "");
+            return Operand::Bad;
+        };
         let kind = ExprKind::Call { callee: Callee::Table(handle), type_args: Vec::new(), args: Vec::new() };
         Operand::Value(self.value(kind, Ty::Apply(index), span))
     }

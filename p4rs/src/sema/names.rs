@@ -72,6 +72,8 @@ pub(super) enum Entity<'a> {
 #[derive(Default, Clone)]
 pub(super) struct Scope<'a> {
     pub names: FxHashMap<Arc<str>, (Entity<'a>, Span)>,
+    /// Those of the names that are parameters.
+    pub params: rustc_hash::FxHashSet<Arc<str>>,
 }
 
 /// What kind of body is being lowered.
@@ -159,6 +161,16 @@ impl<'a> Sema<'a> {
 
     /// Declares a local name; a second one in the same scope is an error.
     pub(super) fn bind(&mut self, name: &ast::Name, entity: Entity<'a>) {
+        let hidden = self.frame.scopes.iter().rev().skip(1).find(|scope| scope.params.contains(&name.text));
+        if let Some((_, place)) = hidden.and_then(|scope| scope.names.get(&name.text)) {
+            let place = *place;
+            let message = format!("`{name}` hides the parameter of this name");
+            self.err_with(code::SHADOWED, name.span, message, (place, "the parameter"), "rename one of them");
+        }
+        self.declare(name, entity);
+    }
+
+    fn declare(&mut self, name: &ast::Name, entity: Entity<'a>) {
         let Some(scope) = self.frame.scopes.last_mut() else { return };
         match scope.names.get(&name.text) {
             Some((_, earlier)) => {
@@ -169,6 +181,14 @@ impl<'a> Sema<'a> {
             None => {
                 scope.names.insert(name.text.clone(), (entity, name.span));
             }
+        }
+    }
+
+    /// Declares a parameter.
+    pub(super) fn bind_param(&mut self, name: &ast::Name, entity: Entity<'a>) {
+        self.declare(name, entity);
+        if let Some(scope) = self.frame.scopes.last_mut() {
+            scope.params.insert(name.text.clone());
         }
     }
 

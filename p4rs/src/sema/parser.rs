@@ -40,9 +40,37 @@ impl<'a> Sema<'a> {
                 0
             }
         };
+        if self.checking() {
+            self.check_ending(decl, &known, start);
+        }
         self.frame.context = Context::State;
         let states = decl.states.iter().map(|state| self.state(state, &known)).collect();
         (states, start)
+    }
+
+    /// Some path from `start` must lead to `accept` or `reject`.
+    fn check_ending(&mut self, decl: &'a ast::ParserDecl, known: &States, start: usize) {
+        let mut seen = vec![false; decl.states.len()];
+        let mut waiting = vec![start];
+        while let Some(index) = waiting.pop() {
+            let Some(state) = decl.states.get(index) else { return };
+            if std::mem::replace(&mut seen[index], true) {
+                continue;
+            }
+            let targets: Vec<&Name> = match state.transition.as_ref().map(|t| &t.kind) {
+                None => return,
+                Some(TransitionKind::Direct(name)) => vec![name],
+                Some(TransitionKind::Select { cases, .. }) => cases.iter().map(|case| &case.target).collect(),
+            };
+            for name in targets {
+                match known.get(&name.text) {
+                    Some((next, _)) => waiting.push(*next),
+                    None => return,
+                }
+            }
+        }
+        let message = format!("parser `{}` never reaches `accept` or `reject`", decl.ty.name);
+        self.err(code::STATE, decl.ty.name.span, message, "");
     }
 
     fn state(&mut self, state: &'a ast::ParserState, known: &States) -> State {
@@ -53,7 +81,7 @@ impl<'a> Sema<'a> {
                 Some(transition) => match &transition.kind {
                     TransitionKind::Direct(name) => Transition::To(sema.state_ref(name, known)),
                     TransitionKind::Select { subjects, cases } => {
-                        sema.select(subjects, cases, known, transition.span)
+                        sema.select(subjects, cases, known)
                     }
                 },
             };
@@ -78,20 +106,22 @@ impl<'a> Sema<'a> {
         subjects: &'a [Expr],
         cases: &'a [SelectCase],
         known: &States,
-        span: Span,
     ) -> Transition {
         let mut lowered = Vec::with_capacity(subjects.len());
         let mut types = Vec::with_capacity(subjects.len());
+        let mut groups = Vec::with_capacity(subjects.len());
         for subject in subjects {
             let value = self.expr(subject, None);
             let ty = self.resolve(&value.ty);
             // A list or tuple among the subjects counts with its elements.
             match (&ty, self.parts(value.expr)) {
                 (Ty::ListLit(items, false), parts) => {
+                    groups.push(items.len());
                     types.extend(items.iter().cloned());
                     lowered.extend(parts);
                 }
                 _ => {
+                    groups.push(1);
                     types.push(ty);
                     lowered.push(value.expr);
                 }
@@ -103,11 +133,10 @@ impl<'a> Sema<'a> {
         let mut result = Vec::with_capacity(cases.len());
         for case in cases {
             let target = self.state_ref(&case.target, known);
-            if let Some(keys) = self.keyset(&case.keyset, &types) {
+            if let Some(keys) = self.keyset(&case.keyset, &types, &groups) {
                 result.push((keys, target));
             }
         }
-        let _ = span;
         Transition::Select { subjects: lowered, cases: result }
     }
 

@@ -25,6 +25,7 @@ impl<'a> Sema<'a> {
         }
         self.start_over();
         self.elaborate();
+        self.check_action_names();
         if self.diags.has_errors() {
             return Err(self.diags.into_list());
         }
@@ -50,6 +51,26 @@ impl<'a> Sema<'a> {
         self.ir.annotations = self.annotations(&decl.annotations);
         if let Some(Entity::Object { object: Object::Package(package), .. }) = self.global_entity(id, decl.span) {
             self.ir.package = Some(package.0.clone());
+        }
+    }
+
+    /// Two actions cannot have the same control-plane name.
+    fn check_action_names(&mut self) {
+        let mut seen: rustc_hash::FxHashMap<String, crate::source::Span> = Default::default();
+        let names: Vec<(String, crate::source::Span)> =
+            self.ir.actions.iter().map(|(_, action)| (action.name.control_plane.clone(), action.span)).collect();
+        for (name, span) in names {
+            match seen.get(&name) {
+                Some(first) if *first != span => {
+                    let message = format!("two actions have the control-plane name `{name}`");
+                    let help = "give one of them another `@name`";
+                    self.err_with(super::code::CONTROL_NAME, span, message, (*first, "the first"), help);
+                }
+                Some(_) => {}
+                None => {
+                    seen.insert(name, span);
+                }
+            }
         }
     }
 

@@ -38,7 +38,11 @@ pub(super) struct Listed<'a> {
 impl<'a> Sema<'a> {
     pub(super) fn table(&mut self, decl: &'a ast::TableDecl) {
         let saved = std::mem::replace(&mut self.frame.context, Context::Table);
-        let index = self.table_body(decl);
+        // Within itself the table's name stands for no value.
+        let index = self.scoped(|sema| {
+            sema.rebind(&decl.name, Entity::Table(u32::MAX));
+            sema.table_body(decl)
+        });
         self.frame.context = saved;
         self.bind(&decl.name, Entity::Table(index));
     }
@@ -351,7 +355,7 @@ impl<'a> Sema<'a> {
                 let in_list = listed.args.iter().find(|a| a.name.as_ref().is_some_and(|n| n.text == *param.name()));
                 let in_list = in_list.or(listed.args.get(bound)).copied();
                 bound += 1;
-                sound &= self.same_argument(*slot, in_list, span);
+                sound &= self.same_argument(*slot, in_list);
                 continue;
             }
             let value = match (slot, param.default) {
@@ -373,18 +377,26 @@ impl<'a> Sema<'a> {
         sound.then_some(data)
     }
 
-    fn same_argument(&mut self, given: Option<&'a Argument>, listed: Option<&'a Argument>, span: Span) -> bool {
+    fn same_argument(&mut self, given: Option<&'a Argument>, listed: Option<&'a Argument>) -> bool {
         let (Some(given), Some(listed)) = (given, listed) else { return true };
-        let text = |sema: &Self, arg: &Argument| -> String {
-            sema.map.text(arg.value.span).chars().filter(|c| !c.is_whitespace()).collect()
-        };
-        if text(self, given) == text(self, listed) {
+        if self.same_text(&given.value, &listed.value) {
             return true;
         }
         let message = "this argument differs from the one in the table's `actions`";
-        let _ = span;
         self.err_with(code::TABLE_ACTION, given.span, message, (listed.span, "listed here"), "");
         false
+    }
+
+    /// Whether two expressions are written alike; the order of a record's fields does not matter.
+    fn same_text(&self, a: &Expr, b: &Expr) -> bool {
+        if let (Ast::Record { fields: xs, .. }, Ast::Record { fields: ys, .. }) = (&a.kind, &b.kind) {
+            let twin = |x: &ast::KeyValue| {
+                ys.iter().any(|y| y.name.text == x.name.text && self.same_text(&x.value, &y.value))
+            };
+            return xs.len() == ys.len() && xs.iter().all(twin);
+        }
+        let text = |expr: &Expr| self.map.text(expr.span).split_whitespace().collect::<String>();
+        text(a) == text(b)
     }
 
     /// Tables without a default get `NoAction`, as the reference compiler does it.

@@ -36,6 +36,16 @@ impl<'a> Sema<'a> {
         ty
     }
 
+    /// As [`Self::type_of`], without `_` anywhere.
+    pub(super) fn closed_type(&mut self, written: &'a TypeRef) -> Ty {
+        let ty = self.type_of(written);
+        if !ty.is_error() && self.resolve(&ty).has_infer() {
+            self.err(code::TYPE_ARGS, written.span, "`_` cannot stand in this type", "write the type");
+            return Ty::Error;
+        }
+        ty
+    }
+
     fn is_bare(&self, ty: &Ty) -> bool {
         match ty {
             Ty::Fields(_, def, args) | Ty::Extern(def, args) | Ty::Block(def, args) => {
@@ -89,9 +99,7 @@ impl<'a> Sema<'a> {
     /// A type argument; `_` is to be inferred.
     pub(super) fn type_arg(&mut self, written: &'a TypeRef) -> Ty {
         let ty = self.type_of(written);
-        if let Ty::Block(def, _) = &ty
-            && matches!(self.decl(*def), Decl::Parser(_) | Decl::Control(_) | Decl::Package(_))
-        {
+        if matches!(ty, Ty::Block(..)) {
             let message = format!("`{}` cannot be a type argument", self.show(&ty));
             self.err(code::BAD_TYPE, written.span, message, "");
             return Ty::Error;
@@ -102,7 +110,7 @@ impl<'a> Sema<'a> {
     fn stack(&mut self, element: &'a TypeRef, size: &'a Expr) -> Ty {
         let elem = self.type_of(element);
         let size_span = size.span;
-        let Some(size) = self.constant_int(size) else { return Ty::Error };
+        let Some(size) = self.type_int(size) else { return Ty::Error };
         let Some(size) = size.to_u32().filter(|size| *size <= MAX_STACK) else {
             let message = format!("a stack cannot have {size} elements");
             self.err(code::BAD_WIDTH, size_span, message, "use a size from 0 to 65536");
@@ -121,13 +129,24 @@ impl<'a> Sema<'a> {
     }
 
     fn width(&mut self, written: &'a Expr, least: u32) -> Option<u32> {
-        let value = self.constant_int(written)?;
+        let value = self.type_int(written)?;
         let width = value.to_u32().filter(|width| *width <= MAX_WIDTH && *width >= least);
         if width.is_none() {
             let help = format!("a width goes from {least} to {MAX_WIDTH}");
             self.err(code::BAD_WIDTH, written.span, format!("{value} is not a width"), &help);
         }
         width
+    }
+
+    /// A number inside a type: constructor parameters do not count as constants here.
+    fn type_int(&mut self, written: &'a Expr) -> Option<BigInt> {
+        let before = self.diags.error_count();
+        let value = self.constant_int(written);
+        if value.is_none() && self.diags.error_count() == before {
+            let message = "widths and sizes must be constants of the program";
+            self.err(code::NOT_CONSTANT, written.span, message, "constructor parameters cannot stand here");
+        }
+        value
     }
 
     /// A constant integer of any integer type.
@@ -196,6 +215,11 @@ impl<'a> Sema<'a> {
         let formal = type_params(self.decl(id)).len();
         match args {
             None => Some((0..formal).map(|_| self.fresh()).collect()),
+            Some(args) if args.iter().any(|arg| self.mentions(arg, id)) => {
+                let message = format!("`{}` has itself as type argument", self.def_name(id));
+                self.err(code::RECURSIVE, span, message, "");
+                Some((0..formal).map(|_| Ty::Error).collect())
+            }
             Some(args) if args.len() == formal => Some(args.into()),
             Some(args) => {
                 let message = format!("`{}` takes {formal} type arguments, {} are given", self.def_name(id), args.len());
@@ -203,6 +227,15 @@ impl<'a> Sema<'a> {
                 Some((0..formal).map(|_| Ty::Error).collect())
             }
         }
+    }
+
+    fn mentions(&self, ty: &Ty, id: DefId) -> bool {
+        let mut found = matches!(ty, Ty::Fields(_, of, _) | Ty::Extern(of, _) | Ty::Block(of, _) if *of == id);
+        ty.map(&mut |part| {
+            found |= self.mentions(part, id);
+            part.clone()
+        });
+        found
     }
 
     fn typedef(&mut self, id: DefId, target: &'a TypedefTarget) -> Ty {
@@ -290,7 +323,10 @@ impl<'a> Sema<'a> {
         });
         let infos = Rc::new(infos);
         if !ty.has_infer() {
-            self.fields.insert(ty, infos.clone());
+            self.fields.insert(ty.clone(), infos.clone());
+            if !args.is_empty() {
+                self.check_fields(&ty, &infos);
+            }
         }
         infos
     }

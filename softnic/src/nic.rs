@@ -282,6 +282,11 @@ impl Running {
         self.plane.statistics()
     }
 
+    /// The P4Runtime service itself, for calls within this process that need no connection.
+    pub fn service(&self) -> P4RuntimeService {
+        self.service.clone()
+    }
+
     /// Messages to controllers, sent and lost.
     pub fn event_totals(&self) -> EventTotals {
         self.service.event_totals()

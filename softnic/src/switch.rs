@@ -10,6 +10,9 @@ use p4rs::engine::Config;
 use p4runtime::schema::Schema;
 use p4runtime::server::events::Events;
 use p4runtime::server::switch::{LoadError, Pipeline as RunningPipeline, Switch};
+use p4runtime_proto::p4::config::v1::P4Info;
+use p4runtime_proto::p4::config::v1::p4_new_type_spec::Representation;
+use p4runtime_proto::p4::config::v1::p4_new_type_translation::SdnType;
 use p4runtime_proto::p4::v1 as pb;
 
 use crate::data_plane::DataPlane;
@@ -64,6 +67,12 @@ impl Switch for SoftSwitch {
             );
             return Err(LoadError::Invalid { reason });
         }
+        if let Some(name) = string_type(&program.info.message) {
+            let reason = format!(
+                "type {name} is translated to strings (@p4runtime_translation); this switch takes numbers only"
+            );
+            return Err(LoadError::Invalid { reason });
+        }
         let loaded = Loaded::new(&program, schema, self.config.clone()).map_err(|error| {
             LoadError::Invalid {
                 reason: format!("the program cannot be run here: {error}"),
@@ -78,4 +87,19 @@ impl Switch for SoftSwitch {
     fn attach(&self, events: Events) {
         self.plane.attach(events);
     }
+}
+
+/// A type that controllers would write as strings: nothing here says what such a string means to the data plane.
+fn string_type(info: &P4Info) -> Option<&str> {
+    let types = info.type_info.as_ref()?.new_types.iter();
+    types
+        .into_iter()
+        .find_map(|(name, spec)| match &spec.representation {
+            Some(Representation::TranslatedType(translation))
+                if matches!(translation.sdn_type, Some(SdnType::SdnString(_))) =>
+            {
+                Some(name.as_str())
+            }
+            _ => None,
+        })
 }

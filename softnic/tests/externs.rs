@@ -27,7 +27,7 @@ async fn counters_and_registers_are_what_packets_left() {
         index: at(3),
         data: None,
     };
-    let found = read(&client, Entity::CounterEntry(cell.clone())).await;
+    let found = read(&client, Entity::CounterEntry(cell)).await;
     let [Entity::CounterEntry(found)] = &found[..] else {
         panic!("{found:?}")
     };
@@ -36,7 +36,7 @@ async fn counters_and_registers_are_what_packets_left() {
         &client,
         Entity::CounterEntry(pb::CounterEntry {
             index: None,
-            ..cell.clone()
+            ..cell
         }),
     )
     .await;
@@ -44,7 +44,7 @@ async fn counters_and_registers_are_what_packets_left() {
     let beyond = pb::CounterEntry {
         index: at(8),
         data: Some(pb::CounterData::default()),
-        ..cell.clone()
+        ..cell
     };
     let refused = one_entity(&client, Modify, Entity::CounterEntry(beyond))
         .await
@@ -55,7 +55,7 @@ async fn counters_and_registers_are_what_packets_left() {
             packet_count: 40,
             byte_count: 0,
         }),
-        ..cell.clone()
+        ..cell
     };
     one_entity(&client, Modify, Entity::CounterEntry(reset))
         .await
@@ -114,7 +114,7 @@ async fn a_meter_turns_red_when_its_rate_is_used_up() {
         config: Some(config),
         ..Default::default()
     };
-    one_entity(&client, Modify, Entity::MeterEntry(cell.clone()))
+    one_entity(&client, Modify, Entity::MeterEntry(cell))
         .await
         .unwrap();
     let colors: Vec<_> = (0..4).map(|_| rig.ask(11, 1, 0).unwrap()).collect();
@@ -123,7 +123,7 @@ async fn a_meter_turns_red_when_its_rate_is_used_up() {
         &client,
         Entity::MeterEntry(pb::MeterEntry {
             config: None,
-            ..cell.clone()
+            ..cell
         }),
     )
     .await;
@@ -220,7 +220,6 @@ async fn multicast_and_clones_go_where_they_were_told_to() {
     let replica = |port: u8| pb::Replica {
         instance: 1,
         port_kind: Some(pb::replica::PortKind::Port(vec![port])),
-        ..Default::default()
     };
     let group = pb::MulticastGroupEntry {
         multicast_group_id: 9,
@@ -255,10 +254,8 @@ async fn multicast_and_clones_go_where_they_were_told_to() {
         .collect();
     ports.sort_unstable();
     assert_eq!(ports, [11, 12]);
-    assert_eq!(
-        read(&client, group_entity.clone()).await,
-        [group_entity.clone()]
-    );
+    let found = read(&client, group_entity.clone()).await;
+    assert_eq!(found, std::slice::from_ref(&group_entity));
 
     let session = pb::CloneSessionEntry {
         session_id: 5,

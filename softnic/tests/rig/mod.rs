@@ -1,5 +1,5 @@
 //! A switch on loopback and controllers for it.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -220,12 +220,12 @@ async fn multicast_and_clones_go_where_they_were_told_to() {
     let replica = |port: u8| pb::Replica {
         instance: 1,
         port_kind: Some(pb::replica::PortKind::Port(vec![port])),
+        ..Default::default()
     };
     let group = pb::MulticastGroupEntry {
         multicast_group_id: 9,
         replicas: vec![replica(11), replica(12)],
         metadata: b"mine".to_vec(),
-        ..Default::default()
     };
     let engine = |kind| pb::PacketReplicationEngineEntry { r#type: Some(kind) };
     use pb::packet_replication_engine_entry::Type::{CloneSessionEntry, MulticastGroupEntry};

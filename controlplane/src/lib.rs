@@ -7,6 +7,7 @@
 //! run: all of it as a daemon     cli: commands     demo: all of it with an embedded NIC
 //! ```
 
+pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod demo;

@@ -5,6 +5,7 @@
 //! lone change is written at once, many are taken together (S80); ending writes nothing, so traffic goes on.
 
 pub mod counters;
+pub mod link;
 
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ impl Reader {
         settings.device_id = config.device.device_id;
         settings.role.clone_from(&config.device.role);
         settings.election_id = None;
-        settings.tls = super::run::tls(&address);
+        settings.tls = crate::run::link::tls(&address);
         let (client, _notifications) = Client::start(settings).context("cannot use the address of --device")?;
         let pipeline = client
             .get_pipeline(ResponseType::P4infoAndCookie)

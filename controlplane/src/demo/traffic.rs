@@ -105,9 +105,9 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &'static str, found: T, right: T) 
 }
 
 /// All connections of a run.
-pub struct Traffic<'a> {
-    sides: &'a Sides,
-    config: &'a Config,
+pub struct Traffic {
+    sides: Sides,
+    config: Config,
     promises: Vec<Promise>,
     connections: Vec<Connection>,
     by_client: HashMap<(Protocol, SocketAddr), usize>,
@@ -123,9 +123,9 @@ pub struct Traffic<'a> {
     pub packets: u64,
 }
 
-impl<'a> Traffic<'a> {
+impl Traffic {
     /// No connections yet. The seed decides addresses and ports of the clients.
-    pub fn new(sides: &'a Sides, config: &'a Config, promises: Vec<Promise>, seed: u64) -> Self {
+    pub fn new(sides: Sides, config: Config, promises: Vec<Promise>, seed: u64) -> Self {
         let tallies = vec![Tally::default(); promises.len()];
         Self {
             sides,
@@ -197,9 +197,9 @@ impl<'a> Traffic<'a> {
         }
     }
 
-    /// Endpoints that open connections of a promise stand at, to show that they stay.
-    pub fn open(&self, promise: usize) -> usize {
-        self.connections.iter().filter(|c| c.promise == promise && c.endpoint.is_some()).count()
+    /// Gives the ports back.
+    pub fn into_sides(self) -> Sides {
+        self.sides
     }
 
     /// Takes these connections to where they can be held open, or to their end. `progress` hears of each one done.

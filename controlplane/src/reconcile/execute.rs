@@ -25,7 +25,7 @@ pub(super) struct Execution<'a> {
     pub tables: &'a Tables,
     pub limits: Limits,
     pub desired: &'a State,
-    pub set_owner: &'a dyn Fn(u32) -> Option<Arc<str>>,
+    pub set_owner: &'a (dyn Fn(u32) -> Option<Arc<str>> + Sync),
     pub installed: &'a mut Installed,
     pub report: &'a mut Report,
     /// Keys to come back to.
@@ -43,7 +43,7 @@ impl<'a> Execution<'a> {
         tables: &'a Tables,
         limits: Limits,
         desired: &'a State,
-        set_owner: &'a dyn Fn(u32) -> Option<Arc<str>>,
+        set_owner: &'a (dyn Fn(u32) -> Option<Arc<str>> + Sync),
         installed: &'a mut Installed,
         report: &'a mut Report,
     ) -> Self {

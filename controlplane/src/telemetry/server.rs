@@ -64,6 +64,8 @@ pub struct Shown {
     pub handle: Option<PrometheusHandle>,
     /// Metrics that the device counts.
     pub device: Arc<DeviceCounters>,
+    /// What the slow path did.
+    pub slow_path: Option<Arc<crate::slowpath::Counters>>,
     /// Health.
     pub health: Arc<Health>,
     /// The effective configuration.
@@ -120,7 +122,14 @@ fn answer(answer: Answer, livez: bool) -> Response {
 async fn scrape(State(shown): State<Shown>) -> Response {
     let own = shown.handle.map(|handle| handle.render()).unwrap_or_default();
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, own + &shown.device.render()).into_response()
+    let mut text = own + &shown.device.render();
+    if let Some(counters) = shown.slow_path {
+        text.push_str("# HELP nicproxy_slow_path_total What the slow path did\n# TYPE nicproxy_slow_path_total counter\n");
+        for (event, count) in counters.snapshot().named() {
+            text.push_str(&format!("nicproxy_slow_path_total{{event=\"{event}\"}} {count}\n"));
+        }
+    }
+    (content_type, text).into_response()
 }
 
 #[cfg(test)]
@@ -152,6 +161,7 @@ mod tests {
         let shown = Shown {
             handle: metric::install(),
             device: device.clone(),
+            slow_path: Some(Arc::default()),
             health: health.clone(),
             config: Arc::new(Config { node_name: "worker-x".into(), ..Config::default() }),
         };

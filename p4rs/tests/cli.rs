@@ -2,6 +2,9 @@
 //!
 //! In: small programs written into the build's own temporary folder. Out: assertions.
 
+// Helpers of tests may fail by panicking, as tests do.
+#![allow(clippy::expect_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -29,10 +29,7 @@ impl Parser<'_> {
         let name = self.annotation_name()?;
         if name.as_str() == "pragma" {
             let name = self.annotation_name()?;
-            let mut tokens = Vec::new();
-            while !self.at_end() && !self.tokens[self.at].line_start {
-                tokens.push(self.annotation_token());
-            }
+            let tokens = self.pragma_body(start)?;
             let body = if tokens.is_empty() {
                 AnnotationBody::None
             } else {
@@ -56,6 +53,25 @@ impl Parser<'_> {
             name,
             body,
         })
+    }
+
+    /// The rest of the line, parentheses in pairs.
+    fn pragma_body(&mut self, start: Span) -> Parsed<Vec<AnnotationToken>> {
+        let mut tokens = Vec::new();
+        let mut open = Some(0u32);
+        while !self.at_end() && !self.tokens[self.at].line_start {
+            open = match self.peek() {
+                TokenKind::Sign(Sign::LParen) => open.map(|open| open + 1),
+                TokenKind::Sign(Sign::RParen) => open.and_then(|open| open.checked_sub(1)),
+                _ => open,
+            };
+            tokens.push(self.annotation_token());
+        }
+        if open == Some(0) {
+            return Ok(tokens);
+        }
+        let message = "the parentheses of this pragma are not in pairs";
+        self.error(Diagnostic::error("syntax", message).at(self.since(start), ""))
     }
 
     /// Any word, keywords too.

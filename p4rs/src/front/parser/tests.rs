@@ -174,6 +174,10 @@ fn faults_of_form_are_named() {
             "action a() { MACRO f(1); }",
             "`MACRO` is neither a type nor a macro",
         ),
+        (
+            "@pragma a (b\nconst bit<8> x = 1;",
+            "the parentheses of this pragma are not in pairs",
+        ),
         ("enum E { }", "expected a member's name, found `}`"),
         ("extern e { f(); }", "method `f` has no return type"),
         (

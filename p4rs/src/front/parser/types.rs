@@ -190,10 +190,8 @@ impl Parser<'_> {
     /// Whether a type begins at the `n`th token that cannot be the start of an expression, apart from names that go on
     /// like one: `T.member`, `T(arguments)`, `error.member`.
     pub(super) fn is_type_at(&self, n: usize) -> bool {
-        let after = |n: usize| match self.peek_at(n) {
-            TokenKind::Sign(Sign::Dot | Sign::LParen) => false,
-            _ => true,
-        };
+        let after =
+            |n: usize| !matches!(self.peek_at(n), TokenKind::Sign(Sign::Dot | Sign::LParen));
         match self.peek_at(n) {
             TokenKind::Keyword(Keyword::Error) => after(n + 1),
             TokenKind::Keyword(Keyword::List) => self.peek_at(n + 1) == TokenKind::Sign(Sign::Lt),

@@ -207,11 +207,13 @@ impl Preprocessor<'_> {
                 TokenKind::Sign(Sign::LParen) => depth += 1,
                 TokenKind::Sign(Sign::RParen) if depth == 0 => return Some((arguments, token)),
                 TokenKind::Sign(Sign::RParen) => depth -= 1,
-                TokenKind::Sign(Sign::Comma) if depth == 0 => {
-                    if !(params.variadic && arguments.len() == params.names.len()) {
-                        arguments.push(Vec::new());
-                        continue;
-                    }
+                // The last parameter of a variadic macro takes the commas too.
+                TokenKind::Sign(Sign::Comma)
+                    if depth == 0
+                        && !(params.variadic && arguments.len() == params.names.len()) =>
+                {
+                    arguments.push(Vec::new());
+                    continue;
                 }
                 _ => {}
             }

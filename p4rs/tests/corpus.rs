@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use p4rs::diag::{Diagnostic, Severity};
 use p4rs::diag::render::{Style, render};
+use p4rs::diag::{Diagnostic, Severity};
 use p4rs::front::{self, Sources};
 use p4rs::sema;
 use p4rs::source::SourceMap;
@@ -21,7 +21,10 @@ enum Outcome {
 
 fn first_two(found: &[Diagnostic], map: &SourceMap) -> String {
     let errors = found.iter().filter(|d| d.severity == Severity::Error);
-    errors.take(2).map(|d| render(d, map, Style::Plain)).collect()
+    errors
+        .take(2)
+        .map(|d| render(d, map, Style::Plain))
+        .collect()
 }
 
 /// The printed form must exist for every program.
@@ -35,12 +38,24 @@ fn compile(path: &Path, includes: &[String], validate: bool) -> Outcome {
         sources.include_dirs = includes.to_vec();
         let parsed = front::parse(&sources);
         if parsed.diagnostics.has_errors() {
-            let first = parsed.diagnostics.list().iter().find(|d| d.severity == Severity::Error);
-            return Outcome::Rejected(first.map(|d| render(d, &parsed.map, Style::Plain)).unwrap_or_default());
+            let first = parsed
+                .diagnostics
+                .list()
+                .iter()
+                .find(|d| d.severity == Severity::Error);
+            return Outcome::Rejected(
+                first
+                    .map(|d| render(d, &parsed.map, Style::Plain))
+                    .unwrap_or_default(),
+            );
         }
         match sema::lower(&parsed.program, &parsed.map) {
             Ok(program) => match validate {
-                true if program.package.as_ref().is_some_and(|p| matches!(p.name.as_str(), "V1Switch" | "PNA_NIC")) => {
+                true if program
+                    .package
+                    .as_ref()
+                    .is_some_and(|p| matches!(p.name.as_str(), "V1Switch" | "PNA_NIC")) =>
+                {
                     print_all(&program);
                     match p4rs::valid::validate(program) {
                         Ok(_) => Outcome::Accepted,
@@ -63,14 +78,20 @@ fn corpus() {
         return;
     };
     let filter = std::env::var("P4C_FILTER").unwrap_or_default();
-    let includes: Vec<String> =
-        std::env::var("P4C_INCLUDE").unwrap_or_default().split(':').map(str::to_string).collect();
+    let includes: Vec<String> = std::env::var("P4C_INCLUDE")
+        .unwrap_or_default()
+        .split(':')
+        .map(str::to_string)
+        .collect();
     let validate = std::env::var("P4C_STAGE").is_ok_and(|stage| stage == "valid");
     let reject = std::env::var("P4C_EXPECT").is_ok_and(|wanted| wanted == "reject");
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .expect("the folder can be read")
         .map(|entry| entry.expect("the entry can be read").path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "p4") && path.to_string_lossy().contains(&filter))
+        .filter(|path| {
+            path.extension().is_some_and(|ext| ext == "p4")
+                && path.to_string_lossy().contains(&filter)
+        })
         .collect();
     files.sort();
     let (mut accepted, mut rejected, mut panicked, mut slowest) = (0, 0, 0, (0.0, PathBuf::new()));
@@ -81,7 +102,11 @@ fn corpus() {
         if took > slowest.0 {
             slowest = (took, path.clone());
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         match outcome {
             Outcome::Accepted => {
                 accepted += 1;
@@ -101,7 +126,10 @@ fn corpus() {
             }
         }
     }
-    println!("{} programs: {accepted} accepted, {rejected} rejected, {panicked} panicked", files.len());
+    println!(
+        "{} programs: {accepted} accepted, {rejected} rejected, {panicked} panicked",
+        files.len()
+    );
     println!("slowest: {:.2} s, {}", slowest.0, slowest.1.display());
     assert_eq!(panicked, 0, "some programs made the compiler panic");
 }

@@ -18,7 +18,10 @@ pub struct Handle<T> {
 impl<T> Handle<T> {
     /// The handle of the value stored at `index`.
     pub const fn new(index: u32) -> Self {
-        Self { index, marker: PhantomData }
+        Self {
+            index,
+            marker: PhantomData,
+        }
     }
 
     /// The position in the arena.
@@ -92,7 +95,10 @@ impl<T> Arena<T> {
 
     /// All items with their handles, in the order they were made.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Handle<T>, &T)> + DoubleEndedIterator {
-        self.items.iter().enumerate().map(|(i, item)| (Handle::new(i as u32), item))
+        self.items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| (Handle::new(i as u32), item))
     }
 
     /// The item, or `None` for a handle of another arena.
@@ -123,7 +129,10 @@ pub struct UniqueArena<T> {
 
 impl<T> Default for UniqueArena<T> {
     fn default() -> Self {
-        Self { arena: Arena::default(), known: HashMap::new() }
+        Self {
+            arena: Arena::default(),
+            known: HashMap::new(),
+        }
     }
 }
 

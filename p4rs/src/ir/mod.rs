@@ -174,7 +174,10 @@ fn parse_scalar(word: &str) -> Option<AnnotationValue> {
         "false" => return Some(AnnotationValue::Bool(false)),
         _ => {}
     }
-    let digits = word.rsplit_once(['w', 's']).map_or(word, |(_, digits)| digits).replace('_', "");
+    let digits = word
+        .rsplit_once(['w', 's'])
+        .map_or(word, |(_, digits)| digits)
+        .replace('_', "");
     let (digits, radix) = match digits.get(..2) {
         Some("0x" | "0X") => (&digits[2..], 16),
         Some("0b" | "0B") => (&digits[2..], 2),
@@ -196,18 +199,26 @@ pub trait Annotated {
 
     /// The first string argument of the annotation, e.g. of `@name("x")`.
     fn annotation_string(&self, name: &str) -> Option<String> {
-        self.annotation(name)?.body.values().into_iter().find_map(|v| match v {
-            AnnotationValue::String(s) => Some(s),
-            _ => None,
-        })
+        self.annotation(name)?
+            .body
+            .values()
+            .into_iter()
+            .find_map(|v| match v {
+                AnnotationValue::String(s) => Some(s),
+                _ => None,
+            })
     }
 
     /// The first integer argument of the annotation, e.g. of `@id(7)`.
     fn annotation_int(&self, name: &str) -> Option<BigInt> {
-        self.annotation(name)?.body.values().into_iter().find_map(|v| match v {
-            AnnotationValue::Int(i) => Some(i),
-            _ => None,
-        })
+        self.annotation(name)?
+            .body
+            .values()
+            .into_iter()
+            .find_map(|v| match v {
+                AnnotationValue::Int(i) => Some(i),
+                _ => None,
+            })
     }
 }
 
@@ -498,12 +509,13 @@ impl Program {
         match &self.types[self.resolve(ty)] {
             Type::Bool => Some(1),
             Type::Bits { width, .. } => Some(*width),
-            Type::Struct(fields) | Type::Header(fields) => {
-                fields.fields.iter().try_fold(0u32, |sum, f| sum.checked_add(self.width(f.ty)?))
-            }
-            Type::Tuple(items) => {
-                items.iter().try_fold(0u32, |sum, &ty| sum.checked_add(self.width(ty)?))
-            }
+            Type::Struct(fields) | Type::Header(fields) => fields
+                .fields
+                .iter()
+                .try_fold(0u32, |sum, f| sum.checked_add(self.width(f.ty)?)),
+            Type::Tuple(items) => items
+                .iter()
+                .try_fold(0u32, |sum, &ty| sum.checked_add(self.width(ty)?)),
             Type::Stack { elem, size } => self.width(*elem)?.checked_mul(*size),
             _ => None,
         }

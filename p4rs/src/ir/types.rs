@@ -1,7 +1,7 @@
 //! The types a checked program uses, after generics are gone: every width is a number.
 
-use super::arena::Handle;
 use super::Annotation;
+use super::arena::Handle;
 
 /// A monomorphic P4 type (P4-16 1.2.5, section 7).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

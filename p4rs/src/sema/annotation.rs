@@ -11,24 +11,35 @@ use crate::source::Span;
 impl<'a> Sema<'a> {
     /// The annotations of a declaration.
     pub(super) fn annotations(&mut self, written: &'a [Annotation]) -> Vec<ir::Annotation> {
-        written.iter().map(|annotation| self.annotation(annotation)).collect()
+        written
+            .iter()
+            .map(|annotation| self.annotation(annotation))
+            .collect()
     }
 
     fn annotation(&mut self, written: &'a Annotation) -> ir::Annotation {
         let body = match &written.body {
             AnnotationBody::None => ir::AnnotationBody::Unstructured(String::new()),
             AnnotationBody::Tokens(tokens) => ir::AnnotationBody::Unstructured(token_text(tokens)),
-            AnnotationBody::Expressions(items) => {
-                ir::AnnotationBody::Expressions(items.iter().filter_map(|item| self.annotation_value(item)).collect())
-            }
+            AnnotationBody::Expressions(items) => ir::AnnotationBody::Expressions(
+                items
+                    .iter()
+                    .filter_map(|item| self.annotation_value(item))
+                    .collect(),
+            ),
             AnnotationBody::KeyValues(pairs) => ir::AnnotationBody::KeyValues(
                 pairs
                     .iter()
-                    .filter_map(|pair| Some((pair.name.to_string(), self.annotation_value(&pair.value)?)))
+                    .filter_map(|pair| {
+                        Some((pair.name.to_string(), self.annotation_value(&pair.value)?))
+                    })
                     .collect(),
             ),
         };
-        ir::Annotation { name: written.name.to_string(), body }
+        ir::Annotation {
+            name: written.name.to_string(),
+            body,
+        }
     }
 
     fn annotation_value(&mut self, written: &'a Expr) -> Option<AnnotationValue> {
@@ -38,10 +49,13 @@ impl<'a> Sema<'a> {
         }
         match self.const_value(value.expr) {
             Some(Const::String(text)) => Some(AnnotationValue::String(text)),
-            Some(Const::Int(number)) if value.ty == super::ty::Ty::Integer => Some(AnnotationValue::Int(number)),
+            Some(Const::Int(number)) if value.ty == super::ty::Ty::Integer => {
+                Some(AnnotationValue::Int(number))
+            }
             Some(Const::Bool(b)) => Some(AnnotationValue::Bool(b)),
             _ => {
-                let message = "the values of annotations are constant integers, strings and booleans";
+                let message =
+                    "the values of annotations are constant integers, strings and booleans";
                 self.err(code::ANNOTATION, written.span, message, "");
                 None
             }
@@ -52,19 +66,40 @@ impl<'a> Sema<'a> {
     pub(super) fn check_annotations(&mut self, written: &'a [Annotation]) {
         for (index, annotation) in written.iter().enumerate() {
             let structured = |a: &Annotation| {
-                matches!(a.body, AnnotationBody::Expressions(_) | AnnotationBody::KeyValues(_))
+                matches!(
+                    a.body,
+                    AnnotationBody::Expressions(_) | AnnotationBody::KeyValues(_)
+                )
             };
             let twin = written[..index].iter().find(|other| {
-                other.name.text == annotation.name.text && (structured(other) || structured(annotation))
+                other.name.text == annotation.name.text
+                    && (structured(other) || structured(annotation))
             });
             if let Some(twin) = twin {
-                let message = format!("the structured annotation `@{}` stands twice", annotation.name);
-                self.err_with(code::ANNOTATION, annotation.span, message, (twin.span, "first here"), "");
+                let message = format!(
+                    "the structured annotation `@{}` stands twice",
+                    annotation.name
+                );
+                self.err_with(
+                    code::ANNOTATION,
+                    annotation.span,
+                    message,
+                    (twin.span, "first here"),
+                    "",
+                );
             }
             if let AnnotationBody::KeyValues(pairs) = &annotation.body {
                 for (at, pair) in pairs.iter().enumerate() {
-                    if pairs[..at].iter().any(|other| other.name.text == pair.name.text) {
-                        self.err(code::DUPLICATE, pair.span, format!("the key `{}` stands twice", pair.name), "");
+                    if pairs[..at]
+                        .iter()
+                        .any(|other| other.name.text == pair.name.text)
+                    {
+                        self.err(
+                            code::DUPLICATE,
+                            pair.span,
+                            format!("the key `{}` stands twice", pair.name),
+                            "",
+                        );
                     }
                 }
             }
@@ -80,7 +115,9 @@ impl<'a> Sema<'a> {
 
     /// Rules for annotations that the language or the control plane knows.
     fn check_known(&mut self, annotation: &'a Annotation) {
-        let AnnotationBody::Tokens(tokens) = &annotation.body else { return };
+        let AnnotationBody::Tokens(tokens) = &annotation.body else {
+            return;
+        };
         match annotation.name.as_str() {
             "deprecated" | "noWarn" if joined_string(tokens).is_none() => {
                 let message = format!("`@{}` takes one string", annotation.name);
@@ -96,7 +133,12 @@ impl<'a> Sema<'a> {
                 });
                 if !fits {
                     let help = "write `@p4runtime_translation(\"uri\", bit<W>)` or `..., string)`";
-                    self.err(code::ANNOTATION, annotation.span, "the translated type is missing or not allowed", help);
+                    self.err(
+                        code::ANNOTATION,
+                        annotation.span,
+                        "the translated type is missing or not allowed",
+                        help,
+                    );
                 }
             }
             _ => {}
@@ -124,7 +166,12 @@ impl<'a> Sema<'a> {
     }
 
     fn bad_name(&mut self, span: Span) {
-        self.err(code::ANNOTATION, span, "`@name` takes one string", "write `@name(\"...\")`");
+        self.err(
+            code::ANNOTATION,
+            span,
+            "`@name` takes one string",
+            "write `@name(\"...\")`",
+        );
     }
 }
 

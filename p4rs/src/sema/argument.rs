@@ -81,7 +81,10 @@ impl<'a> Sema<'a> {
                 ast: param,
                 direction: param.direction,
                 ty: self.param_type(&param.ty),
-                optional: param.annotations.iter().any(|a| a.name.as_str() == "optional"),
+                optional: param
+                    .annotations
+                    .iter()
+                    .any(|a| a.name.as_str() == "optional"),
                 default: param.default.as_ref(),
             })
             .collect()
@@ -113,12 +116,26 @@ impl<'a> Sema<'a> {
                 for (name, ty) in proto.type_params.iter().zip(&type_args) {
                     sema.rebind(name, Entity::Type(ty.clone()));
                 }
-                let ret = proto.return_type.as_ref().map_or(Ty::Void, |ty| sema.type_or_bare(ty));
+                let ret = proto
+                    .return_type
+                    .as_ref()
+                    .map_or(Ty::Void, |ty| sema.type_or_bare(ty));
                 (sema.params(&proto.params), ret)
             })
         });
-        let formal = outer.into_iter().chain(proto.type_params.iter().zip(type_args.iter().cloned())).collect();
-        Signature { name: proto.name.text.clone(), type_args, formal, params, ret, home, constant_args }
+        let formal = outer
+            .into_iter()
+            .chain(proto.type_params.iter().zip(type_args.iter().cloned()))
+            .collect();
+        Signature {
+            name: proto.name.text.clone(),
+            type_args,
+            formal,
+            params,
+            ret,
+            home,
+            constant_args,
+        }
     }
 
     /// Picks the candidates that the number and names of the arguments allow.
@@ -126,13 +143,19 @@ impl<'a> Sema<'a> {
         if args.len() > params.len() {
             return false;
         }
-        let has_default =
-            |p: &ast::Param| p.default.is_some() || p.annotations.iter().any(|a| a.name.as_str() == "optional");
+        let has_default = |p: &ast::Param| {
+            p.default.is_some() || p.annotations.iter().any(|a| a.name.as_str() == "optional")
+        };
         if args.iter().any(|arg| arg.name.is_some()) {
-            let named = |p: &ast::Param| args.iter().any(|a| a.name.as_ref().is_some_and(|n| n.text == p.name.text));
-            let all_known = args
-                .iter()
-                .all(|a| a.name.as_ref().is_some_and(|n| params.iter().any(|p| p.name.text == n.text)));
+            let named = |p: &ast::Param| {
+                args.iter()
+                    .any(|a| a.name.as_ref().is_some_and(|n| n.text == p.name.text))
+            };
+            let all_known = args.iter().all(|a| {
+                a.name
+                    .as_ref()
+                    .is_some_and(|n| params.iter().any(|p| p.name.text == n.text))
+            });
             return all_known && params.iter().all(|p| named(p) || has_default(p));
         }
         params[args.len()..].iter().all(has_default)
@@ -149,7 +172,12 @@ impl<'a> Sema<'a> {
         let mut slots: Vec<Option<&'a Argument>> = vec![None; params.len()];
         let named = args.iter().filter(|arg| arg.name.is_some()).count();
         if named != 0 && named != args.len() {
-            self.err(code::ARGUMENTS, span, "either all or none of the arguments must be named", "");
+            self.err(
+                code::ARGUMENTS,
+                span,
+                "either all or none of the arguments must be named",
+                "",
+            );
             return None;
         }
         for (index, arg) in args.iter().enumerate() {
@@ -159,25 +187,48 @@ impl<'a> Sema<'a> {
             };
             match (at, &arg.name) {
                 (Some(at), Some(wanted)) if slots[at].is_some() => {
-                    self.err(code::ARGUMENTS, wanted.span, format!("argument `{wanted}` is given twice"), "");
+                    self.err(
+                        code::ARGUMENTS,
+                        wanted.span,
+                        format!("argument `{wanted}` is given twice"),
+                        "",
+                    );
                     return None;
                 }
                 (Some(at), _) => slots[at] = Some(arg),
                 (None, Some(wanted)) => {
-                    self.err(code::ARGUMENTS, wanted.span, format!("`{name}` has no parameter `{wanted}`"), "");
+                    self.err(
+                        code::ARGUMENTS,
+                        wanted.span,
+                        format!("`{name}` has no parameter `{wanted}`"),
+                        "",
+                    );
                     return None;
                 }
                 (None, None) => {
-                    let message = format!("`{name}` takes {} arguments, {} are given", params.len(), args.len());
+                    let message = format!(
+                        "`{name}` takes {} arguments, {} are given",
+                        params.len(),
+                        args.len()
+                    );
                     self.err(code::ARGUMENTS, span, message, "");
                     return None;
                 }
             }
         }
-        let missing = params.iter().zip(&slots).find(|(p, slot)| slot.is_none() && !p.optional && p.default.is_none());
+        let missing = params
+            .iter()
+            .zip(&slots)
+            .find(|(p, slot)| slot.is_none() && !p.optional && p.default.is_none());
         if let Some((param, _)) = missing {
             let message = format!("no argument for parameter `{}` of `{name}`", param.name());
-            self.err_with(code::ARGUMENTS, span, message, (param.ast.span, "declared here"), "");
+            self.err_with(
+                code::ARGUMENTS,
+                span,
+                message,
+                (param.ast.span, "declared here"),
+                "",
+            );
             return None;
         }
         Some(slots)
@@ -192,7 +243,15 @@ impl<'a> Sema<'a> {
         want: Option<&Ty>,
         span: Span,
     ) -> Option<Bound> {
-        let Signature { name, type_args: unknowns, formal, params, ret, home, constant_args } = signature;
+        let Signature {
+            name,
+            type_args: unknowns,
+            formal,
+            params,
+            ret,
+            home,
+            constant_args,
+        } = signature;
         self.explicit_types(&name, &unknowns, type_args, span)?;
         let slots = self.arrange(&name, &params, args, span)?;
         let mut given = Vec::with_capacity(params.len());
@@ -235,7 +294,11 @@ impl<'a> Sema<'a> {
         if !self.widths_known(&unknowns, &params, &given, span) {
             return None;
         }
-        Some(Bound { args: given, type_args, ret: self.resolve(&ret) })
+        Some(Bound {
+            args: given,
+            type_args,
+            ret: self.resolve(&ret),
+        })
     }
 
     /// Solves unknowns of parameter types: what has a type of its own speaks before what takes any. What does not fit is
@@ -256,7 +319,13 @@ impl<'a> Sema<'a> {
     }
 
     /// Refuses a type parameter that only one number without width speaks for, and records without a type.
-    fn widths_known(&mut self, unknowns: &[Ty], params: &[ParamSig<'a>], given: &[Given], span: Span) -> bool {
+    fn widths_known(
+        &mut self,
+        unknowns: &[Ty],
+        params: &[ParamSig<'a>],
+        given: &[Given],
+        span: Span,
+    ) -> bool {
         for unknown in unknowns {
             let solved = self.resolve(unknown);
             let speakers = params
@@ -265,13 +334,21 @@ impl<'a> Sema<'a> {
                 .filter(|(param, one)| param.ty == *unknown && matches!(one, Given::Value(_)))
                 .count();
             let complaint = match solved {
-                Ty::Integer if speakers == 1 => Some(("the width of this number is not known", "write it with a width, such as `8w1`")),
-                Ty::RecordLit(..) => Some(("the type of this structure is not known", "cast it: `(type) { ... }`")),
+                Ty::Integer if speakers == 1 => Some((
+                    "the width of this number is not known",
+                    "write it with a width, such as `8w1`",
+                )),
+                Ty::RecordLit(..) => Some((
+                    "the type of this structure is not known",
+                    "cast it: `(type) { ... }`",
+                )),
                 _ => None,
             };
             if let Some((message, help)) = complaint {
                 let place = params.iter().zip(given).find_map(|(param, one)| match one {
-                    Given::Value(value) if param.ty == *unknown => Some(self.ir.exprs[value.expr].span),
+                    Given::Value(value) if param.ty == *unknown => {
+                        Some(self.ir.exprs[value.expr].span)
+                    }
                     _ => None,
                 });
                 self.err(code::NOT_INFERRED, place.unwrap_or(span), message, help);
@@ -284,17 +361,29 @@ impl<'a> Sema<'a> {
     /// Untyped lists inside a solution become tuples.
     pub(super) fn settle_type(&mut self, ty: &Ty) -> Ty {
         match self.resolve(ty) {
-            Ty::ListLit(items, false) => Ty::Tuple(items.iter().map(|item| self.settle_type(item)).collect()),
+            Ty::ListLit(items, false) => {
+                Ty::Tuple(items.iter().map(|item| self.settle_type(item)).collect())
+            }
             other => other,
         }
     }
 
-    fn explicit_types(&mut self, name: &str, unknowns: &[Ty], given: &'a [TypeRef], span: Span) -> Option<()> {
+    fn explicit_types(
+        &mut self,
+        name: &str,
+        unknowns: &[Ty],
+        given: &'a [TypeRef],
+        span: Span,
+    ) -> Option<()> {
         if given.is_empty() {
             return Some(());
         }
         if given.len() != unknowns.len() {
-            let message = format!("`{name}` takes {} type arguments, {} are given", unknowns.len(), given.len());
+            let message = format!(
+                "`{name}` takes {} type arguments, {} are given",
+                unknowns.len(),
+                given.len()
+            );
             self.err(code::TYPE_ARGS, span, message, "");
             return None;
         }
@@ -314,12 +403,19 @@ impl<'a> Sema<'a> {
             if param.direction == Direction::Out {
                 return Some(Given::Absent);
             }
-            let message = format!("`_` is given for `{}`, which is not an `out` parameter", param.name());
+            let message = format!(
+                "`_` is given for `{}`, which is not an `out` parameter",
+                param.name()
+            );
             self.err(code::ARGUMENTS, arg.span, message, "");
             return None;
         }
         let want = self.resolve(&param.ty);
-        let hint = if want.has_infer() && matches!(want, Ty::Infer(_)) { None } else { Some(&want) };
+        let hint = if want.has_infer() && matches!(want, Ty::Infer(_)) {
+            None
+        } else {
+            Some(&want)
+        };
         let saved = self.anonymous.replace(param.name().to_string());
         let operand = self.operand(&arg.value, hint);
         self.anonymous = saved;
@@ -328,13 +424,24 @@ impl<'a> Sema<'a> {
             Operand::Bad => None,
             other => {
                 let value = self.as_value(other, arg.span);
-                if value.ty.is_error() { None } else { Some(Given::Value(value)) }
+                if value.ty.is_error() {
+                    None
+                } else {
+                    Some(Given::Value(value))
+                }
             }
         }
     }
 
-    fn left_out(&mut self, param: &ParamSig<'a>, home: Option<DefId>, formal: &[(&'a Name, Ty)]) -> Option<Given> {
-        let Some(default) = param.default else { return Some(Given::Absent) };
+    fn left_out(
+        &mut self,
+        param: &ParamSig<'a>,
+        home: Option<DefId>,
+        formal: &[(&'a Name, Ty)],
+    ) -> Option<Given> {
+        let Some(default) = param.default else {
+            return Some(Given::Absent);
+        };
         let ty = param.ty.clone();
         let frame = match home {
             Some(id) => self.frame_of(id),
@@ -354,7 +461,11 @@ impl<'a> Sema<'a> {
             Operand::Bad => None,
             other => {
                 let value = self.as_value(other, default.span);
-                if value.ty.is_error() { None } else { Some(Given::Value(value)) }
+                if value.ty.is_error() {
+                    None
+                } else {
+                    Some(Given::Value(value))
+                }
             }
         }
     }
@@ -365,7 +476,8 @@ impl<'a> Sema<'a> {
             Given::Absent => true,
             Given::Object(ty, _) => {
                 let ty = ty.clone();
-                let fits = param.ty.is_object() || matches!(self.resolve(&param.ty), Ty::Infer(_) | Ty::Param(_));
+                let fits = param.ty.is_object()
+                    || matches!(self.resolve(&param.ty), Ty::Infer(_) | Ty::Param(_));
                 if fits && self.unify(&param.ty, &ty) {
                     return true;
                 }
@@ -375,8 +487,16 @@ impl<'a> Sema<'a> {
             Given::Value(value) => match param.direction {
                 Direction::Out | Direction::InOut => {
                     if !value.place {
-                        let message = format!("parameter `{}` is written to, but this cannot be assigned", param.name());
-                        self.err(code::NOT_A_PLACE, span, message, "pass a variable or a field of one");
+                        let message = format!(
+                            "parameter `{}` is written to, but this cannot be assigned",
+                            param.name()
+                        );
+                        self.err(
+                            code::NOT_A_PLACE,
+                            span,
+                            message,
+                            "pass a variable or a field of one",
+                        );
                         return false;
                     }
                     let ty = value.ty.clone();
@@ -394,12 +514,18 @@ impl<'a> Sema<'a> {
                         return false;
                     }
                     if direction == Direction::In && to == Ty::Str {
-                        let message = format!("parameter `{}` cannot be a string: it has a direction", param.name());
+                        let message = format!(
+                            "parameter `{}` cannot be a string: it has a direction",
+                            param.name()
+                        );
                         self.err(code::PARAMETERS, span, message, "");
                         return false;
                     }
                     if direction == Direction::None && constant && !converted.known {
-                        let message = format!("the argument for `{}` must be a compile-time constant", param.name());
+                        let message = format!(
+                            "the argument for `{}` must be a compile-time constant",
+                            param.name()
+                        );
                         self.err(code::NOT_CONSTANT, span, message, "");
                         return false;
                     }
@@ -411,14 +537,28 @@ impl<'a> Sema<'a> {
     }
 
     fn argument_mismatch(&mut self, param: &ParamSig<'a>, ty: &Ty, span: Span) {
-        let message =
-            format!("parameter `{}` has type `{}`, the argument `{}`", param.name(), self.show(&param.ty), self.show(ty));
-        self.err_with(code::MISMATCH, span, message, (param.ast.span, "declared here"), "");
+        let message = format!(
+            "parameter `{}` has type `{}`, the argument `{}`",
+            param.name(),
+            self.show(&param.ty),
+            self.show(ty)
+        );
+        self.err_with(
+            code::MISMATCH,
+            span,
+            message,
+            (param.ast.span, "declared here"),
+            "",
+        );
     }
 
     /// The arguments as the IR wants them.
     pub(super) fn ir_args(&mut self, params: &[ParamSig<'a>], given: &[Given]) -> Vec<Arg> {
-        params.iter().zip(given).map(|(param, given)| ir_arg(param, given)).collect()
+        params
+            .iter()
+            .zip(given)
+            .map(|(param, given)| ir_arg(param, given))
+            .collect()
     }
 }
 

@@ -40,10 +40,18 @@ impl<'a> Sema<'a> {
             sema.check_params(&params, true);
             for param in &params {
                 let entity = if param.ty.is_object() {
-                    Entity::Object { ty: param.ty.clone(), object: Object::Unknown }
+                    Entity::Object {
+                        ty: param.ty.clone(),
+                        object: Object::Unknown,
+                    }
                 } else {
                     let var = sema.new_var(param.name(), &param.ty, param.ast.name.span);
-                    Entity::Var { var, ty: param.ty.clone(), writable: false, known: true }
+                    Entity::Var {
+                        var,
+                        ty: param.ty.clone(),
+                        writable: false,
+                        known: true,
+                    }
                 };
                 sema.bind_param(&param.ast.name, entity);
             }
@@ -62,8 +70,18 @@ impl<'a> Sema<'a> {
         name: ObjectName,
         span: Span,
     ) -> Option<Object> {
-        let deferred = Deferred { id, ty: ty.clone(), params, given: bound.args, name, made: Vec::new() };
-        let takes_objects = self.apply_params(ty).iter().any(|p| p.ty.is_object() && !self.is_packet(&p.ty));
+        let deferred = Deferred {
+            id,
+            ty: ty.clone(),
+            params,
+            given: bound.args,
+            name,
+            made: Vec::new(),
+        };
+        let takes_objects = self
+            .apply_params(ty)
+            .iter()
+            .any(|p| p.ty.is_object() && !self.is_packet(&p.ty));
         if takes_objects {
             self.deferred.push(deferred);
             return Some(Object::Deferred(self.deferred.len() as u32 - 1));
@@ -72,25 +90,43 @@ impl<'a> Sema<'a> {
     }
 
     /// The copy of a deferred instance for these objects.
-    pub(super) fn make_deferred(&mut self, index: u32, objects: Vec<Option<Object>>, span: Span) -> Option<Object> {
+    pub(super) fn make_deferred(
+        &mut self,
+        index: u32,
+        objects: Vec<Option<Object>>,
+        span: Span,
+    ) -> Option<Object> {
         let deferred = self.deferred[index as usize].clone();
         if let Some((_, made)) = deferred.made.iter().find(|(known, _)| *known == objects) {
             return Some(made.clone());
         }
         let made = self.nested(span, |sema| sema.elaborate_block(&deferred, &objects))?;
-        self.deferred[index as usize].made.push((objects, made.clone()));
+        self.deferred[index as usize]
+            .made
+            .push((objects, made.clone()));
         Some(made)
     }
 
     /// Makes an instance in the elaborate run.
     fn elaborate_block(&mut self, deferred: &Deferred<'a>, objects: &[Option<Object>]) -> Object {
-        let Deferred { id, ty, params, given, name, .. } = deferred;
+        let Deferred {
+            id,
+            ty,
+            params,
+            given,
+            name,
+            ..
+        } = deferred;
         let signature = match self.decl(*id) {
             Decl::Parser(d) => &d.ty,
             Decl::Control(d) => &d.ty,
             _ => return Object::Unknown,
         };
-        let frame = Frame { path: name.control_plane.clone(), hidden: name.hidden, ..self.frame_of(*id) };
+        let frame = Frame {
+            path: name.control_plane.clone(),
+            hidden: name.hidden,
+            ..self.frame_of(*id)
+        };
         self.within(frame, |sema| {
             if let Ty::Block(_, types) = ty {
                 for (param, arg) in signature.type_params.iter().zip(types.iter()) {
@@ -99,9 +135,18 @@ impl<'a> Sema<'a> {
             }
             for (param, given) in params.iter().zip(given) {
                 let entity = match given {
-                    Given::Object(ty, object) => Entity::Object { ty: ty.clone(), object: object.clone() },
-                    Given::Value(value) => Entity::Const { expr: value.expr, ty: value.ty.clone() },
-                    Given::Absent => Entity::Object { ty: param.ty.clone(), object: Object::Absent },
+                    Given::Object(ty, object) => Entity::Object {
+                        ty: ty.clone(),
+                        object: object.clone(),
+                    },
+                    Given::Value(value) => Entity::Const {
+                        expr: value.expr,
+                        ty: value.ty.clone(),
+                    },
+                    Given::Absent => Entity::Object {
+                        ty: param.ty.clone(),
+                        object: Object::Absent,
+                    },
                 };
                 sema.bind_param(&param.ast.name, entity);
             }
@@ -128,7 +173,14 @@ impl<'a> Sema<'a> {
         let locals = self.locals(&decl.locals);
         let (states, start) = self.states(decl);
         let annotations = self.annotations(&decl.ty.annotations);
-        self.ir.parsers.push(ir::Parser { name, params, locals, states, start, annotations })
+        self.ir.parsers.push(ir::Parser {
+            name,
+            params,
+            locals,
+            states,
+            start,
+            annotations,
+        })
     }
 
     fn control_body(
@@ -143,10 +195,20 @@ impl<'a> Sema<'a> {
         self.frame.context = Context::Apply;
         let body = self.scoped(|sema| sema.block(&decl.body));
         let annotations = self.annotations(&decl.ty.annotations);
-        self.ir.controls.push(ir::Control { name, params, locals, body, annotations })
+        self.ir.controls.push(ir::Control {
+            name,
+            params,
+            locals,
+            body,
+            annotations,
+        })
     }
 
-    fn run_time_params(&mut self, signature: &'a ast::ApplyType, objects: &[Option<Object>]) -> Vec<ir::Param> {
+    fn run_time_params(
+        &mut self,
+        signature: &'a ast::ApplyType,
+        objects: &[Option<Object>],
+    ) -> Vec<ir::Param> {
         let params = self.params(&signature.params);
         if self.checking() {
             self.check_params(&params, false);
@@ -175,7 +237,12 @@ impl<'a> Sema<'a> {
             }
             Decl::Table(decl) => self.table(decl),
             Decl::ValueSet(decl) => self.value_set(decl),
-            other => self.err(code::MISPLACED, other.span(), "this declaration cannot stand here", ""),
+            other => self.err(
+                code::MISPLACED,
+                other.span(),
+                "this declaration cannot stand here",
+                "",
+            ),
         }
     }
 
@@ -199,19 +266,35 @@ impl<'a> Sema<'a> {
         }
         if !value.known {
             let message = "this is not known when compiling";
-            self.err(code::NOT_CONSTANT, decl.value.span, message, "use a variable instead of a constant");
+            self.err(
+                code::NOT_CONSTANT,
+                decl.value.span,
+                message,
+                "use a variable instead of a constant",
+            );
             return Entity::Bad;
         }
-        Entity::Const { expr: value.expr, ty: value.ty }
+        Entity::Const {
+            expr: value.expr,
+            ty: value.ty,
+        }
     }
 
     /// A variable in the innermost scope, and the statement that gives it its first value.
     pub(super) fn variable(&mut self, decl: &'a ast::VariableDecl) -> Option<ir::Stmt> {
         let ty = self.closed_type(&decl.ty);
-        let storable = !ty.is_object() && !matches!(ty, Ty::Integer | Ty::Str | Ty::Void | Ty::MatchKind | Ty::List(_));
+        let storable = !ty.is_object()
+            && !matches!(
+                ty,
+                Ty::Integer | Ty::Str | Ty::Void | Ty::MatchKind | Ty::List(_)
+            );
         if !storable {
             let message = format!("a variable cannot have type `{}`", self.show(&ty));
-            let help = if ty == Ty::Integer { "give it a width, such as `bit<32>`, or make it a constant" } else { "" };
+            let help = if ty == Ty::Integer {
+                "give it a width, such as `bit<32>`, or make it a constant"
+            } else {
+                ""
+            };
             self.err(code::BAD_TYPE, decl.ty.span, message, help);
             self.bind(&decl.name, Entity::Bad);
             return None;
@@ -222,8 +305,19 @@ impl<'a> Sema<'a> {
             return None;
         }
         let var = self.new_var(&decl.name.text, &ty, decl.name.span);
-        self.bind(&decl.name, Entity::Var { var, ty, writable: true, known: false });
+        self.bind(
+            &decl.name,
+            Entity::Var {
+                var,
+                ty,
+                writable: true,
+                known: false,
+            },
+        );
         let init = init.map(|value| value.expr);
-        Some(ir::Stmt { kind: StmtKind::Init { var, init }, span: decl.span })
+        Some(ir::Stmt {
+            kind: StmtKind::Init { var, init },
+            span: decl.span,
+        })
     }
 }

@@ -40,7 +40,12 @@ impl<'a> Sema<'a> {
             Operand::Type(ty) => self.construct(ty, args, span, want),
             Operand::Object(ty, _) => {
                 let message = format!("an object of type `{}` cannot be called", self.show(&ty));
-                self.err(code::NOT_CALLABLE, callee.span, message, "call one of its methods");
+                self.err(
+                    code::NOT_CALLABLE,
+                    callee.span,
+                    message,
+                    "call one of its methods",
+                );
                 Operand::Bad
             }
             _ => {
@@ -51,8 +56,15 @@ impl<'a> Sema<'a> {
     }
 
     /// `Name<types>(...)`: the types belong to the type that is constructed, or to the function.
-    fn generic_callee(&mut self, ids: Vec<DefId>, type_args: &'a [TypeRef], span: Span) -> Operand<'a> {
-        let Some(&last) = ids.last() else { return Operand::Bad };
+    fn generic_callee(
+        &mut self,
+        ids: Vec<DefId>,
+        type_args: &'a [TypeRef],
+        span: Span,
+    ) -> Operand<'a> {
+        let Some(&last) = ids.last() else {
+            return Operand::Bad;
+        };
         if matches!(self.decl(last), Decl::Function(_) | Decl::ExternFunction(_)) {
             return Operand::Functions(ids);
         }
@@ -60,7 +72,12 @@ impl<'a> Sema<'a> {
         match self.type_named(last, Some(types), span) {
             Some(ty) => Operand::Type(ty),
             None => {
-                self.err(code::NOT_CALLABLE, span, "type arguments cannot stand here", "");
+                self.err(
+                    code::NOT_CALLABLE,
+                    span,
+                    "type arguments cannot stand here",
+                    "",
+                );
                 Operand::Bad
             }
         }
@@ -79,7 +96,10 @@ impl<'a> Sema<'a> {
             Decl::ExternFunction(f) => Some(&f.prototype),
             _ => None,
         };
-        let fitting = ids.iter().rev().find(|id| proto(self, id).is_some_and(|p| Self::accepts(&p.params, args)));
+        let fitting = ids
+            .iter()
+            .rev()
+            .find(|id| proto(self, id).is_some_and(|p| Self::accepts(&p.params, args)));
         let chosen = match (fitting, ids) {
             (Some(id), _) => *id,
             (None, [only]) => *only,
@@ -114,7 +134,9 @@ impl<'a> Sema<'a> {
     ) -> Operand<'a> {
         let params = signature.params.clone();
         let name = signature.name.to_string();
-        let Some(bound) = self.bind_call(signature, type_args, args, want, span) else { return Operand::Bad };
+        let Some(bound) = self.bind_call(signature, type_args, args, want, span) else {
+            return Operand::Bad;
+        };
         if !self.inferred(&bound, &name, span) {
             return Operand::Bad;
         }
@@ -127,16 +149,29 @@ impl<'a> Sema<'a> {
             }
         };
         let ir_args = self.ir_args(&params, &bound.args);
-        let kind = ExprKind::Call { callee, type_args: Vec::new(), args: ir_args };
+        let kind = ExprKind::Call {
+            callee,
+            type_args: Vec::new(),
+            args: ir_args,
+        };
         Operand::Value(self.value(kind, bound.ret, span))
     }
 
     /// Whether all type arguments are known now.
     pub(super) fn inferred(&mut self, bound: &Bound, name: &str, span: Span) -> bool {
-        let open = bound.type_args.iter().any(|ty| self.resolve(ty).has_infer()) || self.resolve(&bound.ret).has_infer();
+        let open = bound
+            .type_args
+            .iter()
+            .any(|ty| self.resolve(ty).has_infer())
+            || self.resolve(&bound.ret).has_infer();
         if open {
             let message = format!("the type arguments of `{name}` cannot be inferred");
-            self.err(code::NOT_INFERRED, span, message, "write them: `name<types>(...)`");
+            self.err(
+                code::NOT_INFERRED,
+                span,
+                message,
+                "write them: `name<types>(...)`",
+            );
         }
         !open
     }
@@ -153,10 +188,17 @@ impl<'a> Sema<'a> {
         let params = signature.params.clone();
         let name = signature.name.to_string();
         if name == "verify" && !matches!(self.frame.context, Context::State | Context::Function) {
-            self.err(code::CALL_PLACE, span, "`verify` can only be called in parsers", "");
+            self.err(
+                code::CALL_PLACE,
+                span,
+                "`verify` can only be called in parsers",
+                "",
+            );
             return Operand::Bad;
         }
-        let Some(bound) = self.bind_call(signature, type_args, args, want, span) else { return Operand::Bad };
+        let Some(bound) = self.bind_call(signature, type_args, args, want, span) else {
+            return Operand::Bad;
+        };
         if !self.inferred(&bound, &name, span) {
             return Operand::Bad;
         }
@@ -166,7 +208,8 @@ impl<'a> Sema<'a> {
         });
         if bound.ret.is_object() {
             if !constant {
-                let message = "the arguments of what makes an object must be compile-time constants";
+                let message =
+                    "the arguments of what makes an object must be compile-time constants";
                 self.err(code::NOT_CONSTANT, span, message, "");
                 return Operand::Bad;
             }
@@ -177,7 +220,11 @@ impl<'a> Sema<'a> {
         }
         let types = bound.type_args.iter().map(|ty| self.ir_type(ty)).collect();
         let ir_args = self.ir_args(&params, &bound.args);
-        let kind = ExprKind::Call { callee: Callee::Extern(name), type_args: types, args: ir_args };
+        let kind = ExprKind::Call {
+            callee: Callee::Extern(name),
+            type_args: types,
+            args: ir_args,
+        };
         let mut value = self.value(kind, bound.ret, span);
         value.known = pure && constant;
         Operand::Value(value)
@@ -195,13 +242,22 @@ impl<'a> Sema<'a> {
             match self.const_value(value.expr) {
                 Some(Const::Bool(true)) => {}
                 Some(Const::Bool(false)) => {
-                    let message = if text.is_empty() { "static assertion failed".into() } else { text };
+                    let message = if text.is_empty() {
+                        "static assertion failed".into()
+                    } else {
+                        text
+                    };
                     self.err(code::ASSERTION, span, message, "");
                     return Operand::Bad;
                 }
                 _ if value.known && self.checking() => {}
                 _ => {
-                    self.err(code::NOT_CONSTANT, span, "the condition must be a compile-time constant", "");
+                    self.err(
+                        code::NOT_CONSTANT,
+                        span,
+                        "the condition must be a compile-time constant",
+                        "",
+                    );
                     return Operand::Bad;
                 }
             }
@@ -209,19 +265,39 @@ impl<'a> Sema<'a> {
         Operand::Value(self.constant(Const::Bool(true), Ty::Bool, span))
     }
 
-    fn call_action(&mut self, action: &Rc<ActionInfo<'a>>, args: &'a [Argument], span: Span) -> Operand<'a> {
+    fn call_action(
+        &mut self,
+        action: &Rc<ActionInfo<'a>>,
+        args: &'a [Argument],
+        span: Span,
+    ) -> Operand<'a> {
         match self.frame.context {
             Context::Apply | Context::Action => {}
             Context::Table => {
-                self.err(code::CALL_PLACE, span, "an action cannot be called here", "");
+                self.err(
+                    code::CALL_PLACE,
+                    span,
+                    "an action cannot be called here",
+                    "",
+                );
                 return Operand::Bad;
             }
             Context::State | Context::ParserLocals => {
-                self.err(code::CALL_PLACE, span, "actions cannot be called in parsers", "make it a function");
+                self.err(
+                    code::CALL_PLACE,
+                    span,
+                    "actions cannot be called in parsers",
+                    "make it a function",
+                );
                 return Operand::Bad;
             }
             _ => {
-                self.err(code::CALL_PLACE, span, "actions cannot be called here", "make it a function");
+                self.err(
+                    code::CALL_PLACE,
+                    span,
+                    "actions cannot be called here",
+                    "make it a function",
+                );
                 return Operand::Bad;
             }
         }
@@ -234,14 +310,26 @@ impl<'a> Sema<'a> {
             home: self.frame.owner,
             constant_args: false,
         };
-        let Some(bound) = self.bind_call(signature, &[], args, None, span) else { return Operand::Bad };
+        let Some(bound) = self.bind_call(signature, &[], args, None, span) else {
+            return Operand::Bad;
+        };
         let ir_args: Vec<Arg> = self.ir_args(&action.params, &bound.args);
-        let kind = ExprKind::Call { callee: Callee::Action(action.handle), type_args: Vec::new(), args: ir_args };
+        let kind = ExprKind::Call {
+            callee: Callee::Action(action.handle),
+            type_args: Vec::new(),
+            args: ir_args,
+        };
         Operand::Value(self.value(kind, Ty::Void, span))
     }
 
     /// `Type(args)`: an object without a name.
-    fn construct(&mut self, ty: Ty, args: &'a [Argument], span: Span, want: Option<&Ty>) -> Operand<'a> {
+    fn construct(
+        &mut self,
+        ty: Ty,
+        args: &'a [Argument],
+        span: Span,
+        want: Option<&Ty>,
+    ) -> Operand<'a> {
         if ty.is_error() {
             return Operand::Bad;
         }
@@ -257,8 +345,15 @@ impl<'a> Sema<'a> {
             self.unify(want, &ty);
         }
         let in_statement = matches!(self.frame.context, Context::Apply | Context::State);
-        if in_statement && !matches!(ty, Ty::Extern(..)) || matches!(self.frame.context, Context::Action | Context::Function) {
-            self.err(code::INSTANCE, span, "objects cannot be made in statements", "declare an instance outside");
+        if in_statement && !matches!(ty, Ty::Extern(..))
+            || matches!(self.frame.context, Context::Action | Context::Function)
+        {
+            self.err(
+                code::INSTANCE,
+                span,
+                "objects cannot be made in statements",
+                "declare an instance outside",
+            );
             return Operand::Bad;
         }
         let name = self.anonymous_name(&ty);
@@ -276,7 +371,12 @@ impl<'a> Sema<'a> {
             return Operand::Bad;
         };
         if self.frame.owner == Some(*id) {
-            self.err(code::RECURSIVE, span, format!("`{}` applies itself", self.def_name(*id)), "P4 has no recursion");
+            self.err(
+                code::RECURSIVE,
+                span,
+                format!("`{}` applies itself", self.def_name(*id)),
+                "P4 has no recursion",
+            );
             return Operand::Bad;
         }
         let name = self.object_name(&self.def_name(*id), &[]);
@@ -287,8 +387,16 @@ impl<'a> Sema<'a> {
     }
 
     /// `instance.apply(args)`.
-    pub(super) fn apply_object(&mut self, ty: &Ty, object: &Object, args: &'a [Argument], span: Span) -> Operand<'a> {
-        let Ty::Block(id, _) = ty else { return Operand::Bad };
+    pub(super) fn apply_object(
+        &mut self,
+        ty: &Ty,
+        object: &Object,
+        args: &'a [Argument],
+        span: Span,
+    ) -> Operand<'a> {
+        let Ty::Block(id, _) = ty else {
+            return Operand::Bad;
+        };
         let parser = matches!(self.decl(*id), Decl::Parser(_) | Decl::ParserType(_));
         let control = matches!(self.decl(*id), Decl::Control(_) | Decl::ControlType(_));
         let allowed = match self.frame.context {
@@ -298,7 +406,11 @@ impl<'a> Sema<'a> {
         };
         if !allowed {
             let message = format!("`{}` cannot be applied here", self.show(ty));
-            let help = if parser { "parsers are applied in parser states" } else { "controls are applied in the `apply` block of controls" };
+            let help = if parser {
+                "parsers are applied in parser states"
+            } else {
+                "controls are applied in the `apply` block of controls"
+            };
             self.err(code::CALL_PLACE, span, message, help);
             return Operand::Bad;
         }
@@ -312,7 +424,9 @@ impl<'a> Sema<'a> {
             home: Some(*id),
             constant_args: true,
         };
-        let Some(bound) = self.bind_call(signature, &[], args, None, span) else { return Operand::Bad };
+        let Some(bound) = self.bind_call(signature, &[], args, None, span) else {
+            return Operand::Bad;
+        };
         let object = match object {
             Object::Deferred(index) => {
                 let objects = bound.args.iter().map(Given::object).collect();
@@ -329,7 +443,11 @@ impl<'a> Sema<'a> {
             _ => Callee::Extern("apply".into()),
         };
         let ir_args = self.ir_args(&params, &bound.args);
-        let kind = ExprKind::Call { callee, type_args: Vec::new(), args: ir_args };
+        let kind = ExprKind::Call {
+            callee,
+            type_args: Vec::new(),
+            args: ir_args,
+        };
         Operand::Value(self.value(kind, Ty::Void, span))
     }
 }

@@ -51,7 +51,9 @@ fn fit(value: BigInt, ty: &Ty) -> Result<Const, Undefined> {
 }
 
 fn clamp(value: BigInt, ty: &Ty) -> Const {
-    let Ty::Bits { width, signed } = ty else { return Const::Int(value) };
+    let Ty::Bits { width, signed } = ty else {
+        return Const::Int(value);
+    };
     if *width == 0 {
         return Const::Int(BigInt::zero());
     }
@@ -76,7 +78,13 @@ pub(super) fn unary(op: UnaryOp, value: &Const, ty: &Ty) -> Option<Const> {
 
 /// `a op b`; `ty` is the type of the result, `width` that of the right operand in a concatenation. `None` when these
 /// operands cannot be folded.
-pub(super) fn binary(op: BinaryOp, a: &Const, b: &Const, ty: &Ty, width: u32) -> Option<Result<Const, Undefined>> {
+pub(super) fn binary(
+    op: BinaryOp,
+    a: &Const,
+    b: &Const,
+    ty: &Ty,
+    width: u32,
+) -> Option<Result<Const, Undefined>> {
     match (a, b) {
         (Const::Int(x), Const::Int(y)) => Some(integers(op, x, y, ty, width)),
         (Const::Bool(x), Const::Bool(y)) => match op {
@@ -147,9 +155,21 @@ fn shift(op: BinaryOp, x: &BigInt, y: &BigInt, ty: &Ty) -> Result<BigInt, Undefi
     };
     let by = y.to_u64().unwrap_or(u64::MAX);
     if by > limit {
-        let filled = if op == BinaryOp::Shr && x.is_negative() { -BigInt::one() } else { BigInt::zero() };
+        let filled = if op == BinaryOp::Shr && x.is_negative() {
+            -BigInt::one()
+        } else {
+            BigInt::zero()
+        };
         let bounded = matches!(ty, Ty::Bits { .. }) || op == BinaryOp::Shr;
-        return if bounded { Ok(filled) } else { Err(Undefined::Shift) };
+        return if bounded {
+            Ok(filled)
+        } else {
+            Err(Undefined::Shift)
+        };
     }
-    Ok(if op == BinaryOp::Shl { x << by } else { x >> by })
+    Ok(if op == BinaryOp::Shl {
+        x << by
+    } else {
+        x >> by
+    })
 }

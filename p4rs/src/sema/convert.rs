@@ -3,8 +3,6 @@
 //! In: a typed expression and the type its place wants. Out: an expression of exactly that type. Invariant: initializers
 //! (`{...}`, `{#}`, `...`) leave here with the type of their target.
 
-use std::rc::Rc;
-
 use num_bigint::BigInt;
 use num_traits::Zero;
 
@@ -31,18 +29,31 @@ impl<'a> Sema<'a> {
         }
         match (&from, &to) {
             _ if from == to => value,
-            (Ty::Integer, Ty::Bits { width, signed }) => self.number(value, *width, *signed, &to, span),
-            (Ty::SerEnum(id), Ty::Bits { .. }) if self.enum_under(*id) == to => self.cast_node(value, &to, span),
+            (Ty::Integer, Ty::Bits { width, signed }) => {
+                self.number(value, *width, *signed, &to, span)
+            }
+            (Ty::SerEnum(id), Ty::Bits { .. }) if self.enum_under(*id) == to => {
+                self.cast_node(value, &to, span)
+            }
             (Ty::Dots, _) => self.default_value(&to, span),
             (Ty::Invalid, _) if to.is_header() || to.is_union() => {
                 let expr = self.node(ExprKind::InvalidHeader, &to, span);
-                Typed { expr, ty: to, place: false, known: true }
+                Typed {
+                    expr,
+                    ty: to,
+                    place: false,
+                    known: true,
+                }
             }
-            (Ty::ListLit(items, dots), Ty::Fields(kind, ..)) if *kind != StructKind::HeaderUnion => {
+            (Ty::ListLit(items, dots), Ty::Fields(kind, ..))
+                if *kind != StructKind::HeaderUnion =>
+            {
                 let wanted: Vec<Ty> = self.fields_of(&to).iter().map(|f| f.ty.clone()).collect();
                 self.list(&value, items, *dots, &wanted, &to, span)
             }
-            (Ty::ListLit(items, dots), Ty::Tuple(wanted)) => self.list(&value, items, *dots, wanted, &to, span),
+            (Ty::ListLit(items, dots), Ty::Tuple(wanted)) => {
+                self.list(&value, items, *dots, wanted, &to, span)
+            }
             (Ty::ListLit(items, _), Ty::List(elem)) => {
                 let wanted = vec![(**elem).clone(); items.len()];
                 self.list(&value, items, false, &wanted, &to, span)
@@ -51,14 +62,22 @@ impl<'a> Sema<'a> {
                 let wanted = vec![(**elem).clone(); *size as usize];
                 self.list(&value, items, *dots, &wanted, &to, span)
             }
-            (Ty::RecordLit(items, dots), Ty::Fields(kind, ..)) if *kind != StructKind::HeaderUnion => {
+            (Ty::RecordLit(items, dots), Ty::Fields(kind, ..))
+                if *kind != StructKind::HeaderUnion =>
+            {
                 self.record(&value, items, *dots, &to, span)
             }
             (_, Ty::Infer(_)) | (Ty::Infer(_), _) => {
                 self.unify(&from, &to);
-                Typed { ty: self.resolve(&to), ..value }
+                Typed {
+                    ty: self.resolve(&to),
+                    ..value
+                }
             }
-            _ if !from.is_literal() && self.unify(&from, &to) => Typed { ty: self.resolve(&to), ..value },
+            _ if !from.is_literal() && self.unify(&from, &to) => Typed {
+                ty: self.resolve(&to),
+                ..value
+            },
             _ => self.mismatch(&from, &to, span),
         }
     }
@@ -66,10 +85,15 @@ impl<'a> Sema<'a> {
     fn mismatch(&mut self, from: &Ty, to: &Ty, span: Span) -> Typed {
         let message = format!("expected `{}`, found `{}`", self.show(to), self.show(from));
         let help = match (from, to) {
-            (Ty::Bits { .. } | Ty::New(_) | Ty::Bool, Ty::Bits { .. } | Ty::New(_) | Ty::Bool | Ty::SerEnum(_)) => {
+            (
+                Ty::Bits { .. } | Ty::New(_) | Ty::Bool,
+                Ty::Bits { .. } | Ty::New(_) | Ty::Bool | Ty::SerEnum(_),
+            ) => {
                 format!("cast it: `({}) ...`", self.show(to))
             }
-            (Ty::Integer, Ty::New(_) | Ty::SerEnum(_) | Ty::Bool) => format!("cast it: `({}) ...`", self.show(to)),
+            (Ty::Integer, Ty::New(_) | Ty::SerEnum(_) | Ty::Bool) => {
+                format!("cast it: `({}) ...`", self.show(to))
+            }
             _ => String::new(),
         };
         self.err(code::MISMATCH, span, message, &help);
@@ -80,26 +104,44 @@ impl<'a> Sema<'a> {
 
     /// An `int` as a number of a fixed width.
     fn number(&mut self, value: Typed, width: u32, signed: bool, to: &Ty, span: Span) -> Typed {
-        let Some(number) = self.int_value(&value) else { return self.cast_node(value, to, span) };
+        let Some(number) = self.int_value(&value) else {
+            return self.cast_node(value, to, span);
+        };
         let wrapped = wrap(&number, width, signed);
         if wrapped != number {
-            self.warn(code::TRUNCATED, span, format!("{number} does not fit `{}` and becomes {wrapped}", self.show(to)));
+            self.warn(
+                code::TRUNCATED,
+                span,
+                format!(
+                    "{number} does not fit `{}` and becomes {wrapped}",
+                    self.show(to)
+                ),
+            );
         }
         self.int_const(wrapped, to.clone(), span)
     }
 
     /// A cast that keeps what is known of the value.
     fn cast_node(&mut self, value: Typed, to: &Ty, span: Span) -> Typed {
-        let folded = self.const_value(value.expr).and_then(|c| self.cast_const(c, to));
+        let folded = self
+            .const_value(value.expr)
+            .and_then(|c| self.cast_const(c, to));
         let kind = folded.map_or(ExprKind::Cast(value.expr), ExprKind::Const);
         let expr = self.node(kind, to, span);
-        Typed { expr, ty: to.clone(), place: false, known: value.known }
+        Typed {
+            expr,
+            ty: to.clone(),
+            place: false,
+            known: value.known,
+        }
     }
 
     fn cast_const(&mut self, value: Const, to: &Ty) -> Option<Const> {
         let under = self.strip(to);
         match (value, under) {
-            (Const::Int(n), Ty::Bits { width, signed }) => Some(Const::Int(wrap(&n, width, signed))),
+            (Const::Int(n), Ty::Bits { width, signed }) => {
+                Some(Const::Int(wrap(&n, width, signed)))
+            }
             (Const::Int(n), Ty::Bool) => Some(Const::Bool(!n.is_zero())),
             (Const::Int(n), Ty::Integer) => Some(Const::Int(n)),
             (Const::Bool(b), Ty::Bits { .. }) => Some(Const::Int(BigInt::from(u8::from(b)))),
@@ -109,11 +151,28 @@ impl<'a> Sema<'a> {
     }
 
     /// `{ a, b, ... }` for a target with parts of known types.
-    fn list(&mut self, value: &Typed, items: &[Ty], dots: bool, wanted: &[Ty], to: &Ty, span: Span) -> Typed {
+    fn list(
+        &mut self,
+        value: &Typed,
+        items: &[Ty],
+        dots: bool,
+        wanted: &[Ty],
+        to: &Ty,
+        span: Span,
+    ) -> Typed {
         let given = self.parts(value.expr);
         if items.len() > wanted.len() || (items.len() < wanted.len() && !dots) {
-            let message = format!("`{}` has {} parts, {} are given", self.show(to), wanted.len(), items.len());
-            let help = if items.len() < wanted.len() { "end with `...` to default the rest" } else { "" };
+            let message = format!(
+                "`{}` has {} parts, {} are given",
+                self.show(to),
+                wanted.len(),
+                items.len()
+            );
+            let help = if items.len() < wanted.len() {
+                "end with `...` to default the rest"
+            } else {
+                ""
+            };
             self.err(code::INITIALIZER, span, message, help);
             return self.bad(span);
         }
@@ -123,7 +182,12 @@ impl<'a> Sema<'a> {
             let part = match (given.get(index), items.get(index)) {
                 (Some(expr), Some(ty)) => {
                     let place = self.ir.exprs[*expr].span;
-                    let part = Typed { expr: *expr, ty: ty.clone(), place: false, known: value.known };
+                    let part = Typed {
+                        expr: *expr,
+                        ty: ty.clone(),
+                        place: false,
+                        known: value.known,
+                    };
                     self.convert(part, want, place)
                 }
                 _ => self.default_value(want, span),
@@ -140,7 +204,12 @@ impl<'a> Sema<'a> {
     fn built(&mut self, parts: Vec<Handle<ir::Expr>>, to: &Ty, known: bool, span: Span) -> Typed {
         let to = self.resolve(to);
         let expr = self.node(ExprKind::Struct(parts), &to, span);
-        Typed { expr, ty: to, place: false, known }
+        Typed {
+            expr,
+            ty: to,
+            place: false,
+            known,
+        }
     }
 
     /// The parts of an initializer.
@@ -162,7 +231,10 @@ impl<'a> Sema<'a> {
     ) -> Typed {
         let given = self.parts(value.expr);
         let infos = self.fields_of(to);
-        if let Some((name, _)) = items.iter().find(|(name, _)| infos.iter().all(|f| f.name != *name)) {
+        if let Some((name, _)) = items
+            .iter()
+            .find(|(name, _)| infos.iter().all(|f| f.name != *name))
+        {
             let message = format!("`{}` has no field `{name}`", self.show(to));
             self.err(code::INITIALIZER, span, message, "");
             return self.bad(span);
@@ -174,12 +246,27 @@ impl<'a> Sema<'a> {
             let part = match at.and_then(|at| Some((*given.get(at)?, items[at].1.clone()))) {
                 Some((expr, ty)) => {
                     let place = self.ir.exprs[expr].span;
-                    self.convert(Typed { expr, ty, place: false, known: value.known }, &info.ty, place)
+                    self.convert(
+                        Typed {
+                            expr,
+                            ty,
+                            place: false,
+                            known: value.known,
+                        },
+                        &info.ty,
+                        place,
+                    )
                 }
                 None if dots => self.default_value(&info.ty, span),
                 None => {
-                    let message = format!("no value for field `{}` of `{}`", info.name, self.show(to));
-                    self.err(code::INITIALIZER, span, message, "end with `...` to default the rest");
+                    let message =
+                        format!("no value for field `{}` of `{}`", info.name, self.show(to));
+                    self.err(
+                        code::INITIALIZER,
+                        span,
+                        message,
+                        "end with `...` to default the rest",
+                    );
                     return self.bad(span);
                 }
             };
@@ -210,7 +297,12 @@ impl<'a> Sema<'a> {
             },
             ty @ Ty::Fields(StructKind::Header | StructKind::HeaderUnion, ..) => {
                 let expr = self.node(ExprKind::InvalidHeader, &ty, span);
-                Typed { expr, ty, place: false, known: true }
+                Typed {
+                    expr,
+                    ty,
+                    place: false,
+                    known: true,
+                }
             }
             ty @ Ty::Fields(..) => {
                 let wanted: Vec<Ty> = self.fields_of(&ty).iter().map(|f| f.ty.clone()).collect();
@@ -237,7 +329,10 @@ impl<'a> Sema<'a> {
     }
 
     fn defaults(&mut self, wanted: &[Ty], to: &Ty, span: Span) -> Typed {
-        let parts = wanted.iter().map(|ty| self.default_value(ty, span).expr).collect();
+        let parts = wanted
+            .iter()
+            .map(|ty| self.default_value(ty, span).expr)
+            .collect();
         self.built(parts, to, true, span)
     }
 
@@ -246,21 +341,40 @@ impl<'a> Sema<'a> {
         let value = self.expr(operand, Some(to));
         let (from, to) = (self.resolve(&value.ty), self.resolve(to));
         if from.is_error() || to.is_error() {
-            return Typed { ty: to, ..self.bad(span) };
+            return Typed {
+                ty: to,
+                ..self.bad(span)
+            };
         }
         if from == to {
-            return Typed { place: false, ..value };
+            return Typed {
+                place: false,
+                ..value
+            };
         }
-        let from_literal = matches!(from, Ty::ListLit(..) | Ty::RecordLit(..) | Ty::Invalid | Ty::Dots);
+        let from_literal = matches!(
+            from,
+            Ty::ListLit(..) | Ty::RecordLit(..) | Ty::Invalid | Ty::Dots
+        );
         if from_literal {
             return self.convert(value, &to, span);
         }
         if !self.castable(&from, &to) {
-            let message = format!("`{}` cannot be cast to `{}`", self.show(&from), self.show(&to));
+            let message = format!(
+                "`{}` cannot be cast to `{}`",
+                self.show(&from),
+                self.show(&to)
+            );
             let help = match (&from, &to) {
                 (Ty::Bits { width, .. }, Ty::Bits { signed, .. }) => {
-                    let middle = self.show(&Ty::Bits { width: *width, signed: *signed });
-                    format!("change sign and width in two steps: `({}) ({middle}) ...`", self.show(&to))
+                    let middle = self.show(&Ty::Bits {
+                        width: *width,
+                        signed: *signed,
+                    });
+                    format!(
+                        "change sign and width in two steps: `({}) ({middle}) ...`",
+                        self.show(&to)
+                    )
                 }
                 _ => String::new(),
             };
@@ -271,7 +385,12 @@ impl<'a> Sema<'a> {
             && number != BigInt::zero()
             && number != BigInt::from(1)
         {
-            self.err(code::BAD_CAST, span, format!("{number} cannot be cast to `bool`"), "only 0 and 1 can");
+            self.err(
+                code::BAD_CAST,
+                span,
+                format!("{number} cannot be cast to `bool`"),
+                "only 0 and 1 can",
+            );
             return self.bad(span);
         }
         self.cast_node(value, &to, span)
@@ -280,8 +399,30 @@ impl<'a> Sema<'a> {
     fn castable(&mut self, from: &Ty, to: &Ty) -> bool {
         match (from, to) {
             _ if from == to => true,
-            (Ty::Bits { width: a, signed: s }, Ty::Bits { width: b, signed: t }) => a == b || s == t,
-            (Ty::Bits { width: 1, signed: false }, Ty::Bool) | (Ty::Bool, Ty::Bits { width: 1, signed: false }) => true,
+            (
+                Ty::Bits {
+                    width: a,
+                    signed: s,
+                },
+                Ty::Bits {
+                    width: b,
+                    signed: t,
+                },
+            ) => a == b || s == t,
+            (
+                Ty::Bits {
+                    width: 1,
+                    signed: false,
+                },
+                Ty::Bool,
+            )
+            | (
+                Ty::Bool,
+                Ty::Bits {
+                    width: 1,
+                    signed: false,
+                },
+            ) => true,
             (Ty::Bits { .. }, Ty::Integer) => true,
             (Ty::Integer, Ty::Bits { .. } | Ty::Bool) => true,
             (_, Ty::SerEnum(id)) => {
@@ -312,30 +453,19 @@ impl<'a> Sema<'a> {
 
     /// Member `index` of a plain enumeration.
     pub(super) fn enum_const(&mut self, id: super::ty::DefId, index: usize, span: Span) -> Typed {
-        let Decl::Enum(decl) = self.decl(id) else { return self.bad(span) };
-        let member = decl.members.get(index).map(|m| m.name.to_string()).unwrap_or_default();
-        let value = Const::Enum { ty: decl.name.to_string(), member, index: index as u32 };
+        let Decl::Enum(decl) = self.decl(id) else {
+            return self.bad(span);
+        };
+        let member = decl
+            .members
+            .get(index)
+            .map(|m| m.name.to_string())
+            .unwrap_or_default();
+        let value = Const::Enum {
+            ty: decl.name.to_string(),
+            member,
+            index: index as u32,
+        };
         self.constant(value, Ty::Enum(id), span)
-    }
-
-    /// The type an untyped initializer has when nothing else says so.
-    pub(super) fn settle(&mut self, value: Typed, span: Span) -> Typed {
-        match self.resolve(&value.ty) {
-            Ty::ListLit(items, false) => {
-                let settled: Vec<Typed> = self
-                    .parts(value.expr)
-                    .into_iter()
-                    .zip(items.iter())
-                    .map(|(expr, ty)| {
-                        let part = Typed { expr, ty: ty.clone(), place: false, known: value.known };
-                        self.settle(part, span)
-                    })
-                    .collect();
-                let ty = Ty::Tuple(settled.iter().map(|part| part.ty.clone()).collect::<Rc<[Ty]>>());
-                let known = value.known;
-                self.built(settled.into_iter().map(|part| part.expr).collect(), &ty, known, span)
-            }
-            _ => value,
-        }
     }
 }

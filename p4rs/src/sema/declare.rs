@@ -18,7 +18,11 @@ impl<'a> Sema<'a> {
                 Decl::ExternForward(name) => {
                     let order = self.defs.len();
                     announced.entry(name.as_str()).or_insert(order);
-                    self.defs.push(Def { decl, order, sees: order });
+                    self.defs.push(Def {
+                        decl,
+                        order,
+                        sees: order,
+                    });
                 }
                 Decl::Error(members) => self.members(members, true),
                 Decl::MatchKind(members) => self.members(members, false),
@@ -39,7 +43,11 @@ impl<'a> Sema<'a> {
 
     fn define(&mut self, decl: &'a Decl, announced: Option<usize>) {
         let here = self.defs.len();
-        self.defs.push(Def { decl, order: announced.unwrap_or(here), sees: here });
+        self.defs.push(Def {
+            decl,
+            order: announced.unwrap_or(here),
+            sees: here,
+        });
         let Some(name) = decl.name() else { return };
         let id = DefId(here as u32);
         let known = self.globals.entry(name.text.clone()).or_default();
@@ -52,7 +60,13 @@ impl<'a> Sema<'a> {
             }
             let place = other.name().map_or(name.span, |name| name.span);
             let message = format!("`{name}` is declared twice");
-            self.err_with(code::DUPLICATE, name.span, message, (place, "first here"), "rename one of them");
+            self.err_with(
+                code::DUPLICATE,
+                name.span,
+                message,
+                (place, "first here"),
+                "rename one of them",
+            );
             break;
         }
     }
@@ -61,14 +75,28 @@ impl<'a> Sema<'a> {
         for name in &decl.members {
             if errors {
                 if self.error_codes.contains_key(&name.text) {
-                    self.err(code::DUPLICATE, name.span, format!("the error `{name}` is declared twice"), "");
+                    self.err(
+                        code::DUPLICATE,
+                        name.span,
+                        format!("the error `{name}` is declared twice"),
+                        "",
+                    );
                     continue;
                 }
                 let index = self.error_names.len() as u32;
                 self.error_names.push(name.to_string());
                 self.error_codes.insert(name.text.clone(), index);
-            } else if self.match_kinds.insert(name.text.clone(), name.span).is_some() {
-                self.err(code::DUPLICATE, name.span, format!("the match kind `{name}` is declared twice"), "");
+            } else if self
+                .match_kinds
+                .insert(name.text.clone(), name.span)
+                .is_some()
+            {
+                self.err(
+                    code::DUPLICATE,
+                    name.span,
+                    format!("the match kind `{name}` is declared twice"),
+                    "",
+                );
             }
         }
     }
@@ -126,28 +154,49 @@ impl<'a> Sema<'a> {
     fn check_main(&mut self, decl: &Decl) {
         if let Some(name) = decl.name()
             && name.as_str() == "main"
-            && !matches!(decl, Decl::Instance(_))
+            && !matches!(decl, Decl::Instance(_) | Decl::Function(_))
         {
-            self.err(code::MAIN, name.span, "`main` must be a package", "choose another name");
+            self.err(
+                code::MAIN,
+                name.span,
+                "`main` must be a package",
+                "choose another name",
+            );
         }
     }
 
     fn check_global_instance(&mut self, id: DefId, decl: &'a ast::InstanceDecl) {
         let entity = self.global_entity(id, decl.span);
-        if let Some(Entity::Object { ty: Ty::Block(of, _), .. }) = &entity
+        if let Some(Entity::Object {
+            ty: Ty::Block(of, _),
+            ..
+        }) = &entity
             && matches!(self.decl(*of), Decl::Parser(_) | Decl::Control(_))
         {
             let help = "instantiate it in the package's arguments or in the block that applies it";
-            self.err(code::INSTANCE, decl.span, "parsers and controls cannot be instantiated at top level", help);
+            self.err(
+                code::INSTANCE,
+                decl.span,
+                "parsers and controls cannot be instantiated at top level",
+                help,
+            );
         }
         if decl.name.as_str() == "main" {
             let package = match &entity {
-                Some(Entity::Object { ty: Ty::Block(of, _), .. }) => matches!(self.decl(*of), Decl::Package(_)),
+                Some(Entity::Object {
+                    ty: Ty::Block(of, _),
+                    ..
+                }) => matches!(self.decl(*of), Decl::Package(_)),
                 Some(Entity::Bad) | None => true,
                 _ => false,
             };
             if !package {
-                self.err(code::MAIN, decl.span, "`main` must be a package", "instantiate the architecture's package");
+                self.err(
+                    code::MAIN,
+                    decl.span,
+                    "`main` must be a package",
+                    "instantiate the architecture's package",
+                );
             }
         }
     }
@@ -156,7 +205,13 @@ impl<'a> Sema<'a> {
         for (index, name) in names.iter().enumerate() {
             if let Some(twin) = names[..index].iter().find(|other| other.text == name.text) {
                 let message = format!("`{name}` is declared twice");
-                self.err_with(code::DUPLICATE, name.span, message, (twin.span, "first here"), "rename one of them");
+                self.err_with(
+                    code::DUPLICATE,
+                    name.span,
+                    message,
+                    (twin.span, "first here"),
+                    "rename one of them",
+                );
             }
         }
     }
@@ -187,8 +242,16 @@ impl<'a> Sema<'a> {
                     if let Ty::Block(of, _) = &param.ty
                         && matches!(sema.decl(*of), Decl::Parser(_) | Decl::Control(_))
                     {
-                        let message = format!("a package cannot have a parameter of type `{}`", sema.show(&param.ty));
-                        sema.err(code::PARAMETERS, param.ast.span, message, "use a parser or control type");
+                        let message = format!(
+                            "a package cannot have a parameter of type `{}`",
+                            sema.show(&param.ty)
+                        );
+                        sema.err(
+                            code::PARAMETERS,
+                            param.ast.span,
+                            message,
+                            "use a parser or control type",
+                        );
                     }
                 }
             }
@@ -196,8 +259,11 @@ impl<'a> Sema<'a> {
     }
 
     fn check_prototype(&mut self, id: DefId, outer: &[(&'a Name, Ty)], proto: &'a ast::Prototype) {
-        let names: Vec<&'a Name> =
-            proto.type_params.iter().chain(proto.params.iter().map(|p| &p.name)).collect();
+        let names: Vec<&'a Name> = proto
+            .type_params
+            .iter()
+            .chain(proto.params.iter().map(|p| &p.name))
+            .collect();
         self.distinct(&names);
         let frame = self.frame_of(id);
         self.within(frame, |sema| {
@@ -210,7 +276,9 @@ impl<'a> Sema<'a> {
             }
             if let Some(written) = &proto.return_type {
                 let ret = sema.type_of(written);
-                if ret.is_object() && !matches!(ret, Ty::Extern(..)) || matches!(ret, Ty::Integer | Ty::Str) {
+                if ret.is_object() && !matches!(ret, Ty::Extern(..))
+                    || matches!(ret, Ty::Integer | Ty::Str)
+                {
                     let message = format!("`{}` cannot be returned", sema.show(&ret));
                     sema.err(code::BAD_TYPE, written.span, message, "");
                 }
@@ -218,8 +286,14 @@ impl<'a> Sema<'a> {
             let params = sema.params(&proto.params);
             let constructor = proto.return_type.is_none();
             sema.check_params(&params, constructor);
-            if let Some(block) = params.iter().find(|p| constructor && matches!(p.ty, Ty::Block(..))) {
-                let message = format!("an extern cannot have a parameter of type `{}`", sema.show(&block.ty));
+            if let Some(block) = params
+                .iter()
+                .find(|p| constructor && matches!(p.ty, Ty::Block(..)))
+            {
+                let message = format!(
+                    "an extern cannot have a parameter of type `{}`",
+                    sema.show(&block.ty)
+                );
                 sema.err(code::PARAMETERS, block.ast.span, message, "");
             }
         });
@@ -227,25 +301,55 @@ impl<'a> Sema<'a> {
 
     fn check_extern(&mut self, id: DefId, decl: &'a ast::ExternObjectDecl) {
         self.check_annotations(&decl.annotations);
-        let outer: Vec<(&'a Name, Ty)> = decl.type_params.iter().map(|name| (name, self.new_param(name))).collect();
+        let outer: Vec<(&'a Name, Ty)> = decl
+            .type_params
+            .iter()
+            .map(|name| (name, self.new_param(name)))
+            .collect();
         let names: Vec<&'a Name> = decl.type_params.iter().collect();
         self.distinct(&names);
         for (index, method) in decl.methods.iter().enumerate() {
             let proto = &method.prototype;
             let own_name = proto.name.text == decl.name.text;
             if proto.return_type.is_some() && own_name {
-                self.err(code::MISPLACED, proto.span, "a constructor has no result", "remove its type");
+                self.err(
+                    code::MISPLACED,
+                    proto.span,
+                    "a constructor has no result",
+                    "remove its type",
+                );
             } else if proto.return_type.is_none() && !own_name {
                 let message = format!("`{}` has no result type", proto.name);
-                self.err(code::MISPLACED, proto.span, message, "write `void` for none");
+                self.err(
+                    code::MISPLACED,
+                    proto.span,
+                    message,
+                    "write `void` for none",
+                );
             }
             if own_name && !proto.type_params.is_empty() {
-                self.err(code::MISPLACED, proto.span, "a constructor has no type parameters of its own", "");
+                self.err(
+                    code::MISPLACED,
+                    proto.span,
+                    "a constructor has no type parameters of its own",
+                    "",
+                );
             }
-            let twin = decl.methods[..index].iter().find(|other| same_signature(&other.prototype, proto));
+            let twin = decl.methods[..index]
+                .iter()
+                .find(|other| same_signature(&other.prototype, proto));
             if let Some(twin) = twin {
-                let message = format!("`{}` is declared twice with the same parameters", proto.name);
-                self.err_with(code::DUPLICATE, proto.name.span, message, (twin.span, "first here"), "");
+                let message = format!(
+                    "`{}` is declared twice with the same parameters",
+                    proto.name
+                );
+                self.err_with(
+                    code::DUPLICATE,
+                    proto.name.span,
+                    message,
+                    (twin.span, "first here"),
+                    "",
+                );
             }
             self.check_prototype(id, &outer, proto);
         }
@@ -255,7 +359,12 @@ impl<'a> Sema<'a> {
         let target = self.new_type_target(id);
         if !matches!(target, Ty::Bits { .. } | Ty::Bool | Ty::New(_) | Ty::Error) {
             let message = format!("`type` cannot wrap `{}`", self.show(&target));
-            self.err(code::BAD_TYPE, decl.span, message, "use `typedef` for a mere alias");
+            self.err(
+                code::BAD_TYPE,
+                decl.span,
+                message,
+                "use `typedef` for a mere alias",
+            );
         }
     }
 
@@ -267,8 +376,14 @@ impl<'a> Sema<'a> {
             Some(written) => {
                 let under = self.enum_under(id);
                 if !matches!(under, Ty::Bits { .. } | Ty::Error) {
-                    let message = format!("`{}` cannot represent an enumeration", self.show(&under));
-                    self.err(code::BAD_TYPE, written.span, message, "use `bit<N>` or `int<N>`");
+                    let message =
+                        format!("`{}` cannot represent an enumeration", self.show(&under));
+                    self.err(
+                        code::BAD_TYPE,
+                        written.span,
+                        message,
+                        "use `bit<N>` or `int<N>`",
+                    );
                     return;
                 }
                 self.enum_values(id);
@@ -276,7 +391,12 @@ impl<'a> Sema<'a> {
             None => {
                 if let Some(member) = decl.members.iter().find(|member| member.value.is_some()) {
                     let message = "only enumerations with a representation have values";
-                    self.err(code::INITIALIZER, member.span, message, "write `enum bit<N> name`");
+                    self.err(
+                        code::INITIALIZER,
+                        member.span,
+                        message,
+                        "write `enum bit<N> name`",
+                    );
                 }
             }
         }
@@ -286,7 +406,11 @@ impl<'a> Sema<'a> {
         self.check_annotations(&decl.annotations);
         let names: Vec<&'a Name> = decl.fields.iter().map(|field| &field.name).collect();
         self.distinct(&names);
-        let params: Vec<Ty> = decl.type_params.iter().map(|name| self.new_param(name)).collect();
+        let params: Vec<Ty> = decl
+            .type_params
+            .iter()
+            .map(|name| self.new_param(name))
+            .collect();
         let formal: Vec<&'a Name> = decl.type_params.iter().collect();
         self.distinct(&formal);
         let ty = Ty::Fields(decl.kind, id, params.into());
@@ -304,9 +428,15 @@ impl<'a> Sema<'a> {
         let Ty::Fields(kind, ..) = ty else { return };
         for info in infos {
             if !self.storable(*kind, &info.ty) {
-                let message = format!("a {} cannot hold `{}`", kind_word(*kind), self.show(&info.ty));
+                let message = format!(
+                    "a {} cannot hold `{}`",
+                    kind_word(*kind),
+                    self.show(&info.ty)
+                );
                 let help = match kind {
-                    StructKind::Header => "headers hold bits, booleans, enumerations of bits and structs of them",
+                    StructKind::Header => {
+                        "headers hold bits, booleans, enumerations of bits and structs of them"
+                    }
                     StructKind::HeaderUnion => "unions hold headers",
                     StructKind::Struct => "",
                 };
@@ -324,7 +454,10 @@ impl<'a> Sema<'a> {
             (_, Ty::Error | Ty::Param(_)) => true,
             (StructKind::HeaderUnion, _) => ty.is_header(),
             (StructKind::Header, Ty::Varbit(_)) => true,
-            (StructKind::Header, Ty::Fields(StructKind::Header | StructKind::HeaderUnion, _, args)) => !args.is_empty(),
+            (
+                StructKind::Header,
+                Ty::Fields(StructKind::Header | StructKind::HeaderUnion, _, args),
+            ) => !args.is_empty(),
             (StructKind::Header, _) => self.only_bits(&ty),
             (StructKind::Struct, _) => matches!(
                 ty,
@@ -371,9 +504,15 @@ fn kind_word(kind: StructKind) -> &'static str {
 fn overloads(a: &Decl, b: &Decl) -> bool {
     match (a, b) {
         (Decl::Function(a), Decl::Function(b)) => !same_signature(&a.prototype, &b.prototype),
-        (Decl::ExternFunction(a), Decl::ExternFunction(b)) => !same_signature(&a.prototype, &b.prototype),
-        (Decl::Parser(a), Decl::Parser(b)) => !same_params(&a.constructor_params, &b.constructor_params),
-        (Decl::Control(a), Decl::Control(b)) => !same_params(&a.constructor_params, &b.constructor_params),
+        (Decl::ExternFunction(a), Decl::ExternFunction(b)) => {
+            !same_signature(&a.prototype, &b.prototype)
+        }
+        (Decl::Parser(a), Decl::Parser(b)) => {
+            !same_params(&a.constructor_params, &b.constructor_params)
+        }
+        (Decl::Control(a), Decl::Control(b)) => {
+            !same_params(&a.constructor_params, &b.constructor_params)
+        }
         (Decl::Package(a), Decl::Package(b)) => !same_params(&a.params, &b.params),
         (Decl::ExternForward(_), _) | (_, Decl::ExternForward(_)) => true,
         _ => false,

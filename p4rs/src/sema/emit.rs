@@ -5,8 +5,8 @@
 
 use num_bigint::BigInt;
 
-use super::ty::{DefId, Ty};
 use super::Sema;
+use super::ty::{DefId, Ty};
 use crate::front::ast::{Decl, StructKind};
 use crate::ir::{self, Const, ExprKind, Handle};
 use crate::source::Span;
@@ -32,7 +32,12 @@ impl<'a> Sema<'a> {
     /// A value that cannot be assigned to and is not constant.
     pub(super) fn value(&mut self, kind: ExprKind, ty: Ty, span: Span) -> Typed {
         let expr = self.node(kind, &ty, span);
-        Typed { expr, ty, place: false, known: false }
+        Typed {
+            expr,
+            ty,
+            place: false,
+            known: false,
+        }
     }
 
     pub(super) fn constant(&mut self, value: Const, ty: Ty, span: Span) -> Typed {
@@ -62,9 +67,11 @@ impl<'a> Sema<'a> {
             ExprKind::Const(Const::Absent) => None,
             ExprKind::InvalidHeader => Some(Const::Absent),
             ExprKind::Const(value) => Some(value.clone()),
-            ExprKind::Struct(parts) => {
-                parts.iter().map(|part| self.const_value(*part)).collect::<Option<Vec<_>>>().map(Const::List)
-            }
+            ExprKind::Struct(parts) => parts
+                .iter()
+                .map(|part| self.const_value(*part))
+                .collect::<Option<Vec<_>>>()
+                .map(Const::List),
             _ => None,
         }
     }
@@ -78,7 +85,11 @@ impl<'a> Sema<'a> {
 
     pub(super) fn new_var(&mut self, name: &str, ty: &Ty, span: Span) -> Handle<ir::Var> {
         let ty = self.ir_type(ty);
-        self.ir.vars.push(ir::Var { name: name.into(), ty, span })
+        self.ir.vars.push(ir::Var {
+            name: name.into(),
+            ty,
+            span,
+        })
     }
 
     /// The IR type of a closed type.
@@ -97,7 +108,10 @@ impl<'a> Sema<'a> {
         match ty {
             Ty::Error | Ty::Void | Ty::Dots | Ty::Invalid => ir::Type::Void,
             Ty::Bool => ir::Type::Bool,
-            Ty::Bits { width, signed } => ir::Type::Bits { width: *width, signed: *signed },
+            Ty::Bits { width, signed } => ir::Type::Bits {
+                width: *width,
+                signed: *signed,
+            },
             Ty::Integer => ir::Type::Integer,
             Ty::Varbit(max) => ir::Type::Varbit { max: *max },
             Ty::ErrorCode => ir::Type::Error,
@@ -107,7 +121,10 @@ impl<'a> Sema<'a> {
             Ty::SerEnum(id) => self.ser_enum_type(*id),
             Ty::New(id) => self.new_type(*id),
             Ty::Fields(kind, id, _) => self.fields_type(*kind, *id, ty),
-            Ty::Stack(elem, size) => ir::Type::Stack { elem: self.ir_type(elem), size: *size },
+            Ty::Stack(elem, size) => ir::Type::Stack {
+                elem: self.ir_type(elem),
+                size: *size,
+            },
             Ty::Tuple(items) | Ty::ListLit(items, _) => {
                 ir::Type::Tuple(items.iter().map(|item| self.ir_type(item)).collect())
             }
@@ -123,37 +140,57 @@ impl<'a> Sema<'a> {
                     annotations: Vec::new(),
                 };
                 let fields = items.iter().map(field).collect();
-                ir::Type::Struct(ir::FieldsType { name: String::new(), fields, annotations: Vec::new() })
+                ir::Type::Struct(ir::FieldsType {
+                    name: String::new(),
+                    fields,
+                    annotations: Vec::new(),
+                })
             }
-            Ty::Param(_) | Ty::Infer(_) => ir::Type::Extern { name: self.show(ty), args: Vec::new() },
+            Ty::Param(_) | Ty::Infer(_) => ir::Type::Extern {
+                name: self.show(ty),
+                args: Vec::new(),
+            },
             Ty::Apply(_) => ir::Type::ApplyResult,
             Ty::ActionRun(_) => ir::Type::Void,
         }
     }
 
     fn enum_type(&mut self, id: DefId) -> ir::Type {
-        let Decl::Enum(decl) = self.decl(id) else { return ir::Type::Void };
+        let Decl::Enum(decl) = self.decl(id) else {
+            return ir::Type::Void;
+        };
         ir::Type::Enum(ir::EnumType {
             name: decl.name.to_string(),
-            members: decl.members.iter().map(|member| member.name.to_string()).collect(),
+            members: decl
+                .members
+                .iter()
+                .map(|member| member.name.to_string())
+                .collect(),
             annotations: self.annotations(&decl.annotations),
         })
     }
 
     fn ser_enum_type(&mut self, id: DefId) -> ir::Type {
-        let Decl::Enum(decl) = self.decl(id) else { return ir::Type::Void };
+        let Decl::Enum(decl) = self.decl(id) else {
+            return ir::Type::Void;
+        };
         let under = self.enum_under(id);
         let members = self.enum_values(id);
         ir::Type::SerEnum(ir::SerEnumType {
             name: decl.name.to_string(),
             under: self.ir_type(&under),
-            members: members.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+            members: members
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.clone()))
+                .collect(),
             annotations: self.annotations(&decl.annotations),
         })
     }
 
     fn new_type(&mut self, id: DefId) -> ir::Type {
-        let Decl::NewType(decl) = self.decl(id) else { return ir::Type::Void };
+        let Decl::NewType(decl) = self.decl(id) else {
+            return ir::Type::Void;
+        };
         let under = self.new_type_target(id);
         ir::Type::New(ir::NewType {
             name: decl.name.to_string(),
@@ -163,7 +200,9 @@ impl<'a> Sema<'a> {
     }
 
     fn fields_type(&mut self, kind: StructKind, id: DefId, ty: &Ty) -> ir::Type {
-        let Decl::Struct(decl) = self.decl(id) else { return ir::Type::Void };
+        let Decl::Struct(decl) = self.decl(id) else {
+            return ir::Type::Void;
+        };
         let infos = self.fields_of(ty);
         let field = |info: &super::FieldInfo<'a>| ir::Field {
             name: info.name.to_string(),
@@ -172,7 +211,11 @@ impl<'a> Sema<'a> {
         };
         let fields = infos.iter().map(field).collect();
         let annotations = self.annotations(&decl.annotations);
-        let fields = ir::FieldsType { name: self.show(ty), fields, annotations };
+        let fields = ir::FieldsType {
+            name: self.show(ty),
+            fields,
+            annotations,
+        };
         match kind {
             StructKind::Struct => ir::Type::Struct(fields),
             StructKind::Header => ir::Type::Header(fields),

@@ -11,7 +11,7 @@ use super::table::Draft;
 use super::ty::Ty;
 use super::{Sema, code};
 use crate::front::ast::{self, Expr, ExprKind as Ast, TableProperty};
-use crate::ir::{ActionCall, ActionScope, Const, Entry, EntryKey};
+use crate::ir::{ActionCall, ActionScope, Annotated as _, Const, Entry, EntryKey};
 use crate::source::Span;
 
 impl<'a> Sema<'a> {
@@ -24,7 +24,12 @@ impl<'a> Sema<'a> {
     ) -> Vec<Entry> {
         if draft.keys.is_empty() {
             if !entries.is_empty() {
-                self.err(code::ENTRY, property.span, "a table without keys cannot have entries", "");
+                self.err(
+                    code::ENTRY,
+                    property.span,
+                    "a table without keys cannot have entries",
+                    "",
+                );
             }
             return Vec::new();
         }
@@ -32,7 +37,10 @@ impl<'a> Sema<'a> {
             return Vec::new();
         }
         self.check_priorities(entries, property, decl, draft);
-        entries.iter().filter_map(|entry| self.entry(entry, property.is_const, draft)).collect()
+        entries
+            .iter()
+            .filter_map(|entry| self.entry(entry, property.is_const, draft))
+            .collect()
     }
 
     fn check_priorities(
@@ -44,19 +52,33 @@ impl<'a> Sema<'a> {
     ) {
         let with = entries.iter().find(|entry| entry.priority.is_some());
         if let Some(entry) = with {
-            let ordered = draft.keys.iter().any(|key| !matches!(&*key.match_kind, "exact" | "lpm"));
+            let ordered = draft
+                .keys
+                .iter()
+                .any(|key| !matches!(&*key.match_kind, "exact" | "lpm"));
             if property.is_const {
                 let message = "`const` entries have no priorities: they match in order";
-                self.err(code::ENTRY, entry.span, message, "remove the priority or the table's `const`");
+                self.err(
+                    code::ENTRY,
+                    entry.span,
+                    message,
+                    "remove the priority or the table's `const`",
+                );
             } else if !ordered {
                 let message = "the keys of this table need no priorities";
                 self.err(code::ENTRY, entry.span, message, "remove them");
-            } else if entries.first().is_some_and(|first| first.priority.is_none()) {
+            } else if entries
+                .first()
+                .is_some_and(|first| first.priority.is_none())
+            {
                 let message = "the first entry must have a priority when others have";
                 self.err(code::ENTRY, entries[0].span, message, "");
             }
         }
-        let ordered = draft.keys.iter().any(|key| !matches!(&*key.match_kind, "exact" | "lpm"));
+        let ordered = draft
+            .keys
+            .iter()
+            .any(|key| !matches!(&*key.match_kind, "exact" | "lpm"));
         if ordered && !property.is_const {
             self.check_overflow(entries, decl);
         }
@@ -64,7 +86,12 @@ impl<'a> Sema<'a> {
 
     /// Priorities left out count on from the last one given; they must stay in range.
     fn check_overflow(&mut self, entries: &'a [ast::Entry], decl: &'a ast::TableDecl) {
-        let mut value = |name: &str| match decl.properties.iter().find(|p| p.name.as_str() == name).map(|p| &p.value) {
+        let mut value = |name: &str| match decl
+            .properties
+            .iter()
+            .find(|p| p.name.as_str() == name)
+            .map(|p| &p.value)
+        {
             Some(ast::PropertyValue::Expr(written)) => Some(self.expr(written, None).expr),
             _ => None,
         };
@@ -75,22 +102,38 @@ impl<'a> Sema<'a> {
             _ => BigInt::one(),
         };
         let step = if largest { -&delta } else { delta.clone() };
-        let mut current = if largest { BigInt::from(entries.len()) * &delta } else { BigInt::one() };
+        let mut current = if largest {
+            BigInt::from(entries.len()) * &delta
+        } else {
+            BigInt::one()
+        };
         for entry in entries {
             if let Some(written) = &entry.priority {
-                let Some(given) = self.constant_int(written) else { return };
+                let Some(given) = self.constant_int(written) else {
+                    return;
+                };
                 current = given;
             }
             if current.sign() == Sign::Minus || current.bits() > 32 {
                 let help = "give this entry a priority, or use a smaller `priority_delta`";
-                self.err(code::ENTRY, entry.span, "the priority of this entry is out of range", help);
+                self.err(
+                    code::ENTRY,
+                    entry.span,
+                    "the priority of this entry is out of range",
+                    help,
+                );
                 return;
             }
             current += &step;
         }
     }
 
-    fn entry(&mut self, entry: &'a ast::Entry, all_const: bool, draft: &Draft<'a>) -> Option<Entry> {
+    fn entry(
+        &mut self,
+        entry: &'a ast::Entry,
+        all_const: bool,
+        draft: &Draft<'a>,
+    ) -> Option<Entry> {
         let keys = self.entry_keys(&entry.keyset, draft);
         let call = self.entry_action(&entry.action, draft);
         let priority = self.entry_priority(entry);
@@ -105,15 +148,30 @@ impl<'a> Sema<'a> {
         })
     }
 
-    fn entry_action(&mut self, action: &'a ast::ActionRef, draft: &Draft<'a>) -> Option<ActionCall> {
+    fn entry_action(
+        &mut self,
+        action: &'a ast::ActionRef,
+        draft: &Draft<'a>,
+    ) -> Option<ActionCall> {
         let index = self.listed(&action.path, draft)?;
         if draft.refs[index].scope == ActionScope::DefaultOnly {
-            let message = format!("`{}` is `@defaultonly`, entries cannot use it", action.path.name);
+            let message = format!(
+                "`{}` is `@defaultonly`, entries cannot use it",
+                action.path.name
+            );
             self.err(code::TABLE_ACTION, action.span, message, "");
             return None;
         }
-        let data = self.action_data(index, action.args.as_deref().unwrap_or_default(), draft, action.span)?;
-        Some(ActionCall { action: index, data })
+        let data = self.action_data(
+            index,
+            action.args.as_deref().unwrap_or_default(),
+            draft,
+            action.span,
+        )?;
+        Some(ActionCall {
+            action: index,
+            data,
+        })
     }
 
     fn entry_priority(&mut self, entry: &'a ast::Entry) -> Option<Option<BigInt>> {
@@ -121,23 +179,19 @@ impl<'a> Sema<'a> {
             Some(written) => {
                 let value = self.constant_int(written)?;
                 if value.sign() == Sign::Minus || value.bits() > 32 {
-                    self.err(code::ENTRY, written.span, format!("{value} is not a priority"), "");
+                    self.err(
+                        code::ENTRY,
+                        written.span,
+                        format!("{value} is not a priority"),
+                        "",
+                    );
                     return None;
                 }
                 Some(value)
             }
-            None => entry.annotations.iter().find(|a| a.name.as_str() == "priority").and_then(|a| {
-                let ir = crate::ir::Annotation {
-                    name: "priority".into(),
-                    body: crate::ir::AnnotationBody::Unstructured(self.map.text(a.span).to_string()),
-                };
-                let text = match &ir.body {
-                    crate::ir::AnnotationBody::Unstructured(text) => text,
-                    _ => return None,
-                };
-                let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-                digits.parse().ok()
-            }),
+            None => self
+                .annotations(&entry.annotations)
+                .annotation_int("priority"),
         };
         Some(given)
     }
@@ -155,7 +209,11 @@ impl<'a> Sema<'a> {
             elements = vec![elements[0]; draft.keys.len()];
         }
         if elements.len() != draft.keys.len() {
-            let message = format!("the table has {} keys, this entry {}", draft.keys.len(), elements.len());
+            let message = format!(
+                "the table has {} keys, this entry {}",
+                draft.keys.len(),
+                elements.len()
+            );
             self.err(code::ENTRY, keyset.span, message, "");
             return None;
         }
@@ -189,7 +247,12 @@ impl<'a> Sema<'a> {
                 let low = self.entry_int(lo, &under)?;
                 let high = self.entry_int(hi, &under)?;
                 if low > high {
-                    self.err(code::ENTRY, element.span, format!("the range {low}..{high} is empty"), "");
+                    self.err(
+                        code::ENTRY,
+                        element.span,
+                        format!("the range {low}..{high} is empty"),
+                        "",
+                    );
                     return None;
                 }
                 Some(EntryKey::Range(low, high))
@@ -233,7 +296,12 @@ impl<'a> Sema<'a> {
             Some(constant) => Some(constant),
             None if value.known && self.checking() => Some(Const::Int(BigInt::zero())),
             None => {
-                self.err(code::NOT_CONSTANT, written.span, "an entry's key must be a compile-time constant", "");
+                self.err(
+                    code::NOT_CONSTANT,
+                    written.span,
+                    "an entry's key must be a compile-time constant",
+                    "",
+                );
                 None
             }
         }

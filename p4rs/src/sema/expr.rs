@@ -51,7 +51,12 @@ impl<'a> Sema<'a> {
             Operand::ValueSet(..) => "a value set".into(),
             Operand::Functions(_) => "a function".into(),
         };
-        self.err(code::NOT_A_VALUE, span, format!("this is {what}, not a value"), "");
+        self.err(
+            code::NOT_A_VALUE,
+            span,
+            format!("this is {what}, not a value"),
+            "",
+        );
         self.bad(span)
     }
 
@@ -62,11 +67,20 @@ impl<'a> Sema<'a> {
             Ast::Path(path) => return self.name(path),
             Ast::Type(ty) => return Operand::Type(self.type_or_bare(ty)),
             Ast::Member { base, name } => return self.member(base, name, span),
-            Ast::Call { callee, type_args, args } => return self.call(callee, type_args, args, span, want),
+            Ast::Call {
+                callee,
+                type_args,
+                args,
+            } => return self.call(callee, type_args, args, span, want),
             Ast::This => match self.frame.this.clone() {
                 Some((ty, object)) => return Operand::Object(ty, object),
                 None => {
-                    self.err(code::MISPLACED, span, "`this` stands outside of a method", "");
+                    self.err(
+                        code::MISPLACED,
+                        span,
+                        "`this` stands outside of a method",
+                        "",
+                    );
                     return Operand::Bad;
                 }
             },
@@ -76,14 +90,24 @@ impl<'a> Sema<'a> {
             Ast::Dots => self.constant(Const::Absent, Ty::Dots, span),
             Ast::Invalid => self.constant(Const::Absent, Ty::Invalid, span),
             Ast::DontCare | Ast::Default => self.misplaced(span, "this cannot stand here", ""),
-            Ast::Range { .. } => self.misplaced(span, "a range cannot stand here", "ranges are for keysets and `for`"),
-            Ast::Mask { .. } => self.misplaced(span, "a mask cannot stand here", "masks are for keysets"),
+            Ast::Range { .. } => self.misplaced(
+                span,
+                "a range cannot stand here",
+                "ranges are for keysets and `for`",
+            ),
+            Ast::Mask { .. } => {
+                self.misplaced(span, "a mask cannot stand here", "masks are for keysets")
+            }
             Ast::Index { base, index } => self.index(base, index, span),
             Ast::Slice { base, hi, lo } => self.slice(base, hi, lo, span),
             Ast::PlusSlice { base, lo, width } => self.plus_slice(base, lo, width, span),
             Ast::Unary { op, operand } => self.unary(*op, operand, want, span),
             Ast::Binary { op, lhs, rhs, .. } => self.binary(*op, lhs, rhs, want, span),
-            Ast::Ternary { cond, then, otherwise } => self.conditional(cond, then, otherwise, want, span),
+            Ast::Ternary {
+                cond,
+                then,
+                otherwise,
+            } => self.conditional(cond, then, otherwise, want, span),
             Ast::Cast { ty, operand } => {
                 let to = self.type_of(ty);
                 self.cast(operand, &to, span)
@@ -101,16 +125,28 @@ impl<'a> Sema<'a> {
 
     fn literal(&mut self, literal: &IntLit, span: Span) -> Typed {
         let value = BigInt::from(literal.value.clone());
-        let Some(width) = literal.width else { return self.int_const(value, Ty::Integer, span) };
+        let Some(width) = literal.width else {
+            return self.int_const(value, Ty::Integer, span);
+        };
         if literal.signed && width == 0 || width > super::types::MAX_WIDTH {
             let message = format!("{width} is not a width for this literal");
             self.err(code::BAD_WIDTH, span, message, "");
             return self.bad(span);
         }
-        let ty = Ty::Bits { width, signed: literal.signed };
+        let ty = Ty::Bits {
+            width,
+            signed: literal.signed,
+        };
         let wrapped = wrap(&value, width, literal.signed);
         if wrapped != value {
-            self.warn(code::TRUNCATED, span, format!("{value} does not fit `{}` and becomes {wrapped}", self.show(&ty)));
+            self.warn(
+                code::TRUNCATED,
+                span,
+                format!(
+                    "{value} does not fit `{}` and becomes {wrapped}",
+                    self.show(&ty)
+                ),
+            );
         }
         self.int_const(wrapped, ty, span)
     }
@@ -130,11 +166,26 @@ impl<'a> Sema<'a> {
 
     fn entity(&mut self, entity: Entity<'a>, span: Span) -> Operand<'a> {
         match entity {
-            Entity::Var { var, ty, writable, known } => {
+            Entity::Var {
+                var,
+                ty,
+                writable,
+                known,
+            } => {
                 let expr = self.node(ExprKind::Var(var), &ty, span);
-                Operand::Value(Typed { expr, ty, place: writable, known })
+                Operand::Value(Typed {
+                    expr,
+                    ty,
+                    place: writable,
+                    known,
+                })
             }
-            Entity::Const { expr, ty } => Operand::Value(Typed { expr, ty, place: false, known: true }),
+            Entity::Const { expr, ty } => Operand::Value(Typed {
+                expr,
+                ty,
+                place: false,
+                known: true,
+            }),
             Entity::Object { ty, object } => Operand::Object(ty, object),
             Entity::Type(ty) => Operand::Type(ty),
             Entity::Action(action) => Operand::Action(action),
@@ -145,13 +196,17 @@ impl<'a> Sema<'a> {
     }
 
     fn global(&mut self, ids: Vec<DefId>, span: Span) -> Operand<'a> {
-        let Some(&last) = ids.last() else { return Operand::Bad };
+        let Some(&last) = ids.last() else {
+            return Operand::Bad;
+        };
         match self.decl(last) {
             Decl::Function(_) | Decl::ExternFunction(_) => Operand::Functions(ids),
-            Decl::Const(_) | Decl::Instance(_) | Decl::Action(_) => match self.global_entity(last, span) {
-                Some(entity) => self.entity(entity, span),
-                None => Operand::Bad,
-            },
+            Decl::Const(_) | Decl::Instance(_) | Decl::Action(_) => {
+                match self.global_entity(last, span) {
+                    Some(entity) => self.entity(entity, span),
+                    None => Operand::Bad,
+                }
+            }
             _ => match self.type_named(last, None, span) {
                 Some(ty) => Operand::Type(ty),
                 None => Operand::Bad,
@@ -172,7 +227,8 @@ impl<'a> Sema<'a> {
         }
         self.global_values.insert(id, GlobalValue::Busy);
         let entity = self.lower_global(id);
-        self.global_values.insert(id, GlobalValue::Entity(entity.clone()));
+        self.global_values
+            .insert(id, GlobalValue::Entity(entity.clone()));
         Some(entity)
     }
 
@@ -202,7 +258,12 @@ impl<'a> Sema<'a> {
         }
         let ty = Ty::ListLit(types.into(), dots);
         let expr = self.node(ExprKind::Struct(parts), &ty, span);
-        Typed { expr, ty, place: false, known }
+        Typed {
+            expr,
+            ty,
+            place: false,
+            known,
+        }
     }
 
     /// The types wanted for the parts of a list.
@@ -215,7 +276,13 @@ impl<'a> Sema<'a> {
         }
     }
 
-    fn record_literal(&mut self, fields: &'a [KeyValue], dots: bool, want: Option<&Ty>, span: Span) -> Typed {
+    fn record_literal(
+        &mut self,
+        fields: &'a [KeyValue],
+        dots: bool,
+        want: Option<&Ty>,
+        span: Span,
+    ) -> Typed {
         let infos = match want.map(|ty| self.resolve(ty)) {
             Some(ty @ Ty::Fields(..)) => self.fields_of(&ty),
             _ => Rc::default(),
@@ -225,10 +292,18 @@ impl<'a> Sema<'a> {
         let mut known = true;
         for field in fields {
             if types.iter().any(|(name, _)| *name == field.name.text) {
-                self.err(code::DUPLICATE, field.name.span, format!("field `{}` is given twice", field.name), "");
+                self.err(
+                    code::DUPLICATE,
+                    field.name.span,
+                    format!("field `{}` is given twice", field.name),
+                    "",
+                );
                 return self.bad(span);
             }
-            let wanted = infos.iter().find(|info| info.name == field.name.text).map(|info| info.ty.clone());
+            let wanted = infos
+                .iter()
+                .find(|info| info.name == field.name.text)
+                .map(|info| info.ty.clone());
             let part = self.expr(&field.value, wanted.as_ref());
             known &= part.known;
             parts.push(part.expr);
@@ -239,7 +314,12 @@ impl<'a> Sema<'a> {
         }
         let ty = Ty::RecordLit(types.into(), dots);
         let expr = self.node(ExprKind::Struct(parts), &ty, span);
-        Typed { expr, ty, place: false, known }
+        Typed {
+            expr,
+            ty,
+            place: false,
+            known,
+        }
     }
 
     fn conditional(
@@ -253,26 +333,48 @@ impl<'a> Sema<'a> {
         let test = self.expr_as(cond, &Ty::Bool);
         let a = self.expr(then, want);
         let b = self.expr(otherwise, want);
-        let Some((a, b, ty)) = self.common(a, b, want, span) else { return self.bad(span) };
+        let Some((a, b, ty)) = self.common(a, b, want, span) else {
+            return self.bad(span);
+        };
         if matches!(ty, Ty::Void | Ty::Apply(_)) || ty.is_object() {
             return self.misplaced(span, "the sides of `?:` have no value", "");
         }
         if ty == Ty::Integer && !test.known {
             let help = "give one side a width, such as `8w1`";
-            self.err(code::NOT_INFERRED, span, "the width of this conditional is not known", help);
+            self.err(
+                code::NOT_INFERRED,
+                span,
+                "the width of this conditional is not known",
+                help,
+            );
             return self.bad(span);
         }
         let known = test.known && a.known && b.known;
         if let ExprKind::Const(Const::Bool(taken)) = self.kind(test.expr) {
             let side = if *taken { a } else { b };
-            return Typed { place: false, known: side.known, ..side };
+            return Typed {
+                place: false,
+                known: side.known,
+                ..side
+            };
         }
         let expr = self.node(ExprKind::Mux(test.expr, a.expr, b.expr), &ty, span);
-        Typed { expr, ty, place: false, known }
+        Typed {
+            expr,
+            ty,
+            place: false,
+            known,
+        }
     }
 
     /// Two values as one type: an untyped side takes the type of the other, two untyped ones that of the target.
-    pub(super) fn common(&mut self, a: Typed, b: Typed, want: Option<&Ty>, span: Span) -> Option<(Typed, Typed, Ty)> {
+    pub(super) fn common(
+        &mut self,
+        a: Typed,
+        b: Typed,
+        want: Option<&Ty>,
+        span: Span,
+    ) -> Option<(Typed, Typed, Ty)> {
         let (ta, tb) = (self.resolve(&a.ty), self.resolve(&b.ty));
         if ta.is_error() || tb.is_error() {
             return None;
@@ -285,7 +387,12 @@ impl<'a> Sema<'a> {
                 Some(ty) if !ty.has_infer() => ty,
                 _ if ta == tb => ta.clone(),
                 _ => {
-                    self.err(code::NOT_INFERRED, span, "the type of this expression is not known", "cast one side");
+                    self.err(
+                        code::NOT_INFERRED,
+                        span,
+                        "the type of this expression is not known",
+                        "cast one side",
+                    );
                     return None;
                 }
             },
@@ -300,7 +407,11 @@ impl<'a> Sema<'a> {
             }
         };
         let ty = a.ty.clone();
-        if a.ty.is_error() || b.ty.is_error() { None } else { Some((a, b, ty)) }
+        if a.ty.is_error() || b.ty.is_error() {
+            None
+        } else {
+            Some((a, b, ty))
+        }
     }
 
     fn index(&mut self, base: &'a Expr, index: &'a Expr, span: Span) -> Typed {
@@ -321,39 +432,75 @@ impl<'a> Sema<'a> {
             Ty::Tuple(items) | Ty::ListLit(items, false) => items.len(),
             other => {
                 let message = format!("`{}` cannot be indexed", self.show(&other));
-                self.err(code::OPERAND, base.span, message, "only stacks and tuples can");
+                self.err(
+                    code::OPERAND,
+                    base.span,
+                    message,
+                    "only stacks and tuples can",
+                );
                 return self.bad(span);
             }
         };
         if let Some(number) = &number
             && (number.is_negative() || number.to_usize().is_none_or(|n| n >= size))
         {
-            self.err(code::BOUNDS, index.span, format!("index {number} is out of bounds: there are {size}"), "");
+            self.err(
+                code::BOUNDS,
+                index.span,
+                format!("index {number} is out of bounds: there are {size}"),
+                "",
+            );
             return self.bad(span);
         }
         self.element(value, at, number, index.span, span)
     }
 
-    fn element(&mut self, value: Typed, at: Typed, number: Option<BigInt>, at_span: Span, span: Span) -> Typed {
-        let at = if at.ty == Ty::Integer { self.convert(at, &Ty::bit(32), at_span) } else { at };
+    fn element(
+        &mut self,
+        value: Typed,
+        at: Typed,
+        number: Option<BigInt>,
+        at_span: Span,
+        span: Span,
+    ) -> Typed {
+        let at = if at.ty == Ty::Integer {
+            self.convert(at, &Ty::bit(32), at_span)
+        } else {
+            at
+        };
         let ty = match self.resolve(&value.ty) {
             Ty::Stack(elem, _) => (*elem).clone(),
-            Ty::Tuple(items) | Ty::ListLit(items, _) => match number.as_ref().and_then(BigInt::to_usize) {
-                Some(n) => {
-                    if let Some(part) = self.parts(value.expr).get(n) {
-                        return Typed { expr: *part, ty: items[n].clone(), place: false, known: value.known };
+            Ty::Tuple(items) | Ty::ListLit(items, _) => {
+                match number.as_ref().and_then(BigInt::to_usize) {
+                    Some(n) => {
+                        if let Some(part) = self.parts(value.expr).get(n) {
+                            return Typed {
+                                expr: *part,
+                                ty: items[n].clone(),
+                                place: false,
+                                known: value.known,
+                            };
+                        }
+                        items[n].clone()
                     }
-                    items[n].clone()
+                    None if at.known && self.checking() => return self.bad(span),
+                    None => {
+                        self.err(
+                            code::NOT_CONSTANT,
+                            at_span,
+                            "the index of a tuple must be a constant",
+                            "",
+                        );
+                        return self.bad(span);
+                    }
                 }
-                None if at.known && self.checking() => return self.bad(span),
-                None => {
-                    self.err(code::NOT_CONSTANT, at_span, "the index of a tuple must be a constant", "");
-                    return self.bad(span);
-                }
-            },
+            }
             _ => return self.bad(span),
         };
-        let folded = match (self.const_value(value.expr), number.as_ref().and_then(BigInt::to_usize)) {
+        let folded = match (
+            self.const_value(value.expr),
+            number.as_ref().and_then(BigInt::to_usize),
+        ) {
             (Some(Const::List(items)), Some(n)) => items.get(n).cloned(),
             _ => None,
         };
@@ -361,22 +508,40 @@ impl<'a> Sema<'a> {
         let kind = folded.map_or(ExprKind::Index(value.expr, at.expr), ExprKind::Const);
         let place = value.place;
         let expr = self.node(kind, &ty, span);
-        Typed { expr, ty, place, known }
+        Typed {
+            expr,
+            ty,
+            place,
+            known,
+        }
     }
 
     fn slice(&mut self, base: &'a Expr, hi: &'a Expr, lo: &'a Expr, span: Span) -> Typed {
         let value = self.expr(base, None);
         let bounds = (self.constant_int(hi), self.constant_int(lo));
-        let Some(total) = self.sliceable(&value, base.span) else { return self.bad(span) };
-        let (Some(hi_value), Some(lo_value)) = bounds else { return self.bad(span) };
+        let Some(total) = self.sliceable(&value, base.span) else {
+            return self.bad(span);
+        };
+        let (Some(hi_value), Some(lo_value)) = bounds else {
+            return self.bad(span);
+        };
         match (hi_value.to_u32(), lo_value.to_u32()) {
-            (Some(h), Some(l)) if h >= l && total.is_none_or(|total| h < total) => self.bits(value, h, l, span),
+            (Some(h), Some(l)) if h >= l && total.is_none_or(|total| h < total) => {
+                self.bits(value, h, l, span)
+            }
             (Some(h), Some(l)) if h < l => {
-                self.err(code::BOUNDS, span, format!("the slice [{h}:{l}] is upside down"), "write `[msb:lsb]`");
+                self.err(
+                    code::BOUNDS,
+                    span,
+                    format!("the slice [{h}:{l}] is upside down"),
+                    "write `[msb:lsb]`",
+                );
                 self.bad(span)
             }
             _ => {
-                let of = total.map(|total| format!(" of {total} bits")).unwrap_or_default();
+                let of = total
+                    .map(|total| format!(" of {total} bits"))
+                    .unwrap_or_default();
                 let message = format!("the slice [{hi_value}:{lo_value}] is out of bounds{of}");
                 self.err(code::BOUNDS, span, message, "bits are numbered from 0");
                 self.bad(span)
@@ -405,40 +570,78 @@ impl<'a> Sema<'a> {
             let cut = super::consteval::pattern(&(number >> lo), hi - lo + 1);
             return self.int_const(cut, ty, span);
         }
-        let expr = self.node(ExprKind::Slice { base: value.expr, hi, lo }, &ty, span);
-        Typed { expr, ty, place: value.place, known: value.known }
+        let expr = self.node(
+            ExprKind::Slice {
+                base: value.expr,
+                hi,
+                lo,
+            },
+            &ty,
+            span,
+        );
+        Typed {
+            expr,
+            ty,
+            place: value.place,
+            known: value.known,
+        }
     }
 
     fn plus_slice(&mut self, base: &'a Expr, lo: &'a Expr, width: &'a Expr, span: Span) -> Typed {
         let value = self.expr(base, None);
         let from = self.expr(lo, None);
-        let (Some(total), Some(width_value)) = (self.sliceable(&value, base.span), self.constant_int(width)) else {
+        let (Some(total), Some(width_value)) =
+            (self.sliceable(&value, base.span), self.constant_int(width))
+        else {
             return self.bad(span);
         };
-        let count = width_value.to_u32().filter(|w| *w > 0 && total.is_none_or(|total| *w <= total));
+        let count = width_value
+            .to_u32()
+            .filter(|w| *w > 0 && total.is_none_or(|total| *w <= total));
         let Some(count) = count else {
-            self.err(code::BOUNDS, width.span, format!("{width_value} bits cannot be taken"), "");
+            self.err(
+                code::BOUNDS,
+                width.span,
+                format!("{width_value} bits cannot be taken"),
+                "",
+            );
             return self.bad(span);
         };
         if let Some(low) = self.int_value(&from) {
             let high = low.to_u32().and_then(|low| low.checked_add(count - 1));
             return match (low.to_u32(), high) {
-                (Some(l), Some(h)) if total.is_none_or(|total| h < total) => self.bits(value, h, l, span),
+                (Some(l), Some(h)) if total.is_none_or(|total| h < total) => {
+                    self.bits(value, h, l, span)
+                }
                 _ => {
-                    self.err(code::BOUNDS, span, format!("the slice [{low}+:{count}] is out of bounds"), "");
+                    self.err(
+                        code::BOUNDS,
+                        span,
+                        format!("the slice [{low}+:{count}] is out of bounds"),
+                        "",
+                    );
                     self.bad(span)
                 }
             };
         }
         if !matches!(self.strip_enum(&from.ty), Ty::Bits { signed: false, .. }) {
             if !from.ty.is_error() {
-                self.err(code::MISMATCH, lo.span, "the first bit of a slice must be an unsigned number", "");
+                self.err(
+                    code::MISMATCH,
+                    lo.span,
+                    "the first bit of a slice must be an unsigned number",
+                    "",
+                );
             }
             return self.bad(span);
         }
         let ty = value.ty.clone();
         let place = value.place;
-        let shifted = self.value(ExprKind::Binary(BinaryOp::Shr, value.expr, from.expr), ty, span);
+        let shifted = self.value(
+            ExprKind::Binary(BinaryOp::Shr, value.expr, from.expr),
+            ty,
+            span,
+        );
         let cut = self.bits(shifted, count - 1, 0, span);
         Typed { place, ..cut }
     }

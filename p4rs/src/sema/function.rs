@@ -27,13 +27,24 @@ pub(super) struct FunctionKey {
 
 impl<'a> Sema<'a> {
     /// The copy of a function for these type arguments and objects.
-    pub(super) fn function_instance(&mut self, def: DefId, bound: &Bound, span: Span) -> Option<Handle<ir::Function>> {
+    pub(super) fn function_instance(
+        &mut self,
+        def: DefId,
+        bound: &Bound,
+        span: Span,
+    ) -> Option<Handle<ir::Function>> {
         let objects: Vec<Option<Object>> = bound.args.iter().map(Given::object).collect();
-        let key = FunctionKey { def, type_args: bound.type_args.clone(), objects };
+        let key = FunctionKey {
+            def,
+            type_args: bound.type_args.clone(),
+            objects,
+        };
         if let Some((_, handle)) = self.functions.iter().find(|(known, _)| *known == key) {
             return Some(*handle);
         }
-        let Decl::Function(decl) = self.decl(def) else { return None };
+        let Decl::Function(decl) = self.decl(def) else {
+            return None;
+        };
         self.nested(span, |sema| {
             let frame = sema.frame_of(def);
             let function = sema.within(frame, |sema| {
@@ -51,11 +62,21 @@ impl<'a> Sema<'a> {
     /// Runs `work` one level deeper, unless that is too deep.
     pub(super) fn nested<R>(&mut self, span: Span, work: impl FnOnce(&mut Self) -> R) -> Option<R> {
         if self.depth >= MAX_NESTING {
-            self.err(code::TOO_LARGE, span, format!("calls and instances nest deeper than {MAX_NESTING}"), "");
+            self.err(
+                code::TOO_LARGE,
+                span,
+                format!("calls and instances nest deeper than {MAX_NESTING}"),
+                "",
+            );
             return None;
         }
         if self.ir.exprs.len() > 8_000_000 {
-            self.err(code::TOO_LARGE, span, "the program is too large once all instances are made", "");
+            self.err(
+                code::TOO_LARGE,
+                span,
+                "the program is too large once all instances are made",
+                "",
+            );
             return None;
         }
         self.depth += 1;
@@ -83,7 +104,10 @@ impl<'a> Sema<'a> {
         body: &'a ast::Block,
         objects: &[Option<Object>],
     ) -> ir::Function {
-        let ret = proto.return_type.as_ref().map_or(Ty::Void, |ty| self.type_of(ty));
+        let ret = proto
+            .return_type
+            .as_ref()
+            .map_or(Ty::Void, |ty| self.type_of(ty));
         if ret.is_object() {
             let message = format!("a function cannot return `{}`", self.show(&ret));
             self.err(code::BAD_TYPE, proto.span, message, "");
@@ -96,7 +120,12 @@ impl<'a> Sema<'a> {
         self.check_params(&params, false);
         if let Some(param) = params.iter().find(|param| param.optional) {
             let help = "give it a default value";
-            self.err(code::PARAMETERS, param.ast.span, "a function cannot have optional parameters", help);
+            self.err(
+                code::PARAMETERS,
+                param.ast.span,
+                "a function cannot have optional parameters",
+                help,
+            );
         }
         self.frame.context = Context::Function;
         self.frame.ret = Some(ret.clone());
@@ -104,29 +133,59 @@ impl<'a> Sema<'a> {
         let lowered = self.scoped(|sema| sema.block(body));
         if !matches!(ret, Ty::Void | Ty::Error) && !returns(&body.stmts) {
             let message = format!("`{}` does not return a value on every path", proto.name);
-            self.err(code::RETURN, proto.name.span, message, "add a `return` at its end");
+            self.err(
+                code::RETURN,
+                proto.name.span,
+                message,
+                "add a `return` at its end",
+            );
         }
         let ret = self.ir_type(&ret);
-        ir::Function { name: proto.name.to_string(), params: ir_params, ret, body: lowered }
+        ir::Function {
+            name: proto.name.to_string(),
+            params: ir_params,
+            ret,
+            body: lowered,
+        }
     }
 
     /// Declares parameters in the innermost scope.
-    pub(super) fn bind_params(&mut self, params: &[ParamSig<'a>], objects: &[Option<Object>]) -> Vec<ir::Param> {
+    pub(super) fn bind_params(
+        &mut self,
+        params: &[ParamSig<'a>],
+        objects: &[Option<Object>],
+    ) -> Vec<ir::Param> {
         let mut result = Vec::with_capacity(params.len());
         for (index, param) in params.iter().enumerate() {
             let var = self.new_var(param.name(), &param.ty, param.ast.name.span);
             let entity = if param.ty.is_object() {
                 let packet = self.is_packet(&param.ty);
                 let given = objects.get(index).cloned().flatten();
-                let object = if packet { Object::Packet } else { given.unwrap_or(Object::Unknown) };
-                Entity::Object { ty: param.ty.clone(), object }
+                let object = if packet {
+                    Object::Packet
+                } else {
+                    given.unwrap_or(Object::Unknown)
+                };
+                Entity::Object {
+                    ty: param.ty.clone(),
+                    object,
+                }
             } else {
                 let writable = matches!(param.direction, Direction::Out | Direction::InOut);
-                Entity::Var { var, ty: param.ty.clone(), writable, known: false }
+                Entity::Var {
+                    var,
+                    ty: param.ty.clone(),
+                    writable,
+                    known: false,
+                }
             };
             self.bind_param(&param.ast.name, entity);
             let annotations = self.annotations(&param.ast.annotations);
-            result.push(ir::Param { var, direction: ir_direction(param.direction), annotations });
+            result.push(ir::Param {
+                var,
+                direction: ir_direction(param.direction),
+                annotations,
+            });
         }
         result
     }
@@ -141,7 +200,13 @@ impl<'a> Sema<'a> {
             if let Some(first) = params[..index].iter().find(|p| p.name() == param.name()) {
                 let message = format!("parameter `{}` is declared twice", param.name());
                 let other = (first.ast.name.span, "first here");
-                self.err_with(code::DUPLICATE, param.ast.name.span, message, other, "rename one of them");
+                self.err_with(
+                    code::DUPLICATE,
+                    param.ast.name.span,
+                    message,
+                    other,
+                    "rename one of them",
+                );
             }
             self.check_param(param, constructor);
         }
@@ -150,7 +215,8 @@ impl<'a> Sema<'a> {
     fn check_param(&mut self, param: &ParamSig<'a>, constructor: bool) {
         let span = param.ast.span;
         let shown = self.show(&param.ty);
-        let package = matches!(&param.ty, Ty::Block(id, _) if matches!(self.decl(*id), Decl::Package(_)));
+        let package =
+            matches!(&param.ty, Ty::Block(id, _) if matches!(self.decl(*id), Decl::Package(_)));
         let block = matches!(param.ty, Ty::Block(..));
         let directed = param.direction != Direction::None;
         let mut complaint = None;
@@ -158,12 +224,16 @@ impl<'a> Sema<'a> {
         if concrete || (package || block) && !constructor || param.ty == Ty::Void {
             complaint = Some(format!("a parameter cannot have type `{shown}`"));
         } else if directed && (param.ty.is_object() || matches!(param.ty, Ty::Integer | Ty::Str)) {
-            complaint = Some(format!("a parameter of type `{shown}` cannot have a direction"));
+            complaint = Some(format!(
+                "a parameter of type `{shown}` cannot have a direction"
+            ));
         } else if constructor && directed {
             complaint = Some("a constructor's parameter cannot have a direction".into());
         } else if param.optional && param.default.is_some() {
             complaint = Some("an optional parameter cannot have a default value".into());
-        } else if param.default.is_some() && matches!(param.direction, Direction::Out | Direction::InOut) {
+        } else if param.default.is_some()
+            && matches!(param.direction, Direction::Out | Direction::InOut)
+        {
             complaint = Some("an `out` parameter cannot have a default value".into());
         }
         if let Some(message) = complaint {
@@ -186,7 +256,12 @@ impl<'a> Sema<'a> {
             }
             let value = self.expr_as(default, &param.ty);
             if !value.ty.is_error() && !value.known {
-                self.err(code::NOT_CONSTANT, default.span, "a default value must be a compile-time constant", "");
+                self.err(
+                    code::NOT_CONSTANT,
+                    default.span,
+                    "a default value must be a compile-time constant",
+                    "",
+                );
             }
         }
     }
@@ -208,9 +283,19 @@ impl<'a> Sema<'a> {
             let body = sema.scoped(|sema| sema.block(&decl.body));
             (ir_params, body)
         });
-        let action = ir::Action { name, params: ir_params, body, annotations, span: decl.span };
+        let action = ir::Action {
+            name,
+            params: ir_params,
+            body,
+            annotations,
+            span: decl.span,
+        };
         let handle = self.ir.actions.push(action);
-        Rc::new(ActionInfo { decl, handle, params })
+        Rc::new(ActionInfo {
+            decl,
+            handle,
+            params,
+        })
     }
 
     fn check_action_params(&mut self, params: &[ParamSig<'a>]) {
@@ -218,7 +303,10 @@ impl<'a> Sema<'a> {
         for param in params {
             let span = param.ast.span;
             if param.ty.is_object() || matches!(param.ty, Ty::Integer | Ty::Str) {
-                let message = format!("an action cannot have a parameter of type `{}`", self.show(&param.ty));
+                let message = format!(
+                    "an action cannot have a parameter of type `{}`",
+                    self.show(&param.ty)
+                );
                 self.err(code::PARAMETERS, span, message, "");
             }
             if param.direction == Direction::None {
@@ -228,7 +316,12 @@ impl<'a> Sema<'a> {
                 self.err(code::PARAMETERS, span, message, "move this one before them");
             }
             if param.optional {
-                self.err(code::PARAMETERS, span, "an action cannot have optional parameters", "");
+                self.err(
+                    code::PARAMETERS,
+                    span,
+                    "an action cannot have optional parameters",
+                    "",
+                );
             }
         }
     }
@@ -249,12 +342,19 @@ fn returns(stmts: &[ast::Stmt]) -> bool {
     stmts.iter().any(|stmt| match &stmt.kind {
         StmtKind::Return(_) | StmtKind::Exit => true,
         StmtKind::Block(block) => returns(&block.stmts),
-        StmtKind::If { then, otherwise: Some(otherwise), .. } => {
-            returns(std::slice::from_ref(then)) && returns(std::slice::from_ref(otherwise))
-        }
+        StmtKind::If {
+            then,
+            otherwise: Some(otherwise),
+            ..
+        } => returns(std::slice::from_ref(then)) && returns(std::slice::from_ref(otherwise)),
         StmtKind::Switch { cases, .. } => {
-            let default = cases.iter().any(|case| matches!(case.label.kind, ast::ExprKind::Default));
-            default && cases.iter().all(|case| case.body.as_ref().is_none_or(|body| returns(&body.stmts)))
+            let default = cases
+                .iter()
+                .any(|case| matches!(case.label.kind, ast::ExprKind::Default));
+            default
+                && cases
+                    .iter()
+                    .all(|case| case.body.as_ref().is_none_or(|body| returns(&body.stmts)))
         }
         _ => false,
     })

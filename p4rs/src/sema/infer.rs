@@ -75,7 +75,11 @@ impl<'a> Sema<'a> {
             (Ty::List(x), Ty::List(y)) => self.unify(x, y),
             (Ty::Tuple(xs), Ty::Tuple(ys)) => self.unify_all(xs, ys),
             (Ty::Block(da, xs), Ty::Block(db, ys)) => {
-                if da == db { self.unify_all(xs, ys) } else { self.unify_blocks(&a, &b, *da, *db) }
+                if da == db {
+                    self.unify_all(xs, ys)
+                } else {
+                    self.unify_blocks(&a, &b, *da, *db)
+                }
             }
             _ => self.unify_literal(&a, &b),
         }
@@ -92,15 +96,20 @@ impl<'a> Sema<'a> {
             (Ty::Integer, Ty::Bits { .. }) | (Ty::Bits { .. }, Ty::Integer) => true,
             (Ty::Dots, _) | (_, Ty::Dots) => true,
             (Ty::Invalid, other) | (other, Ty::Invalid) => other.is_header() || other.is_union(),
-            (Ty::ListLit(items, dots), Ty::Tuple(parts)) | (Ty::Tuple(parts), Ty::ListLit(items, dots)) => {
+            (Ty::ListLit(items, dots), Ty::Tuple(parts))
+            | (Ty::Tuple(parts), Ty::ListLit(items, dots)) => {
                 (*dots || items.len() == parts.len())
-                    && items.iter().zip(parts.iter()).all(|(x, y)| self.unify(x, y))
+                    && items
+                        .iter()
+                        .zip(parts.iter())
+                        .all(|(x, y)| self.unify(x, y))
             }
             (Ty::ListLit(xs, _), Ty::ListLit(ys, _)) => self.unify_all(xs, ys),
             (Ty::ListLit(items, _), Ty::List(elem)) | (Ty::List(elem), Ty::ListLit(items, _)) => {
                 items.iter().all(|item| self.unify(item, elem))
             }
-            (Ty::ListLit(items, _), Ty::Stack(elem, _)) | (Ty::Stack(elem, _), Ty::ListLit(items, _)) => {
+            (Ty::ListLit(items, _), Ty::Stack(elem, _))
+            | (Ty::Stack(elem, _), Ty::ListLit(items, _)) => {
                 items.iter().all(|item| self.unify(item, elem))
             }
             (Ty::ListLit(items, dots), fields @ Ty::Fields(kind, ..))
@@ -108,14 +117,20 @@ impl<'a> Sema<'a> {
                 let infos = self.fields_of(fields);
                 *kind != StructKind::HeaderUnion
                     && (*dots || items.len() == infos.len())
-                    && items.iter().zip(infos.iter()).all(|(item, info)| self.unify(item, &info.ty))
+                    && items
+                        .iter()
+                        .zip(infos.iter())
+                        .all(|(item, info)| self.unify(item, &info.ty))
             }
             (Ty::RecordLit(items, _), fields @ Ty::Fields(kind, ..))
             | (fields @ Ty::Fields(kind, ..), Ty::RecordLit(items, _)) => {
                 let infos = self.fields_of(fields);
                 *kind != StructKind::HeaderUnion
                     && items.iter().all(|(name, item)| {
-                        infos.iter().find(|f| f.name == *name).is_some_and(|f| self.unify(item, &f.ty))
+                        infos
+                            .iter()
+                            .find(|f| f.name == *name)
+                            .is_some_and(|f| self.unify(item, &f.ty))
                     })
             }
             _ => false,
@@ -138,7 +153,8 @@ impl<'a> Sema<'a> {
                         return false;
                     }
                 }
-                (Some(extra), None) | (None, Some(extra)) if extra.optional || extra.default.is_some() => {}
+                (Some(extra), None) | (None, Some(extra))
+                    if extra.optional || extra.default.is_some() => {}
                 _ => return false,
             }
         }

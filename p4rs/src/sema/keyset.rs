@@ -11,7 +11,12 @@ use crate::ir::KeySet;
 use crate::source::Span;
 
 impl<'a> Sema<'a> {
-    pub(super) fn keyset(&mut self, keyset: &'a Keyset, types: &[Ty], groups: &[usize]) -> Option<Vec<KeySet>> {
+    pub(super) fn keyset(
+        &mut self,
+        keyset: &'a Keyset,
+        types: &[Ty],
+        groups: &[usize],
+    ) -> Option<Vec<KeySet>> {
         let mut elements: Vec<&'a Expr> = Vec::new();
         flatten(&keyset.elements, groups, &mut elements);
         if let [only] = elements.as_slice() {
@@ -29,30 +34,48 @@ impl<'a> Sema<'a> {
             }
         }
         if elements.len() != types.len() {
-            let message = format!("{} values are selected on, this case has {}", types.len(), elements.len());
+            let message = format!(
+                "{} values are selected on, this case has {}",
+                types.len(),
+                elements.len()
+            );
             self.err(code::SELECT, keyset.span, message, "");
             return None;
         }
-        let keys: Vec<Option<KeySet>> =
-            elements.iter().zip(types).map(|(element, ty)| self.key_element(element, ty)).collect();
+        let keys: Vec<Option<KeySet>> = elements
+            .iter()
+            .zip(types)
+            .map(|(element, ty)| self.key_element(element, ty))
+            .collect();
         keys.into_iter().collect()
     }
 
     /// The types of a structure's or tuple's parts, nested ones taken apart.
     fn flat_parts(&mut self, ty: &Ty) -> Vec<Ty> {
         let parts: Vec<Ty> = match self.resolve(ty) {
-            ty @ Ty::Fields(..) => self.fields_of(&ty).iter().map(|field| field.ty.clone()).collect(),
+            ty @ Ty::Fields(..) => self
+                .fields_of(&ty)
+                .iter()
+                .map(|field| field.ty.clone())
+                .collect(),
             Ty::Tuple(items) => items.to_vec(),
             other => return vec![other],
         };
-        parts.iter().flat_map(|part| self.flat_parts(part)).collect()
+        parts
+            .iter()
+            .flat_map(|part| self.flat_parts(part))
+            .collect()
     }
 
     /// A value set's name, if that is what stands there.
     fn value_set_key(&mut self, element: &'a Expr, types: &[Ty]) -> Option<Option<Vec<KeySet>>> {
-        let Ast::Path(path) = &element.kind else { return None };
+        let Ast::Path(path) = &element.kind else {
+            return None;
+        };
         self.find_name(path)?;
-        let Operand::ValueSet(handle, ty) = self.name(path) else { return None };
+        let Operand::ValueSet(handle, ty) = self.name(path) else {
+            return None;
+        };
         let ty = self.resolve(&ty);
         let parts = self.flat_parts(&ty);
         let fits = parts.len() == types.len()
@@ -61,7 +84,10 @@ impl<'a> Sema<'a> {
                 self.unify(&a, &b)
             });
         if !fits {
-            let message = format!("the value set holds `{}`, which is not what is selected on", self.show(&ty));
+            let message = format!(
+                "the value set holds `{}`, which is not what is selected on",
+                self.show(&ty)
+            );
             self.err(code::SELECT, element.span, message, "");
             return Some(None);
         }
@@ -70,14 +96,21 @@ impl<'a> Sema<'a> {
 
     /// One tuple- or struct-valued expression for several subjects.
     fn tuple_key(&mut self, element: &'a Expr, types: &[Ty]) -> Option<Option<Vec<KeySet>>> {
-        if !matches!(element.kind, Ast::Path(_) | Ast::List(_) | Ast::Member { .. } | Ast::Cast { .. }) {
+        if !matches!(
+            element.kind,
+            Ast::Path(_) | Ast::List(_) | Ast::Member { .. } | Ast::Cast { .. }
+        ) {
             return None;
         }
         let value = self.expr(element, None);
         let parts: Vec<Ty> = match self.resolve(&value.ty) {
             Ty::Error => return Some(None),
             Ty::Tuple(items) | Ty::ListLit(items, false) => items.to_vec(),
-            ty @ Ty::Fields(..) => self.fields_of(&ty).iter().map(|field| field.ty.clone()).collect(),
+            ty @ Ty::Fields(..) => self
+                .fields_of(&ty)
+                .iter()
+                .map(|field| field.ty.clone())
+                .collect(),
             _ => return None,
         };
         if parts.len() != types.len() {
@@ -115,21 +148,29 @@ impl<'a> Sema<'a> {
                 Some(KeySet::Range(low, high))
             }
             Ast::Call { callee, .. } if !matches!(callee.kind, Ast::Member { .. }) => {
-                self.err(code::CALL_PLACE, element.span, "functions cannot be called in a keyset", "");
+                self.err(
+                    code::CALL_PLACE,
+                    element.span,
+                    "functions cannot be called in a keyset",
+                    "",
+                );
                 None
             }
             _ => {
                 let value = self.expr(element, Some(&ty));
                 // The representation of an enumeration may stand for it.
                 let value = match (&ty, self.resolve(&value.ty)) {
-                    (Ty::SerEnum(_), from @ (Ty::Bits { .. } | Ty::Integer)) => {
+                    (Ty::SerEnum(_), Ty::Bits { .. } | Ty::Integer) => {
                         let under = self.strip_enum(&ty);
-                        let _ = from;
                         self.convert(value, &under, element.span)
                     }
                     _ => self.convert(value, &ty, element.span),
                 };
-                if value.ty.is_error() { None } else { Some(KeySet::Value(value.expr)) }
+                if value.ty.is_error() {
+                    None
+                } else {
+                    Some(KeySet::Value(value.expr))
+                }
             }
         }
     }
@@ -147,13 +188,22 @@ impl<'a> Sema<'a> {
         Some(under)
     }
 
-    fn key_value(&mut self, element: &'a Expr, ty: &Ty) -> Option<crate::ir::Handle<crate::ir::Expr>> {
+    fn key_value(
+        &mut self,
+        element: &'a Expr,
+        ty: &Ty,
+    ) -> Option<crate::ir::Handle<crate::ir::Expr>> {
         let value = self.expr_as(element, ty);
         if value.ty.is_error() {
             return None;
         }
         if !value.known {
-            self.err(code::NOT_CONSTANT, element.span, "masks and bounds must be compile-time constants", "");
+            self.err(
+                code::NOT_CONSTANT,
+                element.span,
+                "masks and bounds must be compile-time constants",
+                "",
+            );
             return None;
         }
         Some(value.expr)
@@ -164,10 +214,16 @@ impl<'a> Sema<'a> {
 /// `default`.
 fn flatten<'a>(elements: &'a [Expr], groups: &[usize], into: &mut Vec<&'a Expr>) {
     for (index, element) in elements.iter().enumerate() {
-        let group = if elements.len() == groups.len() { groups[index] } else { 1 };
+        let group = if elements.len() == groups.len() {
+            groups[index]
+        } else {
+            1
+        };
         match &element.kind {
             Ast::List(items) if group > 1 && items.len() == group => into.extend(items),
-            Ast::Default | Ast::DontCare if elements.len() > 1 => into.extend(std::iter::repeat_n(element, group)),
+            Ast::Default | Ast::DontCare if elements.len() > 1 => {
+                into.extend(std::iter::repeat_n(element, group))
+            }
             _ => into.push(element),
         }
     }

@@ -22,7 +22,12 @@ impl<'a> Sema<'a> {
             other => {
                 if matches!(other, Operand::Table(_) | Operand::Object(..)) {
                     let message = format!("`{name}` is not a value; methods must be called");
-                    self.err(code::NOT_A_VALUE, span, message, "write the call's parentheses");
+                    self.err(
+                        code::NOT_A_VALUE,
+                        span,
+                        message,
+                        "write the call's parentheses",
+                    );
                 } else {
                     self.as_value(other, base.span);
                 }
@@ -58,7 +63,12 @@ impl<'a> Sema<'a> {
                 return Operand::Bad;
             }
         }
-        self.err(code::UNKNOWN_MEMBER, name.span, format!("`{}` has no member `{name}`", self.show(ty)), "");
+        self.err(
+            code::UNKNOWN_MEMBER,
+            name.span,
+            format!("`{}` has no member `{name}`", self.show(ty)),
+            "",
+        );
         Operand::Bad
     }
 
@@ -72,17 +82,24 @@ impl<'a> Sema<'a> {
                     None => self.no_member(&ty, name),
                 }
             }
-            Ty::RecordLit(items, _) => match items.iter().position(|(field, _)| *field == name.text) {
-                Some(index) => self.field(value, index, items[index].1.clone(), span),
-                None => self.no_member(&Ty::RecordLit(items, false), name),
-            },
+            Ty::RecordLit(items, _) => {
+                match items.iter().position(|(field, _)| *field == name.text) {
+                    Some(index) => self.field(value, index, items[index].1.clone(), span),
+                    None => self.no_member(&Ty::RecordLit(items, false), name),
+                }
+            }
             Ty::Stack(elem, size) => self.stack_member(value, &elem, size, name, span),
             Ty::Apply(table) => match name.as_str() {
                 "hit" => self.value(ExprKind::Field(value.expr, 0), Ty::Bool, span),
                 "miss" => self.value(ExprKind::Field(value.expr, 1), Ty::Bool, span),
                 "action_run" => {
                     let ty = Ty::ActionRun(table);
-                    Typed { ty, place: false, known: false, expr: value.expr }
+                    Typed {
+                        ty,
+                        place: false,
+                        known: false,
+                        expr: value.expr,
+                    }
                 }
                 _ => self.no_member(&value.ty, name),
             },
@@ -91,8 +108,15 @@ impl<'a> Sema<'a> {
     }
 
     fn no_member(&mut self, ty: &Ty, name: &Name) -> Typed {
-        let method = matches!(&*name.text, "isValid" | "setValid" | "setInvalid" | "push_front" | "pop_front");
-        let help = if method { "methods must be called: write the parentheses" } else { "" };
+        let method = matches!(
+            &*name.text,
+            "isValid" | "setValid" | "setInvalid" | "push_front" | "pop_front"
+        );
+        let help = if method {
+            "methods must be called: write the parentheses"
+        } else {
+            ""
+        };
         let message = format!("`{}` has no field `{name}`", self.show(ty));
         self.err(code::UNKNOWN_MEMBER, name.span, message, help);
         self.bad(name.span)
@@ -101,7 +125,12 @@ impl<'a> Sema<'a> {
     /// Field `index` of a structure.
     pub(super) fn field(&mut self, value: Typed, index: usize, ty: Ty, span: Span) -> Typed {
         if let Some(part) = self.parts(value.expr).get(index) {
-            return Typed { expr: *part, ty, place: false, known: value.known };
+            return Typed {
+                expr: *part,
+                ty,
+                place: false,
+                known: value.known,
+            };
         }
         let folded = match self.kind(value.expr) {
             ExprKind::Const(Const::List(items)) => items.get(index).cloned(),
@@ -109,10 +138,22 @@ impl<'a> Sema<'a> {
         };
         let kind = folded.map_or(ExprKind::Field(value.expr, index as u32), ExprKind::Const);
         let expr = self.node(kind, &ty, span);
-        Typed { expr, ty, place: value.place, known: value.known }
+        Typed {
+            expr,
+            ty,
+            place: value.place,
+            known: value.known,
+        }
     }
 
-    fn stack_member(&mut self, value: Typed, elem: &Ty, size: u32, name: &Name, span: Span) -> Typed {
+    fn stack_member(
+        &mut self,
+        value: Typed,
+        elem: &Ty,
+        size: u32,
+        name: &Name,
+        span: Span,
+    ) -> Typed {
         let in_parser = self.frame.context == Context::State;
         let kind = match name.as_str() {
             "next" => ExprKind::StackNext(value.expr),
@@ -126,9 +167,18 @@ impl<'a> Sema<'a> {
             return self.misplaced(span, &message, "index the stack instead");
         }
         let last_index = matches!(kind, ExprKind::StackLastIndex(_));
-        let ty = if last_index { Ty::bit(32) } else { elem.clone() };
+        let ty = if last_index {
+            Ty::bit(32)
+        } else {
+            elem.clone()
+        };
         let expr = self.node(kind, &ty, span);
-        Typed { expr, ty, place: value.place && !last_index, known: false }
+        Typed {
+            expr,
+            ty,
+            place: value.place && !last_index,
+            known: false,
+        }
     }
 
     /// `minSizeInBits` and its kin: sizes known from the type.
@@ -184,14 +234,26 @@ impl<'a> Sema<'a> {
             return None;
         }
         match self.int_value(&value) {
-            Some(number) if number.to_u32().is_some() => Some(self.int_const(number, Ty::bit(32), written.span)),
+            Some(number) if number.to_u32().is_some() => {
+                Some(self.int_const(number, Ty::bit(32), written.span))
+            }
             Some(number) => {
-                self.err(code::BOUNDS, written.span, format!("a stack cannot move by {number}"), "");
+                self.err(
+                    code::BOUNDS,
+                    written.span,
+                    format!("a stack cannot move by {number}"),
+                    "",
+                );
                 None
             }
             None if value.known && self.checking() => Some(value),
             None => {
-                self.err(code::NOT_CONSTANT, written.span, "the count must be a compile-time constant", "");
+                self.err(
+                    code::NOT_CONSTANT,
+                    written.span,
+                    "the count must be a compile-time constant",
+                    "",
+                );
                 None
             }
         }

@@ -27,6 +27,7 @@ mod expr;
 mod function;
 mod infer;
 mod instance;
+mod key;
 mod keyset;
 mod member;
 mod method;
@@ -71,8 +72,13 @@ pub fn lower_with_warnings(
 ) -> Result<(ir::Program, Vec<Diagnostic>), Vec<Diagnostic>> {
     std::thread::scope(|scope| {
         let work = || Sema::new(program, map).run();
-        match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work) {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        match std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, work)
+        {
+            Ok(thread) => thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             Err(_) => Sema::new(program, map).run(),
         }
     })
@@ -101,6 +107,9 @@ struct TableInfo {
     actions: Vec<Arc<str>>,
 }
 
+/// The members of a serializable enumeration with their values.
+type Members = Rc<Vec<(Arc<str>, num_bigint::BigInt)>>;
+
 /// A struct's field as declared.
 #[derive(Clone)]
 struct FieldInfo<'a> {
@@ -128,7 +137,7 @@ struct Sema<'a> {
     params: Vec<Arc<str>>,
     tables: Vec<TableInfo>,
     fields: FxHashMap<Ty, Rc<Vec<FieldInfo<'a>>>>,
-    enums: FxHashMap<DefId, Rc<Vec<(Arc<str>, num_bigint::BigInt)>>>,
+    enums: FxHashMap<DefId, Members>,
     ir_types: FxHashMap<Ty, ir::Handle<ir::Type>>,
     global_values: FxHashMap<DefId, GlobalValue<'a>>,
     functions: Vec<(function::FunctionKey, ir::Handle<ir::Function>)>,
@@ -189,7 +198,9 @@ impl<'a> Sema<'a> {
         other: (Span, &str),
         help: &str,
     ) {
-        let mut found = Diagnostic::error(code, message).at(span, "").at(other.0, other.1);
+        let mut found = Diagnostic::error(code, message)
+            .at(span, "")
+            .at(other.0, other.1);
         if !help.is_empty() {
             found = found.note(format!("help: {help}"));
         }
@@ -197,6 +208,7 @@ impl<'a> Sema<'a> {
     }
 
     fn warn(&mut self, code: &'static str, span: Span, message: impl Into<String>) {
-        self.diags.push(Diagnostic::warning(code, message).at(span, ""));
+        self.diags
+            .push(Diagnostic::warning(code, message).at(span, ""));
     }
 }

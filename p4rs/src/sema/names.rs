@@ -56,14 +56,28 @@ pub(super) struct ActionInfo<'a> {
 #[derive(Clone)]
 pub(super) enum Entity<'a> {
     /// A variable or parameter; `known` for constructor parameters in the check run.
-    Var { var: Handle<ir::Var>, ty: Ty, writable: bool, known: bool },
+    Var {
+        var: Handle<ir::Var>,
+        ty: Ty,
+        writable: bool,
+        known: bool,
+    },
     /// A constant.
-    Const { expr: Handle<ir::Expr>, ty: Ty },
-    Object { ty: Ty, object: Object },
+    Const {
+        expr: Handle<ir::Expr>,
+        ty: Ty,
+    },
+    Object {
+        ty: Ty,
+        object: Object,
+    },
     Type(Ty),
     Action(Rc<ActionInfo<'a>>),
     Table(u32),
-    ValueSet { handle: Handle<ir::ValueSet>, ty: Ty },
+    ValueSet {
+        handle: Handle<ir::ValueSet>,
+        ty: Ty,
+    },
     /// A declaration that was refused.
     Bad,
 }
@@ -135,12 +149,19 @@ impl<'a> Sema<'a> {
     }
 
     pub(super) fn def_name(&self, id: DefId) -> Arc<str> {
-        self.decl(id).name().map_or_else(|| Arc::from(""), |name| name.text.clone())
+        self.decl(id)
+            .name()
+            .map_or_else(|| Arc::from(""), |name| name.text.clone())
     }
 
     /// A frame for the body of a top-level declaration.
     pub(super) fn frame_of(&self, id: DefId) -> Frame<'a> {
-        Frame { visible: self.def(id).sees, owner: Some(id), scopes: vec![Scope::default()], ..Frame::default() }
+        Frame {
+            visible: self.def(id).sees,
+            owner: Some(id),
+            scopes: vec![Scope::default()],
+            ..Frame::default()
+        }
     }
 
     /// Runs `work` in another frame.
@@ -161,22 +182,41 @@ impl<'a> Sema<'a> {
 
     /// Declares a local name; a second one in the same scope is an error.
     pub(super) fn bind(&mut self, name: &ast::Name, entity: Entity<'a>) {
-        let hidden = self.frame.scopes.iter().rev().skip(1).find(|scope| scope.params.contains(&name.text));
+        let in_body = !matches!(
+            self.frame.context,
+            Context::Top | Context::ControlLocals | Context::ParserLocals
+        );
+        let mut outer = self.frame.scopes.iter().rev().skip(1);
+        let hidden = outer.find(|scope| in_body && scope.params.contains(&name.text));
         if let Some((_, place)) = hidden.and_then(|scope| scope.names.get(&name.text)) {
             let place = *place;
             let message = format!("`{name}` hides the parameter of this name");
-            self.err_with(code::SHADOWED, name.span, message, (place, "the parameter"), "rename one of them");
+            self.err_with(
+                code::SHADOWED,
+                name.span,
+                message,
+                (place, "the parameter"),
+                "rename one of them",
+            );
         }
         self.declare(name, entity);
     }
 
     fn declare(&mut self, name: &ast::Name, entity: Entity<'a>) {
-        let Some(scope) = self.frame.scopes.last_mut() else { return };
+        let Some(scope) = self.frame.scopes.last_mut() else {
+            return;
+        };
         match scope.names.get(&name.text) {
             Some((_, earlier)) => {
                 let earlier = *earlier;
                 let message = format!("`{name}` is declared twice");
-                self.err_with(code::DUPLICATE, name.span, message, (earlier, "first here"), "rename one of them");
+                self.err_with(
+                    code::DUPLICATE,
+                    name.span,
+                    message,
+                    (earlier, "first here"),
+                    "rename one of them",
+                );
             }
             None => {
                 scope.names.insert(name.text.clone(), (entity, name.span));
@@ -214,9 +254,18 @@ impl<'a> Sema<'a> {
                 }
             }
         }
-        let visible: Vec<DefId> =
-            self.globals.get(name)?.iter().copied().filter(|id| self.def(*id).order < self.frame.visible).collect();
-        if visible.is_empty() { None } else { Some(Found::Global(visible)) }
+        let visible: Vec<DefId> = self
+            .globals
+            .get(name)?
+            .iter()
+            .copied()
+            .filter(|id| self.def(*id).order < self.frame.visible)
+            .collect();
+        if visible.is_empty() {
+            None
+        } else {
+            Some(Found::Global(visible))
+        }
     }
 
     /// Finds a name or complains.
@@ -240,22 +289,48 @@ impl<'a> Sema<'a> {
                 } else {
                     format!("`{name}` is used before its declaration")
                 };
-                let help = if itself { "P4 has no recursion" } else { "move the declaration up" };
-                self.err_with(code::UNKNOWN_NAME, path.span, message, (place, "declared here"), help);
+                let help = if itself {
+                    "P4 has no recursion"
+                } else {
+                    "move the declaration up"
+                };
+                self.err_with(
+                    code::UNKNOWN_NAME,
+                    path.span,
+                    message,
+                    (place, "declared here"),
+                    help,
+                );
             }
             None => {
                 let near = self.similar(&name);
-                let help = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
-                self.err(code::UNKNOWN_NAME, path.span, format!("`{name}` is not declared"), &help);
+                let help = near
+                    .map(|near| format!("did you mean `{near}`?"))
+                    .unwrap_or_default();
+                self.err(
+                    code::UNKNOWN_NAME,
+                    path.span,
+                    format!("`{name}` is not declared"),
+                    &help,
+                );
             }
         }
     }
 
     /// A visible name that differs by one or two letters.
     fn similar(&self, name: &str) -> Option<Arc<str>> {
-        let locals = self.frame.scopes.iter().rev().flat_map(|scope| scope.names.keys());
+        let locals = self
+            .frame
+            .scopes
+            .iter()
+            .rev()
+            .flat_map(|scope| scope.names.keys());
         let globals = self.globals.keys();
-        locals.chain(globals).filter(|known| within_two(known, name)).min().cloned()
+        locals
+            .chain(globals)
+            .filter(|known| within_two(known, name))
+            .min()
+            .cloned()
     }
 }
 
@@ -270,7 +345,9 @@ fn within_two(a: &str, b: &str) -> bool {
         let mut previous = row[0];
         row[0] = i + 1;
         for (j, y) in b.iter().enumerate() {
-            let here = (previous + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            let here = (previous + usize::from(x != y))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
             previous = row[j + 1];
             row[j + 1] = here;
         }

@@ -24,10 +24,21 @@ impl<'a> Sema<'a> {
         for (index, state) in decl.states.iter().enumerate() {
             let name = &state.name;
             if matches!(name.as_str(), "accept" | "reject") {
-                self.err(code::STATE, name.span, format!("the state `{name}` is built in"), "choose another name");
+                self.err(
+                    code::STATE,
+                    name.span,
+                    format!("the state `{name}` is built in"),
+                    "choose another name",
+                );
             } else if let Some((_, earlier)) = known.get(&name.text) {
                 let message = format!("state `{name}` is declared twice");
-                self.err_with(code::DUPLICATE, name.span, message, (*earlier, "first here"), "rename one of them");
+                self.err_with(
+                    code::DUPLICATE,
+                    name.span,
+                    message,
+                    (*earlier, "first here"),
+                    "rename one of them",
+                );
             } else {
                 known.insert(name.text.clone(), (index, name.span));
             }
@@ -44,7 +55,11 @@ impl<'a> Sema<'a> {
             self.check_ending(decl, &known, start);
         }
         self.frame.context = Context::State;
-        let states = decl.states.iter().map(|state| self.state(state, &known)).collect();
+        let states = decl
+            .states
+            .iter()
+            .map(|state| self.state(state, &known))
+            .collect();
         (states, start)
     }
 
@@ -53,14 +68,18 @@ impl<'a> Sema<'a> {
         let mut seen = vec![false; decl.states.len()];
         let mut waiting = vec![start];
         while let Some(index) = waiting.pop() {
-            let Some(state) = decl.states.get(index) else { return };
+            let Some(state) = decl.states.get(index) else {
+                return;
+            };
             if std::mem::replace(&mut seen[index], true) {
                 continue;
             }
             let targets: Vec<&Name> = match state.transition.as_ref().map(|t| &t.kind) {
                 None => return,
                 Some(TransitionKind::Direct(name)) => vec![name],
-                Some(TransitionKind::Select { cases, .. }) => cases.iter().map(|case| &case.target).collect(),
+                Some(TransitionKind::Select { cases, .. }) => {
+                    cases.iter().map(|case| &case.target).collect()
+                }
             };
             for name in targets {
                 match known.get(&name.text) {
@@ -69,7 +88,10 @@ impl<'a> Sema<'a> {
                 }
             }
         }
-        let message = format!("parser `{}` never reaches `accept` or `reject`", decl.ty.name);
+        let message = format!(
+            "parser `{}` never reaches `accept` or `reject`",
+            decl.ty.name
+        );
         self.err(code::STATE, decl.ty.name.span, message, "");
     }
 
@@ -85,7 +107,12 @@ impl<'a> Sema<'a> {
                     }
                 },
             };
-            State { name: state.name.to_string(), body, transition, span: state.span }
+            State {
+                name: state.name.to_string(),
+                body,
+                transition,
+                span: state.span,
+            }
         })
     }
 
@@ -95,7 +122,12 @@ impl<'a> Sema<'a> {
             ("reject", _) => StateRef::Reject,
             (_, Some((index, _))) => StateRef::State(*index),
             _ => {
-                self.err(code::STATE, name.span, format!("there is no state `{name}`"), "");
+                self.err(
+                    code::STATE,
+                    name.span,
+                    format!("there is no state `{name}`"),
+                    "",
+                );
                 StateRef::Reject
             }
         }
@@ -137,7 +169,10 @@ impl<'a> Sema<'a> {
                 result.push((keys, target));
             }
         }
-        Transition::Select { subjects: lowered, cases: result }
+        Transition::Select {
+            subjects: lowered,
+            cases: result,
+        }
     }
 
     fn check_selectable(&mut self, ty: &Ty, span: Span) {
@@ -149,26 +184,38 @@ impl<'a> Sema<'a> {
                 }
                 true
             }
-            _ => matches!(ty, Ty::Bits { .. } | Ty::SerEnum(_) | Ty::Bool | Ty::Enum(_) | Ty::Param(_)),
+            _ => matches!(
+                ty,
+                Ty::Bits { .. } | Ty::SerEnum(_) | Ty::Bool | Ty::Enum(_) | Ty::Param(_)
+            ),
         };
         if *ty == Ty::Integer {
             let help = "give the number a width, such as `8w1`";
-            self.err(code::NOT_INFERRED, span, "the width of this number is not known", help);
+            self.err(
+                code::NOT_INFERRED,
+                span,
+                "the width of this number is not known",
+                help,
+            );
         } else if !fits {
             let message = format!("`select` is not defined on `{}`", self.show(ty));
-            self.err(code::SELECT, span, message, "select on its fields, or cast it to `bit<>`");
+            self.err(
+                code::SELECT,
+                span,
+                message,
+                "select on its fields, or cast it to `bit<>`",
+            );
         }
     }
 
     /// Declares a value set.
     pub(super) fn value_set(&mut self, decl: &'a ast::ValueSetDecl) {
         let ty = self.type_of(&decl.element);
-        let stored = match self.strip(&ty) {
-            Ty::Bits { .. } | Ty::Bool | Ty::Enum(_) | Ty::Tuple(_) | Ty::Error => true,
-            Ty::Fields(StructKind::Struct, ..) => true,
-            Ty::Param(_) => true,
-            _ => false,
-        };
+        let under = self.strip(&ty);
+        let stored = matches!(
+            under,
+            Ty::Bits { .. } | Ty::Bool | Ty::Enum(_) | Ty::Tuple(_) | Ty::Param(_)
+        ) || matches!(under, Ty::Fields(StructKind::Struct, ..) | Ty::Error);
         if !stored {
             let message = format!("a value set cannot hold `{}`", self.show(&ty));
             self.err(code::VALUE_SET, decl.element.span, message, "");
@@ -177,7 +224,12 @@ impl<'a> Sema<'a> {
             Some(size) => match size.to_u64() {
                 Some(size) => size,
                 None => {
-                    self.err(code::VALUE_SET, decl.size.span, format!("a value set cannot have {size} elements"), "");
+                    self.err(
+                        code::VALUE_SET,
+                        decl.size.span,
+                        format!("a value set cannot have {size} elements"),
+                        "",
+                    );
                     0
                 }
             },
@@ -186,7 +238,12 @@ impl<'a> Sema<'a> {
         let name = self.object_name(&decl.name.text, &decl.annotations);
         let annotations = self.annotations(&decl.annotations);
         let ir_ty = self.ir_type(&ty);
-        let handle = self.ir.value_sets.push(ir::ValueSet { name, ty: ir_ty, size, annotations });
+        let handle = self.ir.value_sets.push(ir::ValueSet {
+            name,
+            ty: ir_ty,
+            size,
+            annotations,
+        });
         self.bind(&decl.name, Entity::ValueSet { handle, ty });
     }
 }

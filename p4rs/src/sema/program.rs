@@ -35,7 +35,10 @@ impl<'a> Sema<'a> {
     /// Forgets what the check run made.
     fn start_over(&mut self) {
         self.phase = Phase::Elaborate;
-        self.ir = ir::Program { errors: self.error_names.clone(), ..ir::Program::default() };
+        self.ir = ir::Program {
+            errors: self.error_names.clone(),
+            ..ir::Program::default()
+        };
         self.ir_types.clear();
         self.global_values.clear();
         self.functions.clear();
@@ -47,9 +50,15 @@ impl<'a> Sema<'a> {
         self.ir.controller_headers = self.controller_headers();
         let main = self.globals.get("main").and_then(|ids| ids.last().copied());
         let Some(id) = main else { return };
-        let Decl::Instance(decl) = self.decl(id) else { return };
+        let Decl::Instance(decl) = self.decl(id) else {
+            return;
+        };
         self.ir.annotations = self.annotations(&decl.annotations);
-        if let Some(Entity::Object { object: Object::Package(package), .. }) = self.global_entity(id, decl.span) {
+        if let Some(Entity::Object {
+            object: Object::Package(package),
+            ..
+        }) = self.global_entity(id, decl.span)
+        {
             self.ir.package = Some(package.0.clone());
         }
     }
@@ -57,14 +66,24 @@ impl<'a> Sema<'a> {
     /// Two actions cannot have the same control-plane name.
     fn check_action_names(&mut self) {
         let mut seen: rustc_hash::FxHashMap<String, crate::source::Span> = Default::default();
-        let names: Vec<(String, crate::source::Span)> =
-            self.ir.actions.iter().map(|(_, action)| (action.name.control_plane.clone(), action.span)).collect();
+        let names: Vec<(String, crate::source::Span)> = self
+            .ir
+            .actions
+            .iter()
+            .map(|(_, action)| (action.name.control_plane.clone(), action.span))
+            .collect();
         for (name, span) in names {
             match seen.get(&name) {
                 Some(first) if *first != span => {
                     let message = format!("two actions have the control-plane name `{name}`");
                     let help = "give one of them another `@name`";
-                    self.err_with(super::code::CONTROL_NAME, span, message, (*first, "the first"), help);
+                    self.err_with(
+                        super::code::CONTROL_NAME,
+                        span,
+                        message,
+                        (*first, "the first"),
+                        help,
+                    );
                 }
                 Some(_) => {}
                 None => {
@@ -78,7 +97,10 @@ impl<'a> Sema<'a> {
         let is_controller = |decl: &StructDecl| {
             decl.kind == StructKind::Header
                 && decl.type_params.is_empty()
-                && decl.annotations.iter().any(|a| a.name.as_str() == "controller_header")
+                && decl
+                    .annotations
+                    .iter()
+                    .any(|a| a.name.as_str() == "controller_header")
         };
         let mut headers = Vec::new();
         for index in 0..self.defs.len() {

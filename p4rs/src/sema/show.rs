@@ -12,22 +12,32 @@ impl<'a> Sema<'a> {
             Ty::Error => "<unknown>".into(),
             Ty::Void => "void".into(),
             Ty::Bool => "bool".into(),
-            Ty::Bits { width, signed: false } => format!("bit<{width}>"),
-            Ty::Bits { width, signed: true } => format!("int<{width}>"),
+            Ty::Bits {
+                width,
+                signed: false,
+            } => format!("bit<{width}>"),
+            Ty::Bits {
+                width,
+                signed: true,
+            } => format!("int<{width}>"),
             Ty::Integer => "int".into(),
             Ty::Varbit(max) => format!("varbit<{max}>"),
             Ty::ErrorCode => "error".into(),
             Ty::MatchKind => "match_kind".into(),
             Ty::Str => "string".into(),
             Ty::Enum(def) | Ty::SerEnum(def) | Ty::New(def) => self.def_name(def).to_string(),
-            Ty::Fields(_, def, args) | Ty::Extern(def, args) | Ty::Block(def, args) => self.show_named(def, &args),
+            Ty::Fields(_, def, args) | Ty::Extern(def, args) | Ty::Block(def, args) => {
+                self.show_named(def, &args)
+            }
             Ty::Stack(elem, size) => format!("{}[{size}]", self.show(&elem)),
             Ty::Tuple(items) => format!("tuple<{}>", self.show_all(&items)),
             Ty::List(elem) => format!("list<{}>", self.show(&elem)),
             Ty::ListLit(items, _) => format!("{{ {} }}", self.show_all(&items)),
             Ty::RecordLit(items, _) => {
-                let parts: Vec<String> =
-                    items.iter().map(|(name, ty)| format!("{name} = {}", self.show(ty))).collect();
+                let parts: Vec<String> = items
+                    .iter()
+                    .map(|(name, ty)| format!("{name} = {}", self.show(ty)))
+                    .collect();
                 format!("{{ {} }}", parts.join(", "))
             }
             Ty::Invalid => "{#}".into(),
@@ -41,10 +51,18 @@ impl<'a> Sema<'a> {
 
     fn show_named(&self, def: DefId, args: &[Ty]) -> String {
         let name = self.def_name(def);
-        if args.is_empty() { name.to_string() } else { format!("{name}<{}>", self.show_all(args)) }
+        if args.is_empty() {
+            name.to_string()
+        } else {
+            format!("{name}<{}>", self.show_all(args))
+        }
     }
 
     fn show_all(&self, items: &[Ty]) -> String {
-        items.iter().map(|ty| self.show(ty)).collect::<Vec<_>>().join(", ")
+        items
+            .iter()
+            .map(|ty| self.show(ty))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }

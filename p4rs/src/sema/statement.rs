@@ -33,7 +33,9 @@ impl<'a> Sema<'a> {
     fn branch(&mut self, stmt: &'a ast::Stmt) -> Block {
         self.scoped(|sema| match &stmt.kind {
             AstStmt::Block(block) => sema.block(block),
-            _ => Block { stmts: sema.statement(stmt).into_iter().collect() },
+            _ => Block {
+                stmts: sema.statement(stmt).into_iter().collect(),
+            },
         })
     }
 
@@ -41,13 +43,29 @@ impl<'a> Sema<'a> {
         let span = stmt.span;
         let kind = match &stmt.kind {
             AstStmt::Empty => return None,
-            AstStmt::Assign { target, op, op_span: _, value } => self.assign(target, *op, value, span)?,
+            AstStmt::Assign {
+                target,
+                op,
+                op_span: _,
+                value,
+            } => self.assign(target, *op, value, span)?,
             AstStmt::Call(call) => self.call_statement(call)?,
-            AstStmt::If { cond, then, otherwise } => {
+            AstStmt::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 let cond = self.expr_as(cond, &Ty::Bool);
                 let then = self.branch(then);
-                let otherwise = otherwise.as_ref().map(|stmt| self.branch(stmt)).unwrap_or_default();
-                StmtKind::If { cond: cond.expr, then, otherwise }
+                let otherwise = otherwise
+                    .as_ref()
+                    .map(|stmt| self.branch(stmt))
+                    .unwrap_or_default();
+                StmtKind::If {
+                    cond: cond.expr,
+                    then,
+                    otherwise,
+                }
             }
             AstStmt::Block(block) => StmtKind::Block(self.block(block)),
             AstStmt::Return(value) => self.return_statement(value.as_ref(), span)?,
@@ -55,8 +73,19 @@ impl<'a> Sema<'a> {
             AstStmt::Break => self.in_loop(StmtKind::Break, "break", span)?,
             AstStmt::Continue => self.in_loop(StmtKind::Continue, "continue", span)?,
             AstStmt::Switch { subject, cases } => self.switch(subject, cases, span)?,
-            AstStmt::For { init, cond, update, body, .. } => self.for_loop(init, cond, update, body),
-            AstStmt::ForIn { variable, collection, body, .. } => self.for_in(variable, collection, body)?,
+            AstStmt::For {
+                init,
+                cond,
+                update,
+                body,
+                ..
+            } => self.for_loop(init, cond, update, body),
+            AstStmt::ForIn {
+                variable,
+                collection,
+                body,
+                ..
+            } => self.for_in(variable, collection, body)?,
             AstStmt::Variable(decl) => return self.variable(decl),
             AstStmt::Const(decl) => {
                 self.local_const(decl);
@@ -64,7 +93,12 @@ impl<'a> Sema<'a> {
             }
             AstStmt::Instance(decl) => {
                 let help = "declare instances outside of statements";
-                self.err(code::INSTANCE, decl.span, "objects cannot be made in statements", help);
+                self.err(
+                    code::INSTANCE,
+                    decl.span,
+                    "objects cannot be made in statements",
+                    help,
+                );
                 self.bind(&decl.name, Entity::Bad);
                 return None;
             }
@@ -75,7 +109,11 @@ impl<'a> Sema<'a> {
     fn call_statement(&mut self, call: &'a Expr) -> Option<StmtKind> {
         match self.operand(call, None) {
             Operand::Value(value) if !value.ty.is_error() => {
-                if matches!(self.kind(value.expr), ExprKind::Call { .. }) { Some(StmtKind::Eval(value.expr)) } else { None }
+                if matches!(self.kind(value.expr), ExprKind::Call { .. }) {
+                    Some(StmtKind::Eval(value.expr))
+                } else {
+                    None
+                }
             }
             Operand::Value(_) | Operand::Bad => None,
             other => {
@@ -85,7 +123,13 @@ impl<'a> Sema<'a> {
         }
     }
 
-    fn assign(&mut self, target: &'a Expr, op: Option<Op>, value: &'a Expr, span: Span) -> Option<StmtKind> {
+    fn assign(
+        &mut self,
+        target: &'a Expr,
+        op: Option<Op>,
+        value: &'a Expr,
+        span: Span,
+    ) -> Option<StmtKind> {
         let place = self.expr(target, None);
         if !place.place {
             self.not_a_place(target);
@@ -102,7 +146,10 @@ impl<'a> Sema<'a> {
         }
         match self.variable_slice(place.expr) {
             Some((base, at)) => Some(self.assign_bits(base, at, &ty, result, span)),
-            None => Some(StmtKind::Assign { place: place.expr, value: result.expr }),
+            None => Some(StmtKind::Assign {
+                place: place.expr,
+                value: result.expr,
+            }),
         }
     }
 
@@ -119,20 +166,42 @@ impl<'a> Sema<'a> {
             }
             _ => "",
         };
-        self.err(code::NOT_A_PLACE, target.span, "this cannot be assigned to", help);
+        self.err(
+            code::NOT_A_PLACE,
+            target.span,
+            "this cannot be assigned to",
+            help,
+        );
     }
 
-    fn compound(&mut self, op: Op, target: &'a Expr, value: &'a Expr, ty: &Ty, span: Span) -> Typed {
+    fn compound(
+        &mut self,
+        op: Op,
+        target: &'a Expr,
+        value: &'a Expr,
+        ty: &Ty,
+        span: Span,
+    ) -> Typed {
         let old = self.expr(target, None);
-        let hint = if matches!(op, Op::Shl | Op::Shr) { None } else { Some(ty) };
+        let hint = if matches!(op, Op::Shl | Op::Shr) {
+            None
+        } else {
+            Some(ty)
+        };
         let operand = self.expr(value, hint);
-        let old = Typed { place: false, ..old };
-        let result = self.combine(op, old, operand, Some(ty), span);
+        let old = Typed {
+            place: false,
+            ..old
+        };
+        let result = self.combine(op, old, operand, span);
         self.convert(result, ty, span)
     }
 
     /// The base and the first bit of `base[at +: n]` with a variable `at`.
-    fn variable_slice(&self, place: ir::Handle<ir::Expr>) -> Option<(ir::Handle<ir::Expr>, ir::Handle<ir::Expr>)> {
+    fn variable_slice(
+        &self,
+        place: ir::Handle<ir::Expr>,
+    ) -> Option<(ir::Handle<ir::Expr>, ir::Handle<ir::Expr>)> {
         match self.kind(place) {
             ExprKind::Slice { base, lo: 0, .. } => match self.kind(*base) {
                 ExprKind::Binary(BinaryOp::Shr, base, at) => Some((*base, *at)),
@@ -157,7 +226,13 @@ impl<'a> Sema<'a> {
             _ => 0,
         };
         let ones = (BigInt::one() << bits) - 1;
-        let mut make = |kind: ExprKind| self.ir.exprs.push(ir::Expr { kind, ty: whole, span });
+        let mut make = |kind: ExprKind| {
+            self.ir.exprs.push(ir::Expr {
+                kind,
+                ty: whole,
+                span,
+            })
+        };
         let ones = make(ExprKind::Const(ir::Const::Int(ones)));
         let mask = make(ExprKind::Binary(BinaryOp::Shl, ones, at));
         let hole = make(ExprKind::Unary(UnaryOp::BitNot, mask));
@@ -171,13 +246,23 @@ impl<'a> Sema<'a> {
     fn return_statement(&mut self, value: Option<&'a Expr>, span: Span) -> Option<StmtKind> {
         match (self.frame.context, value) {
             (Context::State | Context::ParserLocals, _) => {
-                self.err(code::STATEMENT_PLACE, span, "`return` cannot stand in a parser", "use `transition accept`");
+                self.err(
+                    code::STATEMENT_PLACE,
+                    span,
+                    "`return` cannot stand in a parser",
+                    "use `transition accept`",
+                );
                 None
             }
             (Context::Function, Some(value)) => {
                 let ret = self.frame.ret.clone().unwrap_or(Ty::Void);
                 if ret == Ty::Void {
-                    self.err(code::RETURN, value.span, "a function without a result returns no value", "");
+                    self.err(
+                        code::RETURN,
+                        value.span,
+                        "a function without a result returns no value",
+                        "",
+                    );
                     return None;
                 }
                 let value = self.expr_as(value, &ret);
@@ -193,7 +278,12 @@ impl<'a> Sema<'a> {
                 Some(StmtKind::Return(None))
             }
             (_, Some(value)) => {
-                self.err(code::RETURN, value.span, "only functions return a value", "");
+                self.err(
+                    code::RETURN,
+                    value.span,
+                    "only functions return a value",
+                    "",
+                );
                 None
             }
             (_, None) => Some(StmtKind::Return(None)),
@@ -202,11 +292,21 @@ impl<'a> Sema<'a> {
 
     fn exit(&mut self, span: Span) -> Option<StmtKind> {
         if matches!(self.frame.context, Context::State | Context::ParserLocals) {
-            self.err(code::STATEMENT_PLACE, span, "`exit` cannot stand in a parser", "use `transition reject`");
+            self.err(
+                code::STATEMENT_PLACE,
+                span,
+                "`exit` cannot stand in a parser",
+                "use `transition reject`",
+            );
             return None;
         }
         if self.frame.context == Context::Function {
-            self.err(code::STATEMENT_PLACE, span, "`exit` cannot stand in a function", "");
+            self.err(
+                code::STATEMENT_PLACE,
+                span,
+                "`exit` cannot stand in a function",
+                "",
+            );
             return None;
         }
         Some(StmtKind::Exit)
@@ -214,7 +314,12 @@ impl<'a> Sema<'a> {
 
     fn in_loop(&mut self, kind: StmtKind, word: &str, span: Span) -> Option<StmtKind> {
         if self.frame.loops == 0 {
-            self.err(code::STATEMENT_PLACE, span, format!("`{word}` stands outside of a loop"), "");
+            self.err(
+                code::STATEMENT_PLACE,
+                span,
+                format!("`{word}` stands outside of a loop"),
+                "",
+            );
             return None;
         }
         Some(kind)
@@ -234,7 +339,12 @@ impl<'a> Sema<'a> {
             sema.frame.loops += 1;
             let body = sema.branch(body);
             sema.frame.loops -= 1;
-            StmtKind::For { init, cond: cond.expr, update, body }
+            StmtKind::For {
+                init,
+                cond: cond.expr,
+                update,
+                body,
+            }
         })
     }
 
@@ -255,11 +365,23 @@ impl<'a> Sema<'a> {
                 return None;
             }
             let var = sema.new_var(&variable.name.text, &ty, variable.name.span);
-            sema.bind(&variable.name, Entity::Var { var, ty, writable: true, known: false });
+            sema.bind(
+                &variable.name,
+                Entity::Var {
+                    var,
+                    ty,
+                    writable: true,
+                    known: false,
+                },
+            );
             sema.frame.loops += 1;
             let body = sema.branch(body);
             sema.frame.loops -= 1;
-            Some(StmtKind::ForIn { var, over: over?, body })
+            Some(StmtKind::ForIn {
+                var,
+                over: over?,
+                body,
+            })
         })
     }
 
@@ -275,14 +397,31 @@ impl<'a> Sema<'a> {
         match value_ty {
             Ty::Error => None,
             Ty::ListLit(..) => {
-                let list = self.convert(value, &Ty::List(std::rc::Rc::new(ty.clone())), collection.span);
+                let list = self.convert(
+                    value,
+                    &Ty::List(std::rc::Rc::new(ty.clone())),
+                    collection.span,
+                );
                 (!list.ty.is_error()).then_some(ForIn::Items(list.expr))
             }
-            Ty::Stack(elem, _) | Ty::List(elem) if self.unify(&elem, ty) => Some(ForIn::Items(value.expr)),
-            Ty::Tuple(items) if items.iter().all(|item| self.unify(item, ty)) => Some(ForIn::Items(value.expr)),
+            Ty::Stack(elem, _) | Ty::List(elem) if self.unify(&elem, ty) => {
+                Some(ForIn::Items(value.expr))
+            }
+            Ty::Tuple(items) if items.iter().all(|item| self.unify(item, ty)) => {
+                Some(ForIn::Items(value.expr))
+            }
             other => {
-                let message = format!("`for` cannot run over `{}` with a variable of type `{}`", self.show(&other), self.show(ty));
-                self.err(code::FOR_IN, collection.span, message, "use a range, a list or a stack of the variable's type");
+                let message = format!(
+                    "`for` cannot run over `{}` with a variable of type `{}`",
+                    self.show(&other),
+                    self.show(ty)
+                );
+                self.err(
+                    code::FOR_IN,
+                    collection.span,
+                    message,
+                    "use a range, a list or a stack of the variable's type",
+                );
                 None
             }
         }

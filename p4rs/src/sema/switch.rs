@@ -10,7 +10,12 @@ use crate::ir::{self, Block, StmtKind, SwitchCase};
 use crate::source::Span;
 
 impl<'a> Sema<'a> {
-    pub(super) fn switch(&mut self, subject: &'a Expr, cases: &'a [AstCase], span: Span) -> Option<StmtKind> {
+    pub(super) fn switch(
+        &mut self,
+        subject: &'a Expr,
+        cases: &'a [AstCase],
+        span: Span,
+    ) -> Option<StmtKind> {
         let value = self.expr(subject, None);
         self.check_default(cases);
         match self.resolve(&value.ty) {
@@ -22,33 +27,57 @@ impl<'a> Sema<'a> {
             }
             Ty::ActionRun(table) => {
                 let mut seen = Vec::new();
-                let label = |sema: &mut Self, label: &'a Expr| sema.action_label(label, table, &mut seen);
+                let label =
+                    |sema: &mut Self, label: &'a Expr| sema.action_label(label, table, &mut seen);
                 let (cases, default) = self.cases(cases, label)?;
-                Some(StmtKind::SwitchAction { apply: value.expr, cases, default })
+                Some(StmtKind::SwitchAction {
+                    apply: value.expr,
+                    cases,
+                    default,
+                })
             }
             ty if self.switchable(&ty) => {
                 let mut seen = Vec::new();
-                let label = |sema: &mut Self, label: &'a Expr| sema.value_label(label, &ty, &mut seen);
+                let label =
+                    |sema: &mut Self, label: &'a Expr| sema.value_label(label, &ty, &mut seen);
                 let (cases, default) = self.cases(cases, label)?;
                 let subject = self.settled_subject(value, &ty);
-                Some(StmtKind::Switch { subject: subject.expr, cases, default })
+                Some(StmtKind::Switch {
+                    subject: subject.expr,
+                    cases,
+                    default,
+                })
             }
             ty => {
                 let message = format!("`switch` is not defined on `{}`", self.show(&ty));
-                self.err(code::SWITCH, span, message, "use integers, enumerations, errors or `table.apply().action_run`");
+                self.err(
+                    code::SWITCH,
+                    span,
+                    message,
+                    "use integers, enumerations, errors or `table.apply().action_run`",
+                );
                 None
             }
         }
     }
 
     fn settled_subject(&mut self, value: Typed, ty: &Ty) -> Typed {
-        Typed { ty: ty.clone(), ..value }
+        Typed {
+            ty: ty.clone(),
+            ..value
+        }
     }
 
     fn switchable(&mut self, ty: &Ty) -> bool {
         matches!(
             ty,
-            Ty::Bits { .. } | Ty::Integer | Ty::Enum(_) | Ty::SerEnum(_) | Ty::ErrorCode | Ty::Bool | Ty::New(_)
+            Ty::Bits { .. }
+                | Ty::Integer
+                | Ty::Enum(_)
+                | Ty::SerEnum(_)
+                | Ty::ErrorCode
+                | Ty::Bool
+                | Ty::New(_)
         )
     }
 
@@ -86,30 +115,57 @@ impl<'a> Sema<'a> {
                 waiting.clear();
                 default = body;
             } else {
-                result.push(SwitchCase { labels: std::mem::take(&mut waiting), body });
+                result.push(SwitchCase {
+                    labels: std::mem::take(&mut waiting),
+                    body,
+                });
             }
         }
         if !waiting.is_empty() {
-            result.push(SwitchCase { labels: waiting, body: Block::default() });
+            result.push(SwitchCase {
+                labels: waiting,
+                body: Block::default(),
+            });
         }
         sound.then_some((result, default))
     }
 
-    fn action_label(&mut self, label: &'a Expr, table: u32, seen: &mut Vec<(usize, Span)>) -> Option<usize> {
+    fn action_label(
+        &mut self,
+        label: &'a Expr,
+        table: u32,
+        seen: &mut Vec<(usize, Span)>,
+    ) -> Option<usize> {
         let Ast::Path(path) = &label.kind else {
-            self.err(code::SWITCH, label.span, "a label is the name of one of the table's actions", "");
+            self.err(
+                code::SWITCH,
+                label.span,
+                "a label is the name of one of the table's actions",
+                "",
+            );
             return None;
         };
         let actions = &self.tables[table as usize].actions;
         let Some(index) = actions.iter().position(|name| *name == path.name.text) else {
             let known: Vec<String> = actions.iter().map(|name| format!("`{name}`")).collect();
             let help = format!("the table has {}", known.join(", "));
-            self.err(code::SWITCH, label.span, format!("the table has no action `{}`", path.name), &help);
+            self.err(
+                code::SWITCH,
+                label.span,
+                format!("the table has no action `{}`", path.name),
+                &help,
+            );
             return None;
         };
         if let Some((_, earlier)) = seen.iter().find(|(other, _)| *other == index) {
             let earlier = *earlier;
-            self.err_with(code::SWITCH, label.span, "this label stands twice", (earlier, "first here"), "");
+            self.err_with(
+                code::SWITCH,
+                label.span,
+                "this label stands twice",
+                (earlier, "first here"),
+                "",
+            );
             return None;
         }
         seen.push((index, label.span));
@@ -126,7 +182,11 @@ impl<'a> Sema<'a> {
         if value.ty.is_error() {
             return None;
         }
-        let target = if *ty == Ty::Integer { value.ty.clone() } else { ty.clone() };
+        let target = if *ty == Ty::Integer {
+            value.ty.clone()
+        } else {
+            ty.clone()
+        };
         let value = self.convert(value, &target, label.span);
         if value.ty.is_error() {
             return None;
@@ -135,14 +195,25 @@ impl<'a> Sema<'a> {
             Some(known) => {
                 if let Some((_, earlier)) = seen.iter().find(|(other, _)| *other == known) {
                     let earlier = *earlier;
-                    self.err_with(code::SWITCH, label.span, "this label stands twice", (earlier, "first here"), "");
+                    self.err_with(
+                        code::SWITCH,
+                        label.span,
+                        "this label stands twice",
+                        (earlier, "first here"),
+                        "",
+                    );
                     return None;
                 }
                 seen.push((known, label.span));
             }
             None if value.known => {}
             None => {
-                self.err(code::NOT_CONSTANT, label.span, "a label must be a compile-time constant", "");
+                self.err(
+                    code::NOT_CONSTANT,
+                    label.span,
+                    "a label must be a compile-time constant",
+                    "",
+                );
                 return None;
             }
         }

@@ -4,16 +4,15 @@
 //! listed once; key names are those of the control plane.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use num_traits::ToPrimitive;
 
 use super::expr::Operand;
-use super::names::{ActionInfo, Context, Entity, Found, Object};
+use super::names::{ActionInfo, Context, Entity, Object};
 use super::ty::Ty;
 use super::{Sema, TableInfo, code};
 use crate::front::ast::{
-    self, Annotation, Argument, Direction, Expr, ExprKind as Ast, KeyElement, Path, PropertyValue as AstValue,
+    self, Annotation, Argument, Direction, Expr, ExprKind as Ast, Path, PropertyValue as AstValue,
     TableProperty,
 };
 use crate::ir::{self, ActionCall, ActionScope, Arg, Key, Property, PropertyValue};
@@ -51,8 +50,13 @@ impl<'a> Sema<'a> {
         self.check_annotations(&decl.annotations);
         self.check_properties(decl);
         let find = |name: &str| decl.properties.iter().find(|p| p.name.as_str() == name);
-        let mut draft =
-            Draft { keys: Vec::new(), key_types: Vec::new(), refs: Vec::new(), infos: Vec::new(), sound: true };
+        let mut draft = Draft {
+            keys: Vec::new(),
+            key_types: Vec::new(),
+            refs: Vec::new(),
+            infos: Vec::new(),
+            sound: true,
+        };
         if let Some(AstValue::Key(keys)) = find("key").map(|p| &p.value) {
             for key in keys {
                 self.key(key, &mut draft);
@@ -66,7 +70,12 @@ impl<'a> Sema<'a> {
             }
             _ => {
                 let message = format!("table `{}` has no `actions`", decl.name);
-                self.err(code::TABLE, decl.name.span, message, "list them: `actions = { ... }`");
+                self.err(
+                    code::TABLE,
+                    decl.name.span,
+                    message,
+                    "list them: `actions = { ... }`",
+                );
                 draft.sound = false;
             }
         }
@@ -77,7 +86,9 @@ impl<'a> Sema<'a> {
         };
         let entries_property = find("entries");
         let entries = match entries_property.map(|p| (&p.value, p)) {
-            Some((AstValue::Entries(entries), property)) => self.entries(entries, property, decl, &draft),
+            Some((AstValue::Entries(entries), property)) => {
+                self.entries(entries, property, decl, &draft)
+            }
             _ => Vec::new(),
         };
         let size = self.size_property(find("size"));
@@ -88,7 +99,10 @@ impl<'a> Sema<'a> {
             name,
             keys: draft.keys,
             actions: draft.refs,
-            default_action: default_action.unwrap_or(ActionCall { action: 0, data: Vec::new() }),
+            default_action: default_action.unwrap_or(ActionCall {
+                action: 0,
+                data: Vec::new(),
+            }),
             const_default: default.is_some_and(|p| p.is_const),
             entries,
             const_entries: entries_property.is_some_and(|p| p.is_const),
@@ -98,7 +112,11 @@ impl<'a> Sema<'a> {
             span: decl.span,
         };
         let handle = self.ir.tables.push(table);
-        let actions = draft.infos.iter().map(|listed| listed.info.decl.name.text.clone()).collect();
+        let actions = draft
+            .infos
+            .iter()
+            .map(|listed| listed.info.decl.name.text.clone())
+            .collect();
         self.tables.push(TableInfo { handle, actions });
         self.tables.len() as u32 - 1
     }
@@ -108,127 +126,40 @@ impl<'a> Sema<'a> {
             let earlier = &decl.properties[..index];
             if let Some(twin) = earlier.iter().find(|p| p.name.text == property.name.text) {
                 let message = format!("the property `{}` is given twice", property.name);
-                self.err_with(code::DUPLICATE, property.name.span, message, (twin.span, "first here"), "");
+                self.err_with(
+                    code::DUPLICATE,
+                    property.name.span,
+                    message,
+                    (twin.span, "first here"),
+                    "",
+                );
             }
             let after = |wanted: &str| earlier.iter().any(|p| p.name.as_str() == wanted);
             let declared = |wanted: &str| decl.properties.iter().any(|p| p.name.as_str() == wanted);
             match property.name.as_str() {
                 "entries" if declared("key") && !after("key") => {
-                    self.err(code::TABLE, property.span, "`entries` must come after `key`", "move it down");
+                    self.err(
+                        code::TABLE,
+                        property.span,
+                        "`entries` must come after `key`",
+                        "move it down",
+                    );
                 }
                 "default_action" | "entries" if declared("actions") && !after("actions") => {
                     let message = format!("`{}` must come after `actions`", property.name);
                     self.err(code::TABLE, property.span, message, "move it down");
                 }
                 "key" | "actions" if property.is_const => {
-                    self.err(code::TABLE, property.span, format!("`{}` cannot be `const`", property.name), "");
+                    self.err(
+                        code::TABLE,
+                        property.span,
+                        format!("`{}` cannot be `const`", property.name),
+                        "",
+                    );
                 }
                 _ => {}
             }
         }
-    }
-
-    fn key(&mut self, key: &'a KeyElement, draft: &mut Draft<'a>) {
-        let saved = std::mem::replace(&mut self.frame.context, Context::Apply);
-        let value = self.expr(&key.expr, None);
-        self.frame.context = saved;
-        let ty = self.resolve(&value.ty);
-        let kind = &key.match_kind;
-        if !self.match_kinds.contains_key(&kind.text) {
-            let mut known: Vec<String> = self.match_kinds.keys().map(|kind| format!("`{kind}`")).collect();
-            known.sort();
-            let help = format!("the architecture has {}", known.join(", "));
-            self.err(code::KEY, kind.span, format!("there is no match kind `{kind}`"), &help);
-            draft.sound = false;
-        }
-        let under = self.strip(&ty);
-        let scalar = matches!(under, Ty::Bits { .. } | Ty::Bool | Ty::Enum(_) | Ty::ErrorCode | Ty::Error | Ty::Param(_));
-        if !scalar {
-            let message = format!("a key cannot have type `{}`", self.show(&ty));
-            let help = if under == Ty::Integer { "give the number a width" } else { "match on its fields" };
-            self.err(code::KEY, key.expr.span, message, help);
-        }
-        draft.sound &= scalar && !ty.is_error();
-        let given = self.name_annotation(&key.annotations);
-        let name = given.or_else(|| self.key_name(&key.expr));
-        let name = match name {
-            Some(name) => name,
-            None => {
-                if !ty.is_error() {
-                    let help = "add `@name(\"...\")` after the match kind";
-                    self.err(code::KEY, key.expr.span, "this key has no name for the control plane", help);
-                }
-                String::new()
-            }
-        };
-        let annotations = self.annotations(&key.annotations);
-        draft.keys.push(Key { expr: value.expr, match_kind: kind.to_string(), name, annotations });
-        draft.key_types.push(ty);
-    }
-
-    /// The name a key gets from its expression, as the reference compiler forms it; complex expressions have none.
-    fn key_name(&mut self, expr: &'a Expr) -> Option<String> {
-        match &expr.kind {
-            Ast::Path(path) => {
-                let dot = if path.absolute { "." } else { "" };
-                match self.find_name(path) {
-                    Some(Found::Local(Entity::Const { expr: value, .. })) => self.constant_name(value),
-                    Some(Found::Global(ids)) => {
-                        let id = *ids.last()?;
-                        match self.global_entity(id, path.span)? {
-                            Entity::Const { expr: value, .. } => self.constant_name(value),
-                            _ => Some(format!("{dot}{}", path.name)),
-                        }
-                    }
-                    _ => Some(format!("{dot}{}", path.name)),
-                }
-            }
-            Ast::Int(literal) => Some(int_name(&literal.text, &literal.value)),
-            Ast::Member { base, name } => {
-                let field = self.external_field(base, &name.text);
-                match field.strip_prefix('.') {
-                    Some(absolute) => Some(absolute.to_string()),
-                    None => Some(format!("{}.{field}", self.key_name(base)?)),
-                }
-            }
-            Ast::Index { base, index } => Some(format!("{}[{}]", self.key_name(base)?, self.key_name(index)?)),
-            Ast::Slice { base, hi, lo } => {
-                let (base, hi, lo) = (self.key_name(base)?, self.key_name(hi)?, self.key_name(lo)?);
-                Some(format!("{base}[{hi}:{lo}]"))
-            }
-            Ast::Binary { op: ast::BinaryOp::BitAnd, lhs, rhs, .. } => {
-                Some(format!("{} & {}", self.key_name(lhs)?, self.key_name(rhs)?))
-            }
-            Ast::Call { callee, args, .. } if args.is_empty() => match &callee.kind {
-                Ast::Member { base, name } if name.as_str() == "isValid" => {
-                    Some(format!("{}.$valid$", self.key_name(base)?))
-                }
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    fn constant_name(&self, value: ir::Handle<ir::Expr>) -> Option<String> {
-        match self.const_value(value)? {
-            ir::Const::Int(number) => Some(number.to_string()),
-            _ => None,
-        }
-    }
-
-    /// A field's control-plane name: its `@name`, if it has one.
-    fn external_field(&mut self, base: &'a Expr, name: &Arc<str>) -> String {
-        let value = self.expr(base, None);
-        let ty = self.resolve(&value.ty);
-        if matches!(ty, Ty::Fields(..)) {
-            let infos = self.fields_of(&ty);
-            if let Some(info) = infos.iter().find(|info| info.name == *name)
-                && let Some(given) = self.name_annotation(&info.ast.annotations)
-            {
-                return given;
-            }
-        }
-        name.to_string()
     }
 
     /// The action a path names.
@@ -237,7 +168,12 @@ impl<'a> Sema<'a> {
             Operand::Action(info) => Some(info),
             Operand::Bad => None,
             _ => {
-                self.err(code::TABLE_ACTION, path.span, format!("`{}` is not an action", path.name), "");
+                self.err(
+                    code::TABLE_ACTION,
+                    path.span,
+                    format!("`{}` is not an action", path.name),
+                    "",
+                );
                 None
             }
         }
@@ -248,9 +184,19 @@ impl<'a> Sema<'a> {
             draft.sound = false;
             return;
         };
-        if let Some(twin) = draft.infos.iter().find(|other| other.info.handle == info.handle) {
+        if let Some(twin) = draft
+            .infos
+            .iter()
+            .find(|other| other.info.handle == info.handle)
+        {
             let message = format!("action `{}` is listed twice", listed.path.name);
-            self.err_with(code::DUPLICATE, listed.span, message, (twin.span, "first here"), "");
+            self.err_with(
+                code::DUPLICATE,
+                listed.span,
+                message,
+                (twin.span, "first here"),
+                "",
+            );
             draft.sound = false;
             return;
         }
@@ -259,8 +205,17 @@ impl<'a> Sema<'a> {
         draft.sound &= args.is_some();
         let scope = self.scope(&listed.annotations);
         let annotations = self.annotations(&listed.annotations);
-        draft.refs.push(ir::ActionRef { action: info.handle, args: args.unwrap_or_default(), scope, annotations });
-        draft.infos.push(Listed { info, args: given.iter().collect(), span: listed.span });
+        draft.refs.push(ir::ActionRef {
+            action: info.handle,
+            args: args.unwrap_or_default(),
+            scope,
+            annotations,
+        });
+        draft.infos.push(Listed {
+            info,
+            args: given.iter().collect(),
+            span: listed.span,
+        });
     }
 
     fn scope(&mut self, annotations: &'a [Annotation]) -> ActionScope {
@@ -273,12 +228,26 @@ impl<'a> Sema<'a> {
     }
 
     /// Arguments given in the action list: those of the directional parameters, all of them.
-    fn bound_args(&mut self, info: &ActionInfo<'a>, given: &'a [Argument], span: Span) -> Option<Vec<Arg>> {
-        let bound: Vec<_> = info.params.iter().filter(|p| p.direction != Direction::None).cloned().collect();
+    fn bound_args(
+        &mut self,
+        info: &ActionInfo<'a>,
+        given: &'a [Argument],
+        span: Span,
+    ) -> Option<Vec<Arg>> {
+        let bound: Vec<_> = info
+            .params
+            .iter()
+            .filter(|p| p.direction != Direction::None)
+            .cloned()
+            .collect();
         if let Some(extra) = given.get(bound.len()).or_else(|| {
             given.iter().find(|arg| {
                 let name = arg.name.as_ref().map(|name| &name.text);
-                name.is_some_and(|name| info.params.iter().any(|p| p.name() == name && p.direction == Direction::None))
+                name.is_some_and(|name| {
+                    info.params
+                        .iter()
+                        .any(|p| p.name() == name && p.direction == Direction::None)
+                })
             })
         }) {
             let message = format!("too many arguments for action `{}`", info.decl.name);
@@ -302,7 +271,10 @@ impl<'a> Sema<'a> {
     /// Finds a call's action in the list.
     pub(super) fn listed(&mut self, path: &'a Path, draft: &Draft<'a>) -> Option<usize> {
         let info = self.find_action(path)?;
-        let index = draft.infos.iter().position(|listed| listed.info.handle == info.handle);
+        let index = draft
+            .infos
+            .iter()
+            .position(|listed| listed.info.handle == info.handle);
         if index.is_none() && draft.sound {
             let message = format!("`{}` is not in the table's `actions`", path.name);
             self.err(code::TABLE_ACTION, path.span, message, "add it to the list");
@@ -331,7 +303,12 @@ impl<'a> Sema<'a> {
     }
 
     fn not_an_action(&mut self, span: Span) -> Option<ActionCall> {
-        self.err(code::TABLE_ACTION, span, "the default must be an action", "");
+        self.err(
+            code::TABLE_ACTION,
+            span,
+            "the default must be an action",
+            "",
+        );
         None
     }
 
@@ -352,7 +329,10 @@ impl<'a> Sema<'a> {
         let mut bound = 0;
         for (param, slot) in info.params.iter().zip(&slots) {
             if param.direction != Direction::None {
-                let in_list = listed.args.iter().find(|a| a.name.as_ref().is_some_and(|n| n.text == *param.name()));
+                let in_list = listed
+                    .args
+                    .iter()
+                    .find(|a| a.name.as_ref().is_some_and(|n| n.text == *param.name()));
                 let in_list = in_list.or(listed.args.get(bound)).copied();
                 bound += 1;
                 sound &= self.same_argument(*slot, in_list);
@@ -369,7 +349,12 @@ impl<'a> Sema<'a> {
                 None if value.known && self.checking() => data.push(ir::Const::Absent),
                 None => {
                     let place = slot.map_or(span, |arg| arg.span);
-                    self.err(code::NOT_CONSTANT, place, "action data must be a compile-time constant", "");
+                    self.err(
+                        code::NOT_CONSTANT,
+                        place,
+                        "action data must be a compile-time constant",
+                        "",
+                    );
                     sound = false;
                 }
             }
@@ -378,31 +363,57 @@ impl<'a> Sema<'a> {
     }
 
     fn same_argument(&mut self, given: Option<&'a Argument>, listed: Option<&'a Argument>) -> bool {
-        let (Some(given), Some(listed)) = (given, listed) else { return true };
+        let (Some(given), Some(listed)) = (given, listed) else {
+            return true;
+        };
         if self.same_text(&given.value, &listed.value) {
             return true;
         }
         let message = "this argument differs from the one in the table's `actions`";
-        self.err_with(code::TABLE_ACTION, given.span, message, (listed.span, "listed here"), "");
+        self.err_with(
+            code::TABLE_ACTION,
+            given.span,
+            message,
+            (listed.span, "listed here"),
+            "",
+        );
         false
     }
 
     /// Whether two expressions are written alike; the order of a record's fields does not matter.
     fn same_text(&self, a: &Expr, b: &Expr) -> bool {
-        if let (Ast::Record { fields: xs, .. }, Ast::Record { fields: ys, .. }) = (&a.kind, &b.kind) {
+        if let (Ast::Record { fields: xs, .. }, Ast::Record { fields: ys, .. }) = (&a.kind, &b.kind)
+        {
             let twin = |x: &ast::KeyValue| {
-                ys.iter().any(|y| y.name.text == x.name.text && self.same_text(&x.value, &y.value))
+                ys.iter()
+                    .any(|y| y.name.text == x.name.text && self.same_text(&x.value, &y.value))
             };
             return xs.len() == ys.len() && xs.iter().all(twin);
         }
-        let text = |expr: &Expr| self.map.text(expr.span).split_whitespace().collect::<String>();
+        let text = |expr: &Expr| {
+            self.map
+                .text(expr.span)
+                .split_whitespace()
+                .collect::<String>()
+        };
         text(a) == text(b)
     }
 
     /// Tables without a default get `NoAction`, as the reference compiler does it.
-    fn implicit_default(&mut self, decl: &'a ast::TableDecl, draft: &mut Draft<'a>) -> Option<ActionCall> {
-        if let Some(action) = draft.infos.iter().position(|listed| listed.info.decl.name.as_str() == "NoAction") {
-            return Some(ActionCall { action, data: Vec::new() });
+    fn implicit_default(
+        &mut self,
+        decl: &'a ast::TableDecl,
+        draft: &mut Draft<'a>,
+    ) -> Option<ActionCall> {
+        if let Some(action) = draft
+            .infos
+            .iter()
+            .position(|listed| listed.info.decl.name.as_str() == "NoAction")
+        {
+            return Some(ActionCall {
+                action,
+                data: Vec::new(),
+            });
         }
         if !draft.sound {
             return None;
@@ -414,11 +425,21 @@ impl<'a> Sema<'a> {
         };
         let Some(Entity::Action(info)) = entity else {
             let message = "the action `NoAction` is not declared";
-            self.err(code::MISSING_CORE, decl.name.span, message, "include <core.p4>, or give a `default_action`");
+            self.err(
+                code::MISSING_CORE,
+                decl.name.span,
+                message,
+                "include <core.p4>, or give a `default_action`",
+            );
             return None;
         };
         if !info.params.is_empty() {
-            self.err(code::MISSING_CORE, info.decl.span, "`NoAction` must not have parameters", "");
+            self.err(
+                code::MISSING_CORE,
+                info.decl.span,
+                "`NoAction` must not have parameters",
+                "",
+            );
             return None;
         }
         let annotation = ir::Annotation {
@@ -431,17 +452,31 @@ impl<'a> Sema<'a> {
             scope: ActionScope::DefaultOnly,
             annotations: vec![annotation],
         });
-        draft.infos.push(Listed { info, args: Vec::new(), span: decl.span });
-        Some(ActionCall { action: draft.refs.len() - 1, data: Vec::new() })
+        draft.infos.push(Listed {
+            info,
+            args: Vec::new(),
+            span: decl.span,
+        });
+        Some(ActionCall {
+            action: draft.refs.len() - 1,
+            data: Vec::new(),
+        })
     }
 
     fn size_property(&mut self, property: Option<&'a TableProperty>) -> Option<u64> {
         let property = property?;
-        let AstValue::Expr(written) = &property.value else { return None };
+        let AstValue::Expr(written) = &property.value else {
+            return None;
+        };
         let size = self.constant_int(written)?;
         let fits = size.to_u64();
         if fits.is_none() {
-            self.err(code::TABLE, written.span, format!("a table cannot have {size} entries"), "");
+            self.err(
+                code::TABLE,
+                written.span,
+                format!("a table cannot have {size} entries"),
+                "",
+            );
         }
         fits
     }
@@ -449,11 +484,19 @@ impl<'a> Sema<'a> {
     fn other_properties(&mut self, decl: &'a ast::TableDecl) -> Vec<Property> {
         let mut result = Vec::new();
         for property in &decl.properties {
-            if matches!(property.name.as_str(), "key" | "actions" | "default_action" | "entries" | "size") {
+            if matches!(
+                property.name.as_str(),
+                "key" | "actions" | "default_action" | "entries" | "size"
+            ) {
                 continue;
             }
-            let AstValue::Expr(written) = &property.value else { continue };
-            self.anonymous = Some(self.name_annotation(&decl.annotations).unwrap_or_else(|| decl.name.to_string()));
+            let AstValue::Expr(written) = &property.value else {
+                continue;
+            };
+            self.anonymous = Some(
+                self.name_annotation(&decl.annotations)
+                    .unwrap_or_else(|| decl.name.to_string()),
+            );
             let saved = std::mem::replace(&mut self.frame.context, Context::ControlLocals);
             let operand = self.operand(written, None);
             self.frame.context = saved;
@@ -467,7 +510,8 @@ impl<'a> Sema<'a> {
                         Some(constant) => PropertyValue::Const(constant),
                         None => {
                             if !value.known {
-                                let message = "a property must be a compile-time constant or an object";
+                                let message =
+                                    "a property must be a compile-time constant or an object";
                                 self.err(code::TABLE, written.span, message, "");
                             }
                             continue;
@@ -477,7 +521,12 @@ impl<'a> Sema<'a> {
             };
             self.check_known_property(&property.name, &value, written.span);
             let annotations = self.annotations(&property.annotations);
-            result.push(Property { name: property.name.to_string(), value, is_const: property.is_const, annotations });
+            result.push(Property {
+                name: property.name.to_string(),
+                value,
+                is_const: property.is_const,
+                annotations,
+            });
         }
         result
     }
@@ -486,7 +535,11 @@ impl<'a> Sema<'a> {
         let complaint = match (name.as_str(), value) {
             ("largest_priority_wins", PropertyValue::Const(ir::Const::Bool(_))) => None,
             ("largest_priority_wins", _) => Some("`largest_priority_wins` is `true` or `false`"),
-            ("priority_delta", PropertyValue::Const(ir::Const::Int(n))) if n.sign() == num_bigint::Sign::Plus => None,
+            ("priority_delta", PropertyValue::Const(ir::Const::Int(n)))
+                if n.sign() == num_bigint::Sign::Plus =>
+            {
+                None
+            }
             ("priority_delta", _) => Some("`priority_delta` is a positive integer"),
             _ => None,
         };
@@ -495,15 +548,3 @@ impl<'a> Sema<'a> {
         }
     }
 }
-
-/// An integer in a key's name: without width, in the base it was written in.
-fn int_name(text: &str, value: &num_bigint::BigUint) -> String {
-    let digits = text.rsplit_once(['w', 's']).map_or(text, |(_, digits)| digits);
-    match digits.get(..2) {
-        Some("0x" | "0X") => format!("0x{value:x}"),
-        Some("0b" | "0B") => format!("0b{value:b}"),
-        Some("0o" | "0O") => format!("0o{value:o}"),
-        _ => value.to_string(),
-    }
-}
-

@@ -18,7 +18,10 @@ pub(super) enum Ty {
     Error,
     Void,
     Bool,
-    Bits { width: u32, signed: bool },
+    Bits {
+        width: u32,
+        signed: bool,
+    },
     Integer,
     Varbit(u32),
     ErrorCode,
@@ -55,7 +58,10 @@ pub(super) enum Ty {
 
 impl Ty {
     pub(super) fn bit(width: u32) -> Ty {
-        Ty::Bits { width, signed: false }
+        Ty::Bits {
+            width,
+            signed: false,
+        }
     }
 
     pub(super) fn none() -> Rc<[Ty]> {
@@ -68,7 +74,10 @@ impl Ty {
 
     /// An initializer or number whose type comes from its target.
     pub(super) fn is_literal(&self) -> bool {
-        matches!(self, Ty::Integer | Ty::ListLit(..) | Ty::RecordLit(..) | Ty::Invalid | Ty::Dots)
+        matches!(
+            self,
+            Ty::Integer | Ty::ListLit(..) | Ty::RecordLit(..) | Ty::Invalid | Ty::Dots
+        )
     }
 
     pub(super) fn is_header(&self) -> bool {
@@ -84,14 +93,6 @@ impl Ty {
         matches!(self, Ty::Extern(..) | Ty::Block(..))
     }
 
-    /// Whether an unsolved or formal type variable occurs in it.
-    pub(super) fn is_open(&self) -> bool {
-        match self {
-            Ty::Infer(_) | Ty::Param(_) => true,
-            _ => self.parts().any(Ty::is_open),
-        }
-    }
-
     /// Whether an unsolved variable occurs in it.
     pub(super) fn has_infer(&self) -> bool {
         match self {
@@ -101,7 +102,8 @@ impl Ty {
     }
 
     fn parts(&self) -> impl Iterator<Item = &Ty> {
-        let (one, many, named): (Option<&Ty>, &[Ty], &[(Arc<str>, Ty)]) = match self {
+        type Parts<'t> = (Option<&'t Ty>, &'t [Ty], &'t [(Arc<str>, Ty)]);
+        let (one, many, named): Parts<'_> = match self {
             Ty::Stack(elem, _) | Ty::List(elem) => (Some(elem), &[], &[]),
             Ty::Fields(_, _, items)
             | Ty::Tuple(items)
@@ -111,7 +113,9 @@ impl Ty {
             Ty::RecordLit(items, _) => (None, &[], items),
             _ => (None, &[], &[]),
         };
-        one.into_iter().chain(many).chain(named.iter().map(|(_, ty)| ty))
+        one.into_iter()
+            .chain(many)
+            .chain(named.iter().map(|(_, ty)| ty))
     }
 
     /// The same type with every part mapped.
@@ -124,9 +128,13 @@ impl Ty {
             Ty::Extern(def, args) => Ty::Extern(*def, args.iter().map(f).collect()),
             Ty::Block(def, args) => Ty::Block(*def, args.iter().map(f).collect()),
             Ty::ListLit(items, dots) => Ty::ListLit(items.iter().map(f).collect(), *dots),
-            Ty::RecordLit(items, dots) => {
-                Ty::RecordLit(items.iter().map(|(name, ty)| (name.clone(), f(ty))).collect(), *dots)
-            }
+            Ty::RecordLit(items, dots) => Ty::RecordLit(
+                items
+                    .iter()
+                    .map(|(name, ty)| (name.clone(), f(ty)))
+                    .collect(),
+                *dots,
+            ),
             other => other.clone(),
         }
     }

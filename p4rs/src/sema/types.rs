@@ -4,14 +4,13 @@
 //! are resolved where it is declared, with its type arguments in place of its parameters.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use num_bigint::BigInt;
 use num_traits::{ToPrimitive, Zero};
 
 use super::names::{Entity, Found};
 use super::ty::{DefId, Ty};
-use super::{FieldInfo, Sema, code};
+use super::{FieldInfo, Members, Sema, code};
 use crate::front::ast::{self, Decl, Expr, Path, TypeKind, TypeRef, TypedefTarget};
 use crate::source::Span;
 
@@ -40,7 +39,12 @@ impl<'a> Sema<'a> {
     pub(super) fn closed_type(&mut self, written: &'a TypeRef) -> Ty {
         let ty = self.type_of(written);
         if !ty.is_error() && self.resolve(&ty).has_infer() {
-            self.err(code::TYPE_ARGS, written.span, "`_` cannot stand in this type", "write the type");
+            self.err(
+                code::TYPE_ARGS,
+                written.span,
+                "`_` cannot stand in this type",
+                "write the type",
+            );
             return Ty::Error;
         }
         ty
@@ -49,7 +53,10 @@ impl<'a> Sema<'a> {
     fn is_bare(&self, ty: &Ty) -> bool {
         match ty {
             Ty::Fields(_, def, args) | Ty::Extern(def, args) | Ty::Block(def, args) => {
-                !type_params(self.decl(*def)).is_empty() && args.iter().any(|arg| matches!(arg, Ty::Infer(i) if self.solved[*i as usize].is_none()))
+                !type_params(self.decl(*def)).is_empty()
+                    && args.iter().any(
+                        |arg| matches!(arg, Ty::Infer(i) if self.solved[*i as usize].is_none()),
+                    )
             }
             _ => false,
         }
@@ -68,7 +75,10 @@ impl<'a> Sema<'a> {
             TypeKind::Bit(None) => Ty::bit(1),
             TypeKind::Bit(Some(width)) => self.width(width, 0).map_or(Ty::Error, Ty::bit),
             TypeKind::SignedInt(width) => {
-                self.width(width, 1).map_or(Ty::Error, |width| Ty::Bits { width, signed: true })
+                self.width(width, 1).map_or(Ty::Error, |width| Ty::Bits {
+                    width,
+                    signed: true,
+                })
             }
             TypeKind::Varbit(width) => self.width(width, 0).map_or(Ty::Error, Ty::Varbit),
             TypeKind::Name(path) => self.named(path, None, span),
@@ -77,7 +87,9 @@ impl<'a> Sema<'a> {
                 self.named(base, Some(args), span)
             }
             TypeKind::Array { element, size } => self.stack(element, size),
-            TypeKind::Tuple(items) => items.iter().map(|item| self.tuple_part(item)).collect::<Rc<[Ty]>>().pipe(Ty::Tuple),
+            TypeKind::Tuple(items) => {
+                Ty::Tuple(items.iter().map(|item| self.tuple_part(item)).collect())
+            }
             TypeKind::List(item) => Ty::List(Rc::new(self.type_of(item))),
             TypeKind::DontCare => self.fresh(),
         }
@@ -90,7 +102,12 @@ impl<'a> Sema<'a> {
 
     pub(super) fn refuse_objects(&mut self, ty: &Ty, span: Span, what: &str) -> Ty {
         if ty.is_object() || *ty == Ty::Void {
-            self.err(code::BAD_TYPE, span, format!("{what} `{}`", self.show(ty)), "");
+            self.err(
+                code::BAD_TYPE,
+                span,
+                format!("{what} `{}`", self.show(ty)),
+                "",
+            );
             return Ty::Error;
         }
         ty.clone()
@@ -110,19 +127,35 @@ impl<'a> Sema<'a> {
     fn stack(&mut self, element: &'a TypeRef, size: &'a Expr) -> Ty {
         let elem = self.type_of(element);
         let size_span = size.span;
-        let Some(size) = self.type_int(size) else { return Ty::Error };
+        let Some(size) = self.type_int(size) else {
+            return Ty::Error;
+        };
         let Some(size) = size.to_u32().filter(|size| *size <= MAX_STACK) else {
             let message = format!("a stack cannot have {size} elements");
-            self.err(code::BAD_WIDTH, size_span, message, "use a size from 0 to 65536");
+            self.err(
+                code::BAD_WIDTH,
+                size_span,
+                message,
+                "use a size from 0 to 65536",
+            );
             return Ty::Error;
         };
         if elem.is_error() {
             return Ty::Error;
         }
-        let storable = !elem.is_object() && !matches!(elem, Ty::Void | Ty::Integer | Ty::Str | Ty::MatchKind | Ty::List(_));
+        let storable = !elem.is_object()
+            && !matches!(
+                elem,
+                Ty::Void | Ty::Integer | Ty::Str | Ty::MatchKind | Ty::List(_)
+            );
         if !storable {
             let message = format!("`{}` cannot be an element of a stack", self.show(&elem));
-            self.err(code::BAD_TYPE, element.span, message, "stacks hold headers or header unions");
+            self.err(
+                code::BAD_TYPE,
+                element.span,
+                message,
+                "stacks hold headers or header unions",
+            );
             return Ty::Error;
         }
         Ty::Stack(Rc::new(elem), size)
@@ -130,10 +163,17 @@ impl<'a> Sema<'a> {
 
     fn width(&mut self, written: &'a Expr, least: u32) -> Option<u32> {
         let value = self.type_int(written)?;
-        let width = value.to_u32().filter(|width| *width <= MAX_WIDTH && *width >= least);
+        let width = value
+            .to_u32()
+            .filter(|width| *width <= MAX_WIDTH && *width >= least);
         if width.is_none() {
             let help = format!("a width goes from {least} to {MAX_WIDTH}");
-            self.err(code::BAD_WIDTH, written.span, format!("{value} is not a width"), &help);
+            self.err(
+                code::BAD_WIDTH,
+                written.span,
+                format!("{value} is not a width"),
+                &help,
+            );
         }
         width
     }
@@ -144,7 +184,12 @@ impl<'a> Sema<'a> {
         let value = self.constant_int(written);
         if value.is_none() && self.diags.error_count() == before {
             let message = "widths and sizes must be constants of the program";
-            self.err(code::NOT_CONSTANT, written.span, message, "constructor parameters cannot stand here");
+            self.err(
+                code::NOT_CONSTANT,
+                written.span,
+                message,
+                "constructor parameters cannot stand here",
+            );
         }
         value
     }
@@ -155,14 +200,22 @@ impl<'a> Sema<'a> {
         if value.ty.is_error() {
             return None;
         }
-        if !matches!(self.resolve(&value.ty), Ty::Integer | Ty::Bits { .. } | Ty::SerEnum(_)) {
+        if !matches!(
+            self.resolve(&value.ty),
+            Ty::Integer | Ty::Bits { .. } | Ty::SerEnum(_)
+        ) {
             let message = format!("expected an integer, found `{}`", self.show(&value.ty));
             self.err(code::MISMATCH, written.span, message, "");
             return None;
         }
         let number = self.int_value(&value);
         if number.is_none() && !(value.known && self.checking()) {
-            self.err(code::NOT_CONSTANT, written.span, "this must be a compile-time constant", "");
+            self.err(
+                code::NOT_CONSTANT,
+                written.span,
+                "this must be a compile-time constant",
+                "",
+            );
         }
         number
     }
@@ -173,40 +226,68 @@ impl<'a> Sema<'a> {
             None => Ty::Error,
             Some(Found::Local(Entity::Type(ty))) => {
                 if args.is_some() {
-                    self.err(code::TYPE_ARGS, span, format!("`{}` is not generic", path.name), "");
+                    self.err(
+                        code::TYPE_ARGS,
+                        span,
+                        format!("`{}` is not generic", path.name),
+                        "",
+                    );
                 }
                 ty
             }
             Some(Found::Local(Entity::Bad)) => Ty::Error,
             Some(Found::Local(_)) => self.not_a_type(path),
             Some(Found::Global(ids)) => match ids.last() {
-                Some(id) => self.type_named(*id, args, span).unwrap_or_else(|| self.not_a_type(path)),
+                Some(id) => self
+                    .type_named(*id, args, span)
+                    .unwrap_or_else(|| self.not_a_type(path)),
                 None => Ty::Error,
             },
         }
     }
 
     fn not_a_type(&mut self, path: &Path) -> Ty {
-        self.err(code::NOT_A_TYPE, path.span, format!("`{}` is not a type", path.name), "");
+        self.err(
+            code::NOT_A_TYPE,
+            path.span,
+            format!("`{}` is not a type", path.name),
+            "",
+        );
         Ty::Error
     }
 
     /// The type that a top-level declaration declares, if it declares one.
-    pub(super) fn type_named(&mut self, id: DefId, args: Option<Vec<Ty>>, span: Span) -> Option<Ty> {
+    pub(super) fn type_named(
+        &mut self,
+        id: DefId,
+        args: Option<Vec<Ty>>,
+        span: Span,
+    ) -> Option<Ty> {
         let decl = self.decl(id);
         match decl {
             Decl::Typedef(_) | Decl::NewType(_) | Decl::Enum(_) if args.is_some() => {
-                self.err(code::TYPE_ARGS, span, format!("`{}` is not generic", self.def_name(id)), "");
+                self.err(
+                    code::TYPE_ARGS,
+                    span,
+                    format!("`{}` is not generic", self.def_name(id)),
+                    "",
+                );
                 Some(Ty::Error)
             }
             Decl::Typedef(typedef) => Some(self.typedef(id, &typedef.target)),
             Decl::NewType(_) => Some(Ty::New(id)),
-            Decl::Enum(e) => Some(if e.underlying.is_some() { Ty::SerEnum(id) } else { Ty::Enum(id) }),
+            Decl::Enum(e) => Some(if e.underlying.is_some() {
+                Ty::SerEnum(id)
+            } else {
+                Ty::Enum(id)
+            }),
             Decl::Struct(s) => Some(Ty::Fields(s.kind, id, self.type_args(id, args, span)?)),
             Decl::ExternObject(_) => Some(Ty::Extern(id, self.type_args(id, args, span)?)),
-            Decl::Parser(_) | Decl::Control(_) | Decl::ParserType(_) | Decl::ControlType(_) | Decl::Package(_) => {
-                Some(Ty::Block(id, self.type_args(id, args, span)?))
-            }
+            Decl::Parser(_)
+            | Decl::Control(_)
+            | Decl::ParserType(_)
+            | Decl::ControlType(_)
+            | Decl::Package(_) => Some(Ty::Block(id, self.type_args(id, args, span)?)),
             _ => None,
         }
     }
@@ -222,7 +303,11 @@ impl<'a> Sema<'a> {
             }
             Some(args) if args.len() == formal => Some(args.into()),
             Some(args) => {
-                let message = format!("`{}` takes {formal} type arguments, {} are given", self.def_name(id), args.len());
+                let message = format!(
+                    "`{}` takes {formal} type arguments, {} are given",
+                    self.def_name(id),
+                    args.len()
+                );
                 self.err(code::TYPE_ARGS, span, message, "");
                 Some((0..formal).map(|_| Ty::Error).collect())
             }
@@ -230,7 +315,8 @@ impl<'a> Sema<'a> {
     }
 
     fn mentions(&self, ty: &Ty, id: DefId) -> bool {
-        let mut found = matches!(ty, Ty::Fields(_, of, _) | Ty::Extern(of, _) | Ty::Block(of, _) if *of == id);
+        let mut found =
+            matches!(ty, Ty::Fields(_, of, _) | Ty::Extern(of, _) | Ty::Block(of, _) if *of == id);
         ty.map(&mut |part| {
             found |= self.mentions(part, id);
             part.clone()
@@ -243,12 +329,21 @@ impl<'a> Sema<'a> {
         self.within(frame, |sema| match target {
             TypedefTarget::Type(written) => sema.type_of(written),
             TypedefTarget::Inline { decl, sizes } => {
-                let inner = sema.defs.iter().position(|def| std::ptr::eq(def.decl, &**decl));
-                let Some(inner) = inner.map(|index| DefId(index as u32)) else { return Ty::Error };
-                let mut ty = sema.type_named(inner, None, decl.span()).unwrap_or(Ty::Error);
+                let inner = sema
+                    .defs
+                    .iter()
+                    .position(|def| std::ptr::eq(def.decl, &**decl));
+                let Some(inner) = inner.map(|index| DefId(index as u32)) else {
+                    return Ty::Error;
+                };
+                let mut ty = sema
+                    .type_named(inner, None, decl.span())
+                    .unwrap_or(Ty::Error);
                 for size in sizes {
                     let size = sema.constant_int(size).and_then(|size| size.to_u32());
-                    ty = size.filter(|s| *s <= MAX_STACK).map_or(Ty::Error, |size| Ty::Stack(Rc::new(ty), size));
+                    ty = size
+                        .filter(|s| *s <= MAX_STACK)
+                        .map_or(Ty::Error, |size| Ty::Stack(Rc::new(ty), size));
                 }
                 ty
             }
@@ -272,7 +367,10 @@ impl<'a> Sema<'a> {
     /// The representation of a serializable enumeration.
     pub(super) fn enum_under(&mut self, id: DefId) -> Ty {
         match self.decl(id) {
-            Decl::Enum(ast::EnumDecl { underlying: Some(written), .. }) => {
+            Decl::Enum(ast::EnumDecl {
+                underlying: Some(written),
+                ..
+            }) => {
                 let frame = self.frame_of(id);
                 self.within(frame, |sema| sema.type_of(written))
             }
@@ -307,8 +405,12 @@ impl<'a> Sema<'a> {
         if let Some(known) = self.fields.get(&ty) {
             return known.clone();
         }
-        let Ty::Fields(_, id, args) = &ty else { return Rc::default() };
-        let Decl::Struct(decl) = self.decl(*id) else { return Rc::default() };
+        let Ty::Fields(_, id, args) = &ty else {
+            return Rc::default();
+        };
+        let Decl::Struct(decl) = self.decl(*id) else {
+            return Rc::default();
+        };
         let frame = self.frame_of(*id);
         let infos: Vec<FieldInfo<'a>> = self.within(frame, |sema| {
             for (param, arg) in decl.type_params.iter().zip(args.iter()) {
@@ -332,11 +434,13 @@ impl<'a> Sema<'a> {
     }
 
     /// The members of a serializable enumeration with their values.
-    pub(super) fn enum_values(&mut self, id: DefId) -> Rc<Vec<(Arc<str>, BigInt)>> {
+    pub(super) fn enum_values(&mut self, id: DefId) -> Members {
         if let Some(known) = self.enums.get(&id) {
             return known.clone();
         }
-        let Decl::Enum(decl) = self.decl(id) else { return Rc::default() };
+        let Decl::Enum(decl) = self.decl(id) else {
+            return Rc::default();
+        };
         let under = self.enum_under(id);
         let frame = self.frame_of(id);
         let values = self.within(frame, |sema| {
@@ -345,12 +449,23 @@ impl<'a> Sema<'a> {
                     Some(written) => sema.enum_value(written, &under),
                     None => {
                         let message = format!("`{}` needs a value", member.name);
-                        sema.err(code::INITIALIZER, member.span, message, "write `name = value`");
+                        sema.err(
+                            code::INITIALIZER,
+                            member.span,
+                            message,
+                            "write `name = value`",
+                        );
                         BigInt::zero()
                     }
                 };
                 let named = sema.int_const(number.clone(), under.clone(), member.name.span);
-                sema.rebind(&member.name, Entity::Const { expr: named.expr, ty: named.ty });
+                sema.rebind(
+                    &member.name,
+                    Entity::Const {
+                        expr: named.expr,
+                        ty: named.ty,
+                    },
+                );
                 (member.name.text.clone(), number)
             };
             decl.members.iter().map(value).collect::<Vec<_>>()
@@ -367,7 +482,12 @@ impl<'a> Sema<'a> {
             && super::consteval::wrap(&number, *width, *signed) != number
         {
             let message = format!("{number} is out of the range of `{}`", self.show(under));
-            self.err(code::OUT_OF_RANGE, written.span, message, "use a wider representation");
+            self.err(
+                code::OUT_OF_RANGE,
+                written.span,
+                message,
+                "use a wider representation",
+            );
             return number;
         }
         let value = self.convert(value, under, written.span);
@@ -377,7 +497,12 @@ impl<'a> Sema<'a> {
         match self.int_value(&value) {
             Some(number) => number,
             None => {
-                self.err(code::NOT_CONSTANT, written.span, "an enumeration's value must be a constant", "");
+                self.err(
+                    code::NOT_CONSTANT,
+                    written.span,
+                    "an enumeration's value must be a constant",
+                    "",
+                );
                 BigInt::zero()
             }
         }
@@ -395,18 +520,12 @@ pub(super) fn type_params(decl: &Decl) -> &[ast::Name] {
     match decl {
         Decl::Struct(d) => &d.type_params,
         Decl::ExternObject(d) => &d.type_params,
-        Decl::Parser(ast::ParserDecl { ty, .. }) | Decl::Control(ast::ControlDecl { ty, .. }) => &ty.type_params,
+        Decl::Parser(ast::ParserDecl { ty, .. }) | Decl::Control(ast::ControlDecl { ty, .. }) => {
+            &ty.type_params
+        }
         Decl::ParserType(ty) | Decl::ControlType(ty) | Decl::Package(ty) => &ty.type_params,
         Decl::Function(d) => &d.prototype.type_params,
         Decl::ExternFunction(d) => &d.prototype.type_params,
         _ => &[],
     }
 }
-
-/// Passes a value on to a function, for chains that read left to right.
-trait Pipe: Sized {
-    fn pipe<R>(self, f: impl FnOnce(Self) -> R) -> R {
-        f(self)
-    }
-}
-impl Pipe for Rc<[Ty]> {}

@@ -5,7 +5,9 @@
 
 use super::Validator;
 use super::expr::operands;
-use crate::ir::{Block, Callee, Expr, ExprKind, ForIn, Handle, KeySet, Program, StmtKind, Transition};
+use crate::ir::{
+    Block, Callee, Expr, ExprKind, ForIn, Handle, KeySet, Program, StmtKind, Transition,
+};
 use crate::source::Span;
 
 /// A callable, as a number in one sequence.
@@ -23,7 +25,10 @@ impl<'p> Graph<'p> {
             + program.parsers.len()
             + program.controls.len()
             + program.tables.len();
-        let mut graph = Graph { program, edges: vec![Vec::new(); total] };
+        let mut graph = Graph {
+            program,
+            edges: vec![Vec::new(); total],
+        };
         graph.fill();
         graph
     }
@@ -78,7 +83,9 @@ impl<'p> Graph<'p> {
     }
 
     fn transition(&mut self, from: Option<Node>, transition: &Transition) {
-        let Transition::Select { subjects, cases } = transition else { return };
+        let Transition::Select { subjects, cases } = transition else {
+            return;
+        };
         for subject in subjects {
             self.expr(from, *subject);
         }
@@ -97,7 +104,9 @@ impl<'p> Graph<'p> {
     fn expr(&mut self, from: Option<Node>, root: Handle<Expr>) {
         let mut waiting = vec![root];
         while let Some(handle) = waiting.pop() {
-            let Some(expr) = self.program.exprs.get(handle) else { continue };
+            let Some(expr) = self.program.exprs.get(handle) else {
+                continue;
+            };
             if let ExprKind::Call { callee, .. } = &expr.kind
                 && let (Some(from), Some(to)) = (from, self.node(callee))
             {
@@ -120,26 +129,43 @@ impl<'p> Graph<'p> {
                         self.expr(from, *init);
                     }
                 }
-                StmtKind::If { cond, then, otherwise } => {
+                StmtKind::If {
+                    cond,
+                    then,
+                    otherwise,
+                } => {
                     self.expr(from, *cond);
                     self.block(from, then);
                     self.block(from, otherwise);
                 }
-                StmtKind::SwitchAction { apply, cases, default } => {
+                StmtKind::SwitchAction {
+                    apply,
+                    cases,
+                    default,
+                } => {
                     self.expr(from, *apply);
                     for case in cases {
                         self.block(from, &case.body);
                     }
                     self.block(from, default);
                 }
-                StmtKind::Switch { subject, cases, default } => {
+                StmtKind::Switch {
+                    subject,
+                    cases,
+                    default,
+                } => {
                     self.expr(from, *subject);
                     for case in cases {
                         self.block(from, &case.body);
                     }
                     self.block(from, default);
                 }
-                StmtKind::For { init, cond, update, body } => {
+                StmtKind::For {
+                    init,
+                    cond,
+                    update,
+                    body,
+                } => {
                     self.expr(from, *cond);
                     for part in [init, update, body] {
                         self.block(from, part);
@@ -168,7 +194,9 @@ impl<'p> Graph<'p> {
         for to in self.edges.iter().flatten().filter(known) {
             callers[*to] += 1;
         }
-        let mut free: Vec<Node> = (0..callers.len()).filter(|node| callers[*node] == 0).collect();
+        let mut free: Vec<Node> = (0..callers.len())
+            .filter(|node| callers[*node] == 0)
+            .collect();
         let mut taken = 0;
         while let Some(node) = free.pop() {
             taken += 1;

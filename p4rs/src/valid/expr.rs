@@ -5,7 +5,8 @@
 
 use super::{Validator, code};
 use crate::ir::{
-    Arg, BinaryOp, Callee, Const, Direction, Expr, ExprKind, Handle, HeaderOp, PacketOp, Param, Type, UnaryOp,
+    Arg, BinaryOp, Callee, Const, Direction, Expr, ExprKind, Handle, HeaderOp, PacketOp, Param,
+    Type, UnaryOp,
 };
 use crate::source::Span;
 
@@ -17,11 +18,20 @@ impl Validator<'_> {
                 self.broken(expr.span, "an expression has no type");
                 continue;
             }
-            if operands(&expr.kind).iter().any(|operand| operand.index() >= handle.index()) {
-                self.broken(expr.span, "an expression refers to one that is not before it");
-                continue;
+            if operands(&expr.kind)
+                .iter()
+                .any(|operand| operand.index() >= handle.index())
+            {
+                self.broken(
+                    expr.span,
+                    "an expression refers to one that is not before it",
+                );
             }
-            self.expr(expr);
+        }
+        if self.found.is_empty() {
+            for (_, expr) in self.program.exprs.iter() {
+                self.expr(expr);
+            }
         }
     }
 
@@ -40,7 +50,10 @@ impl Validator<'_> {
                 }
             }
             ExprKind::Index(base, _) => {
-                if !matches!(self.kind_of(*base), Type::Stack { .. } | Type::Tuple(_) | Type::List(_)) {
+                if !matches!(
+                    self.kind_of(*base),
+                    Type::Stack { .. } | Type::Tuple(_) | Type::List(_)
+                ) {
                     self.broken(span, "an index into something that has no elements");
                 }
             }
@@ -50,7 +63,9 @@ impl Validator<'_> {
                     self.broken(span, "a slice out of bounds");
                 }
             }
-            ExprKind::StackNext(base) | ExprKind::StackLast(base) | ExprKind::StackLastIndex(base) => {
+            ExprKind::StackNext(base)
+            | ExprKind::StackLast(base)
+            | ExprKind::StackLastIndex(base) => {
                 if !matches!(self.kind_of(*base), Type::Stack { .. }) {
                     self.broken(span, "a stack operation on something else");
                 }
@@ -63,13 +78,18 @@ impl Validator<'_> {
             }
             ExprKind::Binary(op, a, b) => self.binary(*op, *a, *b, span),
             ExprKind::Mux(cond, a, b) => {
-                if !matches!(self.kind_of(*cond), Type::Bool) || !self.same(self.ty(*a), self.ty(*b)) {
+                if !matches!(self.kind_of(*cond), Type::Bool)
+                    || !self.same(self.ty(*a), self.ty(*b))
+                {
                     self.broken(span, "a conditional of different types");
                 }
             }
             ExprKind::Struct(parts) => self.built(expr, parts),
             ExprKind::InvalidHeader => {
-                if !matches!(self.program.types[expr.ty], Type::Header(_) | Type::Union(_)) {
+                if !matches!(
+                    self.program.types[expr.ty],
+                    Type::Header(_) | Type::Union(_)
+                ) {
                     self.broken(span, "an invalid header of a type that is none");
                 }
             }
@@ -110,7 +130,9 @@ impl Validator<'_> {
 
     fn has_field(&self, base: Handle<Expr>, index: u32) -> bool {
         match self.kind_of(base) {
-            Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => (index as usize) < fields.fields.len(),
+            Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => {
+                (index as usize) < fields.fields.len()
+            }
             Type::Tuple(items) => (index as usize) < items.len(),
             Type::ApplyResult => index < 2,
             _ => false,
@@ -121,27 +143,40 @@ impl Validator<'_> {
         let (x, y) = (self.kind_of(a), self.kind_of(b));
         let sound = match op {
             BinaryOp::Shl | BinaryOp::Shr | BinaryOp::Concat => {
-                matches!(x, Type::Bits { .. } | Type::Integer) && matches!(y, Type::Bits { .. } | Type::Integer)
+                matches!(x, Type::Bits { .. } | Type::Integer)
+                    && matches!(y, Type::Bits { .. } | Type::Integer)
             }
             BinaryOp::And | BinaryOp::Or => matches!((x, y), (Type::Bool, Type::Bool)),
             BinaryOp::Eq | BinaryOp::Ne => self.same(self.ty(a), self.ty(b)),
-            _ => matches!(x, Type::Bits { .. } | Type::Integer) && self.same(self.ty(a), self.ty(b)),
+            _ => {
+                matches!(x, Type::Bits { .. } | Type::Integer) && self.same(self.ty(a), self.ty(b))
+            }
         };
         if !sound {
-            self.broken(span, format!("`{op:?}` on operands of types that do not fit"));
+            self.broken(
+                span,
+                format!("`{op:?}` on operands of types that do not fit"),
+            );
         }
     }
 
     fn built(&mut self, expr: &Expr, parts: &[Handle<Expr>]) {
-        let wanted: Option<Vec<Handle<Type>>> = match &self.program.types[self.program.resolve(expr.ty)] {
-            Type::Struct(fields) | Type::Header(fields) => Some(fields.fields.iter().map(|field| field.ty).collect()),
-            Type::Tuple(items) => Some(items.clone()),
-            Type::Stack { elem, size } => Some(vec![*elem; *size as usize]),
-            Type::List(elem) => Some(vec![*elem; parts.len()]),
-            _ => None,
-        };
+        let wanted: Option<Vec<Handle<Type>>> =
+            match &self.program.types[self.program.resolve(expr.ty)] {
+                Type::Struct(fields) | Type::Header(fields) => {
+                    Some(fields.fields.iter().map(|field| field.ty).collect())
+                }
+                Type::Tuple(items) => Some(items.clone()),
+                Type::Stack { elem, size } => Some(vec![*elem; *size as usize]),
+                Type::List(elem) => Some(vec![*elem; parts.len()]),
+                _ => None,
+            };
         let fits = wanted.is_some_and(|wanted| {
-            wanted.len() == parts.len() && wanted.iter().zip(parts).all(|(ty, part)| self.same(*ty, self.ty(*part)))
+            wanted.len() == parts.len()
+                && wanted
+                    .iter()
+                    .zip(parts)
+                    .all(|(ty, part)| self.same(*ty, self.ty(*part)))
         });
         if !fits {
             self.broken(expr.span, "the parts of a value do not fit its type");
@@ -156,7 +191,9 @@ impl Validator<'_> {
             Callee::Parser(handle) => program.parsers.get(*handle).map(|p| p.params.as_slice()),
             Callee::Control(handle) => program.controls.get(*handle).map(|c| c.params.as_slice()),
             Callee::Table(handle) => program.tables.get(*handle).map(|_| [].as_slice()),
-            Callee::Method { instance, .. } => return self.known(program.externs.get(*instance).is_some(), args, span),
+            Callee::Method { instance, .. } => {
+                return self.known(program.externs.get(*instance).is_some(), args, span);
+            }
             Callee::Extern(_) => return self.known(true, args, span),
             Callee::Packet(op) => return self.packet_call(*op, args, span),
             Callee::Header(op) => return self.header_call(*op, args, span),
@@ -179,7 +216,9 @@ impl Validator<'_> {
     /// An argument by reference must be a place.
     fn arg_place(&mut self, arg: &Arg, span: Span) {
         match arg {
-            Arg::Place(place) if !self.is_place(*place) => self.broken(span, "an argument that cannot be assigned"),
+            Arg::Place(place) if !self.is_place(*place) => {
+                self.broken(span, "an argument that cannot be assigned")
+            }
             Arg::Extern(handle) if !Self::has(&self.program.externs, *handle) => {
                 self.broken(span, "an argument names an object that is not there");
             }
@@ -198,8 +237,12 @@ impl Validator<'_> {
             }
             let want = self.program.vars[param.var].ty;
             let sound = match (param.direction, arg) {
-                (Direction::Out | Direction::InOut, Arg::Place(place)) => self.same(want, self.ty(*place)),
-                (Direction::In | Direction::None, Arg::In(value)) => self.same(want, self.ty(*value)),
+                (Direction::Out | Direction::InOut, Arg::Place(place)) => {
+                    self.same(want, self.ty(*place))
+                }
+                (Direction::In | Direction::None, Arg::In(value)) => {
+                    self.same(want, self.ty(*value))
+                }
                 (Direction::Out | Direction::None | Direction::In, Arg::Absent) => true,
                 (Direction::None, Arg::Extern(_) | Arg::Packet) => true,
                 _ => false,
@@ -211,13 +254,13 @@ impl Validator<'_> {
     }
 
     fn packet_call(&mut self, op: PacketOp, args: &[Arg], span: Span) {
-        let sound = match (op, args) {
-            (PacketOp::Extract, [Arg::Place(_) | Arg::Absent]) => true,
-            (PacketOp::ExtractVarbit, [Arg::Place(_), Arg::In(_)]) => true,
-            (PacketOp::Lookahead | PacketOp::Length, []) => true,
-            (PacketOp::Advance | PacketOp::Emit, [Arg::In(_)]) => true,
-            _ => false,
-        };
+        let sound = matches!(
+            (op, args),
+            (PacketOp::Extract, [Arg::Place(_) | Arg::Absent])
+                | (PacketOp::ExtractVarbit, [Arg::Place(_), Arg::In(_)])
+                | (PacketOp::Lookahead | PacketOp::Length, [])
+                | (PacketOp::Advance | PacketOp::Emit, [Arg::In(_)])
+        );
         if !sound {
             self.broken(span, "a packet operation with the wrong arguments");
         }
@@ -226,7 +269,9 @@ impl Validator<'_> {
 
     fn header_call(&mut self, op: HeaderOp, args: &[Arg], span: Span) {
         let sound = match (op, args) {
-            (HeaderOp::IsValid, [Arg::In(value)]) => matches!(self.kind_of(*value), Type::Header(_) | Type::Union(_)),
+            (HeaderOp::IsValid, [Arg::In(value)]) => {
+                matches!(self.kind_of(*value), Type::Header(_) | Type::Union(_))
+            }
             (HeaderOp::SetValid | HeaderOp::SetInvalid, [Arg::Place(place)]) => {
                 matches!(self.kind_of(*place), Type::Header(_) | Type::Union(_))
             }
@@ -246,7 +291,9 @@ impl Validator<'_> {
         loop {
             place = match &self.program.exprs[place].kind {
                 ExprKind::Var(_) => return true,
-                ExprKind::Field(base, _) | ExprKind::Index(base, _) | ExprKind::Slice { base, .. } => *base,
+                ExprKind::Field(base, _)
+                | ExprKind::Index(base, _)
+                | ExprKind::Slice { base, .. } => *base,
                 ExprKind::StackNext(base) | ExprKind::StackLast(base) => *base,
                 _ => return false,
             };
@@ -256,7 +303,12 @@ impl Validator<'_> {
     /// Refuses what only `sema`'s check run makes.
     pub(super) fn unknown_extern(&mut self, name: &str, span: Span) {
         let message = format!("`{name}` is not supported by the engine");
-        self.report(code::EXTERN, span, message, "the program can be checked, but not run");
+        self.report(
+            code::EXTERN,
+            span,
+            message,
+            "the program can be checked, but not run",
+        );
     }
 }
 
@@ -265,7 +317,9 @@ pub(super) fn operands(kind: &ExprKind) -> Vec<Handle<Expr>> {
     match kind {
         ExprKind::Const(_) | ExprKind::Var(_) | ExprKind::InvalidHeader => Vec::new(),
         ExprKind::Field(base, _) | ExprKind::Slice { base, .. } => vec![*base],
-        ExprKind::StackNext(base) | ExprKind::StackLast(base) | ExprKind::StackLastIndex(base) => vec![*base],
+        ExprKind::StackNext(base) | ExprKind::StackLast(base) | ExprKind::StackLastIndex(base) => {
+            vec![*base]
+        }
         ExprKind::Unary(_, operand) | ExprKind::Cast(operand) => vec![*operand],
         ExprKind::Index(a, b) | ExprKind::Binary(_, a, b) => vec![*a, *b],
         ExprKind::Mux(a, b, c) => vec![*a, *b, *c],

@@ -45,14 +45,21 @@ impl AsRef<Program> for Checked {
 
 /// Validates a program.
 pub fn validate(program: Program) -> Result<Checked, Vec<Diagnostic>> {
-    let mut validator = Validator { program: &program, found: Vec::new() };
+    let mut validator = Validator {
+        program: &program,
+        found: Vec::new(),
+    };
     validator.structure();
     if validator.found.is_empty() {
         validator.architecture();
         validator.tables();
     }
     let found = validator.found;
-    if found.is_empty() { Ok(Checked(program)) } else { Err(found) }
+    if found.is_empty() {
+        Ok(Checked(program))
+    } else {
+        Err(found)
+    }
 }
 
 /// How many findings are kept.
@@ -77,7 +84,12 @@ impl Validator<'_> {
 
     /// A program that `sema` never makes.
     fn broken(&mut self, span: Span, message: impl Into<String>) {
-        self.report(code::BROKEN, span, message, "the program was not made by this compiler");
+        self.report(
+            code::BROKEN,
+            span,
+            message,
+            "the program was not made by this compiler",
+        );
     }
 
     fn structure(&mut self) {
@@ -96,9 +108,17 @@ impl Validator<'_> {
     /// Types refer only to earlier types: none contains itself.
     fn types(&mut self) {
         for (handle, ty) in self.program.types.iter() {
-            let sound = parts(ty).into_iter().all(|part| part.index() < handle.index());
+            let sound = parts(ty)
+                .into_iter()
+                .all(|part| part.index() < handle.index());
             if !sound {
-                self.broken(Span::NONE, format!("type {} refers to a type that is not before it", handle.index()));
+                self.broken(
+                    Span::NONE,
+                    format!(
+                        "type {} refers to a type that is not before it",
+                        handle.index()
+                    ),
+                );
             }
         }
     }
@@ -127,7 +147,9 @@ impl Validator<'_> {
 /// The types a type is made of.
 fn parts(ty: &Type) -> Vec<Handle<Type>> {
     match ty {
-        Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => fields.fields.iter().map(|f| f.ty).collect(),
+        Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => {
+            fields.fields.iter().map(|f| f.ty).collect()
+        }
         Type::Stack { elem, .. } | Type::List(elem) => vec![*elem],
         Type::Tuple(items) => items.clone(),
         Type::New(new) => vec![new.under],

@@ -81,7 +81,9 @@ impl Validator<'_> {
     }
 
     fn known_exprs(&mut self, exprs: &[Handle<Expr>], span: Span) -> bool {
-        let sound = exprs.iter().all(|expr| Self::has(&self.program.exprs, *expr));
+        let sound = exprs
+            .iter()
+            .all(|expr| Self::has(&self.program.exprs, *expr));
         if !sound {
             self.broken(span, "a statement names an expression that is not there");
         }
@@ -96,7 +98,10 @@ impl Validator<'_> {
 
     fn condition(&mut self, cond: Handle<Expr>, span: Span) {
         if self.known_exprs(&[cond], span)
-            && !matches!(self.program.types[self.program.resolve(self.program.exprs[cond].ty)], Type::Bool)
+            && !matches!(
+                self.program.types[self.program.resolve(self.program.exprs[cond].ty)],
+                Type::Bool
+            )
         {
             self.broken(span, "a condition that is not boolean");
         }
@@ -120,19 +125,31 @@ impl Validator<'_> {
                 self.known_exprs(&[*call], span);
             }
             StmtKind::Init { var, init } => self.init(*var, *init, span),
-            StmtKind::If { cond, then, otherwise } => {
+            StmtKind::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 self.condition(*cond, span);
                 self.block(then);
                 self.block(otherwise);
             }
-            StmtKind::SwitchAction { apply, cases, default } => {
+            StmtKind::SwitchAction {
+                apply,
+                cases,
+                default,
+            } => {
                 self.known_exprs(&[*apply], span);
                 for case in cases {
                     self.block(&case.body);
                 }
                 self.block(default);
             }
-            StmtKind::Switch { subject, cases, default } => {
+            StmtKind::Switch {
+                subject,
+                cases,
+                default,
+            } => {
                 self.known_exprs(&[*subject], span);
                 for case in cases {
                     self.known_exprs(&case.labels, span);
@@ -140,7 +157,12 @@ impl Validator<'_> {
                 }
                 self.block(default);
             }
-            StmtKind::For { init, cond, update, body } => {
+            StmtKind::For {
+                init,
+                cond,
+                update,
+                body,
+            } => {
                 self.condition(*cond, span);
                 for part in [init, update, body] {
                     self.block(part);

@@ -4,7 +4,9 @@
 //! under its match kinds, a learning table can learn.
 
 use super::{Validator, code};
-use crate::ir::{ActionCall, Const, Direction, Entry, EntryKey, Property, PropertyValue, Table, Type};
+use crate::ir::{
+    ActionCall, Const, Direction, Entry, EntryKey, Property, PropertyValue, Table, Type,
+};
 use crate::source::Span;
 
 /// The match kinds the engine has.
@@ -32,18 +34,37 @@ impl Validator<'_> {
                 continue;
             }
             if !KINDS.contains(&key.match_kind.as_str()) {
-                let message = format!("the match kind `{}` is not supported by the engine", key.match_kind);
+                let message = format!(
+                    "the match kind `{}` is not supported by the engine",
+                    key.match_kind
+                );
                 self.report(code::TABLE, table.span, message, "");
             }
         }
-        let of_kind = |kind: &str| table.keys.iter().filter(|key| key.match_kind == kind).count();
+        let of_kind = |kind: &str| {
+            table
+                .keys
+                .iter()
+                .filter(|key| key.match_kind == kind)
+                .count()
+        };
         if of_kind("lpm") > 1 {
             let help = "use `ternary` for all but one of them";
-            self.report(code::TABLE, table.span, "a table has at most one `lpm` key", help);
+            self.report(
+                code::TABLE,
+                table.span,
+                "a table has at most one `lpm` key",
+                help,
+            );
         }
         if of_kind("selector") > 0 && !table.properties.iter().any(is_implementation) {
             let help = "give the table an action selector as `implementation`";
-            self.report(code::TABLE, table.span, "a `selector` key in a table without an action selector", help);
+            self.report(
+                code::TABLE,
+                table.span,
+                "a `selector` key in a table without an action selector",
+                help,
+            );
         }
     }
 
@@ -55,15 +76,29 @@ impl Validator<'_> {
                 sound = false;
                 continue;
             };
-            let directed: Vec<_> =
-                action.params.iter().filter(|p| p.direction != Direction::None).cloned().collect();
+            let directed: Vec<_> = action
+                .params
+                .iter()
+                .filter(|p| p.direction != Direction::None)
+                .cloned()
+                .collect();
             self.args(&directed, &listed.args, table.span);
-            for param in action.params.iter().filter(|p| p.direction == Direction::None) {
+            for param in action
+                .params
+                .iter()
+                .filter(|p| p.direction == Direction::None)
+            {
                 let var = &self.program.vars[param.var];
                 let ty = &self.program.types[self.program.resolve(var.ty)];
                 if !matches!(ty, Type::Bits { .. } | Type::Bool) {
-                    let message = format!("the action data `{}` is not a number or boolean", var.name);
-                    self.report(code::CONSTRUCT, var.span, message, "action data are set by the control plane as bytes");
+                    let message =
+                        format!("the action data `{}` is not a number or boolean", var.name);
+                    self.report(
+                        code::CONSTRUCT,
+                        var.span,
+                        message,
+                        "action data are set by the control plane as bytes",
+                    );
                 }
             }
         }
@@ -79,7 +114,10 @@ impl Validator<'_> {
             return self.broken(span, "an action that the table does not list");
         };
         let params = &self.program.actions[listed.action].params;
-        let data = params.iter().filter(|p| p.direction == Direction::None).count();
+        let data = params
+            .iter()
+            .filter(|p| p.direction == Direction::None)
+            .count();
         if data != call.data.len() {
             self.broken(span, "an action with the wrong number of data");
         }
@@ -91,16 +129,23 @@ impl Validator<'_> {
             return self.broken(entry.span, "an entry with the wrong number of keys");
         }
         for (key, value) in table.keys.iter().zip(&entry.keys) {
-            let width = self.program.width(self.program.exprs[key.expr].ty).unwrap_or(0);
+            let width = self
+                .program
+                .width(self.program.exprs[key.expr].ty)
+                .unwrap_or(0);
             let refused = match (key.match_kind.as_str(), value) {
                 ("exact", EntryKey::Value(_)) => None,
                 ("exact", _) => Some("an `exact` key needs a value"),
-                ("lpm" | "ternary", EntryKey::Range(..)) => Some("a range only matches a `range` key"),
+                ("lpm" | "ternary", EntryKey::Range(..)) => {
+                    Some("a range only matches a `range` key")
+                }
                 ("lpm", EntryKey::Mask(_, mask)) if !is_prefix(mask, width) => {
                     Some("the mask of an `lpm` key must be a run of ones from the top")
                 }
                 ("range", EntryKey::Mask(..)) => Some("a mask cannot match a `range` key"),
-                ("optional", EntryKey::Mask(..) | EntryKey::Range(..)) => Some("an `optional` key needs a value or `_`"),
+                ("optional", EntryKey::Mask(..) | EntryKey::Range(..)) => {
+                    Some("an `optional` key needs a value or `_`")
+                }
                 _ => None,
             };
             if let Some(message) = refused {
@@ -111,10 +156,9 @@ impl Validator<'_> {
 
     /// A table that learns: exact keys only, and a miss that carries no data from the control plane.
     fn learning(&mut self, table: &Table) {
-        let learns = table
-            .properties
-            .iter()
-            .any(|p| p.name == "add_on_miss" && matches!(p.value, PropertyValue::Const(Const::Bool(true))));
+        let learns = table.properties.iter().any(|p| {
+            p.name == "add_on_miss" && matches!(p.value, PropertyValue::Const(Const::Bool(true)))
+        });
         if !learns {
             return;
         }
@@ -130,8 +174,10 @@ impl Validator<'_> {
 }
 
 fn is_implementation(property: &Property) -> bool {
-    matches!(property.name.as_str(), "implementation" | "pna_implementation")
-        && matches!(property.value, PropertyValue::Extern(_))
+    matches!(
+        property.name.as_str(),
+        "implementation" | "pna_implementation"
+    ) && matches!(property.value, PropertyValue::Extern(_))
 }
 
 /// Whether a pattern is ones followed by zeros.

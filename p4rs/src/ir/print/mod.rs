@@ -3,30 +3,47 @@
 //! In: a program. Out: a text that names instances by their control-plane names and variables by name and number.
 //! Invariant: the same program always prints the same text.
 
+mod expr;
+
 use std::fmt::Write;
 
-use super::arena::Handle;
-use super::{
-    Action, ActionRef, ActionScope, Annotation, AnnotationBody, AnnotationValue, Arg, Block, Callee, Const, Control,
-    Direction, Entry, EntryKey, Expr, ExprKind, ExternInstance, ForIn, Function, KeySet, PackageArg, Param, Parser,
-    Program, PropertyValue, StateRef, Stmt, StmtKind, Table, Transition, Type, Var,
+use crate::ir::arena::Handle;
+use crate::ir::{
+    Action, ActionRef, ActionScope, Annotation, AnnotationBody, AnnotationValue, Block, Callee,
+    Const, Control, Direction, Entry, EntryKey, Expr, ExprKind, ExternInstance, ForIn, Function,
+    KeySet, PackageArg, Param, Parser, Program, PropertyValue, StateRef, Stmt, StmtKind, Table,
+    Transition, Type, Var,
 };
 
 /// The whole program.
 pub fn print(program: &Program) -> String {
-    let mut printer = Printer { program, out: String::new(), indent: 0 };
+    let mut printer = Printer {
+        program,
+        out: String::new(),
+        indent: 0,
+    };
     printer.program();
     printer.out
 }
 
 /// One type as it would be written in P4.
 pub fn print_type(program: &Program, ty: Handle<Type>) -> String {
-    Printer { program, out: String::new(), indent: 0 }.ty(ty)
+    Printer {
+        program,
+        out: String::new(),
+        indent: 0,
+    }
+    .ty(ty)
 }
 
 /// One expression, close to how it would be written in P4.
 pub fn print_expr(program: &Program, expr: Handle<Expr>) -> String {
-    Printer { program, out: String::new(), indent: 0 }.expr(expr)
+    Printer {
+        program,
+        out: String::new(),
+        indent: 0,
+    }
+    .expr(expr)
 }
 
 struct Printer<'p> {
@@ -70,7 +87,12 @@ impl Printer<'_> {
             self.table(table);
         }
         for (_, set) in program.value_sets.iter() {
-            let text = format!("value_set<{}>({}) {};", self.ty(set.ty), set.size, set.name.control_plane);
+            let text = format!(
+                "value_set<{}>({}) {};",
+                self.ty(set.ty),
+                set.size,
+                set.name.control_plane
+            );
             self.line(text);
         }
         for (_, parser) in program.parsers.iter() {
@@ -92,11 +114,16 @@ impl Printer<'_> {
     fn package_arg(&self, arg: &PackageArg) -> String {
         match arg {
             PackageArg::Parser(handle) => self.program.parsers[*handle].name.control_plane.clone(),
-            PackageArg::Control(handle) => self.program.controls[*handle].name.control_plane.clone(),
+            PackageArg::Control(handle) => {
+                self.program.controls[*handle].name.control_plane.clone()
+            }
             PackageArg::Extern(handle) => self.program.externs[*handle].name.control_plane.clone(),
             PackageArg::Package(inner) => {
-                let args: Vec<String> =
-                    inner.args.iter().map(|(name, arg)| format!("{name} = {}", self.package_arg(arg))).collect();
+                let args: Vec<String> = inner
+                    .args
+                    .iter()
+                    .map(|(name, arg)| format!("{name} = {}", self.package_arg(arg)))
+                    .collect();
                 format!("{}({})", inner.name, args.join(", "))
             }
             PackageArg::Const(value) => self.constant(value),
@@ -109,10 +136,21 @@ impl Printer<'_> {
             Type::Struct(fields) if !fields.name.is_empty() => ("struct", fields),
             Type::Header(fields) => ("header", fields),
             Type::Union(fields) => ("header_union", fields),
-            Type::Enum(e) => return self.line(format!("enum {} {{ {} }}", e.name, e.members.join(", "))),
+            Type::Enum(e) => {
+                return self.line(format!("enum {} {{ {} }}", e.name, e.members.join(", ")));
+            }
             Type::SerEnum(e) => {
-                let members: Vec<String> = e.members.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-                let text = format!("enum {} {} {{ {} }}", self.ty(e.under), e.name, members.join(", "));
+                let members: Vec<String> = e
+                    .members
+                    .iter()
+                    .map(|(name, value)| format!("{name} = {value}"))
+                    .collect();
+                let text = format!(
+                    "enum {} {} {{ {} }}",
+                    self.ty(e.under),
+                    e.name,
+                    members.join(", ")
+                );
                 return self.line(text);
             }
             Type::New(new) => {
@@ -124,7 +162,12 @@ impl Printer<'_> {
         let head = format!("{}{word} {}", annotations(&fields.annotations), fields.name);
         self.nested(head, |p| {
             for field in &fields.fields {
-                let text = format!("{}{} {};", annotations(&field.annotations), p.ty(field.ty), field.name);
+                let text = format!(
+                    "{}{} {};",
+                    annotations(&field.annotations),
+                    p.ty(field.ty),
+                    field.name
+                );
                 p.line(text);
             }
         });
@@ -134,8 +177,14 @@ impl Printer<'_> {
         match &self.program.types[ty] {
             Type::Void => "void".into(),
             Type::Bool => "bool".into(),
-            Type::Bits { width, signed: false } => format!("bit<{width}>"),
-            Type::Bits { width, signed: true } => format!("int<{width}>"),
+            Type::Bits {
+                width,
+                signed: false,
+            } => format!("bit<{width}>"),
+            Type::Bits {
+                width,
+                signed: true,
+            } => format!("int<{width}>"),
             Type::Integer => "int".into(),
             Type::Varbit { max } => format!("varbit<{max}>"),
             Type::Error => "error".into(),
@@ -145,7 +194,11 @@ impl Printer<'_> {
             Type::SerEnum(e) => e.name.clone(),
             Type::New(new) => new.name.clone(),
             Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => {
-                if fields.name.is_empty() { "struct".into() } else { fields.name.clone() }
+                if fields.name.is_empty() {
+                    "struct".into()
+                } else {
+                    fields.name.clone()
+                }
             }
             Type::Stack { elem, size } => format!("{}[{size}]", self.ty(*elem)),
             Type::Tuple(items) => format!("tuple<{}>", self.types(items)),
@@ -157,7 +210,11 @@ impl Printer<'_> {
     }
 
     fn types(&self, items: &[Handle<Type>]) -> String {
-        items.iter().map(|ty| self.ty(*ty)).collect::<Vec<_>>().join(", ")
+        items
+            .iter()
+            .map(|ty| self.ty(*ty))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     fn var(&self, var: Handle<Var>) -> String {
@@ -173,15 +230,26 @@ impl Printer<'_> {
                 Direction::InOut => "inout ",
             };
             let ty = self.ty(self.program.vars[param.var].ty);
-            format!("{}{direction}{ty} {}", annotations(&param.annotations), self.var(param.var))
+            format!(
+                "{}{direction}{ty} {}",
+                annotations(&param.annotations),
+                self.var(param.var)
+            )
         };
         params.iter().map(param).collect::<Vec<_>>().join(", ")
     }
 
     fn extern_instance(&mut self, instance: &ExternInstance) {
-        let args: Vec<String> =
-            instance.args.iter().map(|(name, value)| format!("{name} = {}", self.constant(value))).collect();
-        let types = if instance.type_args.is_empty() { String::new() } else { format!("<{}>", self.types(&instance.type_args)) };
+        let args: Vec<String> = instance
+            .args
+            .iter()
+            .map(|(name, value)| format!("{name} = {}", self.constant(value)))
+            .collect();
+        let types = if instance.type_args.is_empty() {
+            String::new()
+        } else {
+            format!("<{}>", self.types(&instance.type_args))
+        };
         let head = format!(
             "{}extern {}{types}({}) {}",
             annotations(&instance.annotations),
@@ -194,13 +262,22 @@ impl Printer<'_> {
         }
         self.nested(head, |p| {
             for (name, function) in &instance.methods {
-                p.line(format!("{name} = {}#{};", p.program.functions[*function].name, function.index()));
+                p.line(format!(
+                    "{name} = {}#{};",
+                    p.program.functions[*function].name,
+                    function.index()
+                ));
             }
         });
     }
 
     fn function(&mut self, function: &Function) {
-        let head = format!("function {} {}({})", self.ty(function.ret), function.name, self.params(&function.params));
+        let head = format!(
+            "function {} {}({})",
+            self.ty(function.ret),
+            function.name,
+            self.params(&function.params)
+        );
         self.nested(head, |p| p.block(&function.body));
     }
 
@@ -215,7 +292,11 @@ impl Printer<'_> {
     }
 
     fn parser(&mut self, parser: &Parser) {
-        let head = format!("parser {}({})", parser.name.control_plane, self.params(&parser.params));
+        let head = format!(
+            "parser {}({})",
+            parser.name.control_plane,
+            self.params(&parser.params)
+        );
         self.nested(head, |p| {
             p.block(&parser.locals);
             for state in &parser.states {
@@ -231,7 +312,10 @@ impl Printer<'_> {
         match target {
             StateRef::Accept => "accept".into(),
             StateRef::Reject => "reject".into(),
-            StateRef::State(index) => parser.states.get(index).map_or("?".into(), |state| state.name.clone()),
+            StateRef::State(index) => parser
+                .states
+                .get(index)
+                .map_or("?".into(), |state| state.name.clone()),
         }
     }
 
@@ -246,7 +330,8 @@ impl Printer<'_> {
                 self.nested(head, |p| {
                     for (keys, target) in cases {
                         let keys: Vec<String> = keys.iter().map(|key| p.key_set(key)).collect();
-                        let text = format!("({}): {};", keys.join(", "), p.state_ref(parser, *target));
+                        let text =
+                            format!("({}): {};", keys.join(", "), p.state_ref(parser, *target));
                         p.line(text);
                     }
                 });
@@ -265,7 +350,11 @@ impl Printer<'_> {
     }
 
     fn control(&mut self, control: &Control) {
-        let head = format!("control {}({})", control.name.control_plane, self.params(&control.params));
+        let head = format!(
+            "control {}({})",
+            control.name.control_plane,
+            self.params(&control.params)
+        );
         self.nested(head, |p| {
             p.block(&control.locals);
             p.nested("apply", |p| p.block(&control.body));
@@ -273,18 +362,35 @@ impl Printer<'_> {
     }
 
     fn table(&mut self, table: &Table) {
-        let head = format!("{}table {}", annotations(&table.annotations), table.name.control_plane);
+        let head = format!(
+            "{}table {}",
+            annotations(&table.annotations),
+            table.name.control_plane
+        );
         self.nested(head, |p| {
             for key in &table.keys {
-                let text = format!("key {}: {} \"{}\";", p.expr(key.expr), key.match_kind, key.name);
+                let text = format!(
+                    "key {}: {} \"{}\";",
+                    p.expr(key.expr),
+                    key.match_kind,
+                    key.name
+                );
                 p.line(text);
             }
             for action in &table.actions {
                 let text = p.action_ref(action);
                 p.line(format!("action {text};"));
             }
-            let word = if table.const_default { "const default" } else { "default" };
-            let text = p.action_call(table, table.default_action.action, &table.default_action.data);
+            let word = if table.const_default {
+                "const default"
+            } else {
+                "default"
+            };
+            let text = p.action_call(
+                table,
+                table.default_action.action,
+                &table.default_action.data,
+            );
             p.line(format!("{word} {text};"));
             for entry in &table.entries {
                 let text = p.entry(table, entry);
@@ -296,7 +402,9 @@ impl Printer<'_> {
             for property in &table.properties {
                 let value = match &property.value {
                     PropertyValue::Const(value) => p.constant(value),
-                    PropertyValue::Extern(instance) => p.program.externs[*instance].name.control_plane.clone(),
+                    PropertyValue::Extern(instance) => {
+                        p.program.externs[*instance].name.control_plane.clone()
+                    }
                 };
                 p.line(format!("{} = {value};", property.name));
             }
@@ -309,11 +417,18 @@ impl Printer<'_> {
             ActionScope::TableOnly => "tableonly ",
             ActionScope::DefaultOnly => "defaultonly ",
         };
-        format!("{scope}{}({})", self.program.actions[action.action].name.control_plane, self.args(&action.args))
+        format!(
+            "{scope}{}({})",
+            self.program.actions[action.action].name.control_plane,
+            self.args(&action.args)
+        )
     }
 
     fn action_call(&self, table: &Table, action: usize, data: &[Const]) -> String {
-        let name = table.actions.get(action).map(|a| self.program.actions[a.action].name.control_plane.as_str());
+        let name = table
+            .actions
+            .get(action)
+            .map(|a| self.program.actions[a.action].name.control_plane.as_str());
         let data: Vec<String> = data.iter().map(|value| self.constant(value)).collect();
         format!("{}({})", name.unwrap_or("?"), data.join(", "))
     }
@@ -329,7 +444,11 @@ impl Printer<'_> {
                 EntryKey::Any => "_".into(),
             })
             .collect();
-        let priority = entry.priority.as_ref().map(|p| format!("priority {p} ")).unwrap_or_default();
+        let priority = entry
+            .priority
+            .as_ref()
+            .map(|p| format!("priority {p} "))
+            .unwrap_or_default();
         let word = if entry.is_const { "const " } else { "" };
         let call = self.action_call(table, entry.action.action, &entry.action.data);
         format!("{word}{priority}({}): {call}", keys.join(", "))
@@ -353,33 +472,60 @@ impl Printer<'_> {
             }
             StmtKind::Init { var, init } => {
                 let ty = self.ty(self.program.vars[*var].ty);
-                let init = init.map(|init| format!(" = {}", self.expr(init))).unwrap_or_default();
+                let init = init
+                    .map(|init| format!(" = {}", self.expr(init)))
+                    .unwrap_or_default();
                 let text = format!("var {ty} {}{init};", self.var(*var));
                 self.line(text);
             }
-            StmtKind::If { cond, then, otherwise } => {
+            StmtKind::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 let head = format!("if {}", self.expr(*cond));
                 self.nested(head, |p| p.block(then));
                 if !otherwise.stmts.is_empty() {
                     self.nested("else", |p| p.block(otherwise));
                 }
             }
-            StmtKind::SwitchAction { apply, cases, default } => {
+            StmtKind::SwitchAction {
+                apply,
+                cases,
+                default,
+            } => {
                 let head = format!("switch {}.action_run", self.expr(*apply));
                 let actions = self.applied_actions(*apply);
                 let label = |label: &usize| actions.get(*label).cloned().unwrap_or_default();
                 let cases: Vec<(String, &Block)> = cases
                     .iter()
-                    .map(|case| (case.labels.iter().map(label).collect::<Vec<_>>().join(", "), &case.body))
+                    .map(|case| {
+                        (
+                            case.labels.iter().map(label).collect::<Vec<_>>().join(", "),
+                            &case.body,
+                        )
+                    })
                     .collect();
                 self.cases(head, cases, default);
             }
-            StmtKind::Switch { subject, cases, default } => {
+            StmtKind::Switch {
+                subject,
+                cases,
+                default,
+            } => {
                 let head = format!("switch {}", self.expr(*subject));
-                let cases = cases.iter().map(|case| (self.exprs(&case.labels), &case.body)).collect();
+                let cases = cases
+                    .iter()
+                    .map(|case| (self.exprs(&case.labels), &case.body))
+                    .collect();
                 self.cases(head, cases, default);
             }
-            StmtKind::For { init, cond, update, body } => {
+            StmtKind::For {
+                init,
+                cond,
+                update,
+                body,
+            } => {
                 let head = format!("for {}", self.expr(*cond));
                 self.nested(head, |p| {
                     p.nested("init", |p| p.block(init));
@@ -389,7 +535,9 @@ impl Printer<'_> {
             }
             StmtKind::ForIn { var, over, body } => {
                 let over = match over {
-                    ForIn::Range(low, high) => format!("{} .. {}", self.expr(*low), self.expr(*high)),
+                    ForIn::Range(low, high) => {
+                        format!("{} .. {}", self.expr(*low), self.expr(*high))
+                    }
                     ForIn::Items(items) => self.expr(*items),
                 };
                 let head = format!("for {} in {over}", self.var(*var));
@@ -409,10 +557,18 @@ impl Printer<'_> {
 
     fn applied_actions(&self, apply: Handle<Expr>) -> Vec<String> {
         match &self.program.exprs[apply].kind {
-            ExprKind::Call { callee: Callee::Table(table), .. } => self.program.tables[*table]
+            ExprKind::Call {
+                callee: Callee::Table(table),
+                ..
+            } => self.program.tables[*table]
                 .actions
                 .iter()
-                .map(|action| self.program.actions[action.action].name.control_plane.clone())
+                .map(|action| {
+                    self.program.actions[action.action]
+                        .name
+                        .control_plane
+                        .clone()
+                })
                 .collect(),
             _ => Vec::new(),
         }
@@ -427,101 +583,6 @@ impl Printer<'_> {
                 p.nested("default", |p| p.block(default));
             }
         });
-    }
-
-    fn exprs(&self, items: &[Handle<Expr>]) -> String {
-        items.iter().map(|item| self.expr(*item)).collect::<Vec<_>>().join(", ")
-    }
-
-    fn expr(&self, handle: Handle<Expr>) -> String {
-        let expr = &self.program.exprs[handle];
-        match &expr.kind {
-            ExprKind::Const(value) => self.typed_constant(value, expr.ty),
-            ExprKind::Var(var) => self.var(*var),
-            ExprKind::Field(base, index) => format!("{}.{}", self.expr(*base), self.field_name(*base, *index)),
-            ExprKind::Index(base, index) => format!("{}[{}]", self.expr(*base), self.expr(*index)),
-            ExprKind::Slice { base, hi, lo } => format!("{}[{hi}:{lo}]", self.expr(*base)),
-            ExprKind::StackNext(base) => format!("{}.next", self.expr(*base)),
-            ExprKind::StackLast(base) => format!("{}.last", self.expr(*base)),
-            ExprKind::StackLastIndex(base) => format!("{}.lastIndex", self.expr(*base)),
-            ExprKind::Unary(op, operand) => format!("{op:?}({})", self.expr(*operand)),
-            ExprKind::Binary(op, a, b) => format!("{op:?}({}, {})", self.expr(*a), self.expr(*b)),
-            ExprKind::Mux(cond, a, b) => {
-                format!("({} ? {} : {})", self.expr(*cond), self.expr(*a), self.expr(*b))
-            }
-            ExprKind::Cast(operand) => format!("({}){}", self.ty(expr.ty), self.expr(*operand)),
-            ExprKind::Struct(parts) => format!("{} {{ {} }}", self.ty(expr.ty), self.exprs(parts)),
-            ExprKind::InvalidHeader => format!("({}){{#}}", self.ty(expr.ty)),
-            ExprKind::Call { callee, type_args, args } => {
-                let types = if type_args.is_empty() { String::new() } else { format!("<{}>", self.types(type_args)) };
-                format!("{}{types}({})", self.callee(callee), self.args(args))
-            }
-        }
-    }
-
-    fn field_name(&self, base: Handle<Expr>, index: u32) -> String {
-        match &self.program.types[self.program.resolve(self.program.exprs[base].ty)] {
-            Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => {
-                fields.fields.get(index as usize).map_or_else(|| index.to_string(), |field| field.name.clone())
-            }
-            Type::ApplyResult => if index == 0 { "hit" } else { "miss" }.into(),
-            _ => index.to_string(),
-        }
-    }
-
-    fn callee(&self, callee: &Callee) -> String {
-        let program = self.program;
-        match callee {
-            Callee::Function(handle) => format!("{}#{}", program.functions[*handle].name, handle.index()),
-            Callee::Action(handle) => program.actions[*handle].name.control_plane.clone(),
-            Callee::Table(handle) => format!("{}.apply", program.tables[*handle].name.control_plane),
-            Callee::Parser(handle) => format!("{}.apply", program.parsers[*handle].name.control_plane),
-            Callee::Control(handle) => format!("{}.apply", program.controls[*handle].name.control_plane),
-            Callee::Method { instance, method } => {
-                format!("{}.{method}", program.externs[*instance].name.control_plane)
-            }
-            Callee::Extern(name) => name.clone(),
-            Callee::Packet(op) => format!("packet.{op:?}"),
-            Callee::Header(op) => format!("{op:?}"),
-        }
-    }
-
-    fn args(&self, args: &[Arg]) -> String {
-        let arg = |arg: &Arg| match arg {
-            Arg::In(value) => self.expr(*value),
-            Arg::Place(place) => format!("&{}", self.expr(*place)),
-            Arg::Absent => "_".into(),
-            Arg::Extern(handle) => self.program.externs[*handle].name.control_plane.clone(),
-            Arg::Packet => "packet".into(),
-        };
-        args.iter().map(arg).collect::<Vec<_>>().join(", ")
-    }
-
-    fn typed_constant(&self, value: &Const, ty: Handle<Type>) -> String {
-        match (&self.program.types[self.program.resolve(ty)], value) {
-            (Type::Bits { width, signed: false }, Const::Int(n)) => format!("{width}w{n:#x}"),
-            (Type::Bits { width, signed: true }, Const::Int(n)) => format!("{width}s{n}"),
-            _ => self.constant(value),
-        }
-    }
-
-    fn constant(&self, value: &Const) -> String {
-        match value {
-            Const::Bool(b) => b.to_string(),
-            Const::Int(n) => n.to_string(),
-            Const::String(text) => format!("{text:?}"),
-            Const::Error(index) => {
-                format!("error.{}", self.program.errors.get(*index as usize).map_or("?", String::as_str))
-            }
-            Const::Enum { ty, member, .. } => format!("{ty}.{member}"),
-            Const::MatchKind(name) => name.clone(),
-            Const::List(items) => {
-                let items: Vec<String> = items.iter().map(|item| self.constant(item)).collect();
-                format!("{{ {} }}", items.join(", "))
-            }
-            Const::Extern(handle) => self.program.externs[*handle].name.control_plane.clone(),
-            Const::Absent => "_".into(),
-        }
     }
 }
 
@@ -541,10 +602,17 @@ fn annotations(list: &[Annotation]) -> String {
                 let _ = write!(text, "({body})");
             }
             AnnotationBody::Expressions(items) => {
-                let _ = write!(text, "[{}]", items.iter().map(value).collect::<Vec<_>>().join(", "));
+                let _ = write!(
+                    text,
+                    "[{}]",
+                    items.iter().map(value).collect::<Vec<_>>().join(", ")
+                );
             }
             AnnotationBody::KeyValues(pairs) => {
-                let pairs: Vec<String> = pairs.iter().map(|(key, v)| format!("{key}={}", value(v))).collect();
+                let pairs: Vec<String> = pairs
+                    .iter()
+                    .map(|(key, v)| format!("{key}={}", value(v)))
+                    .collect();
                 let _ = write!(text, "[{}]", pairs.join(", "));
             }
         }

@@ -177,7 +177,7 @@ pub struct Statistics {
 /// A program loaded and ready to run.
 pub struct Engine {
     machine: Machine,
-    pool: Mutex<Vec<Box<PacketState>>>,
+    pool: Mutex<Vec<PacketState>>,
     received: AtomicU64,
     transmitted: AtomicU64,
     drops: [AtomicU64; DropReason::ALL.len()],
@@ -235,11 +235,8 @@ impl Engine {
 
     fn run(&self, now: Time, port: u32, packet: &[u8], out: &mut Outputs, tracer: Option<&mut dyn Tracer>) {
         let (sent, dropped) = (out.transmitted().len(), out.drops.len());
-        let mut state = self.pool.lock().pop().unwrap_or_else(|| Box::new(self.machine.new_state()));
-        let tracer = match tracer {
-            Some(tracer) => Some(tracer as &mut dyn Tracer),
-            None => None,
-        };
+        let mut state = self.pool.lock().pop().unwrap_or_else(|| self.machine.new_state());
+        let tracer = tracer.map(|tracer| tracer as &mut dyn Tracer);
         self.machine.process(&mut state, now, port, packet, out, tracer);
         let mut pool = self.pool.lock();
         if pool.len() < POOL {

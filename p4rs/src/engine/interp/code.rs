@@ -170,7 +170,6 @@ pub(crate) struct Shape {
     pub headers: Vec<u32>,
     /// Bits without varbits.
     pub bits: u32,
-    pub slots: u32,
 }
 
 /// Bits to pack for a hash, checksum or digest.
@@ -358,7 +357,7 @@ pub(crate) enum Extern {
     SendTo(Ex),
     Recirculate,
     Mirror { slot: Ex, session: Ex },
-    AddEntry { table: u32, action: u16, data: Vec<(Operand, u32)>, profile: Ex },
+    AddEntry { action: u16, data: Vec<(Operand, u32)>, profile: Ex },
     SetExpire(Ex),
     RestartTimer,
     IsHostPort(Ex),

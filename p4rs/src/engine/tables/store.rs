@@ -216,7 +216,7 @@ impl Store {
             None => {
                 let index = self.used;
                 self.used = self.used.checked_add(1)?;
-                if index as usize % CHUNK == 0 {
+                if (index as usize).is_multiple_of(CHUNK) {
                     self.grow();
                 }
                 index

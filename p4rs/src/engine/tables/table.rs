@@ -71,7 +71,7 @@ struct DefaultAction {
 
 #[derive(Debug)]
 enum Body {
-    Plain(RwLock<Rows>),
+    Plain(Box<RwLock<Rows>>),
     Learner(Learner),
 }
 
@@ -101,7 +101,7 @@ impl MatchTable {
             }
             Body::Learner(Learner::new(&plan, data_len, parts, config.capacity))
         } else {
-            Body::Plain(RwLock::new(Rows::new(Arc::clone(&plan), KeyHasher::default(), data_len, parts)))
+            Body::Plain(Box::new(RwLock::new(Rows::new(Arc::clone(&plan), KeyHasher::default(), data_len, parts))))
         };
         let (action, params) = &config.default;
         let params: Vec<&[u8]> = params.iter().map(Vec::as_slice).collect();

@@ -332,8 +332,8 @@ impl Lower<'_> {
             Callee::Packet(PacketOp::Lookahead) => Ok(Ex::Lookahead(self.number_type(expr).0)),
             Callee::Header(HeaderOp::IsValid) => self.is_valid(args, node.span),
             Callee::Extern(name) if name == "SelectByDirection" => {
-                let (from_net, values) = self.by_direction(args, node.span)?;
-                let [a, b] = [self.scalar(values.0)?, self.scalar(values.1)?];
+                let (from_net, a, b) = self.by_direction(args, node.span)?;
+                let [a, b] = [self.scalar(a)?, self.scalar(b)?];
                 Ok(Ex::Mux(Box::new((from_net, a, b))))
             }
             Callee::Method { .. } | Callee::Extern(_) => Ok(Ex::Prim(Box::new(self.extern_call(expr)?))),
@@ -342,7 +342,7 @@ impl Lower<'_> {
     }
 
     /// `SelectByDirection(direction, from network, from host)`: the condition and both values.
-    fn by_direction(&mut self, args: &[Arg], span: Span) -> Lowered<(Ex, (Handle<Expr>, Handle<Expr>))> {
+    fn by_direction(&mut self, args: &[Arg], span: Span) -> Lowered<(Ex, Handle<Expr>, Handle<Expr>)> {
         let [Arg::In(direction), Arg::In(from_net), Arg::In(from_host)] = args else {
             return self.construct("`SelectByDirection` without its arguments", span);
         };
@@ -352,7 +352,7 @@ impl Lower<'_> {
         };
         let (a, b) = (self.scalar(*direction)?, Ex::Const(net as u128));
         let is_net = Ex::Bin(Box::new(Bin { op: Op::Eq, a, b, width: 32, signed: false }));
-        Ok((is_net, (*from_net, *from_host)))
+        Ok((is_net, *from_net, *from_host))
     }
 
     fn agg_call(&mut self, expr: Handle<Expr>) -> Lowered<Agg> {
@@ -367,8 +367,8 @@ impl Lower<'_> {
                 Ok(Agg::Call { call: Box::new(call), ret, temp: self.alloc(slots), slots })
             }
             Callee::Extern(name) if name == "SelectByDirection" => {
-                let (from_net, values) = self.by_direction(args, node.span)?;
-                let [a, b] = [self.agg(values.0)?, self.agg(values.1)?];
+                let (from_net, a, b) = self.by_direction(args, node.span)?;
+                let [a, b] = [self.agg(a)?, self.agg(b)?];
                 Ok(Agg::Mux(Box::new((from_net, a, b))))
             }
             Callee::Method { .. } | Callee::Extern(_) => {

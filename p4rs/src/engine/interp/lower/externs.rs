@@ -205,16 +205,16 @@ impl<'p> Lower<'p> {
         let caller = self.in_action;
         let tables = self.program.tables.iter();
         let found = tables.filter(|(_, table)| table.properties.iter().any(|p| p.name == "add_on_miss")).find_map(
-            |(handle, table)| {
+            |(_, table)| {
                 let default = table.actions.get(table.default_action.action)?;
                 let learned = table.actions.iter().position(|reference| {
                     let name = &self.program.actions[reference.action].name;
                     name.local == wanted || name.control_plane == wanted
                 })?;
-                (Some(default.action) == caller).then_some((handle, learned))
+                (Some(default.action) == caller).then_some(learned)
             },
         );
-        let Some((table, action)) = found else {
+        let Some(action) = found else {
             return self.construct(
                 format!("`add_entry` outside the default action of a table that has an action `{wanted}`"),
                 site.span,
@@ -225,7 +225,6 @@ impl<'p> Lower<'p> {
             _ => Vec::new(),
         };
         Ok(Extern::AddEntry {
-            table: table.index() as u32,
             action: action as u16,
             data,
             profile: self.need(site, 2)?,

@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use super::super::layout;
 use super::super::{Architecture, LoadError};
-use super::code::{Agg, Code, CoreErrors, Operand, Place, Slot, Stmt, TableCode};
+use super::code::{Code, CoreErrors, Place, Slot, Stmt, TableCode};
 use crate::ir::{
     Arg, Callee, Control, Expr, ExprKind, ExternInstance, Function, Handle, Param, Parser, Program, Table, Type, Var,
 };
@@ -314,11 +314,6 @@ fn core_errors(program: &Program, arch: Architecture) -> CoreErrors {
         parser_invalid_argument: index("ParserInvalidArgument"),
         quiet_no_match: arch == Architecture::V1Model,
     }
-}
-
-/// A fixed place as an operand.
-pub(super) fn at(slot: Slot, slots: u32) -> Operand {
-    Operand::Many(Agg::Place(Place::Fixed(slot)), slots)
 }
 
 /// Statements that clear a range.

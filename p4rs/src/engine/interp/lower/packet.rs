@@ -15,7 +15,7 @@ impl Lower<'_> {
         let leaves = layout::leaves(self.program, ty);
         let bits = leaves.iter().filter(|leaf| !leaf.varbit).fold(0u32, |sum, leaf| sum.saturating_add(leaf.width));
         let headers = layout::headers(self.program, ty, 0, "").into_iter().map(|(at, ..)| at).collect();
-        Shape { leaves, headers, bits, slots: self.slots(ty) }
+        Shape { leaves, headers, bits }
     }
 
     pub(super) fn lookahead(&mut self, expr: Handle<Expr>) -> Lowered<Agg> {
@@ -135,10 +135,11 @@ impl Lower<'_> {
         let node = self.expr(expr);
         match &node.kind {
             ExprKind::Struct(items) => return items.iter().try_for_each(|&item| self.pack_expr(item, out)),
-            ExprKind::Cast(inner) if matches!(self.expr(*inner).kind, ExprKind::Struct(_)) => {
-                if !layout::is_scalar(self.program, node.ty) {
-                    return self.pack_expr(*inner, out);
-                }
+            ExprKind::Cast(inner)
+                if matches!(self.expr(*inner).kind, ExprKind::Struct(_))
+                    && !layout::is_scalar(self.program, node.ty) =>
+            {
+                return self.pack_expr(*inner, out);
             }
             ExprKind::Const(Const::String(_)) => return Ok(()),
             _ => {}

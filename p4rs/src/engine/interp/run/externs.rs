@@ -121,7 +121,7 @@ impl Run<'_> {
                 let port = self.eval(port)? as u32;
                 return Ok(u128::from(self.machine.externs.host_ports.read().contains(&port)));
             }
-            Extern::AddEntry { action, data, profile, .. } => return self.add_entry(*action, data, profile),
+            Extern::AddEntry { action, data, profile } => return self.add_entry(*action, data, profile),
             Extern::SetExpire(profile) => {
                 let profile = self.eval(profile)?;
                 let timeout = self.expire_time(profile);

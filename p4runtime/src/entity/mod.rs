@@ -4,6 +4,9 @@
 //! left out; and back. Widths come from the schema, never from bytes. A value that does not fit is an error that
 //! names the element, and a builder reports its first one from `build`.
 
+mod form;
+mod view;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +14,11 @@ use std::time::Duration;
 use p4runtime_proto::p4::v1 as proto;
 use proto::field_match::{Exact, FieldMatchType, Lpm, Optional, Range, Ternary};
 
-use crate::schema::{Action, MatchField, MatchKind, PacketHeader, Param, Schema, Table, Width};
+use crate::schema::{Action, MatchField, MatchKind, Param, Schema, Table, Width};
 use crate::value::{self, ValueError};
+
+pub use form::{Calls, ExactKey};
+pub use view::{CallView, EntryView, PacketView};
 
 /// Why an entity cannot be built or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +120,9 @@ impl Value<'_> {
         }
     }
 }
+
+/// An action of a one-shot set: name, parameters, weight.
+pub type WeightedCall<'a> = (&'a str, &'a [(&'a str, Value<'a>)], i32);
 
 /// Builds a table entry by names.
 #[derive(Debug, Clone)]
@@ -237,7 +246,7 @@ impl EntryBuilder {
                 value & ones(bits) << (bits - prefix)
             };
             let value = value::from_u128(value, bits)?;
-            Ok((prefix > 0).then(|| {
+            Ok((prefix > 0).then_some({
                 FieldMatchType::Lpm(Lpm {
                     value,
                     prefix_len: prefix as i32,
@@ -351,7 +360,7 @@ impl EntryBuilder {
     }
 
     /// A one-shot set of actions: name, parameters, weight.
-    pub fn action_set(mut self, actions: &[(&str, &[(&str, Value<'_>)], i32)]) -> Self {
+    pub fn action_set(mut self, actions: &[WeightedCall<'_>]) -> Self {
         let mut set = proto::ActionProfileActionSet::default();
         for (name, params, weight) in actions {
             let one = self.clone().action(name, params);
@@ -476,336 +485,6 @@ fn named_values(
         values.push((definition.id, encoded));
     }
     Ok(values.into_iter())
-}
-
-/// Names resolved once, for many entries of a table with exact keys.
-#[derive(Debug, Clone)]
-pub struct ExactKey {
-    table: Arc<Table>,
-    fields: Vec<usize>,
-}
-
-impl ExactKey {
-    /// The elements in the order in which values will come; all of the table's, all exact.
-    pub fn new(table: &Arc<Table>, names: &[&str]) -> Result<Self, EntityError> {
-        let object = || table.name.clone();
-        let mut fields = Vec::with_capacity(names.len());
-        for name in names {
-            let unknown = || EntityError::UnknownElement {
-                object: object(),
-                kind: "key element",
-                name: (*name).to_owned(),
-            };
-            let (at, field) = table.field(name).ok_or_else(unknown)?;
-            if field.kind != MatchKind::Exact {
-                let (name, expected) = ((*name).to_owned(), MatchKind::Exact);
-                return Err(EntityError::Kind {
-                    object: object(),
-                    name,
-                    found: field.kind,
-                    expected,
-                });
-            }
-            fields.push(at);
-        }
-        match table
-            .fields
-            .iter()
-            .enumerate()
-            .find(|(at, _)| !fields.contains(at))
-        {
-            Some((_, field)) => Err(EntityError::NotGiven {
-                object: object(),
-                name: field.name.clone(),
-            }),
-            None => Ok(Self {
-                table: table.clone(),
-                fields,
-            }),
-        }
-    }
-
-    /// An entry with these values as its key and nothing else.
-    pub fn entry(&self, values: &[u128]) -> Result<proto::TableEntry, EntityError> {
-        let mut matches = Vec::with_capacity(self.fields.len());
-        for (order, at) in self.fields.iter().enumerate() {
-            let field = &self.table.fields[*at];
-            let value = number(
-                &self.table.name,
-                &field.name,
-                field.width,
-                values.get(order),
-            )?;
-            let kind = FieldMatchType::Exact(Exact { value });
-            matches.push(proto::FieldMatch {
-                field_id: field.id,
-                field_match_type: Some(kind),
-            });
-        }
-        Ok(proto::TableEntry {
-            table_id: self.table.id,
-            r#match: matches,
-            ..Default::default()
-        })
-    }
-}
-
-/// Names resolved once, for many calls of an action.
-#[derive(Debug, Clone)]
-pub struct Calls {
-    action: Arc<Action>,
-    params: Vec<usize>,
-}
-
-impl Calls {
-    /// The parameters in the order in which values will come; all of the action's.
-    pub fn new(action: &Arc<Action>, names: &[&str]) -> Result<Self, EntityError> {
-        let object = || action.name.clone();
-        let mut params = Vec::with_capacity(names.len());
-        for name in names {
-            let unknown = || EntityError::UnknownElement {
-                object: object(),
-                kind: "parameter",
-                name: (*name).to_owned(),
-            };
-            params.push(action.param(name).ok_or_else(unknown)?.0);
-        }
-        match action
-            .params
-            .iter()
-            .enumerate()
-            .find(|(at, _)| !params.contains(at))
-        {
-            Some((_, param)) => Err(EntityError::NotGiven {
-                object: object(),
-                name: param.name.clone(),
-            }),
-            None => Ok(Self {
-                action: action.clone(),
-                params,
-            }),
-        }
-    }
-
-    /// A table action with these values.
-    pub fn call(&self, values: &[u128]) -> Result<proto::TableAction, EntityError> {
-        let mut params = Vec::with_capacity(self.params.len());
-        for (order, at) in self.params.iter().enumerate() {
-            let param = &self.action.params[*at];
-            let value = number(
-                &self.action.name,
-                &param.name,
-                param.width,
-                values.get(order),
-            )?;
-            params.push(proto::action::Param {
-                param_id: param.id,
-                value,
-            });
-        }
-        Ok(direct(proto::Action {
-            action_id: self.action.id,
-            params,
-        }))
-    }
-}
-
-fn number(
-    object: &str,
-    name: &str,
-    width: Width,
-    given: Option<&u128>,
-) -> Result<Vec<u8>, EntityError> {
-    let (object, name) = (|| object.to_owned(), || name.to_owned());
-    let given = given.ok_or_else(|| EntityError::NotGiven {
-        object: object(),
-        name: name(),
-    })?;
-    let encoded = Value::Number(*given).encode(width);
-    encoded.map_err(|source| EntityError::Value {
-        object: object(),
-        name: name(),
-        source,
-    })
-}
-
-fn read_number(object: &str, name: &str, width: Width, bytes: &[u8]) -> Result<u128, EntityError> {
-    let (object, name) = (object.to_owned(), name.to_owned());
-    match width {
-        Width::String => Err(EntityError::NotANumber { object, name }),
-        Width::Bits(bits) => value::check(bytes, bits)
-            .and_then(value::to_u128)
-            .map_err(|source| EntityError::Value {
-                object,
-                name,
-                source,
-            }),
-    }
-}
-
-/// A table entry, read by names.
-#[derive(Debug, Clone, Copy)]
-pub struct EntryView<'a> {
-    /// Its table.
-    pub table: &'a Arc<Table>,
-    /// As it came.
-    pub entry: &'a proto::TableEntry,
-}
-
-impl<'a> EntryView<'a> {
-    fn field(
-        &self,
-        name: &str,
-    ) -> Result<(&'a MatchField, Option<&'a FieldMatchType>), EntityError> {
-        let (object, name) = (|| self.table.name.clone(), name.to_owned());
-        let (_, field) = match self.table.field(&name) {
-            Some(found) => found,
-            None => {
-                return Err(EntityError::UnknownElement {
-                    object: object(),
-                    kind: "key element",
-                    name,
-                });
-            }
-        };
-        let given = self.entry.r#match.iter().find(|m| m.field_id == field.id);
-        Ok((field, given.and_then(|m| m.field_match_type.as_ref())))
-    }
-
-    /// An exact or optional element as a number; `None` for an optional one that matches everything.
-    pub fn value(&self, name: &str) -> Result<Option<u128>, EntityError> {
-        let (field, given) = self.field(name)?;
-        match given {
-            Some(FieldMatchType::Exact(Exact { value }))
-            | Some(FieldMatchType::Optional(Optional { value })) => {
-                read_number(&self.table.name, name, field.width, value).map(Some)
-            }
-            None if field.kind == MatchKind::Optional => Ok(None),
-            _ => Err(EntityError::NotGiven {
-                object: self.table.name.clone(),
-                name: name.to_owned(),
-            }),
-        }
-    }
-
-    /// An exact element as a number.
-    pub fn exact(&self, name: &str) -> Result<u128, EntityError> {
-        let absent = || EntityError::NotGiven {
-            object: self.table.name.clone(),
-            name: name.to_owned(),
-        };
-        self.value(name)?.ok_or_else(absent)
-    }
-
-    /// Value and mask of a ternary or lpm element; a mask of 0 when it matches everything.
-    pub fn masked(&self, name: &str) -> Result<(u128, u128), EntityError> {
-        let (field, given) = self.field(name)?;
-        let read = |bytes| read_number(&self.table.name, name, field.width, bytes);
-        match given {
-            Some(FieldMatchType::Ternary(ternary)) => {
-                Ok((read(&ternary.value)?, read(&ternary.mask)?))
-            }
-            Some(FieldMatchType::Lpm(lpm)) => {
-                let bits = field.width.bits().unwrap_or(0).min(128);
-                let below = bits.saturating_sub(u32::try_from(lpm.prefix_len).unwrap_or(0));
-                let mask = if below >= 128 {
-                    0
-                } else {
-                    ones(bits) >> below << below
-                };
-                Ok((read(&lpm.value)?, mask))
-            }
-            None => Ok((0, 0)),
-            Some(_) => Err(EntityError::NotGiven {
-                object: self.table.name.clone(),
-                name: name.to_owned(),
-            }),
-        }
-    }
-
-    /// The action, if it is a direct one.
-    pub fn action(&self) -> Result<Option<CallView<'a>>, EntityError> {
-        let Some(proto::table_action::Type::Action(call)) =
-            self.entry.action.as_ref().and_then(|a| a.r#type.as_ref())
-        else {
-            return Ok(None);
-        };
-        let reference =
-            self.table
-                .action_by_id(call.action_id)
-                .ok_or_else(|| EntityError::UnknownElement {
-                    object: self.table.name.clone(),
-                    kind: "action",
-                    name: format!("{:#010x}", call.action_id),
-                })?;
-        Ok(Some(CallView {
-            action: &reference.action,
-            call,
-        }))
-    }
-}
-
-/// An action call, read by names.
-#[derive(Debug, Clone, Copy)]
-pub struct CallView<'a> {
-    /// The action.
-    pub action: &'a Arc<Action>,
-    /// As it came.
-    pub call: &'a proto::Action,
-}
-
-impl CallView<'_> {
-    /// A parameter as a number.
-    pub fn param(&self, name: &str) -> Result<u128, EntityError> {
-        let (object, owned) = (|| self.action.name.clone(), || name.to_owned());
-        let unknown = || EntityError::UnknownElement {
-            object: object(),
-            kind: "parameter",
-            name: owned(),
-        };
-        let (_, param) = self.action.param(name).ok_or_else(unknown)?;
-        let given = self.call.params.iter().find(|p| p.param_id == param.id);
-        let given = given.ok_or_else(|| EntityError::NotGiven {
-            object: object(),
-            name: owned(),
-        })?;
-        read_number(&self.action.name, name, param.width, &given.value)
-    }
-}
-
-/// A packet from the switch, read by names.
-#[derive(Debug, Clone, Copy)]
-pub struct PacketView<'a> {
-    header: &'a Arc<PacketHeader>,
-    packet: &'a proto::PacketIn,
-}
-
-impl<'a> PacketView<'a> {
-    /// The frame.
-    pub fn payload(&self) -> &'a [u8] {
-        &self.packet.payload
-    }
-
-    /// A field of the packet_in header as a number.
-    pub fn field(&self, name: &str) -> Result<u128, EntityError> {
-        let (object, owned) = (|| self.header.name.clone(), || name.to_owned());
-        let unknown = || EntityError::UnknownElement {
-            object: object(),
-            kind: "field",
-            name: owned(),
-        };
-        let (_, field) = self.header.field(name).ok_or_else(unknown)?;
-        let given = self
-            .packet
-            .metadata
-            .iter()
-            .find(|m| m.metadata_id == field.id);
-        let given = given.ok_or_else(|| EntityError::NotGiven {
-            object: object(),
-            name: owned(),
-        })?;
-        read_number(&self.header.name, name, field.width, &given.value)
-    }
 }
 
 #[cfg(test)]

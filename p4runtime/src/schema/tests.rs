@@ -47,7 +47,8 @@ fn lookups() {
 #[test]
 fn refused() {
     let text = include_str!("../../tests/double/program.txtpb");
-    let cases: [(&str, &str, fn(&SchemaError) -> bool); 6] = [
+    type Expected = fn(&SchemaError) -> bool;
+    let cases: [(&str, &str, Expected); 6] = [
         ("id: 0x02000002 name", "id: 0x02000001 name", |e| {
             matches!(e, SchemaError::DuplicateId { .. })
         }),

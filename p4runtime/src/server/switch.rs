@@ -12,6 +12,9 @@
 //!                               └──▶ Events: packet_in, idle_timeout, digest
 //! ```
 
+// One value per update, on the stack, by reference: boxing the large variant would cost an allocation per update.
+#![allow(clippy::large_enum_variant)]
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

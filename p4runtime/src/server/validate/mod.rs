@@ -27,6 +27,8 @@ pub use key::entry_key;
 pub(super) use resource::index;
 
 /// A checked update.
+// Lives on the stack for one update.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Checked<'a> {
     /// Well-formed, and changes nothing.

@@ -12,13 +12,12 @@ use crate::schema::tests::program;
 fn check(update: &str) -> Result<String, Code> {
     let schema = program();
     let update: proto::Update = text::from_text(update).unwrap_or_else(|e| panic!("{update}: {e}"));
-    let shown = match super::update(&schema, &update) {
+    match super::update(&schema, &update) {
         Ok(Checked::Nothing) => Ok("nothing".to_owned()),
         Ok(Checked::Switch(update)) => Ok(format!("{:?} {:?}", update.op, update.item)),
         Ok(Checked::Digest { op, .. }) => Ok(format!("{op:?} digest")),
         Err(invalid) => Err(invalid.code()),
-    };
-    shown
+    }
 }
 
 const FORWARD: &str = r#"action { action { action_id: 0x01000001

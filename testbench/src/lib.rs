@@ -1,1 +1,21 @@
-//! Placeholder while the crate is written.
+//! Scenarios, packet harness, targets and benchmarks of nicproxy.
+//!
+//! In: scenario folders (Kubernetes manifests, packets to send, packets to expect) and a switch. Out: whether the switch,
+//! driven by nicproxy's own control plane over P4Runtime, does what the scenarios say.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`packet`] | frames described, built and checked |
+//! | [`target`] | a switch: ports to send and receive on, a P4Runtime address |
+//! | [`plane`] | nicproxy's reconciler and slow path against a target |
+//! | [`probe`] | counters and tables, read by a client of its own |
+//! | [`scenario`] | the folders, and running one against a target |
+//!
+//! The checks are independent of the checked: packets are built and verified with etherparse, tables are read over
+//! P4Runtime by a client of their own.
+
+pub mod packet;
+pub mod plane;
+pub mod probe;
+pub mod scenario;
+pub mod target;

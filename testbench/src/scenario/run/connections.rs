@@ -1,0 +1,140 @@
+//! Many connections at once: opened, spoken on, closed.
+//!
+//! In: a client, a VIP, the endpoints that may be chosen. Out: connections, each with the endpoint that it got. Every packet of
+//! a connection must reach that same endpoint, and every answer must come from the VIP.
+
+use std::collections::BTreeSet;
+
+use super::super::ScenarioError;
+use super::super::expect::{self, Wanted};
+use super::super::step::{Connect, Exchange};
+use super::super::template::{self, Place, Template, TemplateError};
+use super::Run;
+use crate::packet::{Packet, Transport};
+
+/// One open connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    port: u32,
+    client: Place,
+    vip: Place,
+    endpoint: Place,
+    proto: String,
+}
+
+const SYN: u8 = 2;
+const SYN_ACK: u8 = 18;
+const PSH_ACK: u8 = 24;
+const FIN_ACK: u8 = 17;
+
+impl Run<'_> {
+    pub(super) fn connect(&mut self, connect: &Connect) -> Result<(), ScenarioError> {
+        let first = template::place(&connect.from, &self.found)?;
+        let vip = template::place(&connect.to, &self.found)?;
+        let endpoints: Vec<Place> =
+            connect.endpoints.iter().map(|text| template::place(text, &self.found)).collect::<Result<_, _>>()?;
+        let mut chosen = BTreeSet::new();
+        let mut opened = Vec::new();
+        for number in 0..connect.count {
+            let client = Place { port: first.port.map(|port| port.wrapping_add(number)), ..first };
+            let mut connection =
+                Connection { port: connect.port, client, vip, endpoint: vip, proto: connect.proto.clone() };
+            connection.endpoint = self.request(&connection, SYN, b"", &endpoints)?;
+            self.response(&connection, SYN_ACK, b"")?;
+            chosen.insert(connection.endpoint);
+            opened.push(connection);
+        }
+        if connect.every && chosen.len() != endpoints.len() {
+            let text: Vec<String> = chosen.iter().map(ToString::to_string).collect();
+            return Err(ScenarioError::Differs(format!("only {} were chosen", text.join(", "))));
+        }
+        self.connections.entry(connect.name.clone()).or_default().extend(opened);
+        Ok(())
+    }
+
+    pub(super) fn exchange(&mut self, exchange: &Exchange) -> Result<(), ScenarioError> {
+        let open = self.connections.get(&exchange.name).cloned();
+        let open =
+            open.ok_or_else(|| ScenarioError::Differs(format!("no connections are called {}", exchange.name)))?;
+        for connection in &open {
+            let flags = if exchange.close { FIN_ACK } else { PSH_ACK };
+            self.request(connection, flags, b"GET / HTTP/1.1", &[connection.endpoint])?;
+            self.response(connection, flags, b"HTTP/1.1 200 OK, and more")?;
+        }
+        if exchange.close {
+            self.connections.remove(&exchange.name);
+        }
+        Ok(())
+    }
+
+    /// From the client to the VIP; which of the endpoints got it.
+    fn request(
+        &mut self,
+        connection: &Connection,
+        flags: u8,
+        payload: &[u8],
+        endpoints: &[Place],
+    ) -> Result<Place, ScenarioError> {
+        let Connection { port, client, vip, .. } = connection;
+        let packet = self.packet(*port, *client, *vip, connection, flags, payload)?;
+        let mut wanted = Vec::new();
+        for endpoint in endpoints {
+            wanted.push(self.arrival(&packet, *client, *endpoint)?);
+        }
+        self.send(*port, packet)?;
+        Ok(endpoints[expect::one_of(self.target, &wanted)?])
+    }
+
+    /// From the endpoint back to the client, who must see the VIP.
+    fn response(&mut self, connection: &Connection, flags: u8, payload: &[u8]) -> Result<(), ScenarioError> {
+        let Connection { client, vip, endpoint, .. } = connection;
+        let (port, ..) = self.scenario.hop(endpoint.ip).ok_or(TemplateError::Missing("a route to the endpoint"))?;
+        let packet = self.packet(port, *endpoint, *client, connection, flags, payload)?;
+        let wanted = self.arrival(&packet, *vip, *client)?;
+        self.send(port, packet)?;
+        expect::one_of(self.target, &[wanted]).map(drop)
+    }
+
+    fn packet(
+        &self,
+        port: u32,
+        from: Place,
+        to: Place,
+        connection: &Connection,
+        flags: u8,
+        payload: &[u8],
+    ) -> Result<Packet, ScenarioError> {
+        let text = |place: Place| Some(template::PlaceSpec::One(place.to_string()));
+        let template = Template {
+            from: text(from),
+            to: text(to),
+            proto: Some(connection.proto.clone()),
+            ..Template::default()
+        };
+        let base = template.fresh(self.scenario.router_mac(port), &self.found)?;
+        let transport = match connection.proto.as_str() {
+            "tcp" => Transport::Tcp { src: 0, dst: 0, seq: 1, ack: 1, flags, options: Vec::new() },
+            "udp" => Transport::Udp { src: 0, dst: 0, checksum: true },
+            _ => Transport::Sctp { src: 0, dst: 0, tag: 7 },
+        };
+        // SCTP carries whole chunks, each a multiple of four bytes; COOKIE ACK is the shortest.
+        let mut payload = payload.to_vec();
+        if connection.proto == "sctp" && payload.is_empty() {
+            payload = vec![11, 0, 0, 4];
+        }
+        payload.resize(payload.len().next_multiple_of(4), 0);
+        Ok(expect::datagram(&base, from, to, transport, &payload))
+    }
+
+    /// The packet with another tuple, one hop further.
+    fn arrival(&self, sent: &Packet, from: Place, to: Place) -> Result<Wanted, ScenarioError> {
+        let mut packet = sent.clone();
+        expect::hop(&mut packet);
+        if let crate::packet::Body::Ip(ip) = &mut packet.body {
+            (ip.from, ip.to) = (from.ip, to.ip);
+            ip.transport.set_ports(from.port.unwrap_or_default(), to.port.unwrap_or_default());
+        }
+        let port = self.routed(&mut packet, &Template::default())?;
+        Ok(Wanted { port, frame: packet.frame()?, finds: Vec::new(), consistent: true })
+    }
+}

@@ -9,6 +9,8 @@
 
 pub mod address;
 mod node;
+#[cfg(test)]
+pub(crate) mod sample;
 mod service;
 mod slice;
 mod store;

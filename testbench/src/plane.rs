@@ -219,7 +219,7 @@ impl Plane {
                 return Err(PlaneError::NotProgrammed(Box::new(report)));
             }
             next = &nothing;
-            runtime.block_on(tokio::time::sleep(Duration::from_millis(20)));
+            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
         }
     }
 }

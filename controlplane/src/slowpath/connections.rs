@@ -120,7 +120,7 @@ impl Connections {
 
     /// Its entries were removed for idleness: the pick stays known, the reply tuple is free for others.
     pub(super) fn rest(&mut self, flow: &Key, now: Instant) {
-        if let Some(known) = self.flows.get_mut(flow) {
+        if let Some(known) = self.flows.get_mut(flow).filter(|known| known.state == State::Installed) {
             known.state = State::Idle;
             known.since = now;
             self.replies.remove(&reply_key(flow, known.new));

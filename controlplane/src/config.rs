@@ -262,7 +262,10 @@ impl Default for SyncConfig {
 
 impl Default for SlowPathConfig {
     fn default() -> Self {
-        Self { queue: 4096, refusals_per_second: 1000 }
+        Self {
+            queue: 4096,
+            refusals_per_second: 1000,
+        }
     }
 }
 
@@ -310,8 +313,10 @@ impl Config {
     /// # Errors
     /// Its path, the line and what is wrong there.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::parse(&text, path)
     }
 
@@ -320,7 +325,10 @@ impl Config {
     /// # Errors
     /// The line and what is wrong there.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        if text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+        {
             return Ok(Self::default());
         }
         serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse {
@@ -354,7 +362,11 @@ impl Config {
                 advice: "give 1 or more",
             });
         }
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems)) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::Invalid(problems))
+        }
     }
 
     fn check_device(&self, problems: &mut Vec<Problem>) {
@@ -426,7 +438,9 @@ impl Config {
             if route.src_mac.is_none() && found.mac.is_none() {
                 problems.push(Problem {
                     field: format!("routes[{at}].src_mac"),
-                    what: format!("neither the route nor port {port} has a MAC address to send from"),
+                    what: format!(
+                        "neither the route nor port {port} has a MAC address to send from"
+                    ),
                     advice: "give the port a `mac`, or the route a `src_mac`",
                 });
             }
@@ -441,7 +455,9 @@ impl Config {
     }
 
     fn check_node_routes(&self, problems: &mut Vec<Problem>) {
-        let Some(routes) = &self.node_routes else { return };
+        let Some(routes) = &self.node_routes else {
+            return;
+        };
         for (name, hop) in [("host", &routes.host), ("network", &routes.network)] {
             match self.ports.iter().find(|known| known.port == hop.port) {
                 None => problems.push(Problem {
@@ -449,11 +465,16 @@ impl Config {
                     what: format!("there is no port {}", hop.port),
                     advice: "add it to `ports`",
                 }),
-                Some(port) if port.mac.is_none() && hop.src_mac.is_none() => problems.push(Problem {
-                    field: format!("node_routes.{name}.src_mac"),
-                    what: format!("neither it nor port {} has a MAC address to send from", hop.port),
-                    advice: "give the port a `mac`, or this a `src_mac`",
-                }),
+                Some(port) if port.mac.is_none() && hop.src_mac.is_none() => {
+                    problems.push(Problem {
+                        field: format!("node_routes.{name}.src_mac"),
+                        what: format!(
+                            "neither it nor port {} has a MAC address to send from",
+                            hop.port
+                        ),
+                        advice: "give the port a `mac`, or this a `src_mac`",
+                    })
+                }
                 Some(_) => {}
             }
         }
@@ -461,11 +482,17 @@ impl Config {
 
     /// The whole configuration as YAML, defaults included.
     pub fn to_yaml(&self) -> String {
-        serde_saphyr::to_string(self).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+        serde_saphyr::to_string(self)
+            .unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
     }
 }
 
-/// Compilers of messages add source excerpts below the first line; here the file and line are named already.
+/// What a parser says, without the position and the excerpt: file and line are named already.
 pub(crate) fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().trim_end_matches([';', '.']).to_owned()
+    let line = message.lines().next().unwrap_or_default();
+    line.split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches([';', '.'])
+        .to_owned()
 }

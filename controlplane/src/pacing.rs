@@ -17,7 +17,11 @@ pub struct Pacer {
 impl Pacer {
     /// One write per `period`, `burst` at once after a pause; a burst of 0 counts as 1.
     pub fn new(period: Duration, burst: u32) -> Self {
-        Self { period, burst: burst.max(1), full_at: None }
+        Self {
+            period,
+            burst: burst.max(1),
+            full_at: None,
+        }
     }
 
     /// From when on a write may happen.
@@ -25,7 +29,9 @@ impl Pacer {
         // Each write empties the bucket by one period's worth; it may be `burst` periods empty.
         let room = self.period * (self.burst - 1);
         match self.full_at {
-            Some(full_at) => full_at.checked_sub(room).map_or(now, |ready| ready.max(now)),
+            Some(full_at) => full_at
+                .checked_sub(room)
+                .map_or(now, |ready| ready.max(now)),
             None => now,
         }
     }

@@ -7,10 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use crc::{CRC_64_XZ, Crc};
-use p4runtime::client::{Client, ClientError, PipelineAction, ResponseType, pipeline_config};
-use p4runtime::proto::p4::config::v1::P4Info;
 use p4rs::front::preprocess::Sources;
 use p4rs::source::SourceBundle;
+use p4runtime::client::{Client, ClientError, PipelineAction, ResponseType, pipeline_config};
+use p4runtime::proto::p4::config::v1::P4Info;
 use prost::Message;
 use softnic::ProgramError;
 
@@ -19,17 +19,38 @@ use crate::config::{PipelineConfig, Program};
 /// Files of the bundled programs, by path below `p4/`.
 const SOURCES: [(&str, &str); 15] = [
     ("nicproxy_pna.p4", include_str!("../../p4/nicproxy_pna.p4")),
-    ("nicproxy_v1model.p4", include_str!("../../p4/nicproxy_v1model.p4")),
-    ("core/classify.p4", include_str!("../../p4/core/classify.p4")),
+    (
+        "nicproxy_v1model.p4",
+        include_str!("../../p4/nicproxy_v1model.p4"),
+    ),
+    (
+        "core/classify.p4",
+        include_str!("../../p4/core/classify.p4"),
+    ),
     ("core/clear.p4", include_str!("../../p4/core/clear.p4")),
-    ("core/constants.p4", include_str!("../../p4/core/constants.p4")),
-    ("core/deparser.p4", include_str!("../../p4/core/deparser.p4")),
+    (
+        "core/constants.p4",
+        include_str!("../../p4/core/constants.p4"),
+    ),
+    (
+        "core/deparser.p4",
+        include_str!("../../p4/core/deparser.p4"),
+    ),
     ("core/flow.p4", include_str!("../../p4/core/flow.p4")),
-    ("core/frontend.p4", include_str!("../../p4/core/frontend.p4")),
+    (
+        "core/frontend.p4",
+        include_str!("../../p4/core/frontend.p4"),
+    ),
     ("core/headers.p4", include_str!("../../p4/core/headers.p4")),
-    ("core/metadata.p4", include_str!("../../p4/core/metadata.p4")),
+    (
+        "core/metadata.p4",
+        include_str!("../../p4/core/metadata.p4"),
+    ),
     ("core/parser.p4", include_str!("../../p4/core/parser.p4")),
-    ("core/pipeline.p4", include_str!("../../p4/core/pipeline.p4")),
+    (
+        "core/pipeline.p4",
+        include_str!("../../p4/core/pipeline.p4"),
+    ),
     ("core/rewrite.p4", include_str!("../../p4/core/rewrite.p4")),
     ("core/route.p4", include_str!("../../p4/core/route.p4")),
     ("core/service.p4", include_str!("../../p4/core/service.p4")),
@@ -81,7 +102,9 @@ pub enum ImageError {
 #[derive(Debug, thiserror::Error)]
 pub enum EnsureError {
     /// It runs none, and none was given to load.
-    #[error("the device runs no program, and there is none to load; give one with --program, or --p4info and --device-config")]
+    #[error(
+        "the device runs no program, and there is none to load; give one with --program, or --p4info and --device-config"
+    )]
     Nothing,
     /// The device refused, or could not be asked.
     #[error("cannot load the program {name}: {source}")]
@@ -111,7 +134,10 @@ pub fn sources(program: Program) -> Sources {
         Program::Pna => "nicproxy_pna.p4",
         Program::V1model => "nicproxy_v1model.p4",
     };
-    let mut bundle = SourceBundle { main: main.to_owned(), ..SourceBundle::default() };
+    let mut bundle = SourceBundle {
+        main: main.to_owned(),
+        ..SourceBundle::default()
+    };
     for (name, text) in SOURCES {
         if name == main || name.starts_with("core/") {
             bundle.insert(name, text);
@@ -130,21 +156,43 @@ impl Image {
             PipelineConfig::Bundled(program) => {
                 let name = format!("nicproxy_{program}");
                 let sources = sources(*program);
-                let compile = |source| ImageError::Compile { name: name.clone(), source };
+                let compile = |source| ImageError::Compile {
+                    name: name.clone(),
+                    source,
+                };
                 let compiled = softnic::Program::compile(&sources).map_err(compile)?;
                 let device_config = softnic::device_config::encode(&sources);
-                Ok(Self::new(name, compiled.info.message.clone(), device_config))
+                Ok(Self::new(
+                    name,
+                    compiled.info.message.clone(),
+                    device_config,
+                ))
             }
             PipelineConfig::Source(path) => {
                 let name = path.display().to_string();
-                let compile = |source| ImageError::Compile { name: name.clone(), source };
+                let compile = |source| ImageError::Compile {
+                    name: name.clone(),
+                    source,
+                };
                 let device_config = softnic::device_config::bundle(path, &[]).map_err(compile)?;
-                let compiled = softnic::Program::from_device_config(&device_config).map_err(compile)?;
-                Ok(Self::new(name, compiled.info.message.clone(), device_config))
+                let compiled =
+                    softnic::Program::from_device_config(&device_config).map_err(compile)?;
+                Ok(Self::new(
+                    name,
+                    compiled.info.message.clone(),
+                    device_config,
+                ))
             }
-            PipelineConfig::Compiled { p4info, device_config } => {
+            PipelineConfig::Compiled {
+                p4info,
+                device_config,
+            } => {
                 let info = read_p4info(p4info)?;
-                Ok(Self::new(device_config.display().to_string(), info, read(device_config)?))
+                Ok(Self::new(
+                    device_config.display().to_string(),
+                    info,
+                    read(device_config)?,
+                ))
             }
         }
     }
@@ -155,19 +203,31 @@ impl Image {
         digest.update(&p4info.encode_to_vec());
         digest.update(&device_config);
         // 0 is what a device says that was given no cookie.
-        Self { name, p4info, device_config, cookie: digest.finalize().max(1) }
+        Self {
+            name,
+            p4info,
+            device_config,
+            cookie: digest.finalize().max(1),
+        }
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
-    std::fs::read(path).map_err(|source| ImageError::Read { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| ImageError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn read_p4info(path: &Path) -> Result<P4Info, ImageError> {
     let bytes = read(path)?;
-    let error = |reason: String| ImageError::P4Info { path: path.to_owned(), reason };
+    let error = |reason: String| ImageError::P4Info {
+        path: path.to_owned(),
+        reason,
+    };
     match std::str::from_utf8(&bytes) {
-        Ok(text) => p4runtime::proto::text::from_text::<P4Info>(text).map_err(|reason| error(reason.to_string())),
+        Ok(text) => p4runtime::proto::text::from_text::<P4Info>(text)
+            .map_err(|reason| error(reason.to_string())),
         Err(_) => P4Info::decode(bytes.as_slice()).map_err(|reason| error(reason.to_string())),
     }
 }
@@ -177,24 +237,44 @@ fn read_p4info(path: &Path) -> Result<P4Info, ImageError> {
 /// # Errors
 /// When the device refuses, or nothing runs and there is nothing to load.
 pub async fn ensure(client: &Client, image: Option<&Image>) -> Result<Ensured, EnsureError> {
-    let running = client.get_pipeline(ResponseType::P4infoAndCookie).await.map_err(EnsureError::Ask)?;
+    let running = client
+        .get_pipeline(ResponseType::P4infoAndCookie)
+        .await
+        .map_err(EnsureError::Ask)?;
     let running = running.filter(|config| config.p4info.is_some());
     let Some(image) = image else {
-        return if running.is_some() { Ok(Ensured::Kept) } else { Err(EnsureError::Nothing) };
+        return if running.is_some() {
+            Ok(Ensured::Kept)
+        } else {
+            Err(EnsureError::Nothing)
+        };
     };
     if let Some(config) = &running {
-        let same_cookie = config.cookie.as_ref().is_some_and(|cookie| cookie.cookie == image.cookie);
-        let no_cookie = config.cookie.as_ref().is_none_or(|cookie| cookie.cookie == 0);
+        let same_cookie = config
+            .cookie
+            .as_ref()
+            .is_some_and(|cookie| cookie.cookie == image.cookie);
+        let no_cookie = config
+            .cookie
+            .as_ref()
+            .is_none_or(|cookie| cookie.cookie == 0);
         // A device that was started with the program, or keeps no cookies, is known by its interface.
         if same_cookie || (no_cookie && config.p4info.as_ref() == Some(&image.p4info)) {
             return Ok(Ensured::Kept);
         }
     }
-    let config = pipeline_config(image.p4info.clone(), image.device_config.clone(), Some(image.cookie));
+    let config = pipeline_config(
+        image.p4info.clone(),
+        image.device_config.clone(),
+        Some(image.cookie),
+    );
     client
         .set_pipeline(PipelineAction::VerifyAndCommit, Some(config))
         .await
-        .map_err(|source| EnsureError::Load { name: image.name.clone(), source })?;
+        .map_err(|source| EnsureError::Load {
+            name: image.name.clone(),
+            source,
+        })?;
     Ok(Ensured::Pushed)
 }
 
@@ -231,9 +311,15 @@ mod tests {
 
     #[test]
     fn missing_files_say_what_to_check() {
-        let compiled = PipelineConfig::Compiled { p4info: "/no/p4info".into(), device_config: "/no/json".into() };
+        let compiled = PipelineConfig::Compiled {
+            p4info: "/no/p4info".into(),
+            device_config: "/no/json".into(),
+        };
         let error = Image::load(&compiled).unwrap_err();
-        assert!(error.to_string().contains("/no/p4info") && error.to_string().contains("--p4info"), "{error}");
+        assert!(
+            error.to_string().contains("/no/p4info") && error.to_string().contains("--p4info"),
+            "{error}"
+        );
         assert!(Image::load(&PipelineConfig::Source("/no/program.p4".into())).is_err());
     }
 }

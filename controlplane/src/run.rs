@@ -101,7 +101,8 @@ impl Daemon {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due = self.due(Instant::now());
-            let wait = tokio::time::sleep_until(due.unwrap_or_else(|| Instant::now() + RETRY).into());
+            let wait =
+                tokio::time::sleep_until(due.unwrap_or_else(|| Instant::now() + RETRY).into());
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
@@ -129,7 +130,10 @@ impl Daemon {
             return None;
         }
         let changed = (!self.pending.is_empty()).then(|| self.pacer.ready_at(now));
-        [changed, self.again, Some(self.resync_at)].into_iter().flatten().min()
+        [changed, self.again, Some(self.resync_at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes in a notice, and those behind it.
@@ -164,8 +168,16 @@ impl Daemon {
                 self.pending.merge(changes);
                 self.pending.problems.clear();
             }
-            Notice::NodeEligible { node, eligible } if *node == *self.node => self.health.node_eligible(eligible),
+            Notice::NodeEligible { node, eligible } if *node == *self.node => {
+                self.health.node_eligible(eligible)
+            }
             Notice::NodeEligible { .. } => {}
+            Notice::Together(several) => {
+                return several
+                    .into_iter()
+                    .map(|notice| self.take_one(notice))
+                    .sum();
+            }
             Notice::Synced => {
                 tracing::info!(
                     services = self.model.services().len(),
@@ -180,7 +192,11 @@ impl Daemon {
             status.listed |= listed;
             status.noticed += 1;
             // What changes nothing needs no write.
-            if changed == 0 && self.pending.is_empty() && !listed && status.programmed + 1 == status.noticed {
+            if changed == 0
+                && self.pending.is_empty()
+                && !listed
+                && status.programmed + 1 == status.noticed
+            {
                 status.programmed = status.noticed;
             }
         });
@@ -247,13 +263,25 @@ fn tell(report: &Report) {
             "synchronised"
         ),
         Outcome::Done | Outcome::Unsynced => {}
-        Outcome::NotConnected => tracing::debug!("no session that may write; what changed is remembered"),
-        Outcome::WrongProgram(differs) => {
-            tracing::error!("the device runs another program: {differs}; give the right one with --program");
+        Outcome::NotConnected => {
+            tracing::debug!("no session that may write; what changed is remembered")
         }
-        Outcome::Broken(reason) => tracing::warn!("the device broke off: {reason}; reading back and trying again"),
+        Outcome::WrongProgram(differs) => {
+            tracing::error!(
+                "the device runs another program: {differs}; give the right one with --program"
+            );
+        }
+        Outcome::Broken(reason) => {
+            tracing::warn!("the device broke off: {reason}; reading back and trying again")
+        }
     }
     for error in &report.errors {
-        tracing::warn!(owner = error.owner, table = error.table, entries = error.entries, "{}", error.message);
+        tracing::warn!(
+            owner = error.owner,
+            table = error.table,
+            entries = error.entries,
+            "{}",
+            error.message
+        );
     }
 }

@@ -42,7 +42,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "PROGRAM", conflicts_with = "device")]
     pub embedded: Option<Program>,
     /// Where the embedded NIC serves P4Runtime
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9559", requires = "embedded")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9559",
+        requires = "embedded"
+    )]
     pub embedded_listen: SocketAddr,
     /// A port of the embedded NIC, as in softnic: NUMBER=tap:IFACE, NUMBER=packet:IFACE, NUMBER=pcap:IN,OUT
     #[arg(long = "embedded-port", value_name = "PORT", requires = "embedded")]
@@ -63,7 +68,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Name of the node whose view is programmed [default: the host name]
-    #[arg(long, visible_alias = "node-name", value_name = "NAME", env = "NODE_NAME")]
+    #[arg(
+        long,
+        visible_alias = "node-name",
+        value_name = "NAME",
+        env = "NODE_NAME"
+    )]
     pub hostname_override: Option<String>,
     /// Least time between two writes, after a burst
     #[arg(long, value_name = "DURATION")]
@@ -100,7 +110,10 @@ pub struct SourceArgs {
     pub manifests: Option<PathBuf>,
     /// A cluster, by kubeconfig; without a file $KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    #[allow(clippy::option_option, reason = "absent, without a file, and with one are three things")]
+    #[allow(
+        clippy::option_option,
+        reason = "absent, without a file, and with one are three things"
+    )]
     pub kubeconfig: Option<Option<PathBuf>>,
     /// The cluster that this pod runs in
     #[arg(long)]
@@ -120,9 +133,17 @@ impl SourceArgs {
     /// The source that was chosen.
     pub fn source(&self) -> Option<Source> {
         match self {
-            Self { manifests: Some(path), .. } => Some(Source::Manifests(path.clone())),
-            Self { kubeconfig: Some(path), .. } => Some(Source::Kubernetes(Access::Kubeconfig(path.clone()))),
-            Self { in_cluster: true, .. } => Some(Source::Kubernetes(Access::InCluster)),
+            Self {
+                manifests: Some(path),
+                ..
+            } => Some(Source::Manifests(path.clone())),
+            Self {
+                kubeconfig: Some(path),
+                ..
+            } => Some(Source::Kubernetes(Access::Kubeconfig(path.clone()))),
+            Self {
+                in_cluster: true, ..
+            } => Some(Source::Kubernetes(Access::InCluster)),
             Self { .. } => None,
         }
     }
@@ -136,11 +157,19 @@ impl FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let uri: tonic::transport::Uri = url.parse().map_err(|error| format!("{error}; write host:port"))?;
+        let url = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let uri: tonic::transport::Uri = url
+            .parse()
+            .map_err(|error| format!("{error}; write host:port"))?;
         match (uri.scheme_str(), uri.port()) {
             (Some("http" | "https"), Some(_)) => Ok(Self(url)),
-            (Some("http" | "https"), None) => Err("the port is missing; P4Runtime's is 9559".to_owned()),
+            (Some("http" | "https"), None) => {
+                Err("the port is missing; P4Runtime's is 9559".to_owned())
+            }
             _ => Err("write http://host:port or https://host:port".to_owned()),
         }
     }
@@ -160,7 +189,9 @@ impl<const PORT: u16> FromStr for Bind<PORT> {
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(Self(Some(address)));
         }
-        let ip: IpAddr = text.parse().map_err(|_| "write address:port, for instance 0.0.0.0:10256".to_owned())?;
+        let ip: IpAddr = text
+            .parse()
+            .map_err(|_| "write address:port, for instance 0.0.0.0:10256".to_owned())?;
         Ok(Self(Some(SocketAddr::new(ip, PORT))))
     }
 }
@@ -218,7 +249,10 @@ impl RunArgs {
         }
         if let (Some(p4info), Some(device_config)) = (&self.p4info, &self.device_config) {
             let (p4info, device_config) = (p4info.clone(), device_config.clone());
-            config.device.pipeline = Some(PipelineConfig::Compiled { p4info, device_config });
+            config.device.pipeline = Some(PipelineConfig::Compiled {
+                p4info,
+                device_config,
+            });
         }
         self.apply_settings(&mut config);
         config.validate()?;
@@ -255,5 +289,8 @@ impl RunArgs {
 
 /// The host's name in lower case, as kubelet registers nodes; empty if there is none.
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_lowercase()
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .unwrap_or_default()
+        .trim()
+        .to_lowercase()
 }

@@ -14,13 +14,26 @@ use crate::config::{Config, PortRole, SLOW_PATH_PORT};
 ///
 /// # Errors
 /// When the address is taken.
-pub async fn start(config: &Config, listen: SocketAddr, ports: Vec<(u32, Box<dyn Port>)>) -> anyhow::Result<Running> {
-    let mut builder = SoftNic::builder().device_id(config.device.device_id).cpu_port(SLOW_PATH_PORT);
-    for port in config.ports.iter().filter(|port| port.role == PortRole::Host) {
+pub async fn start(
+    config: &Config,
+    listen: SocketAddr,
+    ports: Vec<(u32, Box<dyn Port>)>,
+) -> anyhow::Result<Running> {
+    let mut builder = SoftNic::builder()
+        .device_id(config.device.device_id)
+        .cpu_port(SLOW_PATH_PORT);
+    for port in config
+        .ports
+        .iter()
+        .filter(|port| port.role == PortRole::Host)
+    {
         builder = builder.host_port(port.port);
     }
     for (number, port) in ports {
         builder = builder.port(number, port);
     }
-    builder.serve(listen).await.context("the embedded NIC does not start; choose another address with --embedded-listen")
+    builder
+        .serve(listen)
+        .await
+        .context("the embedded NIC does not start; choose another address with --embedded-listen")
 }

@@ -60,12 +60,18 @@ pub async fn get(args: GetArgs) -> anyhow::Result<()> {
     let reader = Reader::open(&args.device).await?;
     let wanted = Wanted(args.name.as_deref());
     match args.what {
-        What::Services => output::print(args.output, &services(&reader, wanted).await?, |rows| services_table(rows)),
-        What::Endpoints => {
-            output::print(args.output, &endpoints(&reader, wanted).await?, |rows| endpoints_table(rows))
-        }
-        What::Flows => output::print(args.output, &flows(&reader, wanted).await?, |rows| flows_table(rows)),
-        What::Tables => output::print(args.output, &tables(&reader).await?, |rows| tables_table(rows)),
+        What::Services => output::print(args.output, &services(&reader, wanted).await?, |rows| {
+            services_table(rows)
+        }),
+        What::Endpoints => output::print(args.output, &endpoints(&reader, wanted).await?, |rows| {
+            endpoints_table(rows)
+        }),
+        What::Flows => output::print(args.output, &flows(&reader, wanted).await?, |rows| {
+            flows_table(rows)
+        }),
+        What::Tables => output::print(args.output, &tables(&reader).await?, |rows| {
+            tables_table(rows)
+        }),
         What::Targets => output::print(args.output, &target(&reader).await?, target_table),
     }
 }
@@ -76,7 +82,10 @@ pub struct Wanted<'a>(pub Option<&'a str>);
 
 impl Wanted<'_> {
     fn fits(self, namespace: &str, name: &str) -> bool {
-        match self.0.map(|text| text.split_once('/').unwrap_or(("", text))) {
+        match self
+            .0
+            .map(|text| text.split_once('/').unwrap_or(("", text)))
+        {
             None => true,
             Some((space, wanted)) => wanted == name && (space.is_empty() || space == namespace),
         }
@@ -123,7 +132,9 @@ pub async fn services(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Vec
             continue;
         }
         let slots = match found.action {
-            Serving::Serve { set_id, slot_mask, .. } => live(&sets, set_id, slot_mask),
+            Serving::Serve {
+                set_id, slot_mask, ..
+            } => live(&sets, set_id, slot_mask),
             Serving::Reject { .. } | Serving::Drop { .. } => BTreeMap::new(),
         };
         let counted = found.entry.counter_data.unwrap_or_default();
@@ -146,7 +157,12 @@ pub async fn services(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Vec
         });
     }
     rows.sort_by(|a, b| {
-        (&a.namespace, &a.name, &a.port_name, a.vip).cmp(&(&b.namespace, &b.name, &b.port_name, b.vip))
+        (&a.namespace, &a.name, &a.port_name, a.vip).cmp(&(
+            &b.namespace,
+            &b.name,
+            &b.port_name,
+            b.vip,
+        ))
     });
     Ok(rows)
 }
@@ -158,7 +174,9 @@ async fn sets(reader: &Reader) -> anyhow::Result<Sets> {
     let mut sets = Sets::new();
     for found in reader.entries(&reader.tables.endpoint).await? {
         let endpoint = SocketAddr::new(found.action.address.ip(), found.action.port);
-        sets.entry(found.key.set_id).or_default().insert(found.key.slot, endpoint);
+        sets.entry(found.key.set_id)
+            .or_default()
+            .insert(found.key.slot, endpoint);
     }
     Ok(sets)
 }
@@ -175,18 +193,31 @@ fn live(sets: &Sets, set: u32, mask: u16) -> BTreeMap<SocketAddr, usize> {
 }
 
 fn protocol(number: u8) -> String {
-    Protocol::from_number(number).map_or_else(|| number.to_string(), |protocol| protocol.to_string())
+    Protocol::from_number(number)
+        .map_or_else(|| number.to_string(), |protocol| protocol.to_string())
 }
 
 fn services_table(rows: &[ServiceRow]) -> String {
     output::table(
-        ["NAMESPACE", "NAME", "PORT", "VIP", "ACTION", "ENDPOINTS", "SLOTS", "PACKETS", "BYTES"],
+        [
+            "NAMESPACE",
+            "NAME",
+            "PORT",
+            "VIP",
+            "ACTION",
+            "ENDPOINTS",
+            "SLOTS",
+            "PACKETS",
+            "BYTES",
+        ],
         &[5, 6, 7, 8],
         rows.iter().map(|row| {
             [
                 row.namespace.clone(),
                 row.name.clone(),
-                format!("{} {}/{}", row.port_name, row.port, row.protocol).trim_start().to_owned(),
+                format!("{} {}/{}", row.port_name, row.port, row.protocol)
+                    .trim_start()
+                    .to_owned(),
                 row.vip.to_string(),
                 row.action.to_owned(),
                 row.endpoints.to_string(),
@@ -226,11 +257,18 @@ pub async fn endpoints(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Ve
     let mut seen = BTreeSet::new();
     let mut rows = Vec::new();
     for found in reader.entries(&reader.tables.frontend).await? {
-        let Serving::Serve { set_id, slot_mask, .. } = found.action else { continue };
+        let Serving::Serve {
+            set_id, slot_mask, ..
+        } = found.action
+        else {
+            continue;
+        };
         let owner = Owner::parse(&found.owner);
         // VIPs of one port and family share a set.
         let family = Family::of(found.key.address.ip());
-        if !wanted.fits(owner.namespace, owner.name) || !seen.insert((found.owner.clone(), family, set_id)) {
+        if !wanted.fits(owner.namespace, owner.name)
+            || !seen.insert((found.owner.clone(), family, set_id))
+        {
             continue;
         }
         let slots = live(&sets, set_id, slot_mask);
@@ -246,7 +284,12 @@ pub async fn endpoints(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Ve
         }));
     }
     rows.sort_by(|a, b| {
-        (&a.namespace, &a.service, &a.port_name, a.endpoint).cmp(&(&b.namespace, &b.service, &b.port_name, b.endpoint))
+        (&a.namespace, &a.service, &a.port_name, a.endpoint).cmp(&(
+            &b.namespace,
+            &b.service,
+            &b.port_name,
+            b.endpoint,
+        ))
     });
     Ok(rows)
 }
@@ -259,7 +302,9 @@ fn endpoints_table(rows: &[EndpointRow]) -> String {
             [
                 row.namespace.clone(),
                 row.service.clone(),
-                format!("{} {}", row.port_name, row.protocol).trim_start().to_owned(),
+                format!("{} {}", row.port_name, row.protocol)
+                    .trim_start()
+                    .to_owned(),
                 row.endpoint.to_string(),
                 row.slots.to_string(),
                 format!("{:.1} %", row.share * 100.0),
@@ -296,7 +341,15 @@ pub struct FlowRow {
 pub async fn flows(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Vec<FlowRow>> {
     let mut names = BTreeMap::new();
     for found in reader.entries(&reader.tables.frontend).await? {
-        names.insert((found.key.vpc, found.key.protocol, found.key.address, found.key.port), found.owner);
+        names.insert(
+            (
+                found.key.vpc,
+                found.key.protocol,
+                found.key.address,
+                found.key.port,
+            ),
+            found.owner,
+        );
     }
     let replies = reader.entries(&reader.tables.reply).await?;
     let replies: BTreeSet<_> = replies.into_iter().map(|found| found.key).collect();
@@ -305,10 +358,15 @@ pub async fn flows(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Vec<Fl
         let (from, to) = (found.key.tuple, found.action);
         let owner = names.get(&(found.key.vpc, found.key.protocol, from.dst, from.dst_port));
         let parts = owner.map(|owner| Owner::parse(owner));
-        if wanted.0.is_some() && !parts.is_some_and(|owner| wanted.fits(owner.namespace, owner.name)) {
+        if wanted.0.is_some()
+            && !parts.is_some_and(|owner| wanted.fits(owner.namespace, owner.name))
+        {
             continue;
         }
-        let answer = crate::tables::flow::Key { tuple: to.reversed(), ..found.key };
+        let answer = crate::tables::flow::Key {
+            tuple: to.reversed(),
+            ..found.key
+        };
         rows.push(FlowRow {
             vpc: found.key.vpc,
             protocol: protocol(found.key.protocol),
@@ -320,13 +378,17 @@ pub async fn flows(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Vec<Fl
             answered: replies.contains(&answer),
         });
     }
-    rows.sort_by(|a, b| (a.vpc, a.client, a.vip, &a.protocol).cmp(&(b.vpc, b.client, b.vip, &b.protocol)));
+    rows.sort_by(|a, b| {
+        (a.vpc, a.client, a.vip, &a.protocol).cmp(&(b.vpc, b.client, b.vip, &b.protocol))
+    });
     Ok(rows)
 }
 
 fn flows_table(rows: &[FlowRow]) -> String {
     output::table(
-        ["PROTOCOL", "CLIENT", "VIP", "SERVICE", "SOURCE", "ENDPOINT", "REPLY"],
+        [
+            "PROTOCOL", "CLIENT", "VIP", "SERVICE", "SOURCE", "ENDPOINT", "REPLY",
+        ],
         &[],
         rows.iter().map(|row| {
             [
@@ -334,7 +396,11 @@ fn flows_table(rows: &[FlowRow]) -> String {
                 row.client.to_string(),
                 row.vip.to_string(),
                 row.service.clone().unwrap_or_else(|| "-".to_owned()),
-                if row.source == row.client { "kept".to_owned() } else { row.source.to_string() },
+                if row.source == row.client {
+                    "kept".to_owned()
+                } else {
+                    row.source.to_string()
+                },
                 row.endpoint.to_string(),
                 if row.answered { "yes" } else { "no" }.to_owned(),
             ]
@@ -368,7 +434,11 @@ pub async fn tables(reader: &Reader) -> anyhow::Result<Vec<TableRow>> {
             table: table.alias.clone(),
             entries: reader.raw(table.id).await?.len(),
             size: table.size,
-            key: table.fields.iter().map(|field| format!("{} {}", field.name, field.kind)).collect(),
+            key: table
+                .fields
+                .iter()
+                .map(|field| format!("{} {}", field.name, field.kind))
+                .collect(),
             idle_timeout: table.idle_timeout,
         });
     }
@@ -384,7 +454,10 @@ fn tables_table(rows: &[TableRow]) -> String {
                 row.table.clone(),
                 row.entries.to_string(),
                 row.size.to_string(),
-                format!("{:.2} %", row.entries as f64 * 100.0 / row.size.max(1) as f64),
+                format!(
+                    "{:.2} %",
+                    row.entries as f64 * 100.0 / row.size.max(1) as f64
+                ),
                 row.key.join(", "),
             ]
         }),
@@ -421,7 +494,11 @@ pub async fn target(reader: &Reader) -> anyhow::Result<TargetRow> {
     Ok(TargetRow {
         address: reader.address.clone(),
         device_id: reader.client.device_id(),
-        p4runtime: reader.client.capabilities().await.unwrap_or_else(|_| "unknown".to_owned()),
+        p4runtime: reader
+            .client
+            .capabilities()
+            .await
+            .unwrap_or_else(|_| "unknown".to_owned()),
         program: info.name,
         architecture: info.arch,
         cookie: format!("{:#x}", reader.cookie),
@@ -450,13 +527,25 @@ async fn standing(reader: &Reader) -> String {
 
 fn target_table(row: &TargetRow) -> String {
     let head = output::table(
-        ["ADDRESS", "DEVICE", "P4RUNTIME", "PROGRAM", "ARCH", "COOKIE", "ROLE"],
+        [
+            "ADDRESS",
+            "DEVICE",
+            "P4RUNTIME",
+            "PROGRAM",
+            "ARCH",
+            "COOKIE",
+            "ROLE",
+        ],
         &[1],
         [[
             row.address.clone(),
             row.device_id.to_string(),
             row.p4runtime.clone(),
-            if row.program.is_empty() { "-".to_owned() } else { row.program.clone() },
+            if row.program.is_empty() {
+                "-".to_owned()
+            } else {
+                row.program.clone()
+            },
             row.architecture.clone(),
             row.cookie.clone(),
             row.role.clone(),

@@ -26,7 +26,12 @@ use crate::demo;
 
 /// Kubernetes Service load balancing on programmable NICs.
 #[derive(Debug, Parser)]
-#[command(name = "nicproxy", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(
+    name = "nicproxy",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

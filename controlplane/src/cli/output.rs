@@ -33,7 +33,11 @@ pub const HEAD: Style = Style::new().bold();
 ///
 /// # Errors
 /// When stdout is gone.
-pub fn print<T: Serialize>(format: Format, value: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+pub fn print<T: Serialize>(
+    format: Format,
+    value: &T,
+    table: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
     let text = match format {
         Format::Table => table(value),
         Format::Json => serde_json::to_string_pretty(value).context("cannot write this as JSON")?,
@@ -60,7 +64,9 @@ pub fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heading);
     for row in rows {
         table.add_row(row);
@@ -73,11 +79,17 @@ pub fn table<const N: usize>(
             }
         }
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
     match lines.split_first() {
         Some((head, rest)) => {
             let head = format!("{HEAD}{head}{HEAD:#}");
-            std::iter::once(head).chain(rest.iter().cloned()).collect::<Vec<_>>().join("\n")
+            std::iter::once(head)
+                .chain(rest.iter().cloned())
+                .collect::<Vec<_>>()
+                .join("\n")
         }
         None => String::new(),
     }
@@ -94,7 +106,11 @@ mod tests {
 
     #[test]
     fn tables_are_plain_columns() {
-        let text = table(["NAME", "COUNT"], &[1], [["a".into(), "1".into()], ["longer".into(), "200".into()]]);
+        let text = table(
+            ["NAME", "COUNT"],
+            &[1],
+            [["a".into(), "1".into()], ["longer".into(), "200".into()]],
+        );
         let text = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(text, "NAME    COUNT\na           1\nlonger    200");
     }

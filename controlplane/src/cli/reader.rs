@@ -52,19 +52,29 @@ impl Reader {
         settings.role.clone_from(&config.device.role);
         settings.election_id = None;
         settings.tls = crate::run::link::tls(&address);
-        let (client, _notifications) = Client::start(settings).context("cannot use the address of --device")?;
+        let (client, _notifications) =
+            Client::start(settings).context("cannot use the address of --device")?;
         let pipeline = client
             .get_pipeline(ResponseType::P4infoAndCookie)
             .await
-            .with_context(|| format!("no answer from {address}; is the device running, and is --device right?"))?;
+            .with_context(|| {
+                format!("no answer from {address}; is the device running, and is --device right?")
+            })?;
         let Some((info, cookie)) = pipeline.and_then(|p| Some((p.p4info?, p.cookie))) else {
             bail!("{address} runs no program; `nicproxy run --program pna` loads one");
         };
-        let schema = Schema::new(info).with_context(|| format!("the P4Info of {address} makes no sense"))?;
+        let schema =
+            Schema::new(info).with_context(|| format!("the P4Info of {address} makes no sense"))?;
         let tables = Tables::resolve(&schema)
             .with_context(|| format!("{address} runs another program than nicproxy's"))?;
         let cookie = cookie.map_or(0, |cookie| cookie.cookie);
-        Ok(Self { client, address, schema, tables, cookie })
+        Ok(Self {
+            client,
+            address,
+            schema,
+            tables,
+            cookie,
+        })
     }
 
     /// Entries of a table, with the value of their direct counter where the table has one.
@@ -72,7 +82,11 @@ impl Reader {
     /// # Errors
     /// When the read breaks off.
     pub async fn raw(&self, table: u32) -> anyhow::Result<Vec<proto::TableEntry>> {
-        let counted = self.schema.tables.get(table).is_some_and(|table| table.direct_counter.is_some());
+        let counted = self
+            .schema
+            .tables
+            .get(table)
+            .is_some_and(|table| table.direct_counter.is_some());
         let wanted = proto::TableEntry {
             table_id: table,
             counter_data: counted.then(proto::CounterData::default),
@@ -86,7 +100,9 @@ impl Reader {
         Ok(entities
             .into_iter()
             .filter_map(|entity| match entity.entity {
-                Some(proto::entity::Entity::TableEntry(entry)) if !entry.is_default_action => Some(entry),
+                Some(proto::entity::Entity::TableEntry(entry)) if !entry.is_default_action => {
+                    Some(entry)
+                }
                 _ => None,
             })
             .collect())
@@ -96,14 +112,22 @@ impl Reader {
     ///
     /// # Errors
     /// When the read breaks off.
-    pub async fn entries<T: Table>(&self, table: &T) -> anyhow::Result<Vec<Owned<T::Key, T::Action>>> {
+    pub async fn entries<T: Table>(
+        &self,
+        table: &T,
+    ) -> anyhow::Result<Vec<Owned<T::Key, T::Action>>> {
         let entries = self.raw(table.id()).await?;
         Ok(entries
             .into_iter()
             .filter_map(|entry| {
                 let (key, action) = table.decode(&entry)?;
                 let owner = String::from_utf8_lossy(&entry.metadata).into_owned();
-                Some(Owned { key, action, owner, entry })
+                Some(Owned {
+                    key,
+                    action,
+                    owner,
+                    entry,
+                })
             })
             .collect())
     }

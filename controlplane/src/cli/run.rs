@@ -34,7 +34,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     };
     telemetry::log_to_stderr(args.log_format, "info");
     tracing::info!("effective configuration:\n{}", config.to_yaml());
-    let image = config.device.pipeline.as_ref().map(Image::load).transpose()?;
+    let image = config
+        .device
+        .pipeline
+        .as_ref()
+        .map(Image::load)
+        .transpose()?;
     let nic = match args.embedded {
         Some(_) => {
             let mut ports = Vec::new();
@@ -80,7 +85,11 @@ async fn serve(
     let (notices, heard) = watch::channel();
     let mut tasks = JoinSet::new();
     let _manifests = start_source(source, &config, notices, &stop, &mut tasks).await?;
-    tasks.spawn(crate::run::counters::keep_reading(link.device.clone(), counters, stop.clone()));
+    tasks.spawn(crate::run::counters::keep_reading(
+        link.device.clone(),
+        counters,
+        stop.clone(),
+    ));
     let (daemon, _status) = Daemon::new(&config, link.device.clone(), heard, health);
     daemon.run(stop.clone()).await;
     let asked = stop.is_cancelled();

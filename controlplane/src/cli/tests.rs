@@ -26,12 +26,18 @@ fn the_definition_is_sound() {
 #[test]
 fn nothing_shows_the_help() {
     let error = parse("nicproxy").unwrap_err();
-    assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    assert_eq!(
+        error.kind(),
+        clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
 }
 
 #[test]
 fn sources() {
-    assert_eq!(run("nicproxy run --manifests x").source.source(), Some(Source::Manifests("x".into())));
+    assert_eq!(
+        run("nicproxy run --manifests x").source.source(),
+        Some(Source::Manifests("x".into()))
+    );
     assert_eq!(
         run("nicproxy run --kubeconfig").source.source(),
         Some(Source::Kubernetes(Access::Kubeconfig(None)))
@@ -40,7 +46,10 @@ fn sources() {
         run("nicproxy run --kubeconfig c").source.source(),
         Some(Source::Kubernetes(Access::Kubeconfig(Some("c".into()))))
     );
-    assert_eq!(run("nicproxy run --in-cluster").source.source(), Some(Source::Kubernetes(Access::InCluster)));
+    assert_eq!(
+        run("nicproxy run --in-cluster").source.source(),
+        Some(Source::Kubernetes(Access::InCluster))
+    );
     assert_eq!(run("nicproxy run").source.source(), None);
     assert!(parse("nicproxy run --in-cluster --manifests x").is_err());
 }
@@ -49,8 +58,11 @@ fn sources() {
 fn flags_override_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nic.yaml");
-    std::fs::write(&file, "node_name: from-file\nmtu: 9000\ndevice: {address: 'http://10.0.0.1:1', device_id: 3}\n")
-        .unwrap();
+    std::fs::write(
+        &file,
+        "node_name: from-file\nmtu: 9000\ndevice: {address: 'http://10.0.0.1:1', device_id: 3}\n",
+    )
+    .unwrap();
     let line = format!(
         "nicproxy run --manifests x --config {} --device localhost:9559 --hostname-override n --min-sync-period 100ms \
          --cluster-cidr 10.0.0.0/8,fd00::/48 --metrics-bind-address 0.0.0.0 --program v1model --election-id 7",
@@ -58,24 +70,45 @@ fn flags_override_the_file() {
     );
     let config = run(&line).effective().unwrap();
     assert_eq!((config.node_name.as_str(), config.mtu), ("n", 9000));
-    assert_eq!((config.device.address.as_str(), config.device.device_id), ("http://localhost:9559", 3));
+    assert_eq!(
+        (config.device.address.as_str(), config.device.device_id),
+        ("http://localhost:9559", 3)
+    );
     assert_eq!(config.device.election_id, 7);
-    assert_eq!(config.device.pipeline, Some(PipelineConfig::Bundled(Program::V1model)));
+    assert_eq!(
+        config.device.pipeline,
+        Some(PipelineConfig::Bundled(Program::V1model))
+    );
     assert_eq!(config.sync.min_sync_period, Period::from_millis(100));
     assert_eq!(config.cluster_cidrs.len(), 2);
-    assert_eq!(config.metrics_bind_address, Some("0.0.0.0:10249".parse().unwrap()));
-    assert_eq!(config.healthz_bind_address, Some("0.0.0.0:10256".parse().unwrap()));
+    assert_eq!(
+        config.metrics_bind_address,
+        Some("0.0.0.0:10249".parse().unwrap())
+    );
+    assert_eq!(
+        config.healthz_bind_address,
+        Some("0.0.0.0:10256".parse().unwrap())
+    );
 }
 
 #[test]
 fn programs() {
     let of = |line: &str| run(line).effective().unwrap().device.pipeline;
-    assert_eq!(of("nicproxy run --program a.p4"), Some(PipelineConfig::Source("a.p4".into())));
+    assert_eq!(
+        of("nicproxy run --program a.p4"),
+        Some(PipelineConfig::Source("a.p4".into()))
+    );
     assert_eq!(
         of("nicproxy run --p4info a --device-config b"),
-        Some(PipelineConfig::Compiled { p4info: "a".into(), device_config: "b".into() })
+        Some(PipelineConfig::Compiled {
+            p4info: "a".into(),
+            device_config: "b".into()
+        })
     );
-    assert_eq!(of("nicproxy run --embedded pna"), Some(PipelineConfig::Bundled(Program::Pna)));
+    assert_eq!(
+        of("nicproxy run --embedded pna"),
+        Some(PipelineConfig::Bundled(Program::Pna))
+    );
     for line in [
         "nicproxy run --p4info a",
         "nicproxy run --embedded pna --device x:1",
@@ -89,9 +122,15 @@ fn programs() {
 #[test]
 fn addresses() {
     assert_eq!("".parse::<Bind<1>>(), Ok(Bind(None)));
-    assert_eq!("::1".parse::<Bind<7>>(), Ok(Bind(Some("[::1]:7".parse().unwrap()))));
+    assert_eq!(
+        "::1".parse::<Bind<7>>(),
+        Ok(Bind(Some("[::1]:7".parse().unwrap())))
+    );
     assert!("here".parse::<Bind<7>>().is_err());
-    for line in ["nicproxy get services --device nowhere", "nicproxy get services --device ftp://x:1"] {
+    for line in [
+        "nicproxy get services --device nowhere",
+        "nicproxy get services --device ftp://x:1",
+    ] {
         assert!(parse(line).is_err(), "{line}");
     }
 }
@@ -104,13 +143,21 @@ fn mistakes_in_values_are_reported_together() {
 
 #[test]
 fn questions() {
-    assert!(matches!(parse("nicproxy get svc shop/cart -o yaml").unwrap().command, Command::Get(_)));
     assert!(matches!(
-        parse("nicproxy trace --tcp 10.0.0.9:1234 10.96.0.1:80 --port 1").unwrap().command,
+        parse("nicproxy get svc shop/cart -o yaml").unwrap().command,
+        Command::Get(_)
+    ));
+    assert!(matches!(
+        parse("nicproxy trace --tcp 10.0.0.9:1234 10.96.0.1:80 --port 1")
+            .unwrap()
+            .command,
         Command::Trace(_)
     ));
     assert!(parse("nicproxy trace").is_err());
     assert!(parse("nicproxy trace --tcp 10.0.0.9:1234").is_err());
-    assert!(parse("nicproxy demo --target x:1").is_err(), "a target needs ports");
+    assert!(
+        parse("nicproxy demo --target x:1").is_err(),
+        "a target needs ports"
+    );
     assert!(parse("nicproxy demo --target x:1 --target-port 1=a --target-port 2=b").is_ok());
 }

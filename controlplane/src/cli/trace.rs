@@ -11,7 +11,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use p4rs::engine::{ActionCall, Config as EngineConfig, Engine, Event, FieldMatch, KeyValue, NewEntry, Outputs, Time};
+use p4rs::engine::{
+    ActionCall, Config as EngineConfig, Engine, Event, FieldMatch, KeyValue, NewEntry, Outputs,
+    Time,
+};
 use p4runtime::client::ResponseType;
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Table as SchemaTable};
@@ -107,30 +110,53 @@ pub async fn trace(args: TraceArgs) -> anyhow::Result<()> {
         .iter()
         .map(|(name, bytes)| twin.way(name.clone(), args.port, bytes))
         .collect::<anyhow::Result<Vec<Way>>>()?;
-    output::print(args.output, &ways, |ways| ways.iter().map(table).collect::<Vec<_>>().join("\n\n"))
+    output::print(args.output, &ways, |ways| {
+        ways.iter().map(table).collect::<Vec<_>>().join("\n\n")
+    })
 }
 
 impl PacketArgs {
     fn packets(&self) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         if let Some(path) = &self.pcap {
-            let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+            let file = std::fs::File::open(path)
+                .with_context(|| format!("cannot open {}", path.display()))?;
             let what = || format!("{} is no capture file in pcap format", path.display());
             let mut reader = pcap_file::pcap::PcapReader::new(file).with_context(what)?;
             let mut packets = Vec::new();
             while let Some(packet) = reader.next_packet() {
-                let packet = packet.with_context(|| format!("{}: packet {}", path.display(), packets.len() + 1))?;
-                packets.push((format!("packet {}", packets.len() + 1), packet.data.into_owned()));
+                let packet = packet
+                    .with_context(|| format!("{}: packet {}", path.display(), packets.len() + 1))?;
+                packets.push((
+                    format!("packet {}", packets.len() + 1),
+                    packet.data.into_owned(),
+                ));
                 if packets.len() == MOST {
                     break;
                 }
             }
             return Ok(packets);
         }
-        let syn = Segment::Tcp { syn: true, fin: false, rst: false, sequence: 0, acknowledgment: None };
+        let syn = Segment::Tcp {
+            syn: true,
+            fin: false,
+            rst: false,
+            sequence: 0,
+            acknowledgment: None,
+        };
         let forms = [
             (&self.tcp, Protocol::Tcp, syn, &b""[..]),
-            (&self.udp, Protocol::Udp, Segment::Udp { checksum: true }, b""),
-            (&self.sctp, Protocol::Sctp, Segment::Sctp { tag: 0 }, &[1, 0, 0, 4]),
+            (
+                &self.udp,
+                Protocol::Udp,
+                Segment::Udp { checksum: true },
+                b"",
+            ),
+            (
+                &self.sctp,
+                Protocol::Sctp,
+                Segment::Sctp { tag: 0 },
+                &[1, 0, 0, 4],
+            ),
         ];
         for (ends, protocol, segment, payload) in forms {
             let [src, dst] = ends[..] else { continue };
@@ -143,7 +169,10 @@ impl PacketArgs {
                 segment,
                 payload,
             };
-            return Ok(vec![(tuple.to_string(), frame.build().context("write two addresses of one family")?)]);
+            return Ok(vec![(
+                tuple.to_string(),
+                frame.build().context("write two addresses of one family")?,
+            )]);
         }
         bail!("no packet; give --tcp, --udp or --sctp with two addresses, or --pcap");
     }
@@ -160,15 +189,26 @@ struct Twin {
 impl Twin {
     async fn of(reader: &Reader) -> anyhow::Result<Self> {
         let program = program(reader).await?;
-        let config = EngineConfig { cpu_port: Some(SLOW_PATH_PORT), unlimited_tables: true, ..EngineConfig::default() };
-        let engine = Engine::new(program.checked.clone(), config).context("the program cannot be run here")?;
+        let config = EngineConfig {
+            cpu_port: Some(SLOW_PATH_PORT),
+            unlimited_tables: true,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::new(program.checked.clone(), config)
+            .context("the program cannot be run here")?;
         let schema = p4runtime::schema::Schema::new(program.info.message.clone())?;
-        let mut twin = Self { program, engine, schema, entries: HashMap::new() };
+        let mut twin = Self {
+            program,
+            engine,
+            schema,
+            entries: HashMap::new(),
+        };
         for table in reader.schema.tables.iter() {
             let entries = reader.raw(table.id).await?;
             for entry in &entries {
-                twin.insert(table, entry)
-                    .with_context(|| format!("an entry of table {} cannot be taken over", table.alias))?;
+                twin.insert(table, entry).with_context(|| {
+                    format!("an entry of table {} cannot be taken over", table.alias)
+                })?;
             }
             twin.entries.insert(table.id, entries);
         }
@@ -176,28 +216,54 @@ impl Twin {
     }
 
     fn insert(&self, table: &SchemaTable, entry: &proto::TableEntry) -> anyhow::Result<()> {
-        let handle = self.program.info.ids.table(table.id).context("no such table in the program")?;
-        let Some(proto::table_action::Type::Action(action)) = entry.action.as_ref().and_then(|a| a.r#type.as_ref())
+        let handle = self
+            .program
+            .info
+            .ids
+            .table(table.id)
+            .context("no such table in the program")?;
+        let Some(proto::table_action::Type::Action(action)) =
+            entry.action.as_ref().and_then(|a| a.r#type.as_ref())
         else {
             bail!("it has no action of its own");
         };
-        let index = table.actions.iter().position(|known| known.action.id == action.action_id);
+        let index = table
+            .actions
+            .iter()
+            .position(|known| known.action.id == action.action_id);
         let index = index.context("its action is not one of the table's")?;
         let spec = &table.actions[index].action;
         let params: Vec<&[u8]> = spec
             .params
             .iter()
-            .map(|param| action.params.iter().find(|given| given.param_id == param.id).map_or(&[0][..], |g| &g.value))
+            .map(|param| {
+                action
+                    .params
+                    .iter()
+                    .find(|given| given.param_id == param.id)
+                    .map_or(&[0][..], |g| &g.value)
+            })
             .collect();
         let fields: Vec<FieldMatch<'_>> = table
             .fields
             .iter()
             .map(|field| {
-                let given = entry.r#match.iter().find(|given| given.field_id == field.id);
-                given.and_then(|given| given.field_match_type.as_ref()).map_or(FieldMatch::DontCare, engine_match)
+                let given = entry
+                    .r#match
+                    .iter()
+                    .find(|given| given.field_id == field.id);
+                given
+                    .and_then(|given| given.field_match_type.as_ref())
+                    .map_or(FieldMatch::DontCare, engine_match)
             })
             .collect();
-        let mut new = NewEntry::new(&fields, ActionCall { action: index, params: &params });
+        let mut new = NewEntry::new(
+            &fields,
+            ActionCall {
+                action: index,
+                params: &params,
+            },
+        );
         new.priority = entry.priority;
         match self.engine.insert(Time::default(), handle, &new) {
             // The program's own entries are there already.
@@ -211,11 +277,23 @@ impl Twin {
         let mut out = Outputs::default();
         let mut steps = Vec::new();
         let mut tracer = |event: &Event<'_>| {
-            if let Event::TableApply { table, keys, hit, priority, action, data } = event {
+            if let Event::TableApply {
+                table,
+                keys,
+                hit,
+                priority,
+                action,
+                data,
+            } = event
+            {
                 let name = &self.engine.program().tables[*table].name.control_plane;
                 let schema = self.schema.table(name);
-                let owner = schema.filter(|_| *hit).and_then(|schema| self.owner(schema, keys, *priority));
-                let action = schema.and_then(|schema| schema.action(action)).map_or(*action, |a| &a.action.alias);
+                let owner = schema
+                    .filter(|_| *hit)
+                    .and_then(|schema| self.owner(schema, keys, *priority));
+                let action = schema
+                    .and_then(|schema| schema.action(action))
+                    .map_or(*action, |a| &a.action.alias);
                 steps.push(Step {
                     table: schema.map_or_else(|| name.to_string(), |schema| schema.alias.clone()),
                     key: words(keys),
@@ -225,31 +303,60 @@ impl Twin {
                 });
             }
         };
-        self.engine.process_traced(Time::default(), port, bytes, &mut out, &mut tracer);
-        let leaves = out.transmitted().map(|(port, bytes)| leaving(port, bytes)).collect();
-        let verdict = self.verdicts().iter().zip(&before).position(|(now, then)| now > then);
-        let verdict = verdict.and_then(|at| VERDICTS.get(at)).map_or("unknown", |name| name);
-        Ok(Way { packet, steps, verdict: verdict.to_owned(), leaves })
+        self.engine
+            .process_traced(Time::default(), port, bytes, &mut out, &mut tracer);
+        let leaves = out
+            .transmitted()
+            .map(|(port, bytes)| leaving(port, bytes))
+            .collect();
+        let verdict = self
+            .verdicts()
+            .iter()
+            .zip(&before)
+            .position(|(now, then)| now > then);
+        let verdict = verdict
+            .and_then(|at| VERDICTS.get(at))
+            .map_or("unknown", |name| name);
+        Ok(Way {
+            packet,
+            steps,
+            verdict: verdict.to_owned(),
+            leaves,
+        })
     }
 
     /// Cells of the counter of verdicts.
     fn verdicts(&self) -> Vec<u64> {
         let counter = self.schema.counters.named("verdicts");
-        let Some(instance) = counter.and_then(|counter| self.program.info.ids.extern_instance(counter.id)) else {
+        let Some(instance) =
+            counter.and_then(|counter| self.program.info.ids.extern_instance(counter.id))
+        else {
             return Vec::new();
         };
         (0..VERDICTS.len() as u64)
-            .map(|cell| self.engine.counter(instance, cell).map_or(0, |data| data.packets))
+            .map(|cell| {
+                self.engine
+                    .counter(instance, cell)
+                    .map_or(0, |data| data.packets)
+            })
             .collect()
     }
 
     /// Whose entry answered.
-    fn owner(&self, table: &SchemaTable, keys: &[KeyValue], priority: Option<i32>) -> Option<String> {
+    fn owner(
+        &self,
+        table: &SchemaTable,
+        keys: &[KeyValue],
+        priority: Option<i32>,
+    ) -> Option<String> {
         let entries = self.entries.get(&table.id)?;
         let found = entries.iter().find(|entry| {
             priority.is_none_or(|priority| entry.priority == priority)
                 && table.fields.iter().zip(keys).all(|(field, key)| {
-                    let given = entry.r#match.iter().find(|given| given.field_id == field.id);
+                    let given = entry
+                        .r#match
+                        .iter()
+                        .find(|given| given.field_id == field.id);
                     given.is_none_or(|given| fits(field.kind, given, &key.value))
                 })
         })?;
@@ -259,12 +366,17 @@ impl Twin {
 
 /// The device's program: what it was given, if that is source; else the bundled program with the same interface.
 async fn program(reader: &Reader) -> anyhow::Result<softnic::Program> {
-    let config = reader.client.get_pipeline(ResponseType::All).await?.unwrap_or_default();
+    let config = reader
+        .client
+        .get_pipeline(ResponseType::All)
+        .await?
+        .unwrap_or_default();
     if let Ok(program) = softnic::Program::from_device_config(&config.p4_device_config) {
         return Ok(program);
     }
     for known in [Program::Pna, Program::V1model] {
-        let program = softnic::Program::compile(&pipeline::sources(known)).context("a bundled program")?;
+        let program =
+            softnic::Program::compile(&pipeline::sources(known)).context("a bundled program")?;
         let same = program.info.message.tables == reader.schema.p4info().tables
             && program.info.message.actions == reader.schema.p4info().actions
             && program.info.message.pkg_info.as_ref().map(|p| &p.arch)
@@ -283,11 +395,18 @@ async fn program(reader: &Reader) -> anyhow::Result<softnic::Program> {
 fn engine_match(given: &FieldMatchType) -> FieldMatch<'_> {
     match given {
         FieldMatchType::Exact(exact) => FieldMatch::Exact(&exact.value),
-        FieldMatchType::Ternary(ternary) => FieldMatch::Ternary { value: &ternary.value, mask: &ternary.mask },
-        FieldMatchType::Lpm(lpm) => {
-            FieldMatch::Lpm { value: &lpm.value, prefix_len: u32::try_from(lpm.prefix_len).unwrap_or(0) }
-        }
-        FieldMatchType::Range(range) => FieldMatch::Range { low: &range.low, high: &range.high },
+        FieldMatchType::Ternary(ternary) => FieldMatch::Ternary {
+            value: &ternary.value,
+            mask: &ternary.mask,
+        },
+        FieldMatchType::Lpm(lpm) => FieldMatch::Lpm {
+            value: &lpm.value,
+            prefix_len: u32::try_from(lpm.prefix_len).unwrap_or(0),
+        },
+        FieldMatchType::Range(range) => FieldMatch::Range {
+            low: &range.low,
+            high: &range.high,
+        },
         FieldMatchType::Optional(optional) => FieldMatch::Optional(&optional.value),
         FieldMatchType::Other(_) => FieldMatch::DontCare,
     }
@@ -297,7 +416,9 @@ fn engine_match(given: &FieldMatchType) -> FieldMatch<'_> {
 fn fits(kind: MatchKind, given: &proto::FieldMatch, found: &[u8]) -> bool {
     let number = |bytes: &[u8]| value::to_u128(bytes).unwrap_or_default();
     match (kind, &given.field_match_type) {
-        (MatchKind::Exact, Some(FieldMatchType::Exact(exact))) => number(&exact.value) == number(found),
+        (MatchKind::Exact, Some(FieldMatchType::Exact(exact))) => {
+            number(&exact.value) == number(found)
+        }
         (MatchKind::Ternary, Some(FieldMatchType::Ternary(ternary))) => {
             number(&ternary.value) == number(found) & number(&ternary.mask)
         }
@@ -315,7 +436,10 @@ fn words(values: &[KeyValue]) -> String {
         let halves = this.name.strip_suffix("_hi").zip(values.get(at));
         match halves {
             Some((name, lo)) if lo.name.strip_suffix("_lo") == Some(name) => {
-                let address = Address { hi: number(this) as u64, lo: number(lo) as u64 };
+                let address = Address {
+                    hi: number(this) as u64,
+                    lo: number(lo) as u64,
+                };
                 words.push(format!("{name}={address}"));
                 at += 1;
             }
@@ -331,15 +455,27 @@ fn words(values: &[KeyValue]) -> String {
 
 fn leaving(port: u32, bytes: &[u8]) -> String {
     if port == SLOW_PATH_PORT {
-        let verdict = bytes.get(4).and_then(|verdict| VERDICTS.get(usize::from(*verdict))).unwrap_or(&"unknown");
+        let verdict = bytes
+            .get(4)
+            .and_then(|verdict| VERDICTS.get(usize::from(*verdict)))
+            .unwrap_or(&"unknown");
         return format!("to the control plane because of {verdict}");
     }
     match crate::demo::frame::read(bytes) {
         Ok(seen) => match seen.content {
             crate::demo::frame::Content::Segment(tuple, ..) => {
-                format!("port {port}: {tuple}, TTL {}, {} > {}", seen.ttl, seen.src_mac, seen.dst_mac)
+                format!(
+                    "port {port}: {tuple}, TTL {}, {} > {}",
+                    seen.ttl, seen.src_mac, seen.dst_mac
+                )
             }
-            _ => format!("port {port}: {} > {}, TTL {}, {} bytes", seen.ip.0, seen.ip.1, seen.ttl, bytes.len()),
+            _ => format!(
+                "port {port}: {} > {}, TTL {}, {} bytes",
+                seen.ip.0,
+                seen.ip.1,
+                seen.ttl,
+                bytes.len()
+            ),
         },
         Err(error) => format!("port {port}: {} bytes ({error})", bytes.len()),
     }
@@ -355,11 +491,23 @@ fn table(way: &Way) -> String {
                 step.table.clone(),
                 step.key.clone(),
                 if step.hit { "hit" } else { "miss" }.to_owned(),
-                if step.owner.is_empty() { "-".to_owned() } else { step.owner.clone() },
+                if step.owner.is_empty() {
+                    "-".to_owned()
+                } else {
+                    step.owner.clone()
+                },
                 step.action.clone(),
             ]
         }),
     );
-    let leaves = if way.leaves.is_empty() { "nothing leaves".to_owned() } else { way.leaves.join("\n") };
-    format!("{}\n{steps}\nverdict: {}\n{leaves}", way.packet, output::styled(output::HEAD, &way.verdict))
+    let leaves = if way.leaves.is_empty() {
+        "nothing leaves".to_owned()
+    } else {
+        way.leaves.join("\n")
+    };
+    format!(
+        "{}\n{steps}\nverdict: {}\n{leaves}",
+        way.packet,
+        output::styled(output::HEAD, &way.verdict)
+    )
 }

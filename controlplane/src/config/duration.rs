@@ -36,9 +36,13 @@ impl FromStr for Period {
         let mut rest = text;
         let mut total = Duration::ZERO;
         while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
+            let digits = rest
+                .find(|c: char| !c.is_ascii_digit() && c != '.')
+                .ok_or_else(error)?;
             let (number, tail) = rest.split_at(digits);
-            let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+            let letters = tail
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(letters);
             let seconds = match unit {
                 "ns" => 1e-9,
@@ -54,7 +58,11 @@ impl FromStr for Period {
             total = total.checked_add(part).ok_or_else(error)?;
             rest = tail;
         }
-        if text.is_empty() { Err(error()) } else { Ok(Self(total)) }
+        if text.is_empty() {
+            Err(error())
+        } else {
+            Ok(Self(total))
+        }
     }
 }
 

@@ -19,7 +19,9 @@ pub struct MacError(String);
 impl Mac {
     /// As the number that table entries carry.
     pub fn to_u64(self) -> u64 {
-        self.0.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+        self.0
+            .iter()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte))
     }
 }
 
@@ -36,7 +38,11 @@ impl FromStr for Mac {
             }
             *byte = u8::from_str_radix(part, 16).map_err(|_| MacError(text.to_owned()))?;
         }
-        if parts.next().is_some() { Err(MacError(text.to_owned())) } else { Ok(Self(bytes)) }
+        if parts.next().is_some() {
+            Err(MacError(text.to_owned()))
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 

@@ -39,11 +39,20 @@ fn nothing_is_the_default() {
 #[test]
 fn pipeline_forms() {
     for (text, expected) in [
-        ("device: {pipeline: {bundled: pna}}", PipelineConfig::Bundled(Program::Pna)),
-        ("device: {pipeline: {source: a.p4}}", PipelineConfig::Source("a.p4".into())),
+        (
+            "device: {pipeline: {bundled: pna}}",
+            PipelineConfig::Bundled(Program::Pna),
+        ),
+        (
+            "device: {pipeline: {source: a.p4}}",
+            PipelineConfig::Source("a.p4".into()),
+        ),
         (
             "device: {pipeline: {compiled: {p4info: a.txt, device_config: a.json}}}",
-            PipelineConfig::Compiled { p4info: "a.txt".into(), device_config: "a.json".into() },
+            PipelineConfig::Compiled {
+                p4info: "a.txt".into(),
+                device_config: "a.json".into(),
+            },
         ),
     ] {
         let config = parse(text).unwrap();
@@ -57,12 +66,23 @@ fn mistakes_have_a_line() {
     for (text, line, words) in [
         ("mtu: 1500\nportz: []\n", 2, "portz"),
         ("mtu: 1500\nports:\n  - {port: 1, role: hots}\n", 3, "hots"),
-        ("ports:\n  - port: 1\n    role: host\n    mac: 02:00:00:00:00\n", 4, "MAC address"),
+        (
+            "ports:\n  - port: 1\n    role: host\n    mac: 02:00:00:00:00\n",
+            4,
+            "MAC address",
+        ),
         ("sync:\n  min_sync_period: soon\n", 2, "duration"),
         ("mtu: [\n", 1, ""),
     ] {
         let error = parse(text).unwrap_err();
-        let ConfigError::Parse { line: at, ref reason, .. } = error else { panic!("{error}") };
+        let ConfigError::Parse {
+            line: at,
+            ref reason,
+            ..
+        } = error
+        else {
+            panic!("{error}")
+        };
         assert!(reason.contains(words), "{reason}");
         assert!(at >= line && at <= line + 1, "{text}: {at}: {reason}");
         assert!(error.to_string().starts_with("nic.yaml:"), "{error}");
@@ -83,7 +103,9 @@ routes:
   - {prefix: 10.0.0.1/8, port: 1}
 sync: {burst: 0}
 ";
-    let Err(ConfigError::Invalid(problems)) = parse(text).unwrap().validate() else { panic!("accepted") };
+    let Err(ConfigError::Invalid(problems)) = parse(text).unwrap().validate() else {
+        panic!("accepted")
+    };
     let fields: Vec<_> = problems.iter().map(|p| p.field.as_str()).collect();
     assert_eq!(
         fields,
@@ -106,8 +128,19 @@ sync: {burst: 0}
 
 #[test]
 fn durations() {
-    for (text, millis) in [("0", 0), ("500ms", 500), ("30s", 30_000), ("1m30s", 90_000), ("1.5s", 1500), ("1h", 3_600_000)] {
-        assert_eq!(text.parse::<Period>(), Ok(Period::from_millis(millis)), "{text}");
+    for (text, millis) in [
+        ("0", 0),
+        ("500ms", 500),
+        ("30s", 30_000),
+        ("1m30s", 90_000),
+        ("1.5s", 1500),
+        ("1h", 3_600_000),
+    ] {
+        assert_eq!(
+            text.parse::<Period>(),
+            Ok(Period::from_millis(millis)),
+            "{text}"
+        );
     }
     for text in ["", "5", "s", "-1s", "1d", "1s2", "1e400s", "..s"] {
         assert!(text.parse::<Period>().is_err(), "{text}");
@@ -120,7 +153,14 @@ fn macs() {
     assert_eq!("02-00-0a-00-00-ff".parse(), Ok(Mac([2, 0, 10, 0, 0, 255])));
     assert_eq!(Mac([2, 0, 10, 0, 0, 255]).to_string(), "02:00:0a:00:00:ff");
     assert_eq!(Mac([2, 0, 10, 0, 0, 255]).to_u64(), 0x0200_0a00_00ff);
-    for text in ["", "02:00", "02:00:00:00:00:00:00", "02:00:00:00:00:gg", "020000000000", "+2:00:00:00:00:00"] {
+    for text in [
+        "",
+        "02:00",
+        "02:00:00:00:00:00:00",
+        "02:00:00:00:00:gg",
+        "020000000000",
+        "+2:00:00:00:00:00",
+    ] {
         assert!(text.parse::<Mac>().is_err(), "{text}");
     }
 }

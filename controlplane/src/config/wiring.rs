@@ -13,7 +13,10 @@ impl Config {
     /// The node whose view is programmed.
     pub fn view(&self) -> NodeView {
         let node = (!self.node_name.is_empty()).then(|| Arc::from(self.node_name.as_str()));
-        NodeView { node, proxy_name: None }
+        NodeView {
+            node,
+            proxy_name: None,
+        }
     }
 
     /// Ports, routes and ranges.
@@ -27,12 +30,18 @@ impl Config {
                 .filter_map(|route| {
                     let via = match (route.port, route.dst_mac) {
                         (None, _) => None,
-                        (Some(port), Some(dst_mac)) => {
-                            Some(self.hop(&NextHopConfig { port, src_mac: route.src_mac, dst_mac })?)
-                        }
+                        (Some(port), Some(dst_mac)) => Some(self.hop(&NextHopConfig {
+                            port,
+                            src_mac: route.src_mac,
+                            dst_mac,
+                        })?),
                         (Some(_), None) => return None,
                     };
-                    Some(Route { vpc: route.vpc, prefix: route.prefix.trunc(), via })
+                    Some(Route {
+                        vpc: route.vpc,
+                        prefix: route.prefix.trunc(),
+                        via,
+                    })
                 })
                 .collect(),
             node_routes: self.node_routes.as_ref().and_then(|routes| {
@@ -40,7 +49,11 @@ impl Config {
                     node: self.node_name.as_str().into(),
                     host: self.hop(&routes.host)?,
                     network: self.hop(&routes.network)?,
-                    neighbours: routes.neighbours.iter().map(|(ip, mac)| (*ip, mac.to_u64())).collect(),
+                    neighbours: routes
+                        .neighbours
+                        .iter()
+                        .map(|(ip, mac)| (*ip, mac.to_u64()))
+                        .collect(),
                 })
             }),
             service_cidrs: self.service_cidrs.iter().map(ipnet::IpNet::trunc).collect(),
@@ -95,10 +108,20 @@ node_routes:
         let wiring = config.wiring();
         assert_eq!(wiring.ports[0].peer, Some(2));
         assert_eq!(wiring.routes[0].prefix.to_string(), "10.0.0.0/8");
-        assert_eq!(wiring.routes[0].via, Some(NextHop { port: 2, src_mac: 0x0200_0000_0002, dst_mac: 0x0200_0000_0009 }));
+        assert_eq!(
+            wiring.routes[0].via,
+            Some(NextHop {
+                port: 2,
+                src_mac: 0x0200_0000_0002,
+                dst_mac: 0x0200_0000_0009
+            })
+        );
         assert_eq!(wiring.routes[1].via, None);
         let nodes = wiring.node_routes.unwrap();
-        assert_eq!((nodes.host.src_mac, nodes.network.src_mac), (0x0200_0000_0001, 0x0200_0000_000c));
+        assert_eq!(
+            (nodes.host.src_mac, nodes.network.src_mac),
+            (0x0200_0000_0001, 0x0200_0000_000c)
+        );
         assert_eq!(config.view().node.as_deref(), Some("n1"));
     }
 }

@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use crc::{CRC_32_ISCSI, Crc};
 use etherparse::{
-    Icmpv4Slice, Icmpv4Type, Icmpv6Slice, Icmpv6Type, IpNumber, LinkSlice, NetSlice, PacketBuilder, SlicedPacket,
-    TcpSlice, TransportSlice, UdpSlice,
+    Icmpv4Slice, Icmpv4Type, Icmpv6Slice, Icmpv6Type, IpNumber, LinkSlice, NetSlice, PacketBuilder,
+    SlicedPacket, TcpSlice, TransportSlice, UdpSlice,
 };
 
 use crate::config::Mac;
@@ -135,7 +135,15 @@ fn malformed(error: impl std::fmt::Display) -> FrameError {
 }
 
 fn verify(layer: &'static str, found: u32, right: u32) -> Result<(), FrameError> {
-    if found == right { Ok(()) } else { Err(FrameError::Checksum { layer, found, right }) }
+    if found == right {
+        Ok(())
+    } else {
+        Err(FrameError::Checksum {
+            layer,
+            found,
+            right,
+        })
+    }
 }
 
 impl Frame<'_> {
@@ -146,14 +154,24 @@ impl Frame<'_> {
     pub fn build(&self) -> Result<Vec<u8>, FrameError> {
         let ethernet = PacketBuilder::ethernet2(self.src_mac.0, self.dst_mac.0);
         let ip = match (self.tuple.src.ip(), self.tuple.dst.ip()) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => ethernet.ipv4(src.octets(), dst.octets(), self.ttl),
-            (IpAddr::V6(src), IpAddr::V6(dst)) => ethernet.ipv6(src.octets(), dst.octets(), self.ttl),
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                ethernet.ipv4(src.octets(), dst.octets(), self.ttl)
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                ethernet.ipv6(src.octets(), dst.octets(), self.ttl)
+            }
             _ => return Err(FrameError::MixedFamilies(self.tuple)),
         };
         let (src_port, dst_port) = (self.tuple.src.port(), self.tuple.dst.port());
         let mut bytes = Vec::with_capacity(128 + self.payload.len());
         let built = match self.segment {
-            Segment::Tcp { syn, fin, rst, sequence, acknowledgment } => {
+            Segment::Tcp {
+                syn,
+                fin,
+                rst,
+                sequence,
+                acknowledgment,
+            } => {
                 let mut header = etherparse::TcpHeader::new(src_port, dst_port, sequence, 64_240);
                 (header.syn, header.fin, header.rst) = (syn, fin, rst);
                 header.ack = acknowledgment.is_some();
@@ -193,19 +211,37 @@ fn sctp(src_port: u16, dst_port: u16, tag: u32, chunks: &[u8]) -> Vec<u8> {
 /// What is wrong with it.
 pub fn read(frame: &[u8]) -> Result<Seen<'_>, FrameError> {
     let packet = SlicedPacket::from_ethernet(frame).map_err(malformed)?;
-    let Some(LinkSlice::Ethernet2(ethernet)) = &packet.link else { return Err(malformed("no Ethernet header")) };
+    let Some(LinkSlice::Ethernet2(ethernet)) = &packet.link else {
+        return Err(malformed("no Ethernet header"));
+    };
     let (ip, ttl, protocol, payload) = match &packet.net {
         Some(NetSlice::Ipv4(v4)) => {
             let header = v4.header();
             let right = header.to_header().calc_header_checksum();
             verify("IPv4 header", header.header_checksum().into(), right.into())?;
-            let addresses = (IpAddr::V4(header.source_addr()), IpAddr::V4(header.destination_addr()));
-            (addresses, header.ttl(), v4.payload_ip_number(), v4.payload().payload)
+            let addresses = (
+                IpAddr::V4(header.source_addr()),
+                IpAddr::V4(header.destination_addr()),
+            );
+            (
+                addresses,
+                header.ttl(),
+                v4.payload_ip_number(),
+                v4.payload().payload,
+            )
         }
         Some(NetSlice::Ipv6(v6)) => {
             let header = v6.header();
-            let addresses = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
-            (addresses, header.hop_limit(), v6.payload().ip_number, v6.payload().payload)
+            let addresses = (
+                IpAddr::V6(header.source_addr()),
+                IpAddr::V6(header.destination_addr()),
+            );
+            (
+                addresses,
+                header.hop_limit(),
+                v6.payload().ip_number,
+                v6.payload().payload,
+            )
         }
         _ => return Err(malformed("no IP header")),
     };
@@ -223,17 +259,33 @@ pub fn read(frame: &[u8]) -> Result<Seen<'_>, FrameError> {
         Some(TransportSlice::Udp(udp)) => {
             verify_udp(udp, ip)?;
             let tuple = tuple(Protocol::Udp, udp.source_port(), udp.destination_port());
-            Content::Segment(tuple, Segment::Udp { checksum: udp.checksum() != 0 }, udp.payload())
+            Content::Segment(
+                tuple,
+                Segment::Udp {
+                    checksum: udp.checksum() != 0,
+                },
+                udp.payload(),
+            )
         }
         Some(TransportSlice::Icmpv4(icmp)) => read_icmpv4(icmp)?,
         Some(TransportSlice::Icmpv6(icmp)) => read_icmpv6(icmp, ip)?,
         _ if protocol == IpNumber::SCTP => {
             let (src, dst, tag) = read_sctp(payload)?;
-            Content::Segment(tuple(Protocol::Sctp, src, dst), Segment::Sctp { tag }, &payload[SCTP_HEADER..])
+            Content::Segment(
+                tuple(Protocol::Sctp, src, dst),
+                Segment::Sctp { tag },
+                &payload[SCTP_HEADER..],
+            )
         }
         _ => Content::Other(protocol.0),
     };
-    Ok(Seen { src_mac: Mac(ethernet.source()), dst_mac: Mac(ethernet.destination()), ttl, ip, content })
+    Ok(Seen {
+        src_mac: Mac(ethernet.source()),
+        dst_mac: Mac(ethernet.destination()),
+        ttl,
+        ip,
+        content,
+    })
 }
 
 fn tcp_segment(tcp: &TcpSlice<'_>) -> Segment {
@@ -252,7 +304,11 @@ fn verify_tcp(tcp: &TcpSlice<'_>, ip: (IpAddr, IpAddr)) -> Result<(), FrameError
         (IpAddr::V6(src), IpAddr::V6(dst)) => tcp.calc_checksum_ipv6(src.octets(), dst.octets()),
         _ => return Err(malformed("mixed families")),
     };
-    verify("TCP", tcp.checksum().into(), right.map_err(malformed)?.into())
+    verify(
+        "TCP",
+        tcp.checksum().into(),
+        right.map_err(malformed)?.into(),
+    )
 }
 
 fn verify_udp(udp: &UdpSlice<'_>, ip: (IpAddr, IpAddr)) -> Result<(), FrameError> {
@@ -260,11 +316,19 @@ fn verify_udp(udp: &UdpSlice<'_>, ip: (IpAddr, IpAddr)) -> Result<(), FrameError
     let right = match ip {
         // No checksum: allowed over IPv4 only (RFC 768, RFC 8200 8.1).
         (IpAddr::V4(_), _) if udp.checksum() == 0 => return Ok(()),
-        (IpAddr::V4(src), IpAddr::V4(dst)) => header.calc_checksum_ipv4_raw(src.octets(), dst.octets(), udp.payload()),
-        (IpAddr::V6(src), IpAddr::V6(dst)) => header.calc_checksum_ipv6_raw(src.octets(), dst.octets(), udp.payload()),
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            header.calc_checksum_ipv4_raw(src.octets(), dst.octets(), udp.payload())
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            header.calc_checksum_ipv6_raw(src.octets(), dst.octets(), udp.payload())
+        }
         _ => return Err(malformed("mixed families")),
     };
-    verify("UDP", udp.checksum().into(), right.map_err(malformed)?.into())
+    verify(
+        "UDP",
+        udp.checksum().into(),
+        right.map_err(malformed)?.into(),
+    )
 }
 
 fn read_sctp(packet: &[u8]) -> Result<(u16, u16, u32), FrameError> {
@@ -274,49 +338,95 @@ fn read_sctp(packet: &[u8]) -> Result<(u16, u16, u32), FrameError> {
     let [a, b, c, d, t0, t1, t2, t3, c0, c1, c2, c3] = *header;
     let mut blank = packet.to_vec();
     blank[8..12].fill(0);
-    verify("SCTP", u32::from_le_bytes([c0, c1, c2, c3]), CRC32C.checksum(&blank))?;
-    Ok((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]), u32::from_be_bytes([t0, t1, t2, t3])))
+    verify(
+        "SCTP",
+        u32::from_le_bytes([c0, c1, c2, c3]),
+        CRC32C.checksum(&blank),
+    )?;
+    Ok((
+        u16::from_be_bytes([a, b]),
+        u16::from_be_bytes([c, d]),
+        u32::from_be_bytes([t0, t1, t2, t3]),
+    ))
 }
 
 fn read_icmpv4<'a>(icmp: &Icmpv4Slice<'_>) -> Result<Content<'a>, FrameError> {
-    let right = icmp.icmp_type().calc_checksum(icmp.payload());
-    verify("ICMP", icmp.checksum().into(), right.into())?;
+    // Over a packet with its checksum the sum is zero (RFC 1071).
+    let sum = etherparse::checksum::Sum16BitWords::new()
+        .add_slice(icmp.slice())
+        .ones_complement();
+    verify("sum with the ICMP", sum.into(), 0)?;
     match icmp.icmp_type() {
-        Icmpv4Type::DestinationUnreachable(_) => Ok(Content::Unreachable(inner_tuple(icmp.payload())?)),
+        Icmpv4Type::DestinationUnreachable(_) => {
+            Ok(Content::Unreachable(inner_tuple(icmp.payload())?))
+        }
         _ => Ok(Content::Other(1)),
     }
 }
 
-fn read_icmpv6<'a>(icmp: &Icmpv6Slice<'_>, ip: (IpAddr, IpAddr)) -> Result<Content<'a>, FrameError> {
-    let (IpAddr::V6(src), IpAddr::V6(dst)) = ip else { return Err(malformed("ICMPv6 over IPv4")) };
+fn read_icmpv6<'a>(
+    icmp: &Icmpv6Slice<'_>,
+    ip: (IpAddr, IpAddr),
+) -> Result<Content<'a>, FrameError> {
+    let (IpAddr::V6(src), IpAddr::V6(dst)) = ip else {
+        return Err(malformed("ICMPv6 over IPv4"));
+    };
     if !icmp.is_checksum_valid(src.octets(), dst.octets()) {
-        let right = icmp.icmp_type().calc_checksum(src.octets(), dst.octets(), icmp.payload());
-        verify("ICMPv6", icmp.checksum().into(), right.map_err(malformed)?.into())?;
+        let right = icmp
+            .icmp_type()
+            .calc_checksum(src.octets(), dst.octets(), icmp.payload());
+        verify(
+            "ICMPv6",
+            icmp.checksum().into(),
+            right.map_err(malformed)?.into(),
+        )?;
     }
     match icmp.icmp_type() {
-        Icmpv6Type::DestinationUnreachable(_) => Ok(Content::Unreachable(inner_tuple(icmp.payload())?)),
+        Icmpv6Type::DestinationUnreachable(_) => {
+            Ok(Content::Unreachable(inner_tuple(icmp.payload())?))
+        }
         _ => Ok(Content::Other(58)),
     }
 }
 
 /// Tuple of a packet that may be cut behind its first eight bytes of transport header (RFC 792).
 fn inner_tuple(packet: &[u8]) -> Result<Tuple, FrameError> {
-    let byte = |at: usize| packet.get(at).copied().ok_or_else(|| malformed("the ICMP error quotes too little"));
+    let byte = |at: usize| {
+        packet
+            .get(at)
+            .copied()
+            .ok_or_else(|| malformed("the ICMP error quotes too little"))
+    };
     let (src, dst, protocol, ports): (IpAddr, IpAddr, u8, usize) = match byte(0)? >> 4 {
         4 => {
             let header = etherparse::Ipv4HeaderSlice::from_slice(packet).map_err(malformed)?;
             let length = header.slice().len();
-            (header.source_addr().into(), header.destination_addr().into(), header.protocol().0, length)
+            (
+                header.source_addr().into(),
+                header.destination_addr().into(),
+                header.protocol().0,
+                length,
+            )
         }
         _ => {
             let header = etherparse::Ipv6HeaderSlice::from_slice(packet).map_err(malformed)?;
-            (header.source_addr().into(), header.destination_addr().into(), header.next_header().0, 40)
+            (
+                header.source_addr().into(),
+                header.destination_addr().into(),
+                header.next_header().0,
+                40,
+            )
         }
     };
-    let protocol = Protocol::from_number(protocol).ok_or_else(|| malformed("the ICMP error quotes no connection"))?;
+    let protocol = Protocol::from_number(protocol)
+        .ok_or_else(|| malformed("the ICMP error quotes no connection"))?;
     let src_port = u16::from_be_bytes([byte(ports)?, byte(ports + 1)?]);
     let dst_port = u16::from_be_bytes([byte(ports + 2)?, byte(ports + 3)?]);
-    Ok(Tuple { protocol, src: SocketAddr::new(src, src_port), dst: SocketAddr::new(dst, dst_port) })
+    Ok(Tuple {
+        protocol,
+        src: SocketAddr::new(src, src_port),
+        dst: SocketAddr::new(dst, dst_port),
+    })
 }
 
 #[cfg(test)]
@@ -324,17 +434,37 @@ mod tests {
     use super::*;
 
     fn frame<'a>(tuple: Tuple, segment: Segment, payload: &'a [u8]) -> Frame<'a> {
-        Frame { src_mac: Mac([2, 0, 0, 0, 0, 1]), dst_mac: Mac([2, 0, 0, 0, 0, 2]), ttl: 64, tuple, segment, payload }
+        Frame {
+            src_mac: Mac([2, 0, 0, 0, 0, 1]),
+            dst_mac: Mac([2, 0, 0, 0, 0, 2]),
+            ttl: 64,
+            tuple,
+            segment,
+            payload,
+        }
     }
 
     fn tuples(protocol: Protocol) -> [Tuple; 2] {
-        [("10.0.0.1:1000", "10.0.0.2:80"), ("[fd00::1]:1000", "[fd00::2]:80")]
-            .map(|(src, dst)| Tuple { protocol, src: src.parse().unwrap(), dst: dst.parse().unwrap() })
+        [
+            ("10.0.0.1:1000", "10.0.0.2:80"),
+            ("[fd00::1]:1000", "[fd00::2]:80"),
+        ]
+        .map(|(src, dst)| Tuple {
+            protocol,
+            src: src.parse().unwrap(),
+            dst: dst.parse().unwrap(),
+        })
     }
 
     #[test]
     fn what_is_made_is_read() {
-        let tcp = Segment::Tcp { syn: true, fin: false, rst: false, sequence: 7, acknowledgment: Some(9) };
+        let tcp = Segment::Tcp {
+            syn: true,
+            fin: false,
+            rst: false,
+            sequence: 7,
+            acknowledgment: Some(9),
+        };
         for (protocol, segment) in [
             (Protocol::Tcp, tcp),
             (Protocol::Udp, Segment::Udp { checksum: true }),
@@ -343,8 +473,14 @@ mod tests {
             for tuple in tuples(protocol) {
                 let bytes = frame(tuple, segment, b"some words").build().unwrap();
                 let seen = read(&bytes).unwrap();
-                assert_eq!(seen.content, Content::Segment(tuple, segment, b"some words"));
-                assert_eq!((seen.ttl, seen.src_mac, seen.dst_mac), (64, Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])));
+                assert_eq!(
+                    seen.content,
+                    Content::Segment(tuple, segment, b"some words")
+                );
+                assert_eq!(
+                    (seen.ttl, seen.src_mac, seen.dst_mac),
+                    (64, Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]))
+                );
             }
         }
     }
@@ -353,7 +489,13 @@ mod tests {
     fn every_damaged_byte_of_the_ip_packet_is_found() {
         for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
             let segment = match protocol {
-                Protocol::Tcp => Segment::Tcp { syn: false, fin: false, rst: false, sequence: 1, acknowledgment: None },
+                Protocol::Tcp => Segment::Tcp {
+                    syn: false,
+                    fin: false,
+                    rst: false,
+                    sequence: 1,
+                    acknowledgment: None,
+                },
                 Protocol::Udp => Segment::Udp { checksum: true },
                 Protocol::Sctp => Segment::Sctp { tag: 1 },
             };
@@ -365,7 +507,10 @@ mod tests {
                 for at in start..bytes.len() {
                     let mut damaged = bytes.clone();
                     damaged[at] ^= 0x10;
-                    assert!(read(&damaged).map_or(true, |seen| seen.content != sent.content), "{tuple} byte {at}");
+                    assert!(
+                        read(&damaged).map_or(true, |seen| seen.content != sent.content),
+                        "{tuple} byte {at}"
+                    );
                 }
             }
         }
@@ -376,18 +521,25 @@ mod tests {
         let [v4, v6] = tuples(Protocol::Udp);
         let segment = Segment::Udp { checksum: false };
         let bytes = frame(v4, segment, b"x").build().unwrap();
-        assert_eq!(read(&bytes).unwrap().content, Content::Segment(v4, segment, b"x"));
+        assert_eq!(
+            read(&bytes).unwrap().content,
+            Content::Segment(v4, segment, b"x")
+        );
         assert!(read(&frame(v6, segment, b"x").build().unwrap()).is_err());
     }
 
     #[test]
     fn refusals() {
         let [tuple, _] = tuples(Protocol::Udp);
-        let inner = frame(tuple, Segment::Udp { checksum: true }, b"x").build().unwrap();
+        let inner = frame(tuple, Segment::Udp { checksum: true }, b"x")
+            .build()
+            .unwrap();
         let mut bytes = Vec::new();
         PacketBuilder::ethernet2([2; 6], [4; 6])
             .ipv4([10, 0, 0, 2], [10, 0, 0, 1], 64)
-            .icmpv4(Icmpv4Type::DestinationUnreachable(etherparse::icmpv4::DestUnreachableHeader::Port))
+            .icmpv4(Icmpv4Type::DestinationUnreachable(
+                etherparse::icmpv4::DestUnreachableHeader::Port,
+            ))
             .write(&mut bytes, &inner[14..14 + 28])
             .unwrap();
         assert_eq!(read(&bytes).unwrap().content, Content::Unreachable(tuple));

@@ -80,12 +80,17 @@ impl std::str::FromStr for TargetPort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (number, interface) = text.split_once('=').ok_or("write NUMBER=IFACE, for instance 1=veth1")?;
-        let number = number.parse().map_err(|_| format!("`{number}` is no port number; the demo uses 1 and 2"))?;
+        let (number, interface) = text
+            .split_once('=')
+            .ok_or("write NUMBER=IFACE, for instance 1=veth1")?;
+        let number = number
+            .parse()
+            .map_err(|_| format!("`{number}` is no port number; the demo uses 1 and 2"))?;
         match number {
-            traffic::HOST | traffic::NETWORK if !interface.is_empty() => {
-                Ok(Self { number, interface: interface.to_owned() })
-            }
+            traffic::HOST | traffic::NETWORK if !interface.is_empty() => Ok(Self {
+                number,
+                interface: interface.to_owned(),
+            }),
             _ => Err("the demo uses ports 1 and 2".to_owned()),
         }
     }
@@ -105,7 +110,9 @@ pub async fn demo(args: DemoArgs) -> anyhow::Result<()> {
         // A closed stderr is no reason to stop serving.
         let _ = std::io::Write::write_fmt(
             &mut err,
-            format_args!("serving P4Runtime on {address} until Ctrl-C; try: nicproxy get flows --device {address}\n"),
+            format_args!(
+                "serving P4Runtime on {address} until Ctrl-C; try: nicproxy get flows --device {address}\n"
+            ),
         );
         crate::cli::run::stop_signals()?.cancelled().await;
     }
@@ -126,7 +133,10 @@ pub async fn perform(args: &DemoArgs) -> anyhow::Result<(Report, Stage)> {
     let mut stage = Stage::set(args).await?;
     let ready = started.elapsed();
     let before = shop::objects().context("the bundled manifests")?.promises();
-    let after = shop::objects().and_then(shop::Objects::scaled).context("the bundled manifests")?.promises();
+    let after = shop::objects()
+        .and_then(shop::Objects::scaled)
+        .context("the bundled manifests")?
+        .promises();
     let sides = stage.sides.take().context("the stage has no ports")?;
     let config = stage.config.clone();
     let (connections, seed) = (args.connections, args.seed);
@@ -164,7 +174,11 @@ pub async fn perform(args: &DemoArgs) -> anyhow::Result<(Report, Stage)> {
             let kept = traffic.take_tallies();
             let mut fresh = Vec::new();
             for (at, count) in counts.iter().enumerate() {
-                let done = if report::is_scaled(&traffic.promises()[at]) { count / 2 } else { 0 };
+                let done = if report::is_scaled(&traffic.promises()[at]) {
+                    count / 2
+                } else {
+                    0
+                };
                 fresh.extend(traffic.add(at, count - done));
             }
             report::shuffle(&mut fresh, seed);
@@ -192,7 +206,11 @@ pub async fn perform(args: &DemoArgs) -> anyhow::Result<(Report, Stage)> {
 
 /// A bar on a terminal, nothing elsewhere.
 fn progress(connections: u64) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(Some(connections), target);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {elapsed}") {
         bar.set_style(style);

@@ -41,7 +41,13 @@ pub fn promises<'a>(
                     port: port.name.to_string(),
                     protocol: port.protocol,
                     vip: SocketAddr::new(*vip, port.port),
-                    shares: shares(service, &port.name, port.protocol, Family::of(*vip), &slices),
+                    shares: shares(
+                        service,
+                        &port.name,
+                        port.protocol,
+                        Family::of(*vip),
+                        &slices,
+                    ),
                 });
             }
         }
@@ -58,16 +64,31 @@ fn shares(
     slices: &[&EndpointSlice],
 ) -> BTreeMap<SocketAddr, f64> {
     let mut weights = BTreeMap::new();
-    for slice in slices.iter().filter(|slice| slice.address_type.family() == Some(family)) {
+    for slice in slices
+        .iter()
+        .filter(|slice| slice.address_type.family() == Some(family))
+    {
         let number = slice
             .ports
             .iter()
-            .find(|known| known.name.as_deref().unwrap_or_default() == port && known.protocol == protocol)
+            .find(|known| {
+                known.name.as_deref().unwrap_or_default() == port && known.protocol == protocol
+            })
             .and_then(|known| known.port);
         let Some(number) = number else { continue };
-        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.conditions.is_ready()) {
-            let Some(address) = endpoint.address else { continue };
-            let weight = service.endpoint_weights.iter().find(|(known, _)| *known == address).map_or(1, |(_, w)| *w);
+        for endpoint in slice
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.conditions.is_ready())
+        {
+            let Some(address) = endpoint.address else {
+                continue;
+            };
+            let weight = service
+                .endpoint_weights
+                .iter()
+                .find(|(known, _)| *known == address)
+                .map_or(1, |(_, w)| *w);
             if weight > 0 {
                 weights.insert(SocketAddr::new(address, number), f64::from(weight));
             }
@@ -93,22 +114,51 @@ mod tests {
     fn the_shop() {
         let shop = shop::objects().unwrap();
         let promises = shop.promises();
-        let services: std::collections::BTreeSet<_> = promises.iter().map(|promise| &promise.service).collect();
+        let services: std::collections::BTreeSet<_> =
+            promises.iter().map(|promise| &promise.service).collect();
         assert!(services.len() >= 12, "{services:?}");
-        assert!(promises.iter().any(|p| p.vip.is_ipv6()) && promises.iter().any(|p| p.vip.is_ipv4()));
+        assert!(
+            promises.iter().any(|p| p.vip.is_ipv6()) && promises.iter().any(|p| p.vip.is_ipv4())
+        );
         for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
             assert!(promises.iter().any(|promise| promise.protocol == protocol));
         }
         assert!(promises.iter().any(|promise| promise.shares.is_empty()));
         for promise in &promises {
             let total: f64 = promise.shares.values().sum();
-            assert!(promise.shares.is_empty() || (total - 1.0).abs() < 1e-9, "{promise:?}");
+            assert!(
+                promise.shares.is_empty() || (total - 1.0).abs() < 1e-9,
+                "{promise:?}"
+            );
         }
-        let of = |name: &str| promises.iter().find(|promise| &*promise.service.name == name).unwrap();
-        assert_eq!(of("recommendations").shares.len(), 4, "neither terminating nor unready endpoints count");
-        assert_eq!(of("search").shares.values().copied().fold(0.0, f64::max), 0.5);
-        assert_eq!(of("catalog").shares.keys().filter(|endpoint| endpoint.port() == 3000).count(), 4);
-        assert!(promises.iter().all(|promise| !["database", "bank"].contains(&&*promise.service.name)));
+        let of = |name: &str| {
+            promises
+                .iter()
+                .find(|promise| &*promise.service.name == name)
+                .unwrap()
+        };
+        assert_eq!(
+            of("recommendations").shares.len(),
+            4,
+            "neither terminating nor unready endpoints count"
+        );
+        assert_eq!(
+            of("search").shares.values().copied().fold(0.0, f64::max),
+            0.5
+        );
+        assert_eq!(
+            of("catalog")
+                .shares
+                .keys()
+                .filter(|endpoint| endpoint.port() == 3000)
+                .count(),
+            4
+        );
+        assert!(
+            promises
+                .iter()
+                .all(|promise| !["database", "bank"].contains(&&*promise.service.name))
+        );
     }
 
     #[test]

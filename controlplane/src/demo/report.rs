@@ -63,6 +63,8 @@ pub struct Report {
     pub moved: u64,
     /// Connections that the control plane set up, where the device does not learn.
     pub set_up: u64,
+    /// What the slow path did.
+    pub slow_path: BTreeMap<&'static str, u64>,
     /// Milliseconds until the shop was programmed.
     pub ready_ms: f64,
     /// Milliseconds from the edited manifest to the programmed device.
@@ -130,10 +132,19 @@ pub fn counts(promises: &[Promise], connections: usize) -> Vec<usize> {
         (false, false) => 10,
     };
     let total: usize = promises.iter().map(weight).sum();
-    let mut counts: Vec<usize> = promises.iter().map(|p| connections * weight(p) / total.max(1)).collect();
+    let mut counts: Vec<usize> = promises
+        .iter()
+        .map(|p| connections * weight(p) / total.max(1))
+        .collect();
     let rest = connections.saturating_sub(counts.iter().sum());
-    let served: Vec<usize> = (0..promises.len()).filter(|at| !promises[*at].shares.is_empty()).collect();
-    for at in served.iter().cycle().take(if served.is_empty() { 0 } else { rest }) {
+    let served: Vec<usize> = (0..promises.len())
+        .filter(|at| !promises[*at].shares.is_empty())
+        .collect();
+    for at in served
+        .iter()
+        .cycle()
+        .take(if served.is_empty() { 0 } else { rest })
+    {
         counts[*at] += 1;
     }
     counts
@@ -143,7 +154,9 @@ pub fn counts(promises: &[Promise], connections: usize) -> Vec<usize> {
 pub fn shuffle(connections: &mut [usize], seed: u64) {
     let mut state = seed | 1;
     for at in (1..connections.len()).rev() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         connections.swap(at, (state >> 33) as usize % (at + 1));
     }
 }
@@ -158,7 +171,11 @@ impl Report {
             .map(|(at, promise)| row(promise, &traffic.tallies[at], &opened[at], &kept[at]))
             .collect();
         let sum = |pick: fn(&Row) -> u64| services.iter().map(pick).sum::<u64>();
-        let repeated = [&traffic.tallies[..], opened, kept].concat().iter().map(|tally| tally.repeated).sum();
+        let repeated = [&traffic.tallies[..], opened, kept]
+            .concat()
+            .iter()
+            .map(|tally| tally.repeated)
+            .sum();
         let moved = kept.iter().map(|tally| tally.errors).sum();
         let millis = |time: Duration| time.as_secs_f64() * 1000.0;
         let mut report = Self {
@@ -172,6 +189,7 @@ impl Report {
             held: summary.held,
             moved,
             set_up: summary.slow_path.connections,
+            slow_path: summary.slow_path.named().into_iter().collect(),
             ready_ms: millis(summary.ready),
             scaled_ms: millis(summary.scaled_in),
             traffic_ms: millis(summary.traffic),
@@ -187,13 +205,20 @@ impl Report {
     fn judge(&mut self, traffic: &Traffic, embedded: bool) {
         let errors: u64 = self.services.iter().map(|row| row.errors).sum();
         if errors > 0 {
-            self.failures.push(format!("{errors} connections went wrong"));
+            self.failures
+                .push(format!("{errors} connections went wrong"));
         }
         if self.moved > 0 {
-            self.failures.push(format!("{} connections did not survive the scaling", self.moved));
+            self.failures.push(format!(
+                "{} connections did not survive the scaling",
+                self.moved
+            ));
         }
         if embedded && traffic.strays > 0 {
-            self.failures.push(format!("{} packets belong to no connection", traffic.strays));
+            self.failures.push(format!(
+                "{} packets belong to no connection",
+                traffic.strays
+            ));
         }
         for row in &self.services {
             for share in row.endpoints.iter().filter(|share| !share.fair) {
@@ -273,7 +298,16 @@ pub fn table(report: &Report) -> String {
         lines.extend(endpoints.map(|share| join(Default::default(), tail(Some(share)))));
     }
     let heading = [
-        "SERVICE", "VIP", "CONNECTIONS", "TRANSLATED", "ANSWERED", "REFUSED", "ERRORS", "ENDPOINT", "SHARE", "EXPECTED",
+        "SERVICE",
+        "VIP",
+        "CONNECTIONS",
+        "TRANSLATED",
+        "ANSWERED",
+        "REFUSED",
+        "ERRORS",
+        "ENDPOINT",
+        "SHARE",
+        "EXPECTED",
     ];
     let table = output::table(heading, &[2, 3, 4, 5, 6, 8, 9], lines);
     format!("{table}\n\n{}", summary(report))

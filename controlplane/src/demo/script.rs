@@ -48,14 +48,27 @@ pub fn line(protocol: Protocol, connection: u32, at: usize) -> Option<Line> {
     if at >= length(protocol) {
         return None;
     }
-    let direction = if at.is_multiple_of(2) { Direction::Request } else { Direction::Answer };
+    let direction = if at.is_multiple_of(2) {
+        Direction::Request
+    } else {
+        Direction::Answer
+    };
     let (segment, payload) = match protocol {
         Protocol::Tcp => tcp(connection, at),
         // Over IPv4 the checksum may be left out; some clients do.
-        Protocol::Udp => (Segment::Udp { checksum: !connection.is_multiple_of(8) }, text(connection, at)),
+        Protocol::Udp => (
+            Segment::Udp {
+                checksum: !connection.is_multiple_of(8),
+            },
+            text(connection, at),
+        ),
         Protocol::Sctp => sctp(connection, at),
     };
-    Some(Line { direction, segment, payload })
+    Some(Line {
+        direction,
+        segment,
+        payload,
+    })
 }
 
 /// Words of varying and often odd length.
@@ -66,8 +79,17 @@ fn text(connection: u32, at: usize) -> Vec<u8> {
 }
 
 fn tcp(connection: u32, at: usize) -> (Segment, Vec<u8>) {
-    let (client, server) = (connection.wrapping_mul(0x9e37_79b9), connection.wrapping_mul(0x85eb_ca6b));
-    let says = |at: usize| if (2..6).contains(&at) { text(connection, at) } else { Vec::new() };
+    let (client, server) = (
+        connection.wrapping_mul(0x9e37_79b9),
+        connection.wrapping_mul(0x85eb_ca6b),
+    );
+    let says = |at: usize| {
+        if (2..6).contains(&at) {
+            text(connection, at)
+        } else {
+            Vec::new()
+        }
+    };
     // Octets that each side has sent before this line; SYN and FIN count one each.
     let sent = |mine: usize| -> u32 {
         (0..at)
@@ -90,8 +112,16 @@ fn tcp(connection: u32, at: usize) -> (Segment, Vec<u8>) {
 /// Chunk types of RFC 9260, 3.2.
 fn sctp(connection: u32, at: usize) -> (Segment, Vec<u8>) {
     const CHUNKS: [u8; 9] = [1, 2, 10, 11, 0, 3, 7, 8, 14];
-    let tag = if at == 0 { 0 } else { connection.wrapping_mul(0xc2b2_ae35) | 1 };
-    let says = if matches!(CHUNKS[at], 7 | 8 | 11 | 14) { Vec::new() } else { text(connection, at) };
+    let tag = if at == 0 {
+        0
+    } else {
+        connection.wrapping_mul(0xc2b2_ae35) | 1
+    };
+    let says = if matches!(CHUNKS[at], 7 | 8 | 11 | 14) {
+        Vec::new()
+    } else {
+        text(connection, at)
+    };
     let mut chunk = vec![CHUNKS[at], 0];
     chunk.extend((4 + says.len() as u16).to_be_bytes());
     chunk.extend(says);
@@ -119,16 +149,26 @@ mod tests {
     #[test]
     fn tcp_numbers_add_up() {
         let numbers = |at| match line(Protocol::Tcp, 5, at).unwrap() {
-            Line { segment: Segment::Tcp { sequence, acknowledgment, .. }, payload, .. } => {
-                (sequence, acknowledgment, payload.len() as u32)
-            }
+            Line {
+                segment:
+                    Segment::Tcp {
+                        sequence,
+                        acknowledgment,
+                        ..
+                    },
+                payload,
+                ..
+            } => (sequence, acknowledgment, payload.len() as u32),
             _ => unreachable!(),
         };
         let (client, none, _) = numbers(0);
         let (server, first, _) = numbers(1);
         assert_eq!((none, first), (None, Some(client.wrapping_add(1))));
         let (request, ack, length) = numbers(2);
-        assert_eq!((request, ack), (client.wrapping_add(1), Some(server.wrapping_add(1))));
+        assert_eq!(
+            (request, ack),
+            (client.wrapping_add(1), Some(server.wrapping_add(1)))
+        );
         let (_, answered, _) = numbers(3);
         assert_eq!(answered, Some(client.wrapping_add(1).wrapping_add(length)));
     }

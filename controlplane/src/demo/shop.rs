@@ -22,12 +22,18 @@ pub const MANIFESTS: [(&str, &str); 15] = [
     ("metrics.yaml", include_str!("../../demo/metrics.yaml")),
     ("nodes.yaml", include_str!("../../demo/nodes.yaml")),
     ("payments.yaml", include_str!("../../demo/payments.yaml")),
-    ("recommendations.yaml", include_str!("../../demo/recommendations.yaml")),
+    (
+        "recommendations.yaml",
+        include_str!("../../demo/recommendations.yaml"),
+    ),
     ("returns.yaml", include_str!("../../demo/returns.yaml")),
     ("search.yaml", include_str!("../../demo/search.yaml")),
     ("sessions.yaml", include_str!("../../demo/sessions.yaml")),
     ("signaling.yaml", include_str!("../../demo/signaling.yaml")),
-    ("storefront.yaml", include_str!("../../demo/storefront.yaml")),
+    (
+        "storefront.yaml",
+        include_str!("../../demo/storefront.yaml"),
+    ),
 ];
 
 /// The NIC of the demo's node.
@@ -112,6 +118,11 @@ impl Objects {
     /// What the manifests promise.
     pub fn promises(&self) -> Vec<Promise> {
         let services: Vec<&Service> = self.model.services().map(AsRef::as_ref).collect();
-        plan::promises(services, |key| self.model.slices_of(key).map(AsRef::<EndpointSlice>::as_ref).collect())
+        plan::promises(services, |key| {
+            self.model
+                .slices_of(key)
+                .map(AsRef::<EndpointSlice>::as_ref)
+                .collect()
+        })
     }
 }

@@ -63,7 +63,10 @@ impl Stage {
         config.device.pipeline = Some(PipelineConfig::Bundled(args.program));
         if let (Some(p4info), Some(device_config)) = (&args.p4info, &args.device_config) {
             let (p4info, device_config) = (p4info.clone(), device_config.clone());
-            config.device.pipeline = Some(PipelineConfig::Compiled { p4info, device_config });
+            config.device.pipeline = Some(PipelineConfig::Compiled {
+                p4info,
+                device_config,
+            });
         }
         let (sides, nic) = match &args.target {
             Some(target) => {
@@ -78,23 +81,38 @@ impl Stage {
         };
         config.validate()?;
         let pipeline = config.device.pipeline.clone();
-        let image = tokio::task::spawn_blocking(move || pipeline.as_ref().map(Image::load).transpose());
+        let image =
+            tokio::task::spawn_blocking(move || pipeline.as_ref().map(Image::load).transpose());
         let image = image.await.context("the compiler died")??;
         let folder = tempfile::tempdir().context("cannot make a folder for the manifests")?;
         shop::write(folder.path()).context("cannot write the manifests")?;
         let link = Link::start(&config, image).context("cannot use the address of --target")?;
         let (notices, heard) = crate::watch::channel();
-        let source = ManifestSource::start(folder.path(), config.node_name.as_str().into(), notices)?;
+        let source =
+            ManifestSource::start(folder.path(), config.node_name.as_str().into(), notices)?;
         let health = Arc::new(Health::new(config.sync.sync_period.0));
         let (daemon, mut status) = Daemon::new(&config, link.device.clone(), heard, health);
         let stop = CancellationToken::new();
         let daemon = tokio::spawn(daemon.run(stop.clone()));
-        let programmed = status.wait_for(|status| status.listed && status.last.as_ref().is_some_and(|r| r.is_clean()));
+        let programmed = status
+            .wait_for(|status| status.listed && status.last.as_ref().is_some_and(|r| r.is_clean()));
         if tokio::time::timeout(PATIENCE, programmed).await.is_err() {
             let last = status.borrow().last.clone();
-            bail!("{} was not programmed within {PATIENCE:?}; last: {last:?}", config.device.address);
+            bail!(
+                "{} was not programmed within {PATIENCE:?}; last: {last:?}",
+                config.device.address
+            );
         }
-        Ok(Self { sides: Some(sides), config, nic, link, _source: source, folder, stop, daemon })
+        Ok(Self {
+            sides: Some(sides),
+            config,
+            nic,
+            link,
+            _source: source,
+            folder,
+            stop,
+            daemon,
+        })
     }
 
     /// Where the device is.
@@ -118,8 +136,11 @@ impl Stage {
     /// When that does not happen in time.
     pub async fn scale(&self, promises: &[Promise]) -> anyhow::Result<()> {
         shop::scale(self.folder.path()).context("cannot edit the manifests")?;
-        let wanted: BTreeSet<SocketAddr> =
-            promises.iter().filter(|p| super::report::is_scaled(p)).flat_map(|p| p.shares.keys().copied()).collect();
+        let wanted: BTreeSet<SocketAddr> = promises
+            .iter()
+            .filter(|p| super::report::is_scaled(p))
+            .flat_map(|p| p.shares.keys().copied())
+            .collect();
         let wait = async {
             while !self.serves(&wanted).await? {
                 tokio::time::sleep(LOOK).await;
@@ -135,7 +156,9 @@ impl Stage {
     /// Whether the scaled Service's sets hold exactly these endpoints.
     async fn serves(&self, wanted: &BTreeSet<SocketAddr>) -> anyhow::Result<bool> {
         let device = &*self.link.device;
-        let Some(schema) = device.schema() else { return Ok(false) };
+        let Some(schema) = device.schema() else {
+            return Ok(false);
+        };
         let tables = Tables::resolve(&schema)?;
         let owner = format!("/{}:", shop::SCALED_SERVICE);
         let mut sets = BTreeSet::new();
@@ -172,7 +195,10 @@ impl Stage {
 }
 
 async fn read(device: &dyn Device, table_id: u32) -> anyhow::Result<Vec<proto::TableEntry>> {
-    let query = proto::TableEntry { table_id, ..Default::default() };
+    let query = proto::TableEntry {
+        table_id,
+        ..Default::default()
+    };
     let mut answers = device.read(vec![p4runtime::client::entry_entity(query)]);
     let mut entries = Vec::new();
     while let Some(part) = answers.next().await {
@@ -187,19 +213,33 @@ async fn read(device: &dyn Device, table_id: u32) -> anyhow::Result<Vec<proto::T
 async fn embedded_nic(config: &Config, listen: SocketAddr) -> anyhow::Result<(Sides, Running)> {
     let (host, clients) = memory::pair("host", QUEUE);
     let (network, endpoints) = memory::pair("network", QUEUE);
-    let ports: Vec<(u32, Box<dyn Port>)> = vec![(HOST, Box::new(host)), (NETWORK, Box::new(network))];
+    let ports: Vec<(u32, Box<dyn Port>)> =
+        vec![(HOST, Box::new(host)), (NETWORK, Box::new(network))];
     let nic = embedded::start(config, listen, ports).await?;
-    Ok((Sides { host: Box::new(clients), network: Box::new(endpoints) }, nic))
+    Ok((
+        Sides {
+            host: Box::new(clients),
+            network: Box::new(endpoints),
+        },
+        nic,
+    ))
 }
 
 #[cfg(target_os = "linux")]
 fn external(args: &DemoArgs) -> anyhow::Result<Sides> {
     let side = |number: u32| -> anyhow::Result<Box<dyn Port>> {
         let found = args.target_ports.iter().find(|port| port.number == number);
-        let port = found.with_context(|| format!("port {number} is missing; give --target-port {number}=IFACE"))?;
-        Ok(Box::new(softnic::port::packet::PacketPort::open(&port.interface)?))
+        let port = found.with_context(|| {
+            format!("port {number} is missing; give --target-port {number}=IFACE")
+        })?;
+        Ok(Box::new(softnic::port::packet::PacketPort::open(
+            &port.interface,
+        )?))
     };
-    Ok(Sides { host: side(HOST)?, network: side(NETWORK)? })
+    Ok(Sides {
+        host: side(HOST)?,
+        network: side(NETWORK)?,
+    })
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -24,7 +24,12 @@ async fn plays(program: Program) -> Report {
     assert_eq!(report.connections, 600);
     assert_eq!(report.moved, 0);
     assert!(report.held > 0 && report.refused > 0);
-    assert!(report.services.iter().all(|row| row.connections > 0 || row.endpoints.is_empty()));
+    assert!(
+        report
+            .services
+            .iter()
+            .all(|row| row.connections > 0 || row.endpoints.is_empty())
+    );
     assert!(table(&report).contains("every packet was as it must be"));
     report
 }
@@ -46,7 +51,13 @@ async fn the_bmv2_program_has_them_set_up() {
 
 #[test]
 fn ports_of_a_target() {
-    assert_eq!("2=veth3".parse(), Ok(TargetPort { number: 2, interface: "veth3".into() }));
+    assert_eq!(
+        "2=veth3".parse(),
+        Ok(TargetPort {
+            number: 2,
+            interface: "veth3".into()
+        })
+    );
     for text in ["veth3", "x=veth3", "3=veth3", "1="] {
         assert!(text.parse::<TargetPort>().is_err(), "{text}");
     }

@@ -87,7 +87,11 @@ enum Wrong {
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("{what} is {found}, must be {right}")]
-    Value { what: &'static str, found: String, right: String },
+    Value {
+        what: &'static str,
+        found: String,
+        right: String,
+    },
     #[error("{0} is no endpoint of the Service")]
     Stranger(SocketAddr),
     #[error("the connection moved from {from} to {to}")]
@@ -96,11 +100,19 @@ enum Wrong {
     Silence(Duration),
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &'static str, found: T, right: T) -> Result<(), Wrong> {
+fn same<T: PartialEq + std::fmt::Debug>(
+    what: &'static str,
+    found: T,
+    right: T,
+) -> Result<(), Wrong> {
     if found == right {
         Ok(())
     } else {
-        Err(Wrong::Value { what, found: format!("{found:?}"), right: format!("{right:?}") })
+        Err(Wrong::Value {
+            what,
+            found: format!("{found:?}"),
+            right: format!("{right:?}"),
+        })
     }
 }
 
@@ -154,7 +166,10 @@ impl Traffic {
 
     /// Counts anew from here on.
     pub fn take_tallies(&mut self) -> Vec<Tally> {
-        std::mem::replace(&mut self.tallies, vec![Tally::default(); self.promises.len()])
+        std::mem::replace(
+            &mut self.tallies,
+            vec![Tally::default(); self.promises.len()],
+        )
     }
 
     /// Adds connections to a promise; they are numbered.
@@ -163,7 +178,8 @@ impl Traffic {
         for _ in 0..count {
             let client = self.fresh_client(promise);
             let protocol = self.promises[promise].protocol;
-            self.by_client.insert((protocol, client), self.connections.len());
+            self.by_client
+                .insert((protocol, client), self.connections.len());
             self.connections.push(Connection {
                 promise,
                 client,
@@ -188,7 +204,9 @@ impl Traffic {
             let port = 1024 + ((self.seed >> 8) % 60_000) as u16;
             let ip: IpAddr = match self.promises[promise].vip {
                 SocketAddr::V4(_) => Ipv4Addr::new(10, 244, 0, pod as u8).into(),
-                SocketAddr::V6(_) => Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, pod as u16).into(),
+                SocketAddr::V6(_) => {
+                    Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, pod as u16).into()
+                }
             };
             let client = SocketAddr::new(ip, port);
             if self.used.insert((self.promises[promise].protocol, client)) {
@@ -203,7 +221,12 @@ impl Traffic {
     }
 
     /// Takes these connections to where they can be held open, or to their end. `progress` hears of each one done.
-    pub fn run(&mut self, connections: impl Iterator<Item = usize>, to_end: bool, progress: &mut dyn FnMut()) {
+    pub fn run(
+        &mut self,
+        connections: impl Iterator<Item = usize>,
+        to_end: bool,
+        progress: &mut dyn FnMut(),
+    ) {
         let mut waiting: VecDeque<usize> = connections.collect();
         let mut deadlines: VecDeque<(Instant, usize, usize, u8)> = VecDeque::new();
         let mut under_way = 0usize;
@@ -222,7 +245,11 @@ impl Traffic {
             let mut quiet = true;
             for port in [HOST, NETWORK] {
                 batch.clear();
-                let side = if port == HOST { &self.sides.host } else { &self.sides.network };
+                let side = if port == HOST {
+                    &self.sides.host
+                } else {
+                    &self.sides.network
+                };
                 if !matches!(side.receive(&mut batch, TURN), Ok(Received::Packets)) {
                     continue;
                 }
@@ -242,7 +269,12 @@ impl Traffic {
     }
 
     /// True if the connection is now under way.
-    fn begin(&mut self, at: usize, to_end: bool, deadlines: &mut VecDeque<(Instant, usize, usize, u8)>) -> bool {
+    fn begin(
+        &mut self,
+        at: usize,
+        to_end: bool,
+        deadlines: &mut VecDeque<(Instant, usize, usize, u8)>,
+    ) -> bool {
         let connection = &mut self.connections[at];
         let promise = &self.promises[connection.promise];
         if connection.state == State::Failed {
@@ -268,11 +300,22 @@ impl Traffic {
         let promise = &self.promises[connection.promise];
         let Some(line) = self.line(at) else { return };
         let (tuple, src_mac, side, port) = match (line.direction, connection.endpoint) {
-            (Direction::Answer, Some(endpoint)) => {
-                (Tuple { protocol: promise.protocol, src: endpoint, dst: connection.client }, ENDPOINT_MAC, &self.sides.network, NETWORK)
-            }
+            (Direction::Answer, Some(endpoint)) => (
+                Tuple {
+                    protocol: promise.protocol,
+                    src: endpoint,
+                    dst: connection.client,
+                },
+                ENDPOINT_MAC,
+                &self.sides.network,
+                NETWORK,
+            ),
             _ => (
-                Tuple { protocol: promise.protocol, src: connection.client, dst: promise.vip },
+                Tuple {
+                    protocol: promise.protocol,
+                    src: connection.client,
+                    dst: promise.vip,
+                },
                 CLIENT_MAC,
                 &self.sides.host,
                 HOST,
@@ -291,7 +334,12 @@ impl Traffic {
             let _ = side.send(&[&bytes]);
             self.packets += 1;
         }
-        deadlines.push_back((Instant::now() + PATIENCE, at, connection.at, connection.tries));
+        deadlines.push_back((
+            Instant::now() + PATIENCE,
+            at,
+            connection.at,
+            connection.tries,
+        ));
     }
 
     fn line(&self, at: usize) -> Option<Line> {
@@ -307,11 +355,21 @@ impl Traffic {
     }
 
     fn port_mac(&self, port: u32) -> Mac {
-        self.config.ports.iter().find(|known| known.port == port).and_then(|known| known.mac).unwrap_or(Mac([0; 6]))
+        self.config
+            .ports
+            .iter()
+            .find(|known| known.port == port)
+            .and_then(|known| known.mac)
+            .unwrap_or(Mac([0; 6]))
     }
 
     /// Takes a frame in; true if it finished a connection's stage.
-    fn arrived(&mut self, port: u32, bytes: &[u8], deadlines: &mut VecDeque<(Instant, usize, usize, u8)>) -> bool {
+    fn arrived(
+        &mut self,
+        port: u32,
+        bytes: &[u8],
+        deadlines: &mut VecDeque<(Instant, usize, usize, u8)>,
+    ) -> bool {
         self.packets += 1;
         let read = frame::read(bytes);
         let Some(at) = self.owner(port, &read) else {
@@ -367,36 +425,68 @@ impl Traffic {
     }
 
     /// Holds a frame against the line that the connection stands at.
-    fn check(&mut self, at: usize, port: u32, read: &Result<frame::Seen<'_>, FrameError>) -> Result<(), Wrong> {
+    fn check(
+        &mut self,
+        at: usize,
+        port: u32,
+        read: &Result<frame::Seen<'_>, FrameError>,
+    ) -> Result<(), Wrong> {
         let Ok(seen) = read else { return Ok(()) };
         let connection = &self.connections[at];
         let promise = &self.promises[connection.promise];
-        let request = Tuple { protocol: promise.protocol, src: connection.client, dst: promise.vip };
+        let request = Tuple {
+            protocol: promise.protocol,
+            src: connection.client,
+            dst: promise.vip,
+        };
         if promise.shares.is_empty() {
             return check_refusal(seen, port, request, self.line(at).map(|line| line.segment));
         }
-        let Some(line) = self.line(at) else { return Ok(()) };
-        let Content::Segment(tuple, segment, payload) = &seen.content else {
-            return same("the packet", format!("{:?}", seen.content), "translated".to_owned());
+        let Some(line) = self.line(at) else {
+            return Ok(());
         };
-        let expected_port = if line.direction == Direction::Request { NETWORK } else { HOST };
+        let Content::Segment(tuple, segment, payload) = &seen.content else {
+            return same(
+                "the packet",
+                format!("{:?}", seen.content),
+                "translated".to_owned(),
+            );
+        };
+        let expected_port = if line.direction == Direction::Request {
+            NETWORK
+        } else {
+            HOST
+        };
         same("the port", port, expected_port)?;
         same("TTL", seen.ttl, TTL - 1)?;
         same("the transport header", *segment, line.segment)?;
         same("the payload", *payload, line.payload.as_slice())?;
         same("source MAC", seen.src_mac, self.port_mac(expected_port))?;
-        same("destination MAC", Some(seen.dst_mac), self.next_hop(tuple.dst.ip()))?;
+        same(
+            "destination MAC",
+            Some(seen.dst_mac),
+            self.next_hop(tuple.dst.ip()),
+        )?;
         match line.direction {
             Direction::Answer => {
-                let back = Tuple { protocol: request.protocol, src: request.dst, dst: request.src };
+                let back = Tuple {
+                    protocol: request.protocol,
+                    src: request.dst,
+                    dst: request.src,
+                };
                 same("the tuple", *tuple, back)
             }
             Direction::Request => {
                 same("the source", tuple.src, request.src)?;
                 match connection.endpoint {
-                    Some(endpoint) if endpoint != tuple.dst => Err(Wrong::Moved { from: endpoint, to: tuple.dst }),
+                    Some(endpoint) if endpoint != tuple.dst => Err(Wrong::Moved {
+                        from: endpoint,
+                        to: tuple.dst,
+                    }),
                     Some(_) => Ok(()),
-                    None if !promise.shares.contains_key(&tuple.dst) => Err(Wrong::Stranger(tuple.dst)),
+                    None if !promise.shares.contains_key(&tuple.dst) => {
+                        Err(Wrong::Stranger(tuple.dst))
+                    }
                     None => {
                         self.connections[at].endpoint = Some(tuple.dst);
                         Ok(())
@@ -408,18 +498,36 @@ impl Traffic {
 
     /// MAC address behind the longest route that covers an address.
     fn next_hop(&self, address: IpAddr) -> Option<Mac> {
-        let covering = self.config.routes.iter().filter(|route| route.prefix.contains(&address));
-        covering.max_by_key(|route| route.prefix.prefix_len())?.dst_mac
+        let covering = self
+            .config
+            .routes
+            .iter()
+            .filter(|route| route.prefix.contains(&address));
+        covering
+            .max_by_key(|route| route.prefix.prefix_len())?
+            .dst_mac
     }
 
     /// Sends again what had no effect in time; says how many connections were given up.
-    fn remind(&mut self, deadlines: &mut VecDeque<(Instant, usize, usize, u8)>, progress: &mut dyn FnMut()) -> usize {
+    fn remind(
+        &mut self,
+        deadlines: &mut VecDeque<(Instant, usize, usize, u8)>,
+        progress: &mut dyn FnMut(),
+    ) -> usize {
         let now = Instant::now();
         let mut given_up = 0;
-        while deadlines.front().is_some_and(|(deadline, ..)| *deadline <= now) {
-            let Some((_, at, line, tries)) = deadlines.pop_front() else { break };
+        while deadlines
+            .front()
+            .is_some_and(|(deadline, ..)| *deadline <= now)
+        {
+            let Some((_, at, line, tries)) = deadlines.pop_front() else {
+                break;
+            };
             let connection = &mut self.connections[at];
-            if connection.state != State::UnderWay || connection.at != line || connection.tries != tries {
+            if connection.state != State::UnderWay
+                || connection.at != line
+                || connection.tries != tries
+            {
                 continue;
             }
             connection.tries += 1;
@@ -461,14 +569,42 @@ const CLIENT_MAC: Mac = Mac([2, 0, 0, 0, 0x0a, 1]);
 const ENDPOINT_MAC: Mac = Mac([2, 0, 0, 0, 0x0b, 1]);
 
 /// A refusal: TCP RST from the VIP (RFC 9293, 3.5.2), or an ICMP error that quotes the packet.
-fn check_refusal(seen: &frame::Seen<'_>, port: u32, request: Tuple, sent: Option<Segment>) -> Result<(), Wrong> {
+fn check_refusal(
+    seen: &frame::Seen<'_>,
+    port: u32,
+    request: Tuple,
+    sent: Option<Segment>,
+) -> Result<(), Wrong> {
     same("the port", port, HOST)?;
     same("destination MAC", seen.dst_mac, CLIENT_MAC)?;
     match (&seen.content, sent) {
         (Content::Unreachable(inner), _) => same("the quoted tuple", *inner, request),
-        (Content::Segment(tuple, Segment::Tcp { rst: true, acknowledgment, .. }, _), Some(Segment::Tcp { sequence, .. })) => {
-            same("the tuple", *tuple, Tuple { protocol: request.protocol, src: request.dst, dst: request.src })?;
-            same("the acknowledgment", *acknowledgment, Some(sequence.wrapping_add(1)))
+        (
+            Content::Segment(
+                tuple,
+                Segment::Tcp {
+                    rst: true,
+                    acknowledgment,
+                    ..
+                },
+                _,
+            ),
+            Some(Segment::Tcp { sequence, .. }),
+        ) => {
+            same(
+                "the tuple",
+                *tuple,
+                Tuple {
+                    protocol: request.protocol,
+                    src: request.dst,
+                    dst: request.src,
+                },
+            )?;
+            same(
+                "the acknowledgment",
+                *acknowledgment,
+                Some(sequence.wrapping_add(1)),
+            )
         }
         (other, _) => same("the packet", format!("{other:?}"), "a refusal".to_owned()),
     }

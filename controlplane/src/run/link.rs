@@ -31,7 +31,9 @@ pub struct Link {
 
 /// TLS for an `https` address.
 pub fn tls(address: &str) -> Option<ClientTlsConfig> {
-    address.starts_with("https://").then(|| ClientTlsConfig::new().with_enabled_roots())
+    address
+        .starts_with("https://")
+        .then(|| ClientTlsConfig::new().with_enabled_roots())
 }
 
 impl Link {
@@ -56,16 +58,30 @@ impl Link {
         };
         let slow_path = SlowPath::new(device.clone(), Arc::new(client.clone()), bounds);
         let counters = slow_path.counters();
-        let Notifications { packets, idle, mut errors, mut digests } = notifications;
+        let Notifications {
+            packets,
+            idle,
+            mut errors,
+            mut digests,
+        } = notifications;
         tasks.spawn(slow_path.run(packets, idle));
         tasks.spawn(async move { while digests.recv().await.is_some() {} });
         tasks.spawn(async move {
             while let Some(error) = errors.recv().await {
-                tracing::warn!(code = error.canonical_code, "the device could not take a message: {}", error.message);
+                tracing::warn!(
+                    code = error.canonical_code,
+                    "the device could not take a message: {}",
+                    error.message
+                );
             }
         });
         tasks.spawn(keep_program(client.clone(), device.clone(), image));
-        Ok(Self { device, client, slow_path: counters, tasks })
+        Ok(Self {
+            device,
+            client,
+            slow_path: counters,
+            tasks,
+        })
     }
 
     /// Ends the session and its tasks. Entries stay, so traffic goes on.
@@ -85,7 +101,10 @@ async fn keep_program(client: Client, device: Arc<Session>, image: Option<Image>
             State::Primary => match pipeline::ensure(&client, image.as_ref()).await {
                 Ok(Ensured::Kept) => {}
                 Ok(Ensured::Pushed) => {
-                    tracing::info!(program = image.as_ref().map(|image| &*image.name), "loaded the program");
+                    tracing::info!(
+                        program = image.as_ref().map(|image| &*image.name),
+                        "loaded the program"
+                    );
                     device.renew();
                 }
                 Err(error) => {
@@ -94,9 +113,14 @@ async fn keep_program(client: Client, device: Arc<Session>, image: Option<Image>
                 }
             },
             State::Backup { primary } => {
-                tracing::warn!(?primary, "another controller is the primary; give a higher --election-id to take over");
+                tracing::warn!(
+                    ?primary,
+                    "another controller is the primary; give a higher --election-id to take over"
+                );
             }
-            State::Disconnected { reason, attempt, .. } => tracing::warn!(attempt, "no session: {reason}"),
+            State::Disconnected {
+                reason, attempt, ..
+            } => tracing::warn!(attempt, "no session: {reason}"),
             State::Connecting | State::NoPrimary { .. } => {}
         }
         tokio::select! {

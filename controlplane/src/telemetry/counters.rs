@@ -76,10 +76,7 @@ impl DeviceCounters {
     /// As text for a scrape.
     pub fn render(&self) -> String {
         let snapshot = self.0.read();
-        let mut text = String::new();
-        let lines = [verdicts(&snapshot), frontends(&snapshot), tables(&snapshot)].concat();
-        text.push_str(&lines);
-        text
+        [verdicts(&snapshot), frontends(&snapshot), tables(&snapshot)].concat()
     }
 }
 
@@ -93,9 +90,17 @@ fn verdicts(snapshot: &Snapshot) -> String {
     if snapshot.verdicts.is_empty() {
         return text;
     }
-    head(&mut text, "nicproxy_packets_total", "counter", "Packets by what the pipeline did with them");
+    head(
+        &mut text,
+        "nicproxy_packets_total",
+        "counter",
+        "Packets by what the pipeline did with them",
+    );
     for (name, packets) in VERDICTS.iter().zip(&snapshot.verdicts) {
-        let _ = writeln!(text, "nicproxy_packets_total{{verdict=\"{name}\"}} {packets}");
+        let _ = writeln!(
+            text,
+            "nicproxy_packets_total{{verdict=\"{name}\"}} {packets}"
+        );
     }
     text
 }
@@ -104,8 +109,16 @@ fn frontends(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     type Pick = fn(&FrontendCount) -> u64;
     let series: [(&str, &str, Pick); 2] = [
-        ("nicproxy_frontend_packets_total", "Packets that clients sent to a VIP", |count| count.packets),
-        ("nicproxy_frontend_bytes_total", "Bytes that clients sent to a VIP", |count| count.bytes),
+        (
+            "nicproxy_frontend_packets_total",
+            "Packets that clients sent to a VIP",
+            |count| count.packets,
+        ),
+        (
+            "nicproxy_frontend_bytes_total",
+            "Bytes that clients sent to a VIP",
+            |count| count.bytes,
+        ),
     ];
     for (name, help, value) in series.iter().filter(|_| !snapshot.frontends.is_empty()) {
         head(&mut text, name, "counter", help);
@@ -132,19 +145,39 @@ fn tables(snapshot: &Snapshot) -> String {
     if snapshot.tables.is_empty() {
         return text;
     }
-    head(&mut text, "nicproxy_table_entries", "gauge", "Entries in a table of the device");
+    head(
+        &mut text,
+        "nicproxy_table_entries",
+        "gauge",
+        "Entries in a table of the device",
+    );
     for (table, entries, _) in &snapshot.tables {
-        let _ = writeln!(text, "nicproxy_table_entries{{table=\"{}\"}} {entries}", escaped(table));
+        let _ = writeln!(
+            text,
+            "nicproxy_table_entries{{table=\"{}\"}} {entries}",
+            escaped(table)
+        );
     }
-    head(&mut text, "nicproxy_table_size", "gauge", "Entries that a table of the device has room for");
+    head(
+        &mut text,
+        "nicproxy_table_size",
+        "gauge",
+        "Entries that a table of the device has room for",
+    );
     for (table, _, size) in &snapshot.tables {
-        let _ = writeln!(text, "nicproxy_table_size{{table=\"{}\"}} {size}", escaped(table));
+        let _ = writeln!(
+            text,
+            "nicproxy_table_size{{table=\"{}\"}} {size}",
+            escaped(table)
+        );
     }
     text
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 /// Parts of an owner, `namespace/name:port/PROTOCOL`. Missing parts are empty.
@@ -166,13 +199,31 @@ impl<'a> Owner<'a> {
         let (namespace, rest) = text.split_once('/').unwrap_or(("", text));
         let (rest, protocol) = rest.rsplit_once('/').unwrap_or((rest, ""));
         let (name, port_name) = rest.split_once(':').unwrap_or((rest, ""));
-        Self { namespace, name, port_name, protocol }
+        Self {
+            namespace,
+            name,
+            port_name,
+            protocol,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_of_the_pipeline() {
+        let source = include_str!("../../../p4/core/constants.p4");
+        for (at, name) in VERDICTS.iter().enumerate() {
+            let constant = format!("VERDICT_{} = {at};", name.to_uppercase());
+            assert!(source.contains(&constant), "{constant}");
+        }
+        assert_eq!(
+            source.matches("const bit<8> VERDICT_").count(),
+            VERDICTS.len()
+        );
+    }
 
     #[test]
     fn text_for_prometheus() {
@@ -198,15 +249,24 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        assert!(!text.contains("replied"), "cells that the device does not have are not invented");
+        assert!(
+            !text.contains("replied"),
+            "cells that the device does not have are not invented"
+        );
     }
 
     #[test]
     fn owners() {
         let owner = Owner::parse("ns/name:port/TCP");
-        assert_eq!((owner.namespace, owner.name, owner.port_name, owner.protocol), ("ns", "name", "port", "TCP"));
+        assert_eq!(
+            (owner.namespace, owner.name, owner.port_name, owner.protocol),
+            ("ns", "name", "port", "TCP")
+        );
         let owner = Owner::parse("ns/name:/UDP");
-        assert_eq!((owner.name, owner.port_name, owner.protocol), ("name", "", "UDP"));
+        assert_eq!(
+            (owner.name, owner.port_name, owner.protocol),
+            ("name", "", "UDP")
+        );
         assert_eq!(Owner::parse("route").name, "route");
     }
 }

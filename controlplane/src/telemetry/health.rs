@@ -43,7 +43,11 @@ impl Health {
     /// Unhealthy is who leaves a change waiting for more than twice the sync period.
     pub fn new(sync_period: Duration) -> Self {
         Self {
-            state: Mutex::new(State { queued: None, updated: None, eligible: true }),
+            state: Mutex::new(State {
+                queued: None,
+                updated: None,
+                eligible: true,
+            }),
             patience: sync_period * 2,
         }
     }
@@ -77,7 +81,9 @@ impl Health {
     /// Whether the proxy works: for restarts (KEP-3836).
     pub fn livez(&self, now: SystemTime) -> Answer {
         let state = self.state.lock();
-        let waited = state.queued.and_then(|queued| now.duration_since(queued).ok());
+        let waited = state
+            .queued
+            .and_then(|queued| now.duration_since(queued).ok());
         Answer {
             last_updated: state.updated.map_or_else(String::new, in_words),
             current_time: in_words(now),
@@ -110,7 +116,10 @@ mod tests {
         assert!(health.healthz(at(9000)).healthy, "idle");
         health.node_eligible(false);
         assert!(!health.healthz(at(9000)).healthy);
-        assert!(health.livez(at(9000)).healthy, "livez does not look at the node");
+        assert!(
+            health.livez(at(9000)).healthy,
+            "livez does not look at the node"
+        );
         let answer = serde_json::to_value(health.healthz(at(9000))).unwrap();
         assert_eq!(
             answer,

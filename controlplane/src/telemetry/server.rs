@@ -24,7 +24,9 @@ use crate::config::Config;
 
 /// The address is taken or not ours.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot serve {what} on {address}: {source}; choose another address with {flag}, or \"\" for none")]
+#[error(
+    "cannot serve {what} on {address}: {source}; choose another address with {flag}, or \"\" for none"
+)]
 pub struct ServeError {
     /// What was to be served.
     pub what: &'static str,
@@ -49,12 +51,23 @@ pub struct Server {
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn probes(address: SocketAddr, health: Arc<Health>, cancel: CancellationToken) -> Result<Server, ServeError> {
+pub async fn probes(
+    address: SocketAddr,
+    health: Arc<Health>,
+    cancel: CancellationToken,
+) -> Result<Server, ServeError> {
     let router = Router::new()
         .route("/healthz", get(healthz))
         .route("/livez", get(livez))
         .with_state(health);
-    serve("the probes", "--healthz-bind-address", address, router, cancel).await
+    serve(
+        "the probes",
+        "--healthz-bind-address",
+        address,
+        router,
+        cancel,
+    )
+    .await
 }
 
 /// What the metrics server shows.
@@ -76,12 +89,22 @@ pub struct Shown {
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn metrics(address: SocketAddr, shown: Shown, cancel: CancellationToken) -> Result<Server, ServeError> {
+pub async fn metrics(
+    address: SocketAddr,
+    shown: Shown,
+    cancel: CancellationToken,
+) -> Result<Server, ServeError> {
     let router = Router::new()
         .route("/metrics", get(scrape))
-        .route("/healthz", get(|State(shown): State<Shown>| async move { healthz(State(shown.health)).await }))
+        .route(
+            "/healthz",
+            get(|State(shown): State<Shown>| async move { healthz(State(shown.health)).await }),
+        )
         .route("/proxyMode", get(|| async { "p4" }))
-        .route("/configz", get(|State(shown): State<Shown>| async move { Json((*shown.config).clone()) }))
+        .route(
+            "/configz",
+            get(|State(shown): State<Shown>| async move { Json((*shown.config).clone()) }),
+        )
         .with_state(shown);
     serve("metrics", "--metrics-bind-address", address, router, cancel).await
 }
@@ -93,7 +116,12 @@ async fn serve(
     router: Router,
     cancel: CancellationToken,
 ) -> Result<Server, ServeError> {
-    let error = |source| ServeError { what, address, flag, source };
+    let error = |source| ServeError {
+        what,
+        address,
+        flag,
+        source,
+    };
     let listener = TcpListener::bind(address).await.map_err(error)?;
     let address = listener.local_addr().map_err(error)?;
     let task = tokio::spawn(async move {
@@ -114,19 +142,36 @@ async fn livez(State(health): State<Arc<Health>>) -> Response {
 }
 
 fn answer(answer: Answer, livez: bool) -> Response {
-    let status = if answer.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if answer.healthy {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     metric::probed(livez, status.as_u16());
-    (status, [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")], Json(answer)).into_response()
+    (
+        status,
+        [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")],
+        Json(answer),
+    )
+        .into_response()
 }
 
 async fn scrape(State(shown): State<Shown>) -> Response {
-    let own = shown.handle.map(|handle| handle.render()).unwrap_or_default();
-    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let own = shown
+        .handle
+        .map(|handle| handle.render())
+        .unwrap_or_default();
+    let content_type = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
     let mut text = own + &shown.device.render();
     if let Some(counters) = shown.slow_path {
         text.push_str("# HELP nicproxy_slow_path_total What the slow path did\n# TYPE nicproxy_slow_path_total counter\n");
         for (event, count) in counters.snapshot().named() {
-            text.push_str(&format!("nicproxy_slow_path_total{{event=\"{event}\"}} {count}\n"));
+            text.push_str(&format!(
+                "nicproxy_slow_path_total{{event=\"{event}\"}} {count}\n"
+            ));
         }
     }
     (content_type, text).into_response()
@@ -163,13 +208,20 @@ mod tests {
             device: device.clone(),
             slow_path: Some(Arc::default()),
             health: health.clone(),
-            config: Arc::new(Config { node_name: "worker-x".into(), ..Config::default() }),
+            config: Arc::new(Config {
+                node_name: "worker-x".into(),
+                ..Config::default()
+            }),
         };
         let metrics = metrics(free, shown, cancel.clone()).await.unwrap();
 
         let (status, text) = get(probes.address, "/healthz").await;
         assert_eq!(status, 200);
-        assert!(text.contains("x-content-type-options: nosniff") && text.contains("\"nodeEligible\":true"), "{text}");
+        assert!(
+            text.contains("x-content-type-options: nosniff")
+                && text.contains("\"nodeEligible\":true"),
+            "{text}"
+        );
         health.node_eligible(false);
         assert_eq!(get(probes.address, "/healthz").await.0, 503);
         assert_eq!(get(probes.address, "/livez").await.0, 200);
@@ -178,7 +230,10 @@ mod tests {
         let mut report = Report::new(Outcome::Done);
         report.inserts = 3;
         metric::synced(&report, 0, SystemTime::now());
-        device.replace(super::super::counters::Snapshot { verdicts: vec![4], ..Default::default() });
+        device.replace(super::super::counters::Snapshot {
+            verdicts: vec![4],
+            ..Default::default()
+        });
         let (status, text) = get(metrics.address, "/metrics").await;
         assert_eq!(status, 200);
         for part in [
@@ -189,11 +244,22 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
-        assert!(get(metrics.address, "/configz").await.1.contains("worker-x"));
+        assert!(
+            get(metrics.address, "/configz")
+                .await
+                .1
+                .contains("worker-x")
+        );
         assert!(get(metrics.address, "/proxyMode").await.1.ends_with("p4"));
 
-        let taken = serve("x", "--x", metrics.address, Router::new(), cancel.clone()).await.unwrap_err();
-        assert!(taken.to_string().contains("choose another address with --x"));
+        let taken = serve("x", "--x", metrics.address, Router::new(), cancel.clone())
+            .await
+            .unwrap_err();
+        assert!(
+            taken
+                .to_string()
+                .contains("choose another address with --x")
+        );
         cancel.cancel();
         probes.task.await.unwrap();
         metrics.task.await.unwrap();

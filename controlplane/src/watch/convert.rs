@@ -70,8 +70,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn take<T, E: std::fmt::Display>(&mut self, field: impl FnOnce() -> String, value: Result<T, E>) -> Option<T> {
-        value.map_err(|error| self.leave_out(field(), error.to_string())).ok()
+    fn take<T, E: std::fmt::Display>(
+        &mut self,
+        field: impl FnOnce() -> String,
+        value: Result<T, E>,
+    ) -> Option<T> {
+        value
+            .map_err(|error| self.leave_out(field(), error.to_string()))
+            .ok()
     }
 
     fn leave_out(&mut self, field: String, reason: String) {
@@ -94,18 +100,24 @@ impl Reader {
     fn port(&mut self, field: impl FnOnce() -> String, value: Option<i32>) -> Option<u16> {
         match value {
             None | Some(0) => None,
-            Some(number) => {
-                self.take(field, u16::try_from(number).map_err(|_| format!("{number} is not a port number")))
-            }
+            Some(number) => self.take(
+                field,
+                u16::try_from(number).map_err(|_| format!("{number} is not a port number")),
+            ),
         }
     }
 
-    fn protocol(&mut self, field: impl FnOnce() -> String, name: Option<&str>) -> Option<model::Protocol> {
+    fn protocol(
+        &mut self,
+        field: impl FnOnce() -> String,
+        name: Option<&str>,
+    ) -> Option<model::Protocol> {
         match name {
             None | Some("") => Some(model::Protocol::Tcp),
             Some(name) => self.take(
                 field,
-                model::Protocol::from_name(name).ok_or_else(|| format!("`{name}` is not TCP, UDP or SCTP")),
+                model::Protocol::from_name(name)
+                    .ok_or_else(|| format!("`{name}` is not TCP, UDP or SCTP")),
             ),
         }
     }
@@ -115,7 +127,10 @@ impl Reader {
             None | Some("" | "Cluster") => model::TrafficPolicy::Cluster,
             Some("Local") => model::TrafficPolicy::Local,
             Some(other) => {
-                self.leave_out(field.to_owned(), format!("`{other}` is not Cluster or Local"));
+                self.leave_out(
+                    field.to_owned(),
+                    format!("`{other}` is not Cluster or Local"),
+                );
                 model::TrafficPolicy::Cluster
             }
         }
@@ -135,7 +150,12 @@ pub fn service(from: &core::Service) -> Result<Converted<model::Service>, Conver
         headless_label: label(&from.metadata, model::HEADLESS).is_some(),
         ..model::Service::default()
     };
-    if let Some(text) = from.metadata.annotations.as_ref().and_then(|all| all.get(model::ENDPOINT_WEIGHTS)) {
+    if let Some(text) = from
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(model::ENDPOINT_WEIGHTS))
+    {
         let weights = reader.take(
             || format!("metadata.annotations[{}]", model::ENDPOINT_WEIGHTS),
             model::parse_weights(text),
@@ -147,25 +167,40 @@ pub fn service(from: &core::Service) -> Result<Converted<model::Service>, Conver
         (object.cluster_ips, object.headless) = cluster_ips(spec, &mut reader);
         object.ports = service_ports(spec, &mut reader);
         object.session_affinity = session_affinity(spec, &mut reader);
-        object.internal_traffic_policy =
-            reader.traffic_policy("spec.internalTrafficPolicy", spec.internal_traffic_policy.as_deref());
-        object.external_traffic_policy =
-            reader.traffic_policy("spec.externalTrafficPolicy", spec.external_traffic_policy.as_deref());
-        object.external_ips = reader.addresses("spec.externalIPs", spec.external_ips.as_deref().unwrap_or_default());
+        object.internal_traffic_policy = reader.traffic_policy(
+            "spec.internalTrafficPolicy",
+            spec.internal_traffic_policy.as_deref(),
+        );
+        object.external_traffic_policy = reader.traffic_policy(
+            "spec.externalTrafficPolicy",
+            spec.external_traffic_policy.as_deref(),
+        );
+        object.external_ips = reader.addresses(
+            "spec.externalIPs",
+            spec.external_ips.as_deref().unwrap_or_default(),
+        );
         object.source_ranges = spec
             .load_balancer_source_ranges
             .iter()
             .flatten()
             .enumerate()
             .filter_map(|(at, text)| {
-                reader.take(|| format!("spec.loadBalancerSourceRanges[{at}]"), address::parse_net(text))
+                reader.take(
+                    || format!("spec.loadBalancerSourceRanges[{at}]"),
+                    address::parse_net(text),
+                )
             })
             .collect();
-        object.health_check_node_port =
-            reader.port(|| "spec.healthCheckNodePort".to_owned(), spec.health_check_node_port);
+        object.health_check_node_port = reader.port(
+            || "spec.healthCheckNodePort".to_owned(),
+            spec.health_check_node_port,
+        );
     }
     object.load_balancer_ips = load_balancer_ips(from, &mut reader);
-    Ok(Converted { object, left_out: reader.left_out })
+    Ok(Converted {
+        object,
+        left_out: reader.left_out,
+    })
 }
 
 fn service_kind(text: Option<&str>, reader: &mut Reader) -> model::ServiceKind {
@@ -175,7 +210,10 @@ fn service_kind(text: Option<&str>, reader: &mut Reader) -> model::ServiceKind {
         Some("LoadBalancer") => model::ServiceKind::LoadBalancer,
         Some("ExternalName") => model::ServiceKind::ExternalName,
         Some(other) => {
-            reader.leave_out("spec.type".to_owned(), format!("`{other}` is no type of Service"));
+            reader.leave_out(
+                "spec.type".to_owned(),
+                format!("`{other}` is no type of Service"),
+            );
             model::ServiceKind::ClusterIp
         }
     }
@@ -188,19 +226,30 @@ fn cluster_ips(spec: &core::ServiceSpec, reader: &mut Reader) -> (Vec<IpAddr>, b
         _ => spec.cluster_ip.iter().cloned().collect(),
     };
     let headless = list.iter().any(|text| text == "None");
-    let given: Vec<String> = list.into_iter().filter(|text| text != "None" && !text.is_empty()).collect();
+    let given: Vec<String> = list
+        .into_iter()
+        .filter(|text| text != "None" && !text.is_empty())
+        .collect();
     (reader.addresses("spec.clusterIPs", &given), headless)
 }
 
 fn service_ports(spec: &core::ServiceSpec, reader: &mut Reader) -> Vec<model::ServicePort> {
     let mut ports = Vec::new();
     for (at, port) in spec.ports.iter().flatten().enumerate() {
-        let protocol = reader.protocol(|| format!("spec.ports[{at}].protocol"), port.protocol.as_deref());
+        let protocol = reader.protocol(
+            || format!("spec.ports[{at}].protocol"),
+            port.protocol.as_deref(),
+        );
         let number = reader.port(|| format!("spec.ports[{at}].port"), Some(port.port));
         let node_port = reader.port(|| format!("spec.ports[{at}].nodePort"), port.node_port);
         if let (Some(protocol), Some(number)) = (protocol, number) {
             let name = port.name.as_deref().unwrap_or_default().into();
-            ports.push(model::ServicePort { name, protocol, port: number, node_port });
+            ports.push(model::ServicePort {
+                name,
+                protocol,
+                port: number,
+                node_port,
+            });
         }
     }
     ports
@@ -210,7 +259,10 @@ fn session_affinity(spec: &core::ServiceSpec, reader: &mut Reader) -> model::Ses
     match spec.session_affinity.as_deref() {
         None | Some("" | "None") => model::SessionAffinity::None,
         Some("ClientIP") => {
-            let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+            let config = spec
+                .session_affinity_config
+                .as_ref()
+                .and_then(|config| config.client_ip.as_ref());
             let given = config.and_then(|client_ip| client_ip.timeout_seconds);
             let timeout_seconds = given.and_then(|seconds| {
                 reader.take(
@@ -221,10 +273,15 @@ fn session_affinity(spec: &core::ServiceSpec, reader: &mut Reader) -> model::Ses
                         .ok_or_else(|| format!("{seconds} is not between 1 and 86400")),
                 )
             });
-            model::SessionAffinity::ClientIp { timeout_seconds: timeout_seconds.unwrap_or(AFFINITY_TIMEOUT) }
+            model::SessionAffinity::ClientIp {
+                timeout_seconds: timeout_seconds.unwrap_or(AFFINITY_TIMEOUT),
+            }
         }
         Some(other) => {
-            reader.leave_out("spec.sessionAffinity".to_owned(), format!("`{other}` is not None or ClientIP"));
+            reader.leave_out(
+                "spec.sessionAffinity".to_owned(),
+                format!("`{other}` is not None or ClientIP"),
+            );
             model::SessionAffinity::None
         }
     }
@@ -232,7 +289,10 @@ fn session_affinity(spec: &core::ServiceSpec, reader: &mut Reader) -> model::Ses
 
 /// Addresses of the load balancer that packets arrive with (S27).
 fn load_balancer_ips(from: &core::Service, reader: &mut Reader) -> Vec<IpAddr> {
-    let status = from.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let status = from
+        .status
+        .as_ref()
+        .and_then(|status| status.load_balancer.as_ref());
     let texts: Vec<String> = status
         .and_then(|balancer| balancer.ingress.as_ref())
         .into_iter()
@@ -248,7 +308,9 @@ fn load_balancer_ips(from: &core::Service, reader: &mut Reader) -> Vec<IpAddr> {
 ///
 /// # Errors
 /// When it has no name.
-pub fn slice(from: &discovery::EndpointSlice) -> Result<Converted<model::EndpointSlice>, ConvertError> {
+pub fn slice(
+    from: &discovery::EndpointSlice,
+) -> Result<Converted<model::EndpointSlice>, ConvertError> {
     let mut reader = Reader::default();
     let ports = from
         .ports
@@ -258,7 +320,8 @@ pub fn slice(from: &discovery::EndpointSlice) -> Result<Converted<model::Endpoin
         .filter_map(|(at, port)| {
             Some(model::SlicePort {
                 name: Some(port.name.as_deref().unwrap_or_default().into()),
-                protocol: reader.protocol(|| format!("ports[{at}].protocol"), port.protocol.as_deref())?,
+                protocol: reader
+                    .protocol(|| format!("ports[{at}].protocol"), port.protocol.as_deref())?,
                 port: reader.port(|| format!("ports[{at}].port"), port.port),
             })
         })
@@ -276,7 +339,10 @@ pub fn slice(from: &discovery::EndpointSlice) -> Result<Converted<model::Endpoin
         proxy_name: label(&from.metadata, model::SERVICE_PROXY_NAME),
         headless_label: label(&from.metadata, model::HEADLESS).is_some(),
     };
-    Ok(Converted { object, left_out: reader.left_out })
+    Ok(Converted {
+        object,
+        left_out: reader.left_out,
+    })
 }
 
 fn endpoints(from: &discovery::EndpointSlice, reader: &mut Reader) -> Vec<model::Endpoint> {
@@ -287,7 +353,12 @@ fn endpoints(from: &discovery::EndpointSlice, reader: &mut Reader) -> Vec<model:
             .addresses
             .first()
             .filter(|_| readable)
-            .and_then(|text| reader.take(|| format!("endpoints[{at}].addresses[0]"), address::parse(text)));
+            .and_then(|text| {
+                reader.take(
+                    || format!("endpoints[{at}].addresses[0]"),
+                    address::parse(text),
+                )
+            });
         let conditions = endpoint.conditions.as_ref();
         found.push(model::Endpoint {
             address,
@@ -306,8 +377,18 @@ fn endpoints(from: &discovery::EndpointSlice, reader: &mut Reader) -> Vec<model:
 
 fn hints(endpoint: &discovery::Endpoint) -> Option<Box<model::Hints>> {
     let hints = endpoint.hints.as_ref()?;
-    let zones: Vec<Arc<str>> = hints.for_zones.iter().flatten().map(|zone| zone.name.as_str().into()).collect();
-    let nodes: Vec<Arc<str>> = hints.for_nodes.iter().flatten().map(|node| node.name.as_str().into()).collect();
+    let zones: Vec<Arc<str>> = hints
+        .for_zones
+        .iter()
+        .flatten()
+        .map(|zone| zone.name.as_str().into())
+        .collect();
+    let nodes: Vec<Arc<str>> = hints
+        .for_nodes
+        .iter()
+        .flatten()
+        .map(|node| node.name.as_str().into())
+        .collect();
     (!zones.is_empty() || !nodes.is_empty()).then(|| Box::new(model::Hints { zones, nodes }))
 }
 
@@ -317,17 +398,25 @@ fn hints(endpoint: &discovery::Endpoint) -> Option<Box<model::Hints>> {
 /// When it has no name.
 pub fn node(from: &core::Node) -> Result<Converted<model::Node>, ConvertError> {
     let mut reader = Reader::default();
-    let name = from.metadata.name.as_deref().filter(|name| !name.is_empty());
+    let name = from
+        .metadata
+        .name
+        .as_deref()
+        .filter(|name| !name.is_empty());
     let name = name.ok_or(ConvertError::NoName { kind: "Node" })?;
     let spec = from.spec.as_ref();
-    let mut cidrs: Vec<String> = spec.and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_default();
+    let mut cidrs: Vec<String> = spec
+        .and_then(|spec| spec.pod_cidrs.clone())
+        .unwrap_or_default();
     if cidrs.is_empty() {
         cidrs.extend(spec.and_then(|spec| spec.pod_cidr.clone()));
     }
     let pod_cidrs = cidrs
         .iter()
         .enumerate()
-        .filter_map(|(at, text)| reader.take(|| format!("spec.podCIDRs[{at}]"), address::parse_net(text)))
+        .filter_map(|(at, text)| {
+            reader.take(|| format!("spec.podCIDRs[{at}]"), address::parse_net(text))
+        })
         .collect();
     let internal: Vec<String> = from
         .status
@@ -349,22 +438,40 @@ pub fn node(from: &core::Node) -> Result<Converted<model::Node>, ConvertError> {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
     };
-    Ok(Converted { object, left_out: reader.left_out })
+    Ok(Converted {
+        object,
+        left_out: reader.left_out,
+    })
 }
 
 /// Whether a node may go on taking traffic from outside: it is neither being deleted nor about to be (S75).
 pub fn node_eligible(from: &core::Node) -> bool {
-    let mut taints = from.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    let mut taints = from
+        .spec
+        .iter()
+        .flat_map(|spec| spec.taints.iter().flatten());
     from.metadata.deletion_timestamp.is_none() && !taints.any(|taint| taint.key == DELETION_TAINT)
 }
 
 /// Namespace and name. A manifest may leave the namespace out: `default`.
 pub fn key(metadata: &ObjectMeta, kind: &'static str) -> Result<ObjectKey, ConvertError> {
-    let name = metadata.name.as_deref().filter(|name| !name.is_empty()).ok_or(ConvertError::NoName { kind })?;
-    let namespace = metadata.namespace.as_deref().filter(|text| !text.is_empty()).unwrap_or("default");
+    let name = metadata
+        .name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .ok_or(ConvertError::NoName { kind })?;
+    let namespace = metadata
+        .namespace
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .unwrap_or("default");
     Ok(ObjectKey::new(namespace, name))
 }
 
 fn label(metadata: &ObjectMeta, name: &str) -> Option<Arc<str>> {
-    metadata.labels.as_ref()?.get(name).map(|value| value.as_str().into())
+    metadata
+        .labels
+        .as_ref()?
+        .get(name)
+        .map(|value| value.as_str().into())
 }

@@ -21,12 +21,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::convert::{self, ConvertError, Converted};
 use super::Notice;
+use super::convert::{self, ConvertError, Converted};
 use crate::model;
 
 /// What the default proxy may see (S01, S02).
-const SERVED_BY_DEFAULT_PROXY: &str = "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless";
+const SERVED_BY_DEFAULT_PROXY: &str =
+    "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless";
 
 /// How the API server is found.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,10 +51,14 @@ pub enum KubernetesError {
         source: kube::config::KubeconfigError,
     },
     /// Not in a pod, or without a service account.
-    #[error("this does not run in a pod with a service account: {0}; use --kubeconfig or --manifests")]
+    #[error(
+        "this does not run in a pod with a service account: {0}; use --kubeconfig or --manifests"
+    )]
     InCluster(#[source] kube::config::InClusterError),
     /// The connection cannot be set up, for instance for want of a valid certificate.
-    #[error("cannot set up the connection to the API server: {0}; check the cluster's address and certificates")]
+    #[error(
+        "cannot set up the connection to the API server: {0}; check the cluster's address and certificates"
+    )]
     Client(#[source] kube::Error),
 }
 
@@ -64,9 +69,14 @@ pub enum KubernetesError {
 pub async fn client(access: &Access) -> Result<Client, KubernetesError> {
     let config = match access {
         Access::InCluster => kube::Config::incluster().map_err(KubernetesError::InCluster)?,
-        Access::Kubeconfig(path) => kubeconfig(path.as_deref())
-            .await
-            .map_err(|source| KubernetesError::Kubeconfig { path: path.clone(), source })?,
+        Access::Kubeconfig(path) => {
+            kubeconfig(path.as_deref())
+                .await
+                .map_err(|source| KubernetesError::Kubeconfig {
+                    path: path.clone(),
+                    source,
+                })?
+        }
     };
     Client::try_from(config).map_err(KubernetesError::Client)
 }
@@ -75,20 +85,37 @@ async fn kubeconfig(path: Option<&Path>) -> Result<kube::Config, kube::config::K
     let options = KubeConfigOptions::default();
     match path {
         None => kube::Config::from_kubeconfig(&options).await,
-        Some(path) => kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await,
+        Some(path) => {
+            kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await
+        }
     }
 }
 
 /// Watches until cancelled. `node` is the node whose eligibility is reported.
-pub async fn run(client: Client, node: Arc<str>, notices: mpsc::Sender<Notice>, cancel: CancellationToken) {
+pub async fn run(
+    client: Client,
+    node: Arc<str>,
+    notices: mpsc::Sender<Notice>,
+    cancel: CancellationToken,
+) {
     let served = || watcher::Config::default().labels(SERVED_BY_DEFAULT_PROXY);
     let services = watcher(Api::<Service>::all(client.clone()), served());
     let slices = watcher(Api::<EndpointSlice>::all(client.clone()), served());
     let nodes = watcher(Api::<Node>::all(client), watcher::Config::default());
     let unlisted = Arc::new(AtomicUsize::new(3));
     let mut tasks = JoinSet::new();
-    tasks.spawn(follow(services.default_backoff(), node.clone(), notices.clone(), unlisted.clone()));
-    tasks.spawn(follow(slices.default_backoff(), node.clone(), notices.clone(), unlisted.clone()));
+    tasks.spawn(follow(
+        services.default_backoff(),
+        node.clone(),
+        notices.clone(),
+        unlisted.clone(),
+    ));
+    tasks.spawn(follow(
+        slices.default_backoff(),
+        node.clone(),
+        notices.clone(),
+        unlisted.clone(),
+    ));
     tasks.spawn(follow(nodes.default_backoff(), node, notices, unlisted));
     tokio::select! {
         () = cancel.cancelled() => {}
@@ -163,13 +190,20 @@ impl Watched for Node {
     }
     fn aside(&self, node: &str) -> Option<Notice> {
         let name = self.metadata.name.as_deref()?;
-        (name == node).then(|| Notice::NodeEligible { node: name.into(), eligible: convert::node_eligible(self) })
+        (name == node).then(|| Notice::NodeEligible {
+            node: name.into(),
+            eligible: convert::node_eligible(self),
+        })
     }
 }
 
 /// Passes one kind's watch on until it or the receiver ends.
-async fn follow<K, S>(stream: S, node: Arc<str>, notices: mpsc::Sender<Notice>, unlisted: Arc<AtomicUsize>)
-where
+async fn follow<K, S>(
+    stream: S,
+    node: Arc<str>,
+    notices: mpsc::Sender<Notice>,
+    unlisted: Arc<AtomicUsize>,
+) where
     K: Watched,
     S: Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send,
     K::Object: Send,
@@ -200,7 +234,9 @@ where
                     return;
                 }
                 // Counted only after the list is on its way: whoever is last knows that all of them are.
-                if !std::mem::replace(&mut listed, true) && unlisted.fetch_sub(1, Ordering::AcqRel) == 1 {
+                if !std::mem::replace(&mut listed, true)
+                    && unlisted.fetch_sub(1, Ordering::AcqRel) == 1
+                {
                     out[1] = Some(Notice::Synced);
                 }
             }

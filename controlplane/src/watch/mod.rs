@@ -34,6 +34,8 @@ pub enum Notice {
     },
     /// The initial lists are complete.
     Synced,
+    /// Several that belong together, as the objects of one file do.
+    Together(Vec<Notice>),
 }
 
 /// Notices that may wait for the reconciler before a source has to.

@@ -51,18 +51,44 @@ status:
     let object = converted.object;
     assert_eq!(object.key.to_string(), "shop/web");
     assert_eq!(object.kind, ServiceKind::LoadBalancer);
-    assert_eq!(object.cluster_ips, [ip("10.96.0.1"), ip("fd00::1")], "S08: leading zeros are decimal");
+    assert_eq!(
+        object.cluster_ips,
+        [ip("10.96.0.1"), ip("fd00::1")],
+        "S08: leading zeros are decimal"
+    );
     assert_eq!(object.external_ips, [ip("192.0.2.1")]);
-    assert_eq!(object.load_balancer_ips, [ip("198.51.100.1"), ip("198.51.100.3")], "S27");
+    assert_eq!(
+        object.load_balancer_ips,
+        [ip("198.51.100.1"), ip("198.51.100.3")],
+        "S27"
+    );
     assert_eq!(object.source_ranges[0].to_string(), "203.0.113.0/24");
     assert_eq!(object.internal_traffic_policy, TrafficPolicy::Local);
     assert_eq!(object.external_traffic_policy, TrafficPolicy::Local);
     assert_eq!(object.health_check_node_port, Some(32000));
-    assert_eq!(object.session_affinity, SessionAffinity::ClientIp { timeout_seconds: 10_800 });
+    assert_eq!(
+        object.session_affinity,
+        SessionAffinity::ClientIp {
+            timeout_seconds: 10_800
+        }
+    );
     assert_eq!(object.proxy_name.as_deref(), Some("other"));
-    assert_eq!(object.endpoint_weights, [(ip("10.0.0.1"), 3), (ip("10.0.0.2"), 1)]);
-    let ports: Vec<_> = object.ports.iter().map(|p| (&*p.name, p.protocol, p.port, p.node_port)).collect();
-    assert_eq!(ports, [("http", Protocol::Tcp, 80, Some(30080)), ("dns", Protocol::Udp, 53, None)]);
+    assert_eq!(
+        object.endpoint_weights,
+        [(ip("10.0.0.1"), 3), (ip("10.0.0.2"), 1)]
+    );
+    let ports: Vec<_> = object
+        .ports
+        .iter()
+        .map(|p| (&*p.name, p.protocol, p.port, p.node_port))
+        .collect();
+    assert_eq!(
+        ports,
+        [
+            ("http", Protocol::Tcp, 80, Some(30080)),
+            ("dns", Protocol::Udp, 53, None)
+        ]
+    );
 }
 
 #[test]
@@ -71,10 +97,19 @@ fn headless_external_and_bare() {
     let headless = of("{metadata: {name: a}, spec: {clusterIP: None, clusterIPs: [None]}}");
     assert!(headless.headless && headless.cluster_ips.is_empty());
     assert_eq!(headless.key.to_string(), "default/a");
-    assert_eq!(of("{metadata: {name: a}, spec: {type: ExternalName}}").kind, ServiceKind::ExternalName);
-    assert_eq!(of("{metadata: {name: a}, spec: {clusterIP: 10.0.0.1}}").cluster_ips, [ip("10.0.0.1")]);
+    assert_eq!(
+        of("{metadata: {name: a}, spec: {type: ExternalName}}").kind,
+        ServiceKind::ExternalName
+    );
+    assert_eq!(
+        of("{metadata: {name: a}, spec: {clusterIP: 10.0.0.1}}").cluster_ips,
+        [ip("10.0.0.1")]
+    );
     assert_eq!(of("{metadata: {name: a}}").ports, []);
-    assert_eq!(service(&parse("{metadata: {}}")), Err(ConvertError::NoName { kind: "Service" }));
+    assert_eq!(
+        service(&parse("{metadata: {}}")),
+        Err(ConvertError::NoName { kind: "Service" })
+    );
 }
 
 #[test]
@@ -96,7 +131,11 @@ spec:
 ",
     ))
     .unwrap();
-    let fields: Vec<_> = converted.left_out.iter().map(|left_out| left_out.field.as_str()).collect();
+    let fields: Vec<_> = converted
+        .left_out
+        .iter()
+        .map(|left_out| left_out.field.as_str())
+        .collect();
     assert_eq!(
         fields,
         [
@@ -132,12 +171,20 @@ endpoints:
 ",
     ))
     .unwrap();
-    let fields: Vec<_> = converted.left_out.iter().map(|left_out| left_out.field.as_str()).collect();
+    let fields: Vec<_> = converted
+        .left_out
+        .iter()
+        .map(|left_out| left_out.field.as_str())
+        .collect();
     assert_eq!(fields, ["endpoints[3].addresses[0]"]);
     let object = converted.object;
     assert_eq!(object.service_key().unwrap().to_string(), "x/a");
     assert!(object.headless_label);
-    let ports: Vec<_> = object.ports.iter().map(|p| (p.name.as_deref(), p.protocol, p.port)).collect();
+    let ports: Vec<_> = object
+        .ports
+        .iter()
+        .map(|p| (p.name.as_deref(), p.protocol, p.port))
+        .collect();
     assert_eq!(
         ports,
         [
@@ -147,18 +194,33 @@ endpoints:
         ]
     );
     let first = &object.endpoints[0];
-    assert_eq!(first.address, Some(ip("10.0.0.1")), "S13: the first address only");
-    assert_eq!((first.node.as_deref(), first.zone.as_deref()), (Some("n1"), Some("z1")));
+    assert_eq!(
+        first.address,
+        Some(ip("10.0.0.1")),
+        "S13: the first address only"
+    );
+    assert_eq!(
+        (first.node.as_deref(), first.zone.as_deref()),
+        (Some("n1"), Some("z1"))
+    );
     assert_eq!(&*first.hints.as_ref().unwrap().zones[0], "z2");
-    assert!(first.conditions.is_ready() && first.conditions.is_serving() && !first.conditions.is_terminating());
+    assert!(
+        first.conditions.is_ready()
+            && first.conditions.is_serving()
+            && !first.conditions.is_terminating()
+    );
     assert_eq!(object.endpoints[1].address, None);
-    assert!(!object.endpoints[1].conditions.is_ready() && object.endpoints[1].conditions.is_terminating());
+    assert!(
+        !object.endpoints[1].conditions.is_ready()
+            && object.endpoints[1].conditions.is_terminating()
+    );
     assert!(object.endpoints[2].conditions.is_ready(), "S17");
 }
 
 #[test]
 fn fqdn_slices_have_no_addresses() {
-    let yaml = "{metadata: {name: a}, addressType: FQDN, endpoints: [{addresses: [a.example.com]}]}";
+    let yaml =
+        "{metadata: {name: a}, addressType: FQDN, endpoints: [{addresses: [a.example.com]}]}";
     let converted = slice(&parse(yaml)).unwrap();
     assert_eq!(converted.left_out, []);
     assert_eq!(converted.object.address_type, model::AddressType::Other);
@@ -191,6 +253,11 @@ status:
     let tainted = "{metadata: {name: a}, spec: {taints: [{key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule}]}}";
     assert!(!node_eligible(&parse(tainted)));
     let other = "{metadata: {name: a}, spec: {taints: [{key: node.kubernetes.io/unreachable, effect: NoExecute}]}}";
-    assert!(node_eligible(&parse(other)), "S75: other taints do not matter");
-    assert!(!node_eligible(&parse("{metadata: {name: a, deletionTimestamp: '2026-01-01T00:00:00Z'}}")));
+    assert!(
+        node_eligible(&parse(other)),
+        "S75: other taints do not matter"
+    );
+    assert!(!node_eligible(&parse(
+        "{metadata: {name: a, deletionTimestamp: '2026-01-01T00:00:00Z'}}"
+    )));
 }

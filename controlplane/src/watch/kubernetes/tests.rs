@@ -7,14 +7,17 @@ use super::*;
 use crate::watch::channel;
 
 fn named<T: serde::de::DeserializeOwned>(name: &str) -> T {
-    serde_json::from_value(serde_json::json!({"metadata": {"name": name, "namespace": "x"}, "addressType": "IPv4"}))
-        .unwrap()
+    serde_json::from_value(
+        serde_json::json!({"metadata": {"name": name, "namespace": "x"}, "addressType": "IPv4"}),
+    )
+    .unwrap()
 }
 
 fn words(notice: &Notice) -> String {
     use model::Event;
     match notice {
         Notice::Synced => "synced".into(),
+        Notice::Together(several) => format!("{} together", several.len()),
         Notice::NodeEligible { node, eligible } => format!("node {node} {eligible}"),
         Notice::Cluster(Event::ReplaceServices(all)) => format!("{} services", all.len()),
         Notice::Cluster(Event::ReplaceSlices(all)) => format!("{} slices", all.len()),
@@ -31,7 +34,13 @@ where
     K::Object: Send,
 {
     let (sender, mut receiver) = channel();
-    follow(stream::iter(events), "me".into(), sender, Arc::new(AtomicUsize::new(unlisted))).await;
+    follow(
+        stream::iter(events),
+        "me".into(),
+        sender,
+        Arc::new(AtomicUsize::new(unlisted)),
+    )
+    .await;
     let mut heard = Vec::new();
     while let Ok(notice) = receiver.try_recv() {
         heard.push(words(&notice));
@@ -54,14 +63,20 @@ async fn lists_replace_and_changes_follow() {
         Ok(Event::InitApply(service("c"))),
         Ok(Event::InitDone),
     ];
-    assert_eq!(heard(events, 1).await, ["2 services", "synced", "+x/c", "-x/a", "1 services"]);
+    assert_eq!(
+        heard(events, 1).await,
+        ["2 services", "synced", "+x/c", "-x/a", "1 services"]
+    );
 }
 
 #[tokio::test]
 async fn s79_only_the_last_list_synchronises() {
     let list = || vec![Ok(Event::Init), Ok(Event::InitDone)];
     assert_eq!(heard::<EndpointSlice>(list(), 2).await, ["0 slices"]);
-    assert_eq!(heard::<EndpointSlice>(list(), 1).await, ["0 slices", "synced"]);
+    assert_eq!(
+        heard::<EndpointSlice>(list(), 1).await,
+        ["0 slices", "synced"]
+    );
 }
 
 #[tokio::test]
@@ -86,12 +101,21 @@ async fn this_nodes_eligibility_is_told() {
         Ok(Event::InitApply(node("other"))),
         Ok(Event::InitDone),
     ];
-    assert_eq!(heard(events, 1).await, ["node me true", "2 nodes", "synced"]);
+    assert_eq!(
+        heard(events, 1).await,
+        ["node me true", "2 nodes", "synced"]
+    );
 }
 
 #[tokio::test]
 async fn a_missing_kubeconfig_says_what_to_do() {
-    let error = client(&Access::Kubeconfig(Some("/no/such/config".into()))).await.err().unwrap();
+    let error = client(&Access::Kubeconfig(Some("/no/such/config".into())))
+        .await
+        .err()
+        .unwrap();
     let text = error.to_string();
-    assert!(text.contains("/no/such/config") && text.contains("--kubeconfig"), "{text}");
+    assert!(
+        text.contains("/no/such/config") && text.contains("--kubeconfig"),
+        "{text}"
+    );
 }

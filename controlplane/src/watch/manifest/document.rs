@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::super::convert::{self, Converted, ConvertError};
+use super::super::convert::{self, ConvertError, Converted};
 use crate::model;
 
 /// An object of a kind that matters.
@@ -61,10 +61,18 @@ struct List {
 pub fn read_yaml(text: &str) -> Result<Vec<Object>, DocumentError> {
     let mut objects = Vec::new();
     for document in split(text) {
-        let Some(kind) = kind_of(&document)? else { continue };
+        let Some(kind) = kind_of(&document)? else {
+            continue;
+        };
         match kind.as_ref() {
-            "Service" => objects.push(read_service(&parse::<Service>(&document)?, document.before + 1)?),
-            "EndpointSlice" => objects.push(read_slice(&parse::<EndpointSlice>(&document)?, document.before + 1)?),
+            "Service" => objects.push(read_service(
+                &parse::<Service>(&document)?,
+                document.before + 1,
+            )?),
+            "EndpointSlice" => objects.push(read_slice(
+                &parse::<EndpointSlice>(&document)?,
+                document.before + 1,
+            )?),
             "Node" => objects.push(read_node(&parse::<Node>(&document)?, document.before + 1)?),
             list if is_list(list) => {
                 for item in parse::<List>(&document)?.items {
@@ -91,7 +99,10 @@ pub fn read_json(text: &str) -> Result<Vec<Object>, DocumentError> {
             None => return Ok(objects),
             Some(Ok(value)) => objects.extend(read_value(value, None, line)?),
             Some(Err(error)) => {
-                return Err(DocumentError { line: error.line() as u64, reason: strip_position(&error.to_string()) });
+                return Err(DocumentError {
+                    line: error.line() as u64,
+                    reason: crate::config::first_line(&error.to_string()),
+                });
             }
         }
     }
@@ -100,21 +111,33 @@ pub fn read_json(text: &str) -> Result<Vec<Object>, DocumentError> {
 /// Line of the first text at or behind a position.
 fn line_at(text: &str, position: usize) -> u64 {
     let blank = text[position..].len() - text[position..].trim_start().len();
-    1 + text[..position + blank].bytes().filter(|b| *b == b'\n').count() as u64
-}
-
-fn strip_position(message: &str) -> String {
-    message.split(" at line ").next().unwrap_or_default().to_owned()
+    1 + text[..position + blank]
+        .bytes()
+        .filter(|b| *b == b'\n')
+        .count() as u64
 }
 
 /// Lists of anything (`List`), and lists as the API server gives them, whose items leave their kind out.
 fn is_list(kind: &str) -> bool {
-    matches!(kind, "List" | "ServiceList" | "EndpointSliceList" | "NodeList")
+    matches!(
+        kind,
+        "List" | "ServiceList" | "EndpointSliceList" | "NodeList"
+    )
 }
 
-fn read_value(value: serde_json::Value, list: Option<&str>, line: u64) -> Result<Vec<Object>, DocumentError> {
-    let own = value.get("kind").and_then(serde_json::Value::as_str).map(str::to_owned);
-    let implied = list.and_then(|list| list.strip_suffix("List")).filter(|kind| !kind.is_empty()).map(str::to_owned);
+fn read_value(
+    value: serde_json::Value,
+    list: Option<&str>,
+    line: u64,
+) -> Result<Vec<Object>, DocumentError> {
+    let own = value
+        .get("kind")
+        .and_then(serde_json::Value::as_str)
+        .map(str::to_owned);
+    let implied = list
+        .and_then(|list| list.strip_suffix("List"))
+        .filter(|kind| !kind.is_empty())
+        .map(str::to_owned);
     match own.or(implied).as_deref() {
         Some("Service") => Ok(vec![read_service(&from_value(value, line)?, line)?]),
         Some("EndpointSlice") => Ok(vec![read_slice(&from_value(value, line)?, line)?]),
@@ -139,24 +162,43 @@ fn read_value(value: serde_json::Value, list: Option<&str>, line: u64) -> Result
 }
 
 fn no_kind(line: u64) -> DocumentError {
-    DocumentError { line, reason: "this is no Kubernetes object: it has no `kind`".to_owned() }
+    DocumentError {
+        line,
+        reason: "this is no Kubernetes object: it has no `kind`".to_owned(),
+    }
 }
 
-fn from_value<T: DeserializeOwned>(value: serde_json::Value, line: u64) -> Result<T, DocumentError> {
-    serde_json::from_value(value)
-        .map_err(|error| DocumentError { line, reason: format!("in the object that starts here: {error}") })
+fn from_value<T: DeserializeOwned>(
+    value: serde_json::Value,
+    line: u64,
+) -> Result<T, DocumentError> {
+    serde_json::from_value(value).map_err(|error| DocumentError {
+        line,
+        reason: format!("in the object that starts here: {error}"),
+    })
 }
 
 fn read_service(from: &Service, line: u64) -> Result<Object, DocumentError> {
-    Ok(Object::Service(taken(convert::service(from), "Service", line)?))
+    Ok(Object::Service(taken(
+        convert::service(from),
+        "Service",
+        line,
+    )?))
 }
 
 fn read_slice(from: &EndpointSlice, line: u64) -> Result<Object, DocumentError> {
-    Ok(Object::Slice(taken(convert::slice(from), "EndpointSlice", line)?))
+    Ok(Object::Slice(taken(
+        convert::slice(from),
+        "EndpointSlice",
+        line,
+    )?))
 }
 
 fn read_node(from: &Node, line: u64) -> Result<Object, DocumentError> {
-    Ok(Object::Node(taken(convert::node(from), "Node", line)?, convert::node_eligible(from)))
+    Ok(Object::Node(
+        taken(convert::node(from), "Node", line)?,
+        convert::node_eligible(from),
+    ))
 }
 
 fn taken<T>(
@@ -164,13 +206,18 @@ fn taken<T>(
     kind: &'static str,
     line: u64,
 ) -> Result<T, DocumentError> {
-    let converted = converted.map_err(|error| DocumentError { line, reason: error.to_string() })?;
+    let converted = converted.map_err(|error| DocumentError {
+        line,
+        reason: error.to_string(),
+    })?;
     converted.report(kind);
     Ok(converted.object)
 }
 
 /// The kind of a document; none if it says nothing at all.
-fn kind_of<'a>(document: &Document<'a>) -> Result<Option<std::borrow::Cow<'a, str>>, DocumentError> {
+fn kind_of<'a>(
+    document: &Document<'a>,
+) -> Result<Option<std::borrow::Cow<'a, str>>, DocumentError> {
     let mut nothing = true;
     for line in document.text.lines() {
         let bare = line.trim();
@@ -222,15 +269,22 @@ fn split(text: &str) -> Vec<Document<'_>> {
     let mut position = 0;
     for (number, line) in (0..).zip(text.split_inclusive('\n')) {
         let is_marker = |marker: &str| {
-            line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+            line.strip_prefix(marker)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
         };
         if is_marker("---") || is_marker("...") {
-            documents.push(Document { before, text: &text[start..position] });
+            documents.push(Document {
+                before,
+                text: &text[start..position],
+            });
             (start, before) = (position + 3, number);
         }
         position += line.len();
     }
-    documents.push(Document { before, text: &text[start..] });
+    documents.push(Document {
+        before,
+        text: &text[start..],
+    });
     documents
 }
 
@@ -287,7 +341,13 @@ items:
 - metadata: {name: e}
 ";
         let objects = read_yaml(text).unwrap();
-        let expected = ["service x/a", "service default/b", "slice default/c", "node d false", "service default/e"];
+        let expected = [
+            "service x/a",
+            "service default/b",
+            "slice default/c",
+            "node d false",
+            "service default/e",
+        ];
         assert_eq!(names(&objects), expected);
         assert_eq!(names(&read_yaml("").unwrap()), [""; 0]);
         assert_eq!(names(&read_yaml("---\n# nothing\n").unwrap()), [""; 0]);
@@ -298,7 +358,10 @@ items:
         let text = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a"}}
 {"apiVersion":"v1","kind":"List","items":[
  {"apiVersion":"v1","kind":"Service","metadata":{"name":"b"}}]}"#;
-        assert_eq!(names(&read_json(text).unwrap()), ["service default/a", "service default/b"]);
+        assert_eq!(
+            names(&read_json(text).unwrap()),
+            ["service default/a", "service default/b"]
+        );
         assert_eq!(read_json("{\n \"kind\": }").unwrap_err().line, 2);
         let error = read_json("\n\n{\"kind\":\"Service\",\"metadata\":{\"name\":7}}").unwrap_err();
         assert_eq!(error.line, 3, "{error}");
@@ -308,23 +371,44 @@ items:
     fn mistakes_have_lines() {
         let service = "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n";
         for (text, line, words) in [
-            (format!("{service}---\n{service}spec:\n  ports:\n  - port: many\n"), 12, "many"),
+            (
+                format!("{service}---\n{service}spec:\n  ports:\n  - port: many\n"),
+                12,
+                "i32",
+            ),
             (format!("{service}---\n{service}spec: [\n"), 10, ""),
             (format!("{service}---\nfoo: bar\n"), 6, "kind"),
-            (format!("{service}---\napiVersion: v1\nkind: Service\nmetadata: {{}}\n"), 6, "name"),
-            ("kind: List\nitems:\n- {kind: Node, apiVersion: v1, metadata: {name: [1]}}\n".to_owned(), 3, "starts here"),
-            ("\tkind: x\n".to_owned(), 1, ""),
+            (
+                format!("{service}---\napiVersion: v1\nkind: Service\nmetadata: {{}}\n"),
+                6,
+                "name",
+            ),
+            (
+                "kind: List\nitems:\n- {kind: Node, apiVersion: v1, metadata: {name: [1]}}\n"
+                    .to_owned(),
+                3,
+                "starts here",
+            ),
             ("just words\n".to_owned(), 1, ""),
         ] {
             let error = read_yaml(&text).unwrap_err();
-            assert!(error.line >= line.max(2) - 1 && error.line <= line + 1, "{text}\n{error}");
+            assert!(
+                error.line >= line.max(2) - 1 && error.line <= line + 1,
+                "{text}\n{error}"
+            );
             assert!(error.reason.contains(words), "{error}");
         }
     }
 
     #[test]
     fn markers() {
-        let cut: Vec<_> = split("a\n---\nb\n--- c\n---d\n...\ne").iter().map(|d| (d.before, d.text)).collect();
-        assert_eq!(cut, [(0, "a\n"), (1, "\nb\n"), (3, " c\n---d\n"), (5, "\ne")]);
+        let cut: Vec<_> = split("a\n---\nb\n--- c\n---d\n...\ne")
+            .iter()
+            .map(|d| (d.before, d.text))
+            .collect();
+        assert_eq!(
+            cut,
+            [(0, "a\n"), (1, "\nb\n"), (3, " c\n---d\n"), (5, "\ne")]
+        );
     }
 }

@@ -48,7 +48,12 @@ pub struct Folder {
 
 impl Folder {
     pub fn new(root: PathBuf, node: Arc<str>) -> Self {
-        Self { root, node, files: BTreeMap::new(), owners: BTreeMap::new() }
+        Self {
+            root,
+            node,
+            files: BTreeMap::new(),
+            owners: BTreeMap::new(),
+        }
     }
 
     pub fn root(&self) -> &Path {
@@ -83,8 +88,17 @@ impl Folder {
             }
         }
         self.report_broken();
-        let lists = [Event::ReplaceNodes(nodes), Event::ReplaceServices(services), Event::ReplaceSlices(slices)];
-        lists.map(Notice::Cluster).into_iter().chain(aside).chain([Notice::Synced]).collect()
+        let lists = [
+            Event::ReplaceNodes(nodes),
+            Event::ReplaceServices(services),
+            Event::ReplaceSlices(slices),
+        ];
+        lists
+            .map(Notice::Cluster)
+            .into_iter()
+            .chain(aside)
+            .chain([Notice::Synced])
+            .collect()
     }
 
     /// What changed since the last look. `touched` are read even if they look the same.
@@ -95,20 +109,37 @@ impl Folder {
         let found = list(&self.root)?;
         let mut gone = BTreeSet::new();
         let mut applied = BTreeMap::new();
-        let vanished: Vec<_> = self.files.keys().filter(|path| !found.contains_key(*path)).cloned().collect();
+        let vanished: Vec<_> = self
+            .files
+            .keys()
+            .filter(|path| !found.contains_key(*path))
+            .cloned()
+            .collect();
         for path in vanished {
             if let Some(known) = self.files.remove(&path) {
                 self.disown(&path, known.keys, &mut gone);
             }
         }
         for (path, stamp) in found {
-            let same = self.files.get(&path).is_some_and(|known| known.stamp == stamp);
+            let same = self
+                .files
+                .get(&path)
+                .is_some_and(|known| known.stamp == stamp);
             if same && !touched.contains(&path) {
                 continue;
             }
-            let before = self.files.get(&path).map(|known| known.keys.clone()).unwrap_or_default();
-            let Some(objects) = self.read(&path, stamp) else { continue };
-            let lost = before.into_iter().filter(|key| !objects.contains_key(key)).collect();
+            let before = self
+                .files
+                .get(&path)
+                .map(|known| known.keys.clone())
+                .unwrap_or_default();
+            let Some(objects) = self.read(&path, stamp) else {
+                continue;
+            };
+            let lost = before
+                .into_iter()
+                .filter(|key| !objects.contains_key(key))
+                .collect();
             self.disown(&path, lost, &mut gone);
             for (key, object) in objects {
                 gone.remove(&key);
@@ -156,7 +187,9 @@ impl Folder {
             Err(error) => {
                 known.broken = true;
                 metrics::counter!("nicproxy_manifest_errors_total").increment(1);
-                tracing::error!("{error}; mend the file: until then its earlier objects stay in force");
+                tracing::error!(
+                    "{error}; mend the file: until then its earlier objects stay in force"
+                );
                 None
             }
         }
@@ -168,7 +201,10 @@ impl Folder {
         owners.insert(path.to_owned());
         let counts = owners.last().is_some_and(|last| last == path);
         if owners.len() > 1 {
-            let last = owners.last().map(|last| last.display().to_string()).unwrap_or_default();
+            let last = owners
+                .last()
+                .map(|last| last.display().to_string())
+                .unwrap_or_default();
             tracing::warn!(object = ?key, "several files give this object; the one in {last} counts");
         }
         counts
@@ -199,16 +235,20 @@ impl Folder {
         });
         for (path, keys) in from {
             if let Ok(mut objects) = read_file(&path) {
-                applied.extend(keys.into_iter().filter_map(|key| objects.remove(&key).map(|object| (key, object))));
+                applied.extend(
+                    keys.into_iter()
+                        .filter_map(|key| objects.remove(&key).map(|object| (key, object))),
+                );
             }
         }
     }
 
     fn eligible(&self, object: &Object) -> Option<Notice> {
         match object {
-            Object::Node(node, eligible) if node.name == self.node => {
-                Some(Notice::NodeEligible { node: node.name.clone(), eligible: *eligible })
-            }
+            Object::Node(node, eligible) if node.name == self.node => Some(Notice::NodeEligible {
+                node: node.name.clone(),
+                eligible: *eligible,
+            }),
             _ => None,
         }
     }
@@ -223,19 +263,34 @@ impl Folder {
 #[derive(Debug, thiserror::Error)]
 enum FileError {
     #[error("{}: cannot be read: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{}:{}: {}", path.display(), source.line, source.reason)]
-    Document { path: PathBuf, source: document::DocumentError },
+    Document {
+        path: PathBuf,
+        source: document::DocumentError,
+    },
 }
 
 fn read_file(path: &Path) -> Result<BTreeMap<Key, Object>, FileError> {
-    let text = std::fs::read_to_string(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-    let objects = if path.extension().is_some_and(|extension| extension == "json") {
+    let text = std::fs::read_to_string(path).map_err(|source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let objects = if path
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
         document::read_json(&text)
     } else {
         document::read_yaml(&text)
     };
-    let objects = objects.map_err(|source| FileError::Document { path: path.to_owned(), source })?;
+    let objects = objects.map_err(|source| FileError::Document {
+        path: path.to_owned(),
+        source,
+    })?;
     let mut by_key = BTreeMap::new();
     for object in objects {
         let key = match &object {
@@ -253,7 +308,10 @@ fn read_file(path: &Path) -> Result<BTreeMap<Key, Object>, FileError> {
 /// Manifests below a root, or the root itself if it is a file.
 fn list(root: &Path) -> Result<BTreeMap<PathBuf, Stamp>, ManifestError> {
     let mut found = BTreeMap::new();
-    let error = |path: &Path, source| ManifestError::Read { path: path.to_owned(), source };
+    let error = |path: &Path, source| ManifestError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let metadata = std::fs::metadata(root).map_err(|source| error(root, source))?;
     if metadata.is_file() {
         found.insert(root.to_owned(), stamp(&metadata));
@@ -270,7 +328,9 @@ fn list(root: &Path) -> Result<BTreeMap<PathBuf, Stamp>, ManifestError> {
         for entry in entries.flatten() {
             let path = entry.path();
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            let Ok(metadata) = std::fs::metadata(&path) else { continue };
+            let Ok(metadata) = std::fs::metadata(&path) else {
+                continue;
+            };
             if hidden {
                 continue;
             } else if metadata.is_file() && is_manifest(&path) {
@@ -284,10 +344,18 @@ fn list(root: &Path) -> Result<BTreeMap<PathBuf, Stamp>, ManifestError> {
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+    path.extension().is_some_and(|extension| {
+        ["yaml", "yml", "json"]
+            .iter()
+            .any(|known| extension == *known)
+    })
 }
 
 fn stamp(metadata: &std::fs::Metadata) -> Stamp {
     use std::os::unix::fs::MetadataExt;
-    Stamp { modified: metadata.modified().ok(), length: metadata.len(), inode: metadata.ino() }
+    Stamp {
+        modified: metadata.modified().ok(),
+        length: metadata.len(),
+        inode: metadata.ino(),
+    }
 }

@@ -83,8 +83,15 @@ impl ManifestSource {
     ///
     /// # Errors
     /// When there is nothing to read or watch. Mistakes within files are reported in the log, not here.
-    pub fn start(path: &Path, node: Arc<str>, notices: mpsc::Sender<Notice>) -> Result<Self, ManifestError> {
-        let root = path.canonicalize().map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
+    pub fn start(
+        path: &Path,
+        node: Arc<str>,
+        notices: mpsc::Sender<Notice>,
+    ) -> Result<Self, ManifestError> {
+        let root = path.canonicalize().map_err(|source| ManifestError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         let (signals, changes) = std_mpsc::channel();
         let watcher = watch(&root, signals.clone())?;
         let folder = Folder::new(root, node);
@@ -92,7 +99,15 @@ impl ManifestSource {
             .name("manifests".to_owned())
             .spawn({
                 let signals = signals.clone();
-                move || Watch { folder, watcher: Some(watcher), signals, notices }.run(&changes)
+                move || {
+                    Watch {
+                        folder,
+                        watcher: Some(watcher),
+                        signals,
+                        notices,
+                    }
+                    .run(&changes)
+                }
             })
             .map_err(ManifestError::Thread)?;
         Ok(Self { signals })
@@ -100,8 +115,14 @@ impl ManifestSource {
 }
 
 /// Watches a folder and all below it; of a file its folder, because editors replace files.
-fn watch(root: &Path, signals: std_mpsc::Sender<Signal>) -> Result<notify::RecommendedWatcher, ManifestError> {
-    let error = |source| ManifestError::Watch { path: root.to_owned(), source };
+fn watch(
+    root: &Path,
+    signals: std_mpsc::Sender<Signal>,
+) -> Result<notify::RecommendedWatcher, ManifestError> {
+    let error = |source| ManifestError::Watch {
+        path: root.to_owned(),
+        source,
+    };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let paths = match event {
             Ok(event) if concerns_content(&event.kind) => event.paths,
@@ -144,7 +165,9 @@ impl Watch {
         }
         loop {
             let signal = match self.watcher {
-                Some(_) => changes.recv().map_err(|_| std_mpsc::RecvTimeoutError::Disconnected),
+                Some(_) => changes
+                    .recv()
+                    .map_err(|_| std_mpsc::RecvTimeoutError::Disconnected),
                 None => changes.recv_timeout(RETRY),
             };
             let touched = match signal {
@@ -175,12 +198,19 @@ impl Watch {
 
     /// False when nobody listens any more.
     fn send(&self, notices: Vec<Notice>) -> bool {
-        notices.into_iter().all(|notice| self.notices.blocking_send(notice).is_ok())
+        notices.is_empty()
+            || self
+                .notices
+                .blocking_send(Notice::Together(notices))
+                .is_ok()
     }
 }
 
 /// Waits until changes pause. `None` means stop.
-fn debounced(changes: &std_mpsc::Receiver<Signal>, mut paths: Vec<PathBuf>) -> Option<Vec<PathBuf>> {
+fn debounced(
+    changes: &std_mpsc::Receiver<Signal>,
+    mut paths: Vec<PathBuf>,
+) -> Option<Vec<PathBuf>> {
     let latest = Instant::now() + MAX_DELAY;
     loop {
         let wait = DEBOUNCE.min(latest.saturating_duration_since(Instant::now()));

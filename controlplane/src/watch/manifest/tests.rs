@@ -13,6 +13,7 @@ struct Watched {
     folder: tempfile::TempDir,
     _source: ManifestSource,
     notices: mpsc::Receiver<Notice>,
+    heard: std::collections::VecDeque<Notice>,
     model: Model,
 }
 
@@ -34,15 +35,33 @@ impl Watched {
     async fn of(folder: tempfile::TempDir, path: impl Fn(&Path) -> PathBuf) -> Self {
         let (sender, notices) = crate::watch::channel();
         let source = ManifestSource::start(&path(folder.path()), "me".into(), sender).unwrap();
-        let mut watched = Self { folder, _source: source, notices, model: Model::new() };
-        watched.until(|notice| matches!(notice, Notice::Synced)).await;
+        let mut watched = Self {
+            folder,
+            _source: source,
+            notices,
+            heard: Default::default(),
+            model: Model::new(),
+        };
+        watched
+            .until(|notice| matches!(notice, Notice::Synced))
+            .await;
         watched
     }
 
     /// Takes notices in until one fits.
     async fn until(&mut self, fits: impl Fn(&Notice) -> bool) -> Notice {
         loop {
-            let notice = tokio::time::timeout(DEADLINE, self.notices.recv()).await.expect("in time").expect("running");
+            let Some(notice) = self.heard.pop_front() else {
+                match tokio::time::timeout(DEADLINE, self.notices.recv())
+                    .await
+                    .expect("in time")
+                    .expect("running")
+                {
+                    Notice::Together(several) => self.heard.extend(several),
+                    notice => self.heard.push_back(notice),
+                }
+                continue;
+            };
             if let Notice::Cluster(event) = &notice {
                 self.model.apply(event.clone());
             }
@@ -60,7 +79,10 @@ impl Watched {
     }
 
     fn port(&self, key: &ObjectKey) -> Option<u16> {
-        self.model.service(key).and_then(|service| service.ports.first()).map(|port| port.port)
+        self.model
+            .service(key)
+            .and_then(|service| service.ports.first())
+            .map(|port| port.port)
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -70,7 +92,11 @@ impl Watched {
 
 #[tokio::test]
 async fn files_come_change_and_go() {
-    let mut watched = Watched::start(&[("a.yaml", service("a", 80)), ("notes.txt", service("no", 1))]).await;
+    let mut watched = Watched::start(&[
+        ("a.yaml", service("a", 80)),
+        ("notes.txt", service("no", 1)),
+    ])
+    .await;
     assert_eq!(watched.model.services().len(), 1);
     watched.write("b.yml", &service("b", 81));
     watched.until_port("b", Some(81)).await;
@@ -89,8 +115,12 @@ async fn files_come_change_and_go() {
 
 #[tokio::test]
 async fn a_mistake_keeps_what_the_file_said_before() {
-    let mut watched = Watched::start(&[("a.yaml", service("a", 80)), ("b.yaml", service("b", 80))]).await;
-    watched.write("a.yaml", &format!("{}---\nkind: Service\nspec: [\n", service("a", 81)));
+    let mut watched =
+        Watched::start(&[("a.yaml", service("a", 80)), ("b.yaml", service("b", 80))]).await;
+    watched.write(
+        "a.yaml",
+        &format!("{}---\nkind: Service\nspec: [\n", service("a", 81)),
+    );
     watched.write("b.yaml", &service("b", 82));
     watched.until_port("b", Some(82)).await;
     assert_eq!(watched.port(&ObjectKey::new("default", "a")), Some(80));
@@ -100,13 +130,18 @@ async fn a_mistake_keeps_what_the_file_said_before() {
 
 #[tokio::test]
 async fn a_mistake_at_start_leaves_the_other_files_alone() {
-    let watched = Watched::start(&[("a.yaml", "kind: [".to_owned()), ("b.yaml", service("b", 80))]).await;
+    let watched = Watched::start(&[
+        ("a.yaml", "kind: [".to_owned()),
+        ("b.yaml", service("b", 80)),
+    ])
+    .await;
     assert_eq!(watched.model.services().len(), 1);
 }
 
 #[tokio::test]
 async fn the_last_file_counts_and_the_one_before_shows_again() {
-    let mut watched = Watched::start(&[("1.yaml", service("a", 1)), ("2.yaml", service("a", 2))]).await;
+    let mut watched =
+        Watched::start(&[("1.yaml", service("a", 1)), ("2.yaml", service("a", 2))]).await;
     let key = ObjectKey::new("default", "a");
     assert_eq!(watched.port(&key), Some(2));
     fs::remove_file(watched.folder.path().join("2.yaml")).unwrap();
@@ -116,9 +151,16 @@ async fn the_last_file_counts_and_the_one_before_shows_again() {
 #[tokio::test]
 async fn an_object_that_moves_between_files_is_not_deleted() {
     let mut watched = Watched::start(&[("1.yaml", service("a", 1))]).await;
-    fs::rename(watched.folder.path().join("1.yaml"), watched.folder.path().join("2.yaml")).unwrap();
+    fs::rename(
+        watched.folder.path().join("1.yaml"),
+        watched.folder.path().join("2.yaml"),
+    )
+    .unwrap();
     let notice = watched.until(|_| true).await;
-    assert!(matches!(notice, Notice::Cluster(Event::ApplyService(_))), "{notice:?}");
+    assert!(
+        matches!(notice, Notice::Cluster(Event::ApplyService(_))),
+        "{notice:?}"
+    );
 }
 
 #[tokio::test]
@@ -127,9 +169,17 @@ async fn one_file_replaced_as_editors_do() {
     fs::write(folder.path().join("a.yaml"), service("a", 80)).unwrap();
     fs::write(folder.path().join("other.yaml"), service("other", 80)).unwrap();
     let mut watched = Watched::of(folder, |folder| folder.join("a.yaml")).await;
-    assert_eq!(watched.model.services().len(), 1, "only the file that was named");
+    assert_eq!(
+        watched.model.services().len(),
+        1,
+        "only the file that was named"
+    );
     watched.write("a.tmp", &service("a", 90));
-    fs::rename(watched.folder.path().join("a.tmp"), watched.folder.path().join("a.yaml")).unwrap();
+    fs::rename(
+        watched.folder.path().join("a.tmp"),
+        watched.folder.path().join("a.yaml"),
+    )
+    .unwrap();
     watched.until_port("a", Some(90)).await;
 }
 
@@ -150,16 +200,21 @@ async fn a_folder_that_goes_away_keeps_everything() {
 #[tokio::test]
 async fn nothing_there_says_what_to_do() {
     let (sender, _notices) = crate::watch::channel();
-    let error = ManifestSource::start(Path::new("/no/such/folder"), "me".into(), sender).unwrap_err();
+    let error =
+        ManifestSource::start(Path::new("/no/such/folder"), "me".into(), sender).unwrap_err();
     assert!(error.to_string().contains("--manifests"), "{error}");
 }
 
 #[tokio::test]
 async fn eligibility_of_this_node() {
     let node = |key: &str| {
-        format!("apiVersion: v1\nkind: Node\nmetadata: {{name: me}}\nspec: {{taints: [{{key: {key}, effect: NoSchedule}}]}}\n")
+        format!(
+            "apiVersion: v1\nkind: Node\nmetadata: {{name: me}}\nspec: {{taints: [{{key: {key}, effect: NoSchedule}}]}}\n"
+        )
     };
     let mut watched = Watched::start(&[("n.yaml", node("ToBeDeletedByClusterAutoscaler"))]).await;
     watched.write("n.yaml", &node("other"));
-    watched.until(|notice| matches!(notice, Notice::NodeEligible { eligible: true, .. })).await;
+    watched
+        .until(|notice| matches!(notice, Notice::NodeEligible { eligible: true, .. }))
+        .await;
 }

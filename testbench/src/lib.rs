@@ -5,6 +5,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`cluster`] | clusters of any size, as manifests |
 //! | [`packet`] | frames described, built and checked |
 //! | [`target`] | a switch: ports to send and receive on, a P4Runtime address |
 //! | [`plane`] | nicproxy's reconciler and slow path against a target |
@@ -14,6 +15,7 @@
 //! The checks are independent of the checked: packets are built and verified with etherparse, tables are read over
 //! P4Runtime by a client of their own.
 
+pub mod cluster;
 pub mod packet;
 pub mod plane;
 pub mod probe;

@@ -126,7 +126,30 @@ impl Probe {
     /// # Errors
     /// [`ProbeError::Call`] with the switch's reason.
     pub fn reset(&mut self, election_id: u64) -> Result<(), ProbeError> {
-        let (mut client, device_id, pipeline) = (self.client.clone(), self.device_id, self.pipeline.clone());
+        let pipeline = self.pipeline.clone();
+        self.as_primary(election_id, async move |mut client, device_id, election_id| {
+            let request = pb::SetForwardingPipelineConfigRequest {
+                device_id,
+                election_id,
+                action: pb::set_forwarding_pipeline_config_request::Action::VerifyAndCommit as i32,
+                config: Some(pb::ForwardingPipelineConfig {
+                    p4info: Some(pipeline.p4info),
+                    p4_device_config: pipeline.device_config,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
+            client.set_forwarding_pipeline_config(request).await.map_err(call("pushing the program")).map(drop)
+        })
+    }
+
+    /// Does something while holding the primary's stream.
+    fn as_primary(
+        &self,
+        election_id: u64,
+        act: impl AsyncFnOnce(P4RuntimeClient<Channel>, u64, Option<pb::Uint128>) -> Result<(), ProbeError>,
+    ) -> Result<(), ProbeError> {
+        let (mut client, device_id) = (self.client.clone(), self.device_id);
         self.runtime.block_on(async move {
             let election = Some(pb::Uint128 { high: 0, low: election_id });
             let (sender, receiver) = tokio::sync::mpsc::channel(1);
@@ -143,20 +166,9 @@ impl Probe {
                 .map_err(|_| ProbeError::Silent("arbitration"))?
                 .ok_or(ProbeError::Silent("arbitration"))?
                 .map_err(call("arbitration"))?;
-            let request = pb::SetForwardingPipelineConfigRequest {
-                device_id,
-                election_id: election,
-                action: pb::set_forwarding_pipeline_config_request::Action::VerifyAndCommit as i32,
-                config: Some(pb::ForwardingPipelineConfig {
-                    p4info: Some(pipeline.p4info),
-                    p4_device_config: pipeline.device_config,
-                    ..Default::default()
-                }),
-                ..Default::default()
-            };
-            client.set_forwarding_pipeline_config(request).await.map_err(call("pushing the program"))?;
+            let result = act(client, device_id, election).await;
             drop(sender);
-            Ok(())
+            result
         })
     }
 
@@ -219,6 +231,29 @@ impl Probe {
             _ => None,
         });
         entries.map(|entry| self.named(&entry)).collect()
+    }
+
+    /// Deletes entries of a table behind the control plane's back, with the rights of this election id.
+    ///
+    /// # Errors
+    /// As [`Probe::counter`].
+    pub fn forget(&mut self, table: &str, count: usize, election_id: u64) -> Result<(), ProbeError> {
+        let table_id = self.schema.table(table).ok_or_else(|| unknown("table", table))?.id;
+        let asked = pb::TableEntry { table_id, ..Default::default() };
+        let found = self.read(pb::entity::Entity::TableEntry(asked))?;
+        let updates = found
+            .into_iter()
+            .filter(|entity| !matches!(entity, pb::entity::Entity::TableEntry(entry) if entry.is_default_action))
+            .take(count)
+            .map(|entity| pb::Update {
+                r#type: pb::update::Type::Delete as i32,
+                entity: Some(pb::Entity { entity: Some(entity) }),
+            });
+        let updates: Vec<pb::Update> = updates.collect();
+        self.as_primary(election_id, async move |mut client, device_id, election_id| {
+            let request = pb::WriteRequest { device_id, election_id, updates, ..Default::default() };
+            client.write(request).await.map_err(call("deleting")).map(drop)
+        })
     }
 
     fn named(&self, entry: &pb::TableEntry) -> Result<Entry, ProbeError> {

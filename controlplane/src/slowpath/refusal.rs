@@ -145,7 +145,12 @@ fn answerable(frame: &Frame<'_>) -> bool {
         IpAddr::V4(dst) => !(dst.is_multicast() || dst.is_broadcast()),
         IpAddr::V6(dst) => !dst.is_multicast(),
     };
-    one_receiver && one_sender && one_destination
+    one_receiver && one_sender && one_destination && !is_later_fragment(frame)
+}
+
+/// A fragment without the transport header (RFC 1122, 3.2.2); of IPv6 every fragment may be answered.
+fn is_later_fragment(frame: &Frame<'_>) -> bool {
+    frame.src.is_ipv4() && matches!(frame.ip, [_, _, _, _, _, _, high, low, ..] if high & 0x1f != 0 || *low != 0)
 }
 
 /// ICMP errors beget no ICMP errors.

@@ -133,3 +133,99 @@ fn corpus() {
     println!("slowest: {:.2} s, {}", slowest.0, slowest.1.display());
     assert_eq!(panicked, 0, "some programs made the compiler panic");
 }
+
+/// A small generator of repeatable numbers.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit.max(1) as u64) as usize
+    }
+}
+
+/// The text with one to three words dropped, doubled or put in place of others.
+fn mutated(text: &str, numbers: &mut Numbers) -> String {
+    let mut words: Vec<&str> = text
+        .split_inclusive(|c: char| !c.is_alphanumeric() && c != '_')
+        .collect();
+    for _ in 0..=numbers.below(3) {
+        if words.is_empty() {
+            break;
+        }
+        let (at, from) = (numbers.below(words.len()), numbers.below(words.len()));
+        match numbers.below(3) {
+            0 => drop(words.remove(at)),
+            1 => words.insert(at, words[from]),
+            _ => words[at] = words[from],
+        }
+    }
+    words.concat()
+}
+
+#[test]
+#[ignore = "needs a folder of programs, named by P4C_SAMPLES"]
+fn mutations_never_panic() {
+    let Ok(folder) = std::env::var("P4C_SAMPLES") else {
+        println!("P4C_SAMPLES IS NOT SET: NO PROGRAM WAS LOOKED AT");
+        return;
+    };
+    let rounds: usize = std::env::var("P4C_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(3);
+    let seed: u64 = std::env::var("P4C_SEED")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1);
+    let includes: Vec<String> = std::env::var("P4C_INCLUDE")
+        .unwrap_or_default()
+        .split(':')
+        .map(str::to_string)
+        .collect();
+    let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let (mut programs, mut good, mut failed) = (0, 0, Vec::new());
+    for entry in std::fs::read_dir(&folder).expect("the folder can be read") {
+        let path = entry.expect("the entry can be read").path();
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            continue;
+        };
+        for _ in 0..rounds {
+            let text = mutated(&text, &mut numbers);
+            programs += 1;
+            let bundle = p4rs::source::SourceBundle::single("mutated.p4", text.clone());
+            let mut sources = Sources {
+                disk: true,
+                ..Sources::from_bundle(bundle)
+            };
+            sources.include_dirs = includes.clone();
+            match std::panic::catch_unwind(|| p4rs::compile(&sources)) {
+                Ok(outcome) => {
+                    let broken = |d: &Diagnostic| d.code == p4rs::valid::code::BROKEN;
+                    good += usize::from(outcome.is_ok());
+                    if let Err(failure) = outcome
+                        && let Some(found) = failure.diagnostics.iter().find(|d| broken(d))
+                    {
+                        println!(
+                            "BROKEN {}: {}",
+                            path.display(),
+                            render(found, &failure.map, Style::Plain)
+                        );
+                        failed.push(text);
+                    }
+                }
+                Err(_) => {
+                    println!("PANICKED on a mutation of {}", path.display());
+                    failed.push(text);
+                }
+            }
+        }
+    }
+    println!(
+        "{programs} mutated programs, {good} of them good, {} failed",
+        failed.len()
+    );
+    assert!(failed.is_empty(), "the first that failed:\n{}", failed[0]);
+}

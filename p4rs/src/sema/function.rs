@@ -17,6 +17,11 @@ use crate::source::Span;
 /// How deep instantiations and calls may nest.
 pub(super) const MAX_NESTING: u32 = 100;
 
+/// How many instances and copies of functions one program may have.
+const MAX_MADE: u32 = 50_000;
+/// How many expressions one program may have.
+const MAX_EXPRS: usize = 8_000_000;
+
 /// What makes two copies of a function one.
 #[derive(PartialEq, Eq, Clone)]
 pub(super) struct FunctionKey {
@@ -70,7 +75,7 @@ impl<'a> Sema<'a> {
             );
             return None;
         }
-        if self.ir.exprs.len() > 8_000_000 {
+        if self.made >= MAX_MADE || self.ir.exprs.len() > MAX_EXPRS {
             self.err(
                 code::TOO_LARGE,
                 span,
@@ -79,6 +84,7 @@ impl<'a> Sema<'a> {
             );
             return None;
         }
+        self.made += 1;
         self.depth += 1;
         let result = work(self);
         self.depth -= 1;

@@ -144,6 +144,12 @@ struct Sema<'a> {
     deferred: Vec<block::Deferred<'a>>,
     /// Nesting of instantiations and of calls of functions under way.
     depth: u32,
+    /// Instances and copies of functions made so far.
+    made: u32,
+    /// What `typedef` names stand for.
+    typedefs: FxHashMap<DefId, Ty>,
+    /// How many scalars a structure has.
+    leaves: FxHashMap<Ty, u64>,
     /// The name for the next object built without one of its own.
     anonymous: Option<String>,
 }
@@ -172,6 +178,9 @@ impl<'a> Sema<'a> {
             functions: Vec::new(),
             deferred: Vec::new(),
             depth: 0,
+            made: 0,
+            typedefs: FxHashMap::default(),
+            leaves: FxHashMap::default(),
             anonymous: None,
         }
     }

@@ -35,6 +35,7 @@ impl<'a> Sema<'a> {
     /// Forgets what the check run made.
     fn start_over(&mut self) {
         self.phase = Phase::Elaborate;
+        self.made = 0;
         self.ir = ir::Program {
             errors: self.error_names.clone(),
             ..ir::Program::default()

@@ -330,6 +330,28 @@ fn recursion_and_endless_instances_are_refused() {
 }
 
 #[test]
+fn programs_that_explode_are_refused_in_time() {
+    let mut tuples = String::from("typedef bit<8> T0;\n");
+    let mut structs = String::from("struct S0 { bit<8> a; }\n");
+    let mut controls = String::from("control c0() { apply {} }\n");
+    for index in 1..60 {
+        let before = index - 1;
+        tuples.push_str(&format!("typedef tuple<T{before}, T{before}> T{index};\n"));
+        structs.push_str(&format!(
+            "struct S{index} {{ S{before} a; S{before} b; }}\n"
+        ));
+        controls.push_str(&format!(
+            "control c{index}() {{ c{before}() a; c{before}() b; apply {{ a.apply(); b.apply(); }} }}\n"
+        ));
+    }
+    controls.push_str("control T(); package Top(T t); Top(c59()) main;");
+    for text in [tuples, structs, controls] {
+        let found = lower(&text).expect_err("refused");
+        assert!(found.iter().any(|(code, _)| *code == "E0906"), "{found:?}");
+    }
+}
+
+#[test]
 fn libraries_without_main_have_no_package() {
     assert!(
         lower("#include <core.p4>\nconst bit<8> x = 3;")

@@ -16,6 +16,10 @@ use crate::source::Span;
 
 /// The widest `bit<>` or `int<>` that is taken.
 pub(super) const MAX_WIDTH: u32 = 1 << 16;
+/// The most scalars that a tuple may hold, those inside of its parts included.
+const MAX_PARTS: u64 = 1 << 12;
+/// The most scalars that a structure may hold, those inside of its parts included.
+const MAX_LEAVES: u64 = 1 << 18;
 /// The largest header stack that is taken.
 const MAX_STACK: u32 = 1 << 16;
 
@@ -88,10 +92,47 @@ impl<'a> Sema<'a> {
             }
             TypeKind::Array { element, size } => self.stack(element, size),
             TypeKind::Tuple(items) => {
-                Ty::Tuple(items.iter().map(|item| self.tuple_part(item)).collect())
+                let ty = Ty::Tuple(items.iter().map(|item| self.tuple_part(item)).collect());
+                self.limited(ty, MAX_PARTS, span)
             }
             TypeKind::List(item) => Ty::List(Rc::new(self.type_of(item))),
             TypeKind::DontCare => self.fresh(),
+        }
+    }
+
+    /// The type, unless it holds more scalars than `most`.
+    fn limited(&mut self, ty: Ty, most: u64, span: Span) -> Ty {
+        if self.leaves(&ty) <= most {
+            return ty;
+        }
+        self.err(
+            code::TOO_LARGE,
+            span,
+            format!("this type holds more than {most} values"),
+            "",
+        );
+        Ty::Error
+    }
+
+    /// How many scalars a type holds.
+    fn leaves(&mut self, ty: &Ty) -> u64 {
+        match self.resolve(ty) {
+            Ty::Stack(elem, size) => self.leaves(&elem).saturating_mul(size.into()),
+            Ty::Tuple(items) => items
+                .iter()
+                .fold(0, |sum, item| self.leaves(item).saturating_add(sum)),
+            ty @ Ty::Fields(..) => {
+                if let Some(known) = self.leaves.get(&ty) {
+                    return *known;
+                }
+                let infos = self.fields_of(&ty);
+                let sum = infos.iter().fold(1, |sum: u64, info| {
+                    self.leaves(&info.ty).saturating_add(sum)
+                });
+                self.leaves.insert(ty, sum);
+                sum
+            }
+            _ => 1,
         }
     }
 
@@ -325,6 +366,17 @@ impl<'a> Sema<'a> {
     }
 
     fn typedef(&mut self, id: DefId, target: &'a TypedefTarget) -> Ty {
+        if let Some(known) = self.typedefs.get(&id) {
+            return known.clone();
+        }
+        let ty = self.typedef_target(id, target);
+        if !ty.has_infer() {
+            self.typedefs.insert(id, ty.clone());
+        }
+        ty
+    }
+
+    fn typedef_target(&mut self, id: DefId, target: &'a TypedefTarget) -> Ty {
         let frame = self.frame_of(id);
         self.within(frame, |sema| match target {
             TypedefTarget::Type(written) => sema.type_of(written),
@@ -423,6 +475,15 @@ impl<'a> Sema<'a> {
             };
             decl.fields.iter().map(field).collect()
         });
+        let total = infos.iter().fold(0, |sum: u64, info| {
+            self.leaves(&info.ty).saturating_add(sum)
+        });
+        if total > MAX_LEAVES {
+            let message = format!("`{}` holds more than {MAX_LEAVES} values", decl.name);
+            self.err(code::TOO_LARGE, decl.name.span, message, "");
+            self.fields.insert(ty, Rc::default());
+            return Rc::default();
+        }
         let infos = Rc::new(infos);
         if !ty.has_infer() {
             self.fields.insert(ty.clone(), infos.clone());

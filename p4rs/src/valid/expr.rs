@@ -243,7 +243,7 @@ impl Validator<'_> {
                 (Direction::In | Direction::None, Arg::In(value)) => {
                     self.same(want, self.ty(*value))
                 }
-                (Direction::Out | Direction::None | Direction::In, Arg::Absent) => true,
+                (_, Arg::Absent) => true,
                 (Direction::None, Arg::Extern(_) | Arg::Packet) => true,
                 _ => false,
             };

@@ -11,12 +11,20 @@ pub(crate) const WORD: u32 = 128;
 
 /// The lowest `width` bits set.
 pub(crate) const fn mask(width: u32) -> u128 {
-    if width >= WORD { u128::MAX } else { (1 << width) - 1 }
+    if width >= WORD {
+        u128::MAX
+    } else {
+        (1 << width) - 1
+    }
 }
 
 /// Words that hold `width` bits; at least one.
 pub(crate) const fn words(width: u32) -> u32 {
-    if width <= WORD { 1 } else { width.div_ceil(WORD) }
+    if width <= WORD {
+        1
+    } else {
+        width.div_ceil(WORD)
+    }
 }
 
 /// The two's complement value of the lowest `width` bits.
@@ -38,7 +46,10 @@ pub(crate) fn read(bytes: &[u8], at: usize, width: u32) -> u128 {
     }
     let first = at / 8;
     let skip = (at % 8) as u32;
-    if let (0, Some(taken)) = (width % 8 + skip, bytes.get(first..first + (width / 8) as usize)) {
+    if let (0, Some(taken)) = (
+        width % 8 + skip,
+        bytes.get(first..first + (width / 8) as usize),
+    ) {
         return taken.iter().fold(0, |sum, &b| sum << 8 | u128::from(b));
     }
     let byte = |i: usize| u128::from(bytes.get(i).copied().unwrap_or(0));
@@ -81,14 +92,19 @@ impl BitWriter {
     /// Bits written so far.
     #[cfg(test)]
     pub fn bit_len(&self) -> usize {
-        if self.used == 0 { self.bytes.len() * 8 } else { (self.bytes.len() - 1) * 8 + self.used as usize }
+        if self.used == 0 {
+            self.bytes.len() * 8
+        } else {
+            (self.bytes.len() - 1) * 8 + self.used as usize
+        }
     }
 
     /// Appends the lowest `width` (up to 128) bits.
     pub fn put(&mut self, value: u128, width: u32) {
         if self.used == 0 && width.is_multiple_of(8) {
             let all = value.to_be_bytes();
-            self.bytes.extend_from_slice(&all[all.len() - (width / 8) as usize..]);
+            self.bytes
+                .extend_from_slice(&all[all.len() - (width / 8) as usize..]);
             return;
         }
         let mut left = width;
@@ -149,7 +165,9 @@ pub(crate) fn words_to_bytes(words: &[u128], width: u32) -> Vec<u8> {
     let len = width.div_ceil(8).max(1) as usize;
     let mut bytes = vec![0; len];
     for (i, byte) in bytes.iter_mut().rev().enumerate() {
-        *byte = words.get(i / 16).map_or(0, |word| (word >> (i % 16 * 8)) as u8);
+        *byte = words
+            .get(i / 16)
+            .map_or(0, |word| (word >> (i % 16 * 8)) as u8);
     }
     bytes
 }
@@ -178,7 +196,14 @@ pub(crate) fn bytes_to_words(bytes: &[u8], width: u32) -> Option<Vec<u128>> {
 
 /// Words as an unsigned number.
 pub(crate) fn to_biguint(words: &[u128]) -> BigUint {
-    let digits = words.iter().flat_map(|w| [*w as u32, (w >> 32) as u32, (w >> 64) as u32, (w >> 96) as u32]);
+    let digits = words.iter().flat_map(|w| {
+        [
+            *w as u32,
+            (w >> 32) as u32,
+            (w >> 64) as u32,
+            (w >> 96) as u32,
+        ]
+    });
     BigUint::new(digits.collect())
 }
 
@@ -187,7 +212,11 @@ pub(crate) fn to_bigint(words: &[u128], width: u32, signed: bool) -> BigInt {
     let value = to_biguint(words);
     let negative = signed && width > 0 && value.bit(u64::from(width) - 1);
     let value = BigInt::from_biguint(Sign::Plus, value);
-    if negative { value - (BigInt::one() << width) } else { value }
+    if negative {
+        value - (BigInt::one() << width)
+    } else {
+        value
+    }
 }
 
 /// A number modulo 2^width, as words.

@@ -5,7 +5,8 @@
 
 use super::externs::{CloneSession, CounterData, ExternError, MeterConfig, Replica};
 use super::tables::{
-    Cursor, EntryAction, EntryView, FieldMatch, GroupMember, MatchKind, NewEntry, OwnedAction, TableError,
+    Cursor, EntryAction, EntryView, FieldMatch, GroupMember, MatchKind, NewEntry, OwnedAction,
+    TableError,
 };
 use super::{Engine, OwnedField, Time};
 use crate::ir::{ExternInstance, Handle, Table, ValueSet};
@@ -16,7 +17,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`TableError::Exists`], [`TableError::Full`], or a malformed entry.
-    pub fn insert(&self, now: Time, table: Handle<Table>, entry: &NewEntry<'_>) -> Result<(), TableError> {
+    pub fn insert(
+        &self,
+        now: Time,
+        table: Handle<Table>,
+        entry: &NewEntry<'_>,
+    ) -> Result<(), TableError> {
         self.machine.table(table)?.insert(now, entry)
     }
 
@@ -24,7 +30,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`TableError::NotFound`], [`TableError::ReadOnly`], or a malformed entry.
-    pub fn modify(&self, now: Time, table: Handle<Table>, entry: &NewEntry<'_>) -> Result<(), TableError> {
+    pub fn modify(
+        &self,
+        now: Time,
+        table: Handle<Table>,
+        entry: &NewEntry<'_>,
+    ) -> Result<(), TableError> {
         self.machine.table(table)?.modify(now, entry)
     }
 
@@ -32,7 +43,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`TableError::NotFound`], [`TableError::ReadOnly`], or a malformed match.
-    pub fn delete(&self, table: Handle<Table>, fields: &[FieldMatch<'_>], priority: i32) -> Result<(), TableError> {
+    pub fn delete(
+        &self,
+        table: Handle<Table>,
+        fields: &[FieldMatch<'_>],
+        priority: i32,
+    ) -> Result<(), TableError> {
         self.machine.table(table)?.delete(fields, priority)
     }
 
@@ -104,7 +120,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`TableError::ConstDefault`] or a malformed action.
-    pub fn set_default(&self, table: Handle<Table>, action: EntryAction<'_>) -> Result<(), TableError> {
+    pub fn set_default(
+        &self,
+        table: Handle<Table>,
+        action: EntryAction<'_>,
+    ) -> Result<(), TableError> {
         self.machine.table(table)?.set_default(action)
     }
 
@@ -143,7 +163,9 @@ impl Engine {
         priority: i32,
         data: CounterData,
     ) -> Result<(), TableError> {
-        self.machine.table(table)?.set_counter(fields, priority, data)
+        self.machine
+            .table(table)?
+            .set_counter(fields, priority, data)
     }
 
     /// Configures the direct meter of an entry; `None` makes it always green.
@@ -157,7 +179,9 @@ impl Engine {
         priority: i32,
         config: Option<MeterConfig>,
     ) -> Result<(), TableError> {
-        self.machine.table(table)?.set_meter(fields, priority, config)
+        self.machine
+            .table(table)?
+            .set_meter(fields, priority, config)
     }
 }
 
@@ -193,7 +217,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`TableError::NoSuchMember`], [`TableError::InUse`].
-    pub fn delete_member(&self, profile: Handle<ExternInstance>, member: u32) -> Result<(), TableError> {
+    pub fn delete_member(
+        &self,
+        profile: Handle<ExternInstance>,
+        member: u32,
+    ) -> Result<(), TableError> {
         self.machine.profile(profile)?.delete_member(member)
     }
 
@@ -201,7 +229,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`TableError::NoSuchProfile`].
-    pub fn members(&self, profile: Handle<ExternInstance>) -> Result<Vec<(u32, OwnedAction)>, TableError> {
+    pub fn members(
+        &self,
+        profile: Handle<ExternInstance>,
+    ) -> Result<Vec<(u32, OwnedAction)>, TableError> {
         Ok(self.machine.profile(profile)?.members())
     }
 
@@ -216,7 +247,9 @@ impl Engine {
         max_size: u32,
         members: &[GroupMember],
     ) -> Result<(), TableError> {
-        self.machine.profile(profile)?.insert_group(group, max_size, members)
+        self.machine
+            .profile(profile)?
+            .insert_group(group, max_size, members)
     }
 
     /// Replaces a group's members at once.
@@ -236,7 +269,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`TableError::NoSuchGroup`], [`TableError::InUse`].
-    pub fn delete_group(&self, profile: Handle<ExternInstance>, group: u32) -> Result<(), TableError> {
+    pub fn delete_group(
+        &self,
+        profile: Handle<ExternInstance>,
+        group: u32,
+    ) -> Result<(), TableError> {
         self.machine.profile(profile)?.delete_group(group)
     }
 
@@ -244,7 +281,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`TableError::NoSuchProfile`].
-    pub fn groups(&self, profile: Handle<ExternInstance>) -> Result<Vec<(u32, u32, Vec<GroupMember>)>, TableError> {
+    pub fn groups(
+        &self,
+        profile: Handle<ExternInstance>,
+    ) -> Result<Vec<(u32, u32, Vec<GroupMember>)>, TableError> {
         Ok(self.machine.profile(profile)?.groups())
     }
 }
@@ -263,7 +303,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`ExternError::NoSuchObject`], [`ExternError::OutOfRange`].
-    pub fn counter(&self, instance: Handle<ExternInstance>, index: u64) -> Result<CounterData, ExternError> {
+    pub fn counter(
+        &self,
+        instance: Handle<ExternInstance>,
+        index: u64,
+    ) -> Result<CounterData, ExternError> {
         self.machine.externs().counter(instance)?.read(index)
     }
 
@@ -284,7 +328,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`ExternError::NoSuchObject`], [`ExternError::OutOfRange`].
-    pub fn meter(&self, instance: Handle<ExternInstance>, index: u64) -> Result<Option<MeterConfig>, ExternError> {
+    pub fn meter(
+        &self,
+        instance: Handle<ExternInstance>,
+        index: u64,
+    ) -> Result<Option<MeterConfig>, ExternError> {
         self.machine.externs().meter(instance)?.config(index)
     }
 
@@ -298,14 +346,21 @@ impl Engine {
         index: u64,
         config: Option<MeterConfig>,
     ) -> Result<(), ExternError> {
-        self.machine.externs().meter(instance)?.set_config(index, config)
+        self.machine
+            .externs()
+            .meter(instance)?
+            .set_config(index, config)
     }
 
     /// One cell of a register: its leaf fields in order, big-endian at full width.
     ///
     /// # Errors
     /// [`ExternError::NoSuchObject`], [`ExternError::OutOfRange`].
-    pub fn register(&self, instance: Handle<ExternInstance>, index: u64) -> Result<Vec<Vec<u8>>, ExternError> {
+    pub fn register(
+        &self,
+        instance: Handle<ExternInstance>,
+        index: u64,
+    ) -> Result<Vec<Vec<u8>>, ExternError> {
         self.machine.externs().register(instance)?.read_bytes(index)
     }
 
@@ -319,14 +374,21 @@ impl Engine {
         index: u64,
         fields: &[&[u8]],
     ) -> Result<(), ExternError> {
-        self.machine.externs().register(instance)?.write_bytes(index, fields)
+        self.machine
+            .externs()
+            .register(instance)?
+            .write_bytes(index, fields)
     }
 
     /// Adds a multicast group.
     ///
     /// # Errors
     /// [`ExternError::BadId`], [`ExternError::Exists`].
-    pub fn insert_multicast_group(&self, group: u32, replicas: &[Replica]) -> Result<(), ExternError> {
+    pub fn insert_multicast_group(
+        &self,
+        group: u32,
+        replicas: &[Replica],
+    ) -> Result<(), ExternError> {
         self.machine.replication().insert_group(group, replicas)
     }
 
@@ -334,7 +396,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`ExternError::BadId`], [`ExternError::NotFound`], [`ExternError::Exists`] for a replica listed twice.
-    pub fn modify_multicast_group(&self, group: u32, replicas: &[Replica]) -> Result<(), ExternError> {
+    pub fn modify_multicast_group(
+        &self,
+        group: u32,
+        replicas: &[Replica],
+    ) -> Result<(), ExternError> {
         self.machine.replication().modify_group(group, replicas)
     }
 
@@ -355,7 +421,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`ExternError::BadId`], [`ExternError::Exists`].
-    pub fn insert_clone_session(&self, session: u32, data: &CloneSession) -> Result<(), ExternError> {
+    pub fn insert_clone_session(
+        &self,
+        session: u32,
+        data: &CloneSession,
+    ) -> Result<(), ExternError> {
         self.machine.replication().insert_session(session, data)
     }
 
@@ -363,7 +433,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`ExternError::BadId`], [`ExternError::NotFound`].
-    pub fn modify_clone_session(&self, session: u32, data: &CloneSession) -> Result<(), ExternError> {
+    pub fn modify_clone_session(
+        &self,
+        session: u32,
+        data: &CloneSession,
+    ) -> Result<(), ExternError> {
         self.machine.replication().modify_session(session, data)
     }
 
@@ -384,7 +458,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`ExternError::NoSuchObject`], [`ExternError::Full`], [`ExternError::Exists`], [`ExternError::BadMember`].
-    pub fn set_value_set(&self, set: Handle<ValueSet>, members: &[Vec<OwnedField>]) -> Result<(), ExternError> {
+    pub fn set_value_set(
+        &self,
+        set: Handle<ValueSet>,
+        members: &[Vec<OwnedField>],
+    ) -> Result<(), ExternError> {
         self.machine.externs().set_value_set(set, members)
     }
 

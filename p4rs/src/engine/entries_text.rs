@@ -15,7 +15,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use num_bigint::BigUint;
 
-use super::tables::{ActionCall, EntryAction, FieldMatch, MatchKind, NewEntry, OwnedField, TableError};
+use super::tables::{
+    ActionCall, EntryAction, FieldMatch, MatchKind, NewEntry, OwnedField, TableError,
+};
 use super::{Engine, Time};
 use crate::ir::{Direction, Handle, Program, Table};
 
@@ -93,7 +95,10 @@ fn apply(engine: &Engine, now: Time, line: &str) -> Result<(), EntryFault> {
     let table = find_table(engine.program(), words.next().unwrap_or_default())?;
     let (action, data) = parse_action(engine.program(), table, right.trim())?;
     let params: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
-    let call = ActionCall { action, params: &params };
+    let call = ActionCall {
+        action,
+        params: &params,
+    };
     if verb == "default" {
         return Ok(engine.set_default(table, EntryAction::Direct(call))?);
     }
@@ -102,9 +107,15 @@ fn apply(engine: &Engine, now: Time, line: &str) -> Result<(), EntryFault> {
     let mut fields: Vec<OwnedField> = vec![OwnedField::DontCare; kinds.len()];
     let mut priority = None;
     for word in words {
-        let (name, value) = word.split_once('=').ok_or_else(|| EntryFault::Pair(word.to_owned()))?;
+        let (name, value) = word
+            .split_once('=')
+            .ok_or_else(|| EntryFault::Pair(word.to_owned()))?;
         if name == "prio" {
-            priority = Some(value.parse().map_err(|_| EntryFault::Number(value.to_owned()))?);
+            priority = Some(
+                value
+                    .parse()
+                    .map_err(|_| EntryFault::Number(value.to_owned()))?,
+            );
             continue;
         }
         let at = position(&names, name).ok_or_else(|| EntryFault::Name(name.to_owned()))?;
@@ -112,8 +123,12 @@ fn apply(engine: &Engine, now: Time, line: &str) -> Result<(), EntryFault> {
             *field = parse_field(value, kind, width)?;
         }
     }
-    let prioritised =
-        kinds.iter().any(|(kind, _)| matches!(kind, MatchKind::Ternary | MatchKind::Range | MatchKind::Optional));
+    let prioritised = kinds.iter().any(|(kind, _)| {
+        matches!(
+            kind,
+            MatchKind::Ternary | MatchKind::Range | MatchKind::Optional
+        )
+    });
     let fields: Vec<FieldMatch<'_>> = fields.iter().map(OwnedField::as_match).collect();
     let mut entry = NewEntry::new(&fields, call);
     entry.priority = priority.unwrap_or(i32::from(prioritised));
@@ -122,20 +137,29 @@ fn apply(engine: &Engine, now: Time, line: &str) -> Result<(), EntryFault> {
 
 /// Whether `name` is the whole of `full` or its end after a dot.
 fn names(full: &str, name: &str) -> bool {
-    full.strip_suffix(name).is_some_and(|front| front.is_empty() || front.ends_with('.'))
+    full.strip_suffix(name)
+        .is_some_and(|front| front.is_empty() || front.ends_with('.'))
 }
 
 fn position(all: &[String], name: &str) -> Option<usize> {
-    all.iter().position(|full| full == name).or_else(|| all.iter().position(|full| names(full, name)))
+    all.iter()
+        .position(|full| full == name)
+        .or_else(|| all.iter().position(|full| names(full, name)))
 }
 
 fn find_table(program: &Program, name: &str) -> Result<Handle<Table>, EntryFault> {
     let fault = || EntryFault::Table(name.to_owned());
-    let exact = program.tables.iter().find(|(_, table)| table.name.control_plane == name);
+    let exact = program
+        .tables
+        .iter()
+        .find(|(_, table)| table.name.control_plane == name);
     if let Some((handle, _)) = exact {
         return Ok(handle);
     }
-    let mut found = program.tables.iter().filter(|(_, table)| names(&table.name.control_plane, name));
+    let mut found = program
+        .tables
+        .iter()
+        .filter(|(_, table)| names(&table.name.control_plane, name));
     match (found.next(), found.next()) {
         (Some((handle, _)), None) if !name.is_empty() => Ok(handle),
         _ => Err(fault()),
@@ -143,11 +167,18 @@ fn find_table(program: &Program, name: &str) -> Result<Handle<Table>, EntryFault
 }
 
 fn key_names(program: &Program, table: Handle<Table>) -> Vec<String> {
-    let keys = program.tables[table].keys.iter().filter(|key| key.match_kind != "selector");
+    let keys = program.tables[table]
+        .keys
+        .iter()
+        .filter(|key| key.match_kind != "selector");
     keys.map(|key| key.name.clone()).collect()
 }
 
-fn parse_action(program: &Program, table: Handle<Table>, text: &str) -> Result<(usize, Vec<Vec<u8>>), EntryFault> {
+fn parse_action(
+    program: &Program,
+    table: Handle<Table>,
+    text: &str,
+) -> Result<(usize, Vec<Vec<u8>>), EntryFault> {
     let (name, rest) = text.split_once('(').unwrap_or((text, ")"));
     let name = name.trim();
     let actions: Vec<String> = program.tables[table]
@@ -165,9 +196,16 @@ fn parse_action(program: &Program, table: Handle<Table>, text: &str) -> Result<(
         .collect();
     let mut data = vec![Vec::new(); params.len()];
     let list = rest.trim().strip_suffix(')').ok_or(EntryFault::NoAction)?;
-    for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| EntryFault::Pair(pair.to_owned()))?;
-        let at = position(&params, name.trim()).ok_or_else(|| EntryFault::Name(name.trim().to_owned()))?;
+    for pair in list
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+    {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| EntryFault::Pair(pair.to_owned()))?;
+        let at = position(&params, name.trim())
+            .ok_or_else(|| EntryFault::Name(name.trim().to_owned()))?;
         if let Some(place) = data.get_mut(at) {
             *place = number(value.trim())?;
         }
@@ -176,13 +214,18 @@ fn parse_action(program: &Program, table: Handle<Table>, text: &str) -> Result<(
 }
 
 fn parse_field(text: &str, kind: MatchKind, width: u32) -> Result<OwnedField, EntryFault> {
-    let form = || EntryFault::Form { text: text.to_owned(), kind };
+    let form = || EntryFault::Form {
+        text: text.to_owned(),
+        kind,
+    };
     let ones = || ((BigUint::from(1u8) << width) - 1u8).to_bytes_be();
     Ok(match kind {
         MatchKind::Exact => OwnedField::Exact(number(text)?),
         MatchKind::Optional => OwnedField::Optional(number(text)?),
         MatchKind::Lpm => match text.split_once('/') {
-            Some((value, prefix)) => OwnedField::Lpm(number(value)?, prefix.parse().map_err(|_| form())?),
+            Some((value, prefix)) => {
+                OwnedField::Lpm(number(value)?, prefix.parse().map_err(|_| form())?)
+            }
             None => OwnedField::Lpm(number(text)?, width),
         },
         MatchKind::Ternary => match text.split_once("&&&") {
@@ -213,7 +256,10 @@ fn number(text: &str) -> Result<Vec<u8>, EntryFault> {
     }
     let parts: Vec<&str> = text.split(':').collect();
     if parts.len() == 6 && parts.iter().all(|part| part.len() == 2) {
-        return parts.iter().map(|part| u8::from_str_radix(part, 16).map_err(|_| fault())).collect();
+        return parts
+            .iter()
+            .map(|part| u8::from_str_radix(part, 16).map_err(|_| fault()))
+            .collect();
     }
     if let Ok(address) = text.parse::<Ipv6Addr>() {
         return Ok(address.octets().to_vec());
@@ -224,7 +270,9 @@ fn number(text: &str) -> Result<Vec<u8>, EntryFault> {
         _ => (text, 10),
     };
     let digits = digits.replace('_', "");
-    BigUint::parse_bytes(digits.as_bytes(), radix).map(|value| value.to_bytes_be()).ok_or_else(fault)
+    BigUint::parse_bytes(digits.as_bytes(), radix)
+        .map(|value| value.to_bytes_be())
+        .ok_or_else(fault)
 }
 
 #[cfg(test)]
@@ -243,10 +291,22 @@ mod tests {
 
     #[test]
     fn fields_by_kind() {
-        assert_eq!(parse_field("10.0.0.0/8", MatchKind::Lpm, 32), Ok(OwnedField::Lpm(vec![10, 0, 0, 0], 8)));
-        assert_eq!(parse_field("8&&&12", MatchKind::Ternary, 8), Ok(OwnedField::Ternary(vec![8], vec![12])));
-        assert_eq!(parse_field("0xf0/4", MatchKind::Ternary, 8), Ok(OwnedField::Ternary(vec![0xf0], vec![0xf0])));
-        assert_eq!(parse_field("1..9", MatchKind::Range, 8), Ok(OwnedField::Range(vec![1], vec![9])));
+        assert_eq!(
+            parse_field("10.0.0.0/8", MatchKind::Lpm, 32),
+            Ok(OwnedField::Lpm(vec![10, 0, 0, 0], 8))
+        );
+        assert_eq!(
+            parse_field("8&&&12", MatchKind::Ternary, 8),
+            Ok(OwnedField::Ternary(vec![8], vec![12]))
+        );
+        assert_eq!(
+            parse_field("0xf0/4", MatchKind::Ternary, 8),
+            Ok(OwnedField::Ternary(vec![0xf0], vec![0xf0]))
+        );
+        assert_eq!(
+            parse_field("1..9", MatchKind::Range, 8),
+            Ok(OwnedField::Range(vec![1], vec![9]))
+        );
         assert!(parse_field("1/x", MatchKind::Lpm, 8).is_err());
         assert!(parse_field("1/9", MatchKind::Ternary, 8).is_err());
     }

@@ -35,7 +35,12 @@ pub(crate) struct Leaf {
 pub(crate) fn is_scalar(program: &Program, ty: Handle<Type>) -> bool {
     match &program.types[program.resolve(ty)] {
         Type::Bits { width, .. } => *width <= bits::WORD,
-        Type::Bool | Type::Integer | Type::Error | Type::MatchKind | Type::String | Type::Enum(_) => true,
+        Type::Bool
+        | Type::Integer
+        | Type::Error
+        | Type::MatchKind
+        | Type::String
+        | Type::Enum(_) => true,
         _ => false,
     }
 }
@@ -62,7 +67,9 @@ pub(crate) fn slots(program: &Program, ty: Handle<Type>) -> u32 {
         Type::Struct(fields) | Type::Union(fields) => sum(&mut fields.fields.iter().map(|f| f.ty)),
         Type::Header(fields) => sum(&mut fields.fields.iter().map(|f| f.ty)).saturating_add(1),
         Type::Tuple(items) => sum(&mut items.iter().copied()),
-        Type::Stack { elem, size } => slots(program, *elem).saturating_mul(*size).saturating_add(1),
+        Type::Stack { elem, size } => slots(program, *elem)
+            .saturating_mul(*size)
+            .saturating_add(1),
         Type::ApplyResult => 3,
         _ => 1,
     }
@@ -71,10 +78,16 @@ pub(crate) fn slots(program: &Program, ty: Handle<Type>) -> u32 {
 /// The parts of a struct, header, union or tuple: first slot, type, name.
 pub(crate) fn parts(program: &Program, ty: Handle<Type>) -> Vec<(u32, Handle<Type>, String)> {
     let fields: Vec<(Handle<Type>, String)> = match &program.types[program.resolve(ty)] {
-        Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => {
-            fields.fields.iter().map(|f| (f.ty, f.name.clone())).collect()
-        }
-        Type::Tuple(items) => items.iter().enumerate().map(|(i, &ty)| (ty, i.to_string())).collect(),
+        Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => fields
+            .fields
+            .iter()
+            .map(|f| (f.ty, f.name.clone()))
+            .collect(),
+        Type::Tuple(items) => items
+            .iter()
+            .enumerate()
+            .map(|(i, &ty)| (ty, i.to_string()))
+            .collect(),
         _ => Vec::new(),
     };
     let mut at = u32::from(is_header(program, ty));
@@ -108,42 +121,80 @@ fn collect(
     name: &str,
     out: &mut Vec<Leaf>,
 ) {
-    let join = |part: &str| if name.is_empty() { part.to_owned() } else { format!("{name}.{part}") };
+    let join = |part: &str| {
+        if name.is_empty() {
+            part.to_owned()
+        } else {
+            format!("{name}.{part}")
+        }
+    };
     match &program.types[program.resolve(ty)] {
         Type::Void | Type::Extern { .. } | Type::List(_) => {}
         Type::Varbit { max } => {
-            out.push(Leaf { slot: at, width: *max, varbit: true, header, name: name.to_owned() });
+            out.push(Leaf {
+                slot: at,
+                width: *max,
+                varbit: true,
+                header,
+                name: name.to_owned(),
+            });
         }
         Type::Stack { elem, size } => {
             let step = slots(program, *elem);
             for i in 0..*size {
-                collect(program, *elem, at + 1 + i * step, header, &format!("{name}[{i}]"), out);
+                collect(
+                    program,
+                    *elem,
+                    at + 1 + i * step,
+                    header,
+                    &format!("{name}[{i}]"),
+                    out,
+                );
             }
         }
         Type::Struct(_) | Type::Header(_) | Type::Union(_) | Type::Tuple(_) => {
-            let header = if is_header(program, ty) { Some(at) } else { header };
+            let header = if is_header(program, ty) {
+                Some(at)
+            } else {
+                header
+            };
             for (first, part, part_name) in parts(program, ty) {
                 collect(program, part, at + first, header, &join(&part_name), out);
             }
         }
         _ => {
             let (width, _) = number(program, ty);
-            out.push(Leaf { slot: at, width, varbit: false, header, name: name.to_owned() });
+            out.push(Leaf {
+                slot: at,
+                width,
+                varbit: false,
+                header,
+                name: name.to_owned(),
+            });
         }
     }
 }
 
 /// Every header inside a type, in declaration order: first slot, type, path.
-pub(crate) fn headers(program: &Program, ty: Handle<Type>, at: u32, name: &str) -> Vec<(u32, Handle<Type>, String)> {
+pub(crate) fn headers(
+    program: &Program,
+    ty: Handle<Type>,
+    at: u32,
+    name: &str,
+) -> Vec<(u32, Handle<Type>, String)> {
     match &program.types[program.resolve(ty)] {
         Type::Header(_) => vec![(at, ty, name.to_owned())],
         Type::Stack { elem, size } => {
             let step = slots(program, *elem);
-            (0..*size).flat_map(|i| headers(program, *elem, at + 1 + i * step, &format!("{name}[{i}]"))).collect()
+            (0..*size)
+                .flat_map(|i| headers(program, *elem, at + 1 + i * step, &format!("{name}[{i}]")))
+                .collect()
         }
         Type::Struct(_) | Type::Union(_) | Type::Tuple(_) => parts(program, ty)
             .into_iter()
-            .flat_map(|(first, part, field)| headers(program, part, at + first, &format!("{name}.{field}")))
+            .flat_map(|(first, part, field)| {
+                headers(program, part, at + first, &format!("{name}.{field}"))
+            })
             .collect(),
         _ => Vec::new(),
     }
@@ -157,7 +208,9 @@ pub(crate) fn compared(program: &Program, ty: Handle<Type>, at: u32, out: &mut V
             (0..*size).for_each(|i| compared(program, *elem, at + 1 + i * step, out));
         }
         Type::Struct(_) | Type::Union(_) | Type::Tuple(_) => {
-            parts(program, ty).into_iter().for_each(|(first, part, _)| compared(program, part, at + first, out));
+            parts(program, ty)
+                .into_iter()
+                .for_each(|(first, part, _)| compared(program, part, at + first, out));
         }
         _ => out.push((at, slots(program, ty))),
     }

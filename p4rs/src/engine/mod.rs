@@ -32,11 +32,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-pub use externs::{CloneSession, Color, CounterData, CounterUnit, ExternError, MeterConfig, MeterUnit, Replica};
+pub use externs::{
+    CloneSession, Color, CounterData, CounterUnit, ExternError, MeterConfig, MeterUnit, Replica,
+};
 pub use outputs::{Digest, DropReason, Outputs};
 pub use tables::{
-    ActionCall, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, IdleTimeout, MatchKind, NewEntry, OwnedAction,
-    OwnedField, TableError, WeightedAction,
+    ActionCall, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, IdleTimeout, MatchKind,
+    NewEntry, OwnedAction, OwnedField, TableError, WeightedAction,
 };
 pub use trace::{Event, KeyValue, Tracer, Verdict};
 
@@ -88,7 +90,9 @@ impl Default for Config {
             default_table_size: Some(1024),
             unlimited_tables: false,
             host_ports: Vec::new(),
-            expire_profiles_ns: [10, 30, 60, 120, 300, 43_200, 120, 120].map(|s| s * SECOND).to_vec(),
+            expire_profiles_ns: [10, 30, 60, 120, 300, 43_200, 120, 120]
+                .map(|s| s * SECOND)
+                .to_vec(),
             max_passes: 256,
             max_packet_len: 65_535,
         }
@@ -233,18 +237,31 @@ impl Engine {
         self.run(now, ingress_port, packet, out, Some(tracer));
     }
 
-    fn run(&self, now: Time, port: u32, packet: &[u8], out: &mut Outputs, tracer: Option<&mut dyn Tracer>) {
+    fn run(
+        &self,
+        now: Time,
+        port: u32,
+        packet: &[u8],
+        out: &mut Outputs,
+        tracer: Option<&mut dyn Tracer>,
+    ) {
         let (sent, dropped) = (out.transmitted().len(), out.drops.len());
-        let mut state = self.pool.lock().pop().unwrap_or_else(|| self.machine.new_state());
+        let mut state = self
+            .pool
+            .lock()
+            .pop()
+            .unwrap_or_else(|| self.machine.new_state());
         let tracer = tracer.map(|tracer| tracer as &mut dyn Tracer);
-        self.machine.process(&mut state, now, port, packet, out, tracer);
+        self.machine
+            .process(&mut state, now, port, packet, out, tracer);
         let mut pool = self.pool.lock();
         if pool.len() < POOL {
             pool.push(state);
         }
         drop(pool);
         self.received.fetch_add(1, Ordering::Relaxed);
-        self.transmitted.fetch_add((out.transmitted().len() - sent) as u64, Ordering::Relaxed);
+        self.transmitted
+            .fetch_add((out.transmitted().len() - sent) as u64, Ordering::Relaxed);
         for &reason in &out.drops[dropped..] {
             self.drops[reason as usize].fetch_add(1, Ordering::Relaxed);
         }
@@ -261,7 +278,10 @@ impl Engine {
         Statistics {
             received: self.received.load(Ordering::Relaxed),
             transmitted: self.transmitted.load(Ordering::Relaxed),
-            drops: DropReason::ALL.iter().map(|&r| (r, self.drops[r as usize].load(Ordering::Relaxed))).collect(),
+            drops: DropReason::ALL
+                .iter()
+                .map(|&r| (r, self.drops[r as usize].load(Ordering::Relaxed)))
+                .collect(),
             learn_failures: self.machine.learn_failures(),
         }
     }
@@ -269,6 +289,8 @@ impl Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("architecture", &self.architecture()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("architecture", &self.architecture())
+            .finish_non_exhaustive()
     }
 }

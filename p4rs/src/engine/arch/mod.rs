@@ -47,7 +47,10 @@ impl Intents {
     fn clear(&mut self) {
         let mut mirrors = std::mem::take(&mut self.mirrors);
         mirrors.clear();
-        *self = Self { mirrors, ..Self::default() };
+        *self = Self {
+            mirrors,
+            ..Self::default()
+        };
     }
 }
 
@@ -58,11 +61,24 @@ pub(crate) type Kept = Vec<(Slot, Vec<u128>)>;
 #[derive(Debug)]
 pub(crate) enum Job {
     /// From the parser on.
-    Ingress { packet: Vec<u8>, kind: u32, kept: Kept },
+    Ingress {
+        packet: Vec<u8>,
+        kind: u32,
+        kept: Kept,
+    },
     /// Parse, then egress: a clone made in ingress.
-    Cloned { packet: Vec<u8>, copy: Copy, kept: Kept },
+    Cloned {
+        packet: Vec<u8>,
+        copy: Copy,
+        kept: Kept,
+    },
     /// Egress with the headers at hand.
-    Egress { packet: Vec<u8>, cursor: usize, slots: Vec<u128>, copy: Copy },
+    Egress {
+        packet: Vec<u8>,
+        cursor: usize,
+        slots: Vec<u128>,
+        copy: Copy,
+    },
 }
 
 /// Where a packet goes in egress.
@@ -91,7 +107,9 @@ impl Arch {
     ) -> Result<Self, LoadError> {
         let blocks = Blocks { program, package };
         Ok(match kind {
-            Architecture::V1Model => Self::V1Model(Box::new(V1Model::load(&blocks, config, lower)?)),
+            Architecture::V1Model => {
+                Self::V1Model(Box::new(V1Model::load(&blocks, config, lower)?))
+            }
             Architecture::Pna => Self::Pna(Box::new(Pna::load(&blocks, lower)?)),
         })
     }
@@ -127,28 +145,51 @@ struct Blocks<'p> {
 }
 
 impl<'p> Blocks<'p> {
-    fn parser(&self, index: usize, name: &'static str) -> Result<(Handle<Parser>, &'p [Param]), LoadError> {
+    fn parser(
+        &self,
+        index: usize,
+        name: &'static str,
+    ) -> Result<(Handle<Parser>, &'p [Param]), LoadError> {
         match self.package.args.get(index) {
-            Some((_, PackageArg::Parser(handle))) => Ok((*handle, &self.program.parsers[*handle].params)),
+            Some((_, PackageArg::Parser(handle))) => {
+                Ok((*handle, &self.program.parsers[*handle].params))
+            }
             _ => Err(LoadError::MissingBlock(name)),
         }
     }
 
-    fn control(&self, index: usize, name: &'static str) -> Result<(Handle<Control>, &'p [Param]), LoadError> {
+    fn control(
+        &self,
+        index: usize,
+        name: &'static str,
+    ) -> Result<(Handle<Control>, &'p [Param]), LoadError> {
         match self.package.args.get(index) {
-            Some((_, PackageArg::Control(handle))) => Ok((*handle, &self.program.controls[*handle].params)),
+            Some((_, PackageArg::Control(handle))) => {
+                Ok((*handle, &self.program.controls[*handle].params))
+            }
             _ => Err(LoadError::MissingBlock(name)),
         }
     }
 
-    fn param(&self, params: &'p [Param], block: &str, index: usize) -> Result<&'p Param, LoadError> {
-        params.get(index).ok_or_else(|| LoadError::BlockParameter { block: block.to_owned(), index })
+    fn param(
+        &self,
+        params: &'p [Param],
+        block: &str,
+        index: usize,
+    ) -> Result<&'p Param, LoadError> {
+        params.get(index).ok_or_else(|| LoadError::BlockParameter {
+            block: block.to_owned(),
+            index,
+        })
     }
 
     /// A region for the values of a parameter.
     fn region(&self, lower: &mut Lower<'_>, param: &Param) -> Region {
         let slots = layout::slots(self.program, self.program.vars[param.var].ty);
-        Region { slot: lower.alloc(slots), slots }
+        Region {
+            slot: lower.alloc(slots),
+            slots,
+        }
     }
 
     /// Binds parameters of a block to regions, by position.
@@ -162,7 +203,10 @@ impl<'p> Blocks<'p> {
         for &(index, region) in regions {
             let param = self.param(params, block, index)?;
             if layout::slots(self.program, self.program.vars[param.var].ty) != region.slots {
-                return Err(LoadError::BlockParameter { block: block.to_owned(), index });
+                return Err(LoadError::BlockParameter {
+                    block: block.to_owned(),
+                    index,
+                });
             }
             lower.bind(param.var, region.slot);
         }
@@ -251,7 +295,9 @@ impl Run<'_> {
         let head = self.state.writer.bytes();
         let head = head.get(..limit.min(head.len())).unwrap_or_default();
         let payload = self.state.payload();
-        let payload = payload.get(..(limit - head.len()).min(payload.len())).unwrap_or_default();
+        let payload = payload
+            .get(..(limit - head.len()).min(payload.len()))
+            .unwrap_or_default();
         self.out.push(port, head, payload);
         let length = head.len() + payload.len();
         self.trace(&Event::Verdict(Verdict::Transmit { port, length }));

@@ -71,11 +71,26 @@ impl Pna {
         let pre_input = input(lower, pre_params, "pre_control", 2)?;
         let main_input = input(lower, main_params, "main_control", 2)?;
         let output = blocks.region(lower, blocks.param(main_params, "main_control", 3)?);
-        blocks.bind(lower, parser_params, "main_parser", &[(1, headers), (2, user), (3, parser_input)])?;
-        blocks.bind(lower, pre_params, "pre_control", &[(0, headers), (1, user), (2, pre_input)])?;
+        blocks.bind(
+            lower,
+            parser_params,
+            "main_parser",
+            &[(1, headers), (2, user), (3, parser_input)],
+        )?;
+        blocks.bind(
+            lower,
+            pre_params,
+            "pre_control",
+            &[(0, headers), (1, user), (2, pre_input)],
+        )?;
         let regions = [(0, headers), (1, user), (2, main_input), (3, output)];
         blocks.bind(lower, main_params, "main_control", &regions)?;
-        blocks.bind(lower, deparser_params, "main_deparser", &[(1, headers), (2, user), (3, output)])?;
+        blocks.bind(
+            lower,
+            deparser_params,
+            "main_deparser",
+            &[(1, headers), (2, user), (3, output)],
+        )?;
         let main_param = blocks.param(main_params, "main_control", 2)?;
         let (from_net, from_host) = directions(blocks.field_type(main_param, "direction"));
         let pass_mask = match blocks.field_type(main_param, "pass") {
@@ -101,7 +116,9 @@ impl Pna {
         run.pass();
         self.pass(run, port, pass);
         while let Some(job) = run.state.queue.pop_front() {
-            let Job::Ingress { packet, .. } = job else { continue };
+            let Job::Ingress { packet, .. } = job else {
+                continue;
+            };
             if !run.pass() {
                 run.drop_packet(DropReason::PassLimit);
                 continue;
@@ -150,7 +167,11 @@ impl Pna {
         let recirculated = intents.recirculate.is_some();
         let port = intents.port;
         if !mirrors && (dropped || (port.is_none() && !recirculated)) {
-            return run.drop_packet(if dropped { DropReason::Ingress } else { DropReason::NoDestination });
+            return run.drop_packet(if dropped {
+                DropReason::Ingress
+            } else {
+                DropReason::NoDestination
+            });
         }
         if let Err(reason) = run.deparse(self.deparser) {
             return run.drop_packet(reason);
@@ -164,7 +185,11 @@ impl Pna {
                 if packet.len() > run.machine.config.max_packet_len {
                     return run.drop_packet(DropReason::TooLong);
                 }
-                run.state.queue.push_back(Job::Ingress { packet, kind: 0, kept: Kept::new() });
+                run.state.queue.push_back(Job::Ingress {
+                    packet,
+                    kind: 0,
+                    kept: Kept::new(),
+                });
             }
             Some(port) => run.transmit(port, None),
             None => run.drop_packet(DropReason::NoDestination),
@@ -174,8 +199,13 @@ impl Pna {
     fn mirror(&self, run: &mut Run<'_>) {
         let mirrors = std::mem::take(&mut run.state.intents.mirrors);
         for &(_, session) in &mirrors {
-            let Some(data) = run.machine.replication().session(session) else { continue };
-            run.trace(&Event::Clone { session, egress: true });
+            let Some(data) = run.machine.replication().session(session) else {
+                continue;
+            };
+            run.trace(&Event::Clone {
+                session,
+                egress: true,
+            });
             let limit = Some(data.packet_length_bytes as usize).filter(|&length| length != 0);
             for replica in &data.replicas {
                 run.transmit(replica.port, limit);
@@ -187,7 +217,17 @@ impl Pna {
 
 /// Values of the direction enum: from the network, from the host.
 fn directions(ty: Option<&Type>) -> (u128, u128) {
-    let Some(Type::Enum(en)) = ty else { return (0, 1) };
-    let index = |name: &str| en.members.iter().position(|member| member == name).map(|index| index as u128);
-    (index("NET_TO_HOST").unwrap_or(0), index("HOST_TO_NET").unwrap_or(1))
+    let Some(Type::Enum(en)) = ty else {
+        return (0, 1);
+    };
+    let index = |name: &str| {
+        en.members
+            .iter()
+            .position(|member| member == name)
+            .map(|index| index as u128)
+    };
+    (
+        index("NET_TO_HOST").unwrap_or(0),
+        index("HOST_TO_NET").unwrap_or(1),
+    )
 }

@@ -60,16 +60,28 @@ pub(crate) struct V1Model {
 }
 
 impl V1Model {
-    pub(super) fn load(blocks: &Blocks<'_>, config: &Config, lower: &mut Lower<'_>) -> Result<Self, LoadError> {
+    pub(super) fn load(
+        blocks: &Blocks<'_>,
+        config: &Config,
+        lower: &mut Lower<'_>,
+    ) -> Result<Self, LoadError> {
         let (parser, params) = blocks.parser(0, "parser")?;
         let headers = blocks.region(lower, blocks.param(params, "parser", 1)?);
         let user_param = blocks.param(params, "parser", 2)?;
         let user = blocks.region(lower, user_param);
         let std_param = blocks.param(params, "parser", 3)?;
         let metadata = blocks.region(lower, std_param);
-        blocks.bind(lower, params, "parser", &[(1, headers), (2, user), (3, metadata)])?;
+        blocks.bind(
+            lower,
+            params,
+            "parser",
+            &[(1, headers), (2, user), (3, metadata)],
+        )?;
         let mut controls = Vec::new();
-        for (index, name) in ["verify", "ingress", "egress", "compute", "deparser"].into_iter().enumerate() {
+        for (index, name) in ["verify", "ingress", "egress", "compute", "deparser"]
+            .into_iter()
+            .enumerate()
+        {
             let (control, params) = blocks.control(index + 1, name)?;
             let regions: &[(usize, Region)] = match name {
                 "deparser" => &[(1, headers)],
@@ -104,7 +116,11 @@ impl V1Model {
         field_lists(blocks.program, user_type, user.slot, &mut lists);
         let parser = lower.parser(parser)?;
         let mut lowered = controls.into_iter().map(|control| lower.control(control));
-        let mut next = || lowered.next().unwrap_or(Err(LoadError::MissingBlock("control")));
+        let mut next = || {
+            lowered
+                .next()
+                .unwrap_or(Err(LoadError::MissingBlock("control")))
+        };
         Ok(Self {
             parser,
             verify: next()?,
@@ -140,7 +156,12 @@ impl V1Model {
                     run.state.packet = packet;
                     self.cloned(run, copy, &kept);
                 }
-                Job::Egress { packet, cursor, slots, copy } => {
+                Job::Egress {
+                    packet,
+                    cursor,
+                    slots,
+                    copy,
+                } => {
                     run.begin();
                     run.state.packet = packet;
                     run.state.cursor = cursor;
@@ -159,7 +180,10 @@ impl V1Model {
         run.set(self.std.ingress_port, u128::from(port) & self.port_mask);
         run.set(self.std.instance_type, u128::from(kind));
         run.set(self.std.packet_length, length as u128 & bits::mask(32));
-        run.set(self.std.ingress_timestamp, u128::from(run.now.0 / 1000) & bits::mask(48));
+        run.set(
+            self.std.ingress_timestamp,
+            u128::from(run.now.0 / 1000) & bits::mask(48),
+        );
         restore(run, kept);
         match run.run_parser(self.parser) {
             Ok(error) => {
@@ -202,7 +226,11 @@ impl V1Model {
             let kept = self.keep(run, list);
             run.trace(&Event::Verdict(Verdict::Resubmit));
             let packet = run.state.packet.clone();
-            run.state.queue.push_back(Job::Ingress { packet, kind: RESUBMITTED, kept });
+            run.state.queue.push_back(Job::Ingress {
+                packet,
+                kind: RESUBMITTED,
+                kept,
+            });
             return;
         }
         let group = run.slot(self.std.mcast_grp) as u32;
@@ -214,7 +242,12 @@ impl V1Model {
             return run.drop_packet(DropReason::Ingress);
         }
         let kind = run.slot(self.std.instance_type) as u32;
-        let copy = Copy { port: port as u32, instance: 0, kind, truncate: run.state.intents.truncate };
+        let copy = Copy {
+            port: port as u32,
+            instance: 0,
+            kind,
+            truncate: run.state.intents.truncate,
+        };
         if run.state.queue.is_empty() {
             self.egress(run, copy);
         } else {
@@ -224,14 +257,28 @@ impl V1Model {
     }
 
     fn clone_ingress(&self, run: &mut Run<'_>, intent: CloneIntent) {
-        let Some(session) = run.machine.replication().session(intent.session) else { return };
-        run.trace(&Event::Clone { session: intent.session, egress: false });
+        let Some(session) = run.machine.replication().session(intent.session) else {
+            return;
+        };
+        run.trace(&Event::Clone {
+            session: intent.session,
+            egress: false,
+        });
         let kept = self.keep(run, intent.list);
         let truncate = Some(session.packet_length_bytes as usize).filter(|&length| length != 0);
         for replica in &session.replicas {
-            let copy = Copy { port: replica.port, instance: replica.instance, kind: INGRESS_CLONE, truncate };
+            let copy = Copy {
+                port: replica.port,
+                instance: replica.instance,
+                kind: INGRESS_CLONE,
+                truncate,
+            };
             let packet = run.state.packet.clone();
-            run.state.queue.push_back(Job::Cloned { packet, copy, kept: kept.clone() });
+            run.state.queue.push_back(Job::Cloned {
+                packet,
+                copy,
+                kept: kept.clone(),
+            });
         }
     }
 
@@ -250,7 +297,12 @@ impl V1Model {
         }
         let truncate = run.state.intents.truncate;
         for replica in replicas.iter() {
-            let copy = Copy { port: replica.port, instance: replica.instance, kind: REPLICATED, truncate };
+            let copy = Copy {
+                port: replica.port,
+                instance: replica.instance,
+                kind: REPLICATED,
+                truncate,
+            };
             let job = snapshot(run, copy);
             run.state.queue.push_back(job);
         }
@@ -261,8 +313,14 @@ impl V1Model {
         run.set(self.std.egress_port, u128::from(copy.port) & self.port_mask);
         run.set(self.std.egress_spec, (self.drop_port + 1) & self.port_mask);
         run.set(self.std.instance_type, u128::from(copy.kind));
-        run.set(self.std.egress_rid, u128::from(copy.instance) & bits::mask(16));
-        run.set(self.std.packet_length, run.state.packet.len() as u128 & bits::mask(32));
+        run.set(
+            self.std.egress_rid,
+            u128::from(copy.instance) & bits::mask(16),
+        );
+        run.set(
+            self.std.packet_length,
+            run.state.packet.len() as u128 & bits::mask(32),
+        );
         run.set(self.std.enq_timestamp, micros & bits::mask(32));
         run.set(self.std.egress_timestamp, micros & bits::mask(48));
         run.state.intents.clear();
@@ -276,7 +334,9 @@ impl V1Model {
         if run.slot(self.std.egress_spec) == self.drop_port {
             return run.drop_packet(DropReason::Egress);
         }
-        let computed = run.run_control(self.compute).and_then(|()| run.deparse(self.deparser));
+        let computed = run
+            .run_control(self.compute)
+            .and_then(|()| run.deparse(self.deparser));
         if let Err(reason) = computed {
             return run.drop_packet(reason);
         }
@@ -288,36 +348,75 @@ impl V1Model {
             if packet.len() > run.machine.config.max_packet_len {
                 return run.drop_packet(DropReason::TooLong);
             }
-            run.state.queue.push_back(Job::Ingress { packet, kind: RECIRCULATED, kept });
+            run.state.queue.push_back(Job::Ingress {
+                packet,
+                kind: RECIRCULATED,
+                kept,
+            });
             return;
         }
         run.transmit(copy.port, limit);
     }
 
     fn clone_egress(&self, run: &mut Run<'_>, intent: CloneIntent) {
-        let Some(session) = run.machine.replication().session(intent.session) else { return };
-        run.trace(&Event::Clone { session: intent.session, egress: true });
+        let Some(session) = run.machine.replication().session(intent.session) else {
+            return;
+        };
+        run.trace(&Event::Clone {
+            session: intent.session,
+            egress: true,
+        });
         let kept = self.keep(run, intent.list);
         let truncate = Some(session.packet_length_bytes as usize).filter(|&length| length != 0);
         for replica in &session.replicas {
-            let copy = Copy { port: replica.port, instance: replica.instance, kind: EGRESS_CLONE, truncate };
-            let Job::Egress { packet, cursor, mut slots, copy } = snapshot(run, copy) else { continue };
+            let copy = Copy {
+                port: replica.port,
+                instance: replica.instance,
+                kind: EGRESS_CLONE,
+                truncate,
+            };
+            let Job::Egress {
+                packet,
+                cursor,
+                mut slots,
+                copy,
+            } = snapshot(run, copy)
+            else {
+                continue;
+            };
             for region in [self.user, self.metadata] {
                 let at = region.slot as usize;
-                slots.get_mut(at..at + region.slots as usize).unwrap_or_default().fill(0);
+                slots
+                    .get_mut(at..at + region.slots as usize)
+                    .unwrap_or_default()
+                    .fill(0);
             }
             for (slot, values) in &kept {
                 let at = *slot as usize;
-                slots.get_mut(at..at + values.len()).unwrap_or_default().copy_from_slice(values);
+                slots
+                    .get_mut(at..at + values.len())
+                    .unwrap_or_default()
+                    .copy_from_slice(values);
             }
-            run.state.queue.push_back(Job::Egress { packet, cursor, slots, copy });
+            run.state.queue.push_back(Job::Egress {
+                packet,
+                cursor,
+                slots,
+                copy,
+            });
         }
     }
 
     /// The values of a field list.
     fn keep(&self, run: &Run<'_>, list: Option<u32>) -> Kept {
-        let fields = list.and_then(|list| self.lists.get(&list)).map(Vec::as_slice).unwrap_or_default();
-        fields.iter().map(|&(slot, slots)| (slot, run.words(slot, slots).to_vec())).collect()
+        let fields = list
+            .and_then(|list| self.lists.get(&list))
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        fields
+            .iter()
+            .map(|&(slot, slots)| (slot, run.words(slot, slots).to_vec()))
+            .collect()
     }
 }
 
@@ -341,8 +440,15 @@ fn snapshot(run: &Run<'_>, copy: Copy) -> Job {
 }
 
 /// Collects the fields with `@field_list`, by list number.
-fn field_lists(program: &Program, ty: Handle<Type>, at: Slot, lists: &mut FxHashMap<u32, Vec<(Slot, u32)>>) {
-    let Type::Struct(fields) = &program.types[program.resolve(ty)] else { return };
+fn field_lists(
+    program: &Program,
+    ty: Handle<Type>,
+    at: Slot,
+    lists: &mut FxHashMap<u32, Vec<(Slot, u32)>>,
+) {
+    let Type::Struct(fields) = &program.types[program.resolve(ty)] else {
+        return;
+    };
     for (field, (offset, part, _)) in fields.fields.iter().zip(layout::parts(program, ty)) {
         let slot = at + offset;
         match field.annotations.annotation("field_list") {
@@ -351,7 +457,10 @@ fn field_lists(program: &Program, ty: Handle<Type>, at: Slot, lists: &mut FxHash
                     if let AnnotationValue::Int(number) = value
                         && let Ok(number) = u32::try_from(number)
                     {
-                        lists.entry(number).or_default().push((slot, layout::slots(program, part)));
+                        lists
+                            .entry(number)
+                            .or_default()
+                            .push((slot, layout::slots(program, part)));
                     }
                 }
             }

@@ -12,7 +12,10 @@ fn fold(mut sum: u64) -> u16 {
 
 fn raw_sum(bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(2);
-    let mut sum: u64 = words.by_ref().map(|w| u64::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+    let mut sum: u64 = words
+        .by_ref()
+        .map(|w| u64::from(u16::from_be_bytes([w[0], w[1]])))
+        .sum();
     if let [last] = words.remainder() {
         sum += u64::from(*last) << 8;
     }
@@ -52,8 +55,8 @@ mod tests {
     #[test]
     fn ipv4_header() {
         let header = [
-            0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0xb8, 0x61, 0xc0, 0xa8, 0x00, 0x01, 0xc0, 0xa8,
-            0x00, 0xc7,
+            0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0xb8, 0x61, 0xc0, 0xa8,
+            0x00, 0x01, 0xc0, 0xa8, 0x00, 0xc7,
         ];
         assert_eq!(ones_complement(&header), 0);
         let mut cleared = header;
@@ -66,7 +69,10 @@ mod tests {
     fn incremental_update_equals_full_sum() {
         let before = [0x0a, 0x60, 0x00, 0x01, 0x12, 0x34];
         let after = [0x0a, 0xf4, 0x00, 0x05, 0x12, 0x34];
-        let sum = InternetSum::default().add(&before).subtract(&before[..4]).add(&after[..4]);
+        let sum = InternetSum::default()
+            .add(&before)
+            .subtract(&before[..4])
+            .add(&after[..4]);
         assert_eq!(sum.get(), ones_complement(&after));
     }
 }

@@ -43,7 +43,10 @@ impl CounterCell {
 
     /// The totals.
     pub fn load(&self) -> CounterData {
-        CounterData { packets: self.packets.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+        CounterData {
+            packets: self.packets.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// Sets the totals.
@@ -66,7 +69,10 @@ impl CounterArray {
     /// An array of `size` zero cells.
     pub fn new(size: u64) -> Self {
         let chunks = usize::try_from(size.div_ceil(CHUNK)).unwrap_or(usize::MAX);
-        Self { size, chunks: (0..chunks).map(|_| OnceLock::new()).collect() }
+        Self {
+            size,
+            chunks: (0..chunks).map(|_| OnceLock::new()).collect(),
+        }
     }
 
     /// Number of cells.
@@ -86,8 +92,14 @@ impl CounterArray {
     /// One cell's totals.
     pub fn read(&self, index: u64) -> Result<CounterData, ExternError> {
         self.check(index)?;
-        let chunk = self.chunks.get((index / CHUNK) as usize).and_then(OnceLock::get);
-        Ok(chunk.and_then(|cells| cells.get((index % CHUNK) as usize)).map(CounterCell::load).unwrap_or_default())
+        let chunk = self
+            .chunks
+            .get((index / CHUNK) as usize)
+            .and_then(OnceLock::get);
+        Ok(chunk
+            .and_then(|cells| cells.get((index % CHUNK) as usize))
+            .map(CounterCell::load)
+            .unwrap_or_default())
     }
 
     /// Sets one cell's totals.
@@ -97,7 +109,14 @@ impl CounterArray {
     }
 
     fn check(&self, index: u64) -> Result<(), ExternError> {
-        if index < self.size { Ok(()) } else { Err(ExternError::OutOfRange { index, size: self.size }) }
+        if index < self.size {
+            Ok(())
+        } else {
+            Err(ExternError::OutOfRange {
+                index,
+                size: self.size,
+            })
+        }
     }
 
     fn cell(&self, index: u64) -> Result<&CounterCell, ExternError> {
@@ -106,7 +125,10 @@ impl CounterArray {
             .get((index / CHUNK) as usize)
             .map(|chunk| chunk.get_or_init(|| (0..CHUNK).map(|_| CounterCell::default()).collect()))
             .and_then(|cells| cells.get((index % CHUNK) as usize))
-            .ok_or(ExternError::OutOfRange { index, size: self.size })
+            .ok_or(ExternError::OutOfRange {
+                index,
+                size: self.size,
+            })
     }
 }
 
@@ -121,10 +143,37 @@ mod tests {
         array.count(1999, 40);
         array.count(2000, 1);
         array.count(u128::MAX, 1);
-        assert_eq!(array.read(1999), Ok(CounterData { packets: 2, bytes: 100 }));
+        assert_eq!(
+            array.read(1999),
+            Ok(CounterData {
+                packets: 2,
+                bytes: 100
+            })
+        );
         assert_eq!(array.read(0), Ok(CounterData::default()));
-        assert_eq!(array.read(2000), Err(ExternError::OutOfRange { index: 2000, size: 2000 }));
-        assert_eq!(array.write(5, CounterData { packets: 7, bytes: 8 }), Ok(()));
-        assert_eq!(array.read(5), Ok(CounterData { packets: 7, bytes: 8 }));
+        assert_eq!(
+            array.read(2000),
+            Err(ExternError::OutOfRange {
+                index: 2000,
+                size: 2000
+            })
+        );
+        assert_eq!(
+            array.write(
+                5,
+                CounterData {
+                    packets: 7,
+                    bytes: 8
+                }
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            array.read(5),
+            Ok(CounterData {
+                packets: 7,
+                bytes: 8
+            })
+        );
     }
 }

@@ -43,7 +43,10 @@ impl HashAlgorithm {
             Self::Crc16 => u64::from(crc16(bytes)),
             Self::Csum16 => u64::from(ones_complement(bytes)),
             Self::Xor16 => u64::from(xor16(bytes)),
-            Self::Identity => bytes.iter().take(8).fold(0, |sum, &b| sum << 8 | u64::from(b)),
+            Self::Identity => bytes
+                .iter()
+                .take(8)
+                .fold(0, |sum, &b| sum << 8 | u64::from(b)),
             Self::Toeplitz => u64::from(Toeplitz::hash(bytes)),
         }
     }
@@ -56,7 +59,11 @@ const fn crc_table(polynomial: u32) -> [u32; 256] {
         let mut crc = i as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ polynomial } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ polynomial
+            } else {
+                crc >> 1
+            };
             bit += 1;
         }
         table[i] = crc;
@@ -71,15 +78,21 @@ static CRC32: [u32; 256] = crc_table(0xedb8_8320);
 static CRC16: [u32; 256] = crc_table(0xa001);
 
 fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, &b| (crc >> 8) ^ CRC32[((crc ^ u32::from(b)) & 0xff) as usize])
+    !bytes.iter().fold(u32::MAX, |crc, &b| {
+        (crc >> 8) ^ CRC32[((crc ^ u32::from(b)) & 0xff) as usize]
+    })
 }
 
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0u32, |crc, &b| (crc >> 8) ^ CRC16[((crc ^ u32::from(b)) & 0xff) as usize]) as u16
+    bytes.iter().fold(0u32, |crc, &b| {
+        (crc >> 8) ^ CRC16[((crc ^ u32::from(b)) & 0xff) as usize]
+    }) as u16
 }
 
 fn xor16(bytes: &[u8]) -> u16 {
-    bytes.chunks(2).fold(0, |sum, w| sum ^ u16::from_be_bytes([w[0], w.get(1).copied().unwrap_or(0)]))
+    bytes.chunks(2).fold(0, |sum, w| {
+        sum ^ u16::from_be_bytes([w[0], w.get(1).copied().unwrap_or(0)])
+    })
 }
 
 /// The Toeplitz hash of receive-side scaling.
@@ -88,9 +101,9 @@ pub(crate) struct Toeplitz;
 impl Toeplitz {
     /// The key in Microsoft's RSS verification suite, which drivers use as their default.
     const KEY: [u8; 40] = [
-        0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b,
-        0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac,
-        0x01, 0xfa,
+        0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f,
+        0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
+        0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
     ];
 
     /// Hashes bytes; the key repeats for input longer than it.

@@ -72,10 +72,14 @@ impl Meter {
 
     /// Meters `amount` units.
     pub fn execute(&mut self, now: Time, amount: u64) -> Color {
-        let elapsed = self.last.map_or(0, |last| u128::from(now.0.saturating_sub(last.0)));
+        let elapsed = self
+            .last
+            .map_or(0, |last| u128::from(now.0.saturating_sub(last.0)));
         self.last = self.last.max(Some(now));
         let fill = |level: u128, rate: u64, burst: u64| {
-            (level + elapsed * u128::from(rate)).min(u128::from(burst) * SCALE)
+            level
+                .saturating_add(elapsed.saturating_mul(u128::from(rate)))
+                .min(u128::from(burst) * SCALE)
         };
         self.committed = fill(self.committed, self.config.cir, self.config.cburst);
         self.peak = fill(self.peak, self.config.pir, self.config.pburst);
@@ -103,7 +107,11 @@ pub(crate) struct MeterArray {
 impl MeterArray {
     /// An array of `size` meters without configuration.
     pub fn new(size: u64, unit: MeterUnit) -> Self {
-        Self { size, unit, cells: RwLock::default() }
+        Self {
+            size,
+            unit,
+            cells: RwLock::default(),
+        }
     }
 
     /// Number of cells.
@@ -113,15 +121,30 @@ impl MeterArray {
 
     /// Meters one packet; `None` for an index out of range.
     pub fn execute(&self, index: u128, now: Time, bytes: u64) -> Option<Color> {
-        let index = u64::try_from(index).ok().filter(|&index| index < self.size)?;
-        let amount = if self.unit == MeterUnit::Packets { 1 } else { bytes };
-        Some(self.cells.read().get(&index).map_or(Color::Green, |cell| cell.lock().execute(now, amount)))
+        let index = u64::try_from(index)
+            .ok()
+            .filter(|&index| index < self.size)?;
+        let amount = if self.unit == MeterUnit::Packets {
+            1
+        } else {
+            bytes
+        };
+        Some(
+            self.cells
+                .read()
+                .get(&index)
+                .map_or(Color::Green, |cell| cell.lock().execute(now, amount)),
+        )
     }
 
     /// The cell's configuration.
     pub fn config(&self, index: u64) -> Result<Option<MeterConfig>, ExternError> {
         self.check(index)?;
-        Ok(self.cells.read().get(&index).map(|cell| cell.lock().config()))
+        Ok(self
+            .cells
+            .read()
+            .get(&index)
+            .map(|cell| cell.lock().config()))
     }
 
     /// Configures the cell, with full buckets; `None` makes it always green.
@@ -136,7 +159,14 @@ impl MeterArray {
     }
 
     fn check(&self, index: u64) -> Result<(), ExternError> {
-        if index < self.size { Ok(()) } else { Err(ExternError::OutOfRange { index, size: self.size }) }
+        if index < self.size {
+            Ok(())
+        } else {
+            Err(ExternError::OutOfRange {
+                index,
+                size: self.size,
+            })
+        }
     }
 }
 
@@ -144,7 +174,12 @@ impl MeterArray {
 mod tests {
     use super::*;
 
-    const CONFIG: MeterConfig = MeterConfig { cir: 100, cburst: 100, pir: 200, pburst: 300 };
+    const CONFIG: MeterConfig = MeterConfig {
+        cir: 100,
+        cburst: 100,
+        pir: 200,
+        pburst: 300,
+    };
 
     #[test]
     fn green_then_yellow_then_red_then_green_again() {
@@ -162,9 +197,23 @@ mod tests {
         let array = MeterArray::new(2, MeterUnit::Packets);
         assert_eq!(array.execute(1, Time(0), 1500), Some(Color::Green));
         assert_eq!(array.execute(2, Time(0), 1500), None);
-        assert_eq!(array.set_config(1, Some(MeterConfig { cir: 0, cburst: 1, pir: 0, pburst: 1 })), Ok(()));
+        assert_eq!(
+            array.set_config(
+                1,
+                Some(MeterConfig {
+                    cir: 0,
+                    cburst: 1,
+                    pir: 0,
+                    pburst: 1
+                })
+            ),
+            Ok(())
+        );
         assert_eq!(array.execute(1, Time(0), 1500), Some(Color::Green));
         assert_eq!(array.execute(1, Time(0), 1500), Some(Color::Red));
-        assert_eq!(array.set_config(2, None), Err(ExternError::OutOfRange { index: 2, size: 2 }));
+        assert_eq!(
+            array.set_config(2, None),
+            Err(ExternError::OutOfRange { index: 2, size: 2 })
+        );
     }
 }

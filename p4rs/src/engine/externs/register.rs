@@ -34,7 +34,13 @@ impl RegisterArray {
     pub fn new(size: u64, initial: Vec<u128>, leaves: Vec<RegisterLeaf>) -> Self {
         let chunks = usize::try_from(size.div_ceil(CHUNK)).unwrap_or(usize::MAX);
         let slots = initial.len();
-        Self { size, slots, leaves, initial, chunks: (0..chunks).map(|_| Mutex::default()).collect() }
+        Self {
+            size,
+            slots,
+            leaves,
+            initial,
+            chunks: (0..chunks).map(|_| Mutex::default()).collect(),
+        }
     }
 
     /// Number of cells.
@@ -44,7 +50,9 @@ impl RegisterArray {
 
     /// Copies a cell out; false when the index is out of range.
     pub fn read(&self, index: u128, to: &mut [u128]) -> bool {
-        let Some((chunk, at)) = self.locate(index) else { return false };
+        let Some((chunk, at)) = self.locate(index) else {
+            return false;
+        };
         let cells = chunk.lock();
         let from = cells.get(at..at + self.slots).unwrap_or(&self.initial);
         for (to, from) in to.iter_mut().zip(from) {
@@ -55,7 +63,9 @@ impl RegisterArray {
 
     /// Copies a cell in; false when the index is out of range.
     pub fn write(&self, index: u128, from: &[u128]) -> bool {
-        let Some((chunk, at)) = self.locate(index) else { return false };
+        let Some((chunk, at)) = self.locate(index) else {
+            return false;
+        };
         let mut cells = chunk.lock();
         if cells.is_empty() {
             *cells = self.initial.repeat(CHUNK as usize);
@@ -69,25 +79,38 @@ impl RegisterArray {
     }
 
     fn locate(&self, index: u128) -> Option<(&Mutex<Vec<u128>>, usize)> {
-        let index = u64::try_from(index).ok().filter(|&index| index < self.size)?;
-        Some((self.chunks.get((index / CHUNK) as usize)?, (index % CHUNK) as usize * self.slots))
+        let index = u64::try_from(index)
+            .ok()
+            .filter(|&index| index < self.size)?;
+        Some((
+            self.chunks.get((index / CHUNK) as usize)?,
+            (index % CHUNK) as usize * self.slots,
+        ))
     }
 
     /// A cell as bytes per leaf.
     pub fn read_bytes(&self, index: u64) -> Result<Vec<Vec<u8>>, ExternError> {
         let mut cell = vec![0; self.slots];
         if !self.read(u128::from(index), &mut cell) {
-            return Err(ExternError::OutOfRange { index, size: self.size });
+            return Err(ExternError::OutOfRange {
+                index,
+                size: self.size,
+            });
         }
         let words = |leaf: &RegisterLeaf| cell.get(leaf.slot as usize..).unwrap_or_default();
-        Ok(self.leaves.iter().map(|leaf| bits::words_to_bytes(words(leaf), leaf.width)).collect())
+        Ok(self
+            .leaves
+            .iter()
+            .map(|leaf| bits::words_to_bytes(words(leaf), leaf.width))
+            .collect())
     }
 
     /// Sets a cell from bytes per leaf; leaves left out become zero.
     pub fn write_bytes(&self, index: u64, fields: &[&[u8]]) -> Result<(), ExternError> {
         let mut cell = vec![0; self.slots];
         for (leaf, bytes) in self.leaves.iter().zip(fields) {
-            let words = bits::bytes_to_words(bytes, leaf.width).ok_or(ExternError::TooWide { width: leaf.width })?;
+            let words = bits::bytes_to_words(bytes, leaf.width)
+                .ok_or(ExternError::TooWide { width: leaf.width })?;
             let to = cell.get_mut(leaf.slot as usize..).unwrap_or_default();
             for (to, from) in to.iter_mut().zip(words) {
                 *to = from;
@@ -96,7 +119,10 @@ impl RegisterArray {
         if self.write(u128::from(index), &cell) {
             Ok(())
         } else {
-            Err(ExternError::OutOfRange { index, size: self.size })
+            Err(ExternError::OutOfRange {
+                index,
+                size: self.size,
+            })
         }
     }
 }
@@ -107,7 +133,13 @@ mod tests {
 
     #[test]
     fn reads_back_what_was_written() {
-        let leaves = vec![RegisterLeaf { slot: 0, width: 16 }, RegisterLeaf { slot: 1, width: 200 }];
+        let leaves = vec![
+            RegisterLeaf { slot: 0, width: 16 },
+            RegisterLeaf {
+                slot: 1,
+                width: 200,
+            },
+        ];
         let array = RegisterArray::new(100, vec![7, 0, 0], leaves);
         let mut cell = [0; 3];
         assert!(array.read(99, &mut cell));
@@ -120,7 +152,16 @@ mod tests {
         assert_eq!(array.write_bytes(4, &[&bytes[0], &bytes[1]]), Ok(()));
         assert!(array.read(4, &mut cell));
         assert_eq!(cell, [0x1234, u128::MAX, 1]);
-        assert_eq!(array.write_bytes(4, &[&[1, 0, 0]]), Err(ExternError::TooWide { width: 16 }));
-        assert_eq!(array.write_bytes(100, &[&[0]]), Err(ExternError::OutOfRange { index: 100, size: 100 }));
+        assert_eq!(
+            array.write_bytes(4, &[&[1, 0, 0]]),
+            Err(ExternError::TooWide { width: 16 })
+        );
+        assert_eq!(
+            array.write_bytes(100, &[&[0]]),
+            Err(ExternError::OutOfRange {
+                index: 100,
+                size: 100
+            })
+        );
     }
 }

@@ -59,11 +59,19 @@ impl Replication {
     }
 
     pub fn delete_group(&self, group: u32) -> Result<(), ExternError> {
-        self.groups.write().remove(&group).map(drop).ok_or(ExternError::NotFound)
+        self.groups
+            .write()
+            .remove(&group)
+            .map(drop)
+            .ok_or(ExternError::NotFound)
     }
 
     pub fn groups(&self) -> Vec<(u32, Vec<Replica>)> {
-        self.groups.read().iter().map(|(&id, replicas)| (id, replicas.to_vec())).collect()
+        self.groups
+            .read()
+            .iter()
+            .map(|(&id, replicas)| (id, replicas.to_vec()))
+            .collect()
     }
 
     pub fn insert_session(&self, session: u32, data: &CloneSession) -> Result<(), ExternError> {
@@ -77,11 +85,19 @@ impl Replication {
     }
 
     pub fn delete_session(&self, session: u32) -> Result<(), ExternError> {
-        self.sessions.write().remove(&session).map(drop).ok_or(ExternError::NotFound)
+        self.sessions
+            .write()
+            .remove(&session)
+            .map(drop)
+            .ok_or(ExternError::NotFound)
     }
 
     pub fn sessions(&self) -> Vec<(u32, CloneSession)> {
-        self.sessions.read().iter().map(|(&id, data)| (id, CloneSession::clone(data))).collect()
+        self.sessions
+            .read()
+            .iter()
+            .map(|(&id, data)| (id, CloneSession::clone(data)))
+            .collect()
     }
 }
 
@@ -119,9 +135,15 @@ mod tests {
     #[test]
     fn groups_are_checked() {
         let pre = Replication::default();
-        let replica = Replica { port: 1, instance: 2 };
+        let replica = Replica {
+            port: 1,
+            instance: 2,
+        };
         assert_eq!(pre.insert_group(0, &[replica]), Err(ExternError::BadId(0)));
-        assert_eq!(pre.insert_group(1, &[replica, replica]), Err(ExternError::Exists));
+        assert_eq!(
+            pre.insert_group(1, &[replica, replica]),
+            Err(ExternError::Exists)
+        );
         assert_eq!(pre.insert_group(1, &[replica]), Ok(()));
         assert_eq!(pre.insert_group(1, &[]), Err(ExternError::Exists));
         assert_eq!(pre.group(1).as_deref(), Some(&[replica][..]));

@@ -60,7 +60,12 @@ pub(crate) struct ValueSetState {
 impl ValueSetState {
     /// An empty set for members with leaves of these widths.
     pub fn new(widths: Vec<u32>, size: u64) -> Self {
-        Self { widths, size, written: Vec::new(), tests: Vec::new() }
+        Self {
+            widths,
+            size,
+            written: Vec::new(),
+            tests: Vec::new(),
+        }
     }
 }
 
@@ -95,7 +100,10 @@ impl Externs {
     }
 
     /// The register of this instance.
-    pub fn register(&self, instance: Handle<ExternInstance>) -> Result<&RegisterArray, ExternError> {
+    pub fn register(
+        &self,
+        instance: Handle<ExternInstance>,
+    ) -> Result<&RegisterArray, ExternError> {
         match self.objects.get(instance.index()) {
             Some(Object::Register(register)) => Ok(register),
             _ => Err(ExternError::NoSuchObject),
@@ -115,7 +123,10 @@ impl Externs {
     /// The next pseudo-random number (splitmix64).
     pub fn next_random(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.random.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        let mut z = self
+            .random
+            .fetch_add(STEP, Ordering::Relaxed)
+            .wrapping_add(STEP);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -124,14 +135,23 @@ impl Externs {
     /// Whether the values are a member of the set.
     pub fn value_set_contains(&self, set: usize, values: &[u128]) -> bool {
         self.value_sets.get(set).is_some_and(|set| {
-            let matches = |tests: &Vec<ValueTest>| tests.iter().zip(values).all(|(test, &v)| test.contains(v));
+            let matches = |tests: &Vec<ValueTest>| {
+                tests.iter().zip(values).all(|(test, &v)| test.contains(v))
+            };
             set.read().tests.iter().any(matches)
         })
     }
 
     /// Replaces the members of a value set.
-    pub fn set_value_set(&self, set: Handle<ValueSet>, members: &[Vec<OwnedField>]) -> Result<(), ExternError> {
-        let set = self.value_sets.get(set.index()).ok_or(ExternError::NoSuchObject)?;
+    pub fn set_value_set(
+        &self,
+        set: Handle<ValueSet>,
+        members: &[Vec<OwnedField>],
+    ) -> Result<(), ExternError> {
+        let set = self
+            .value_sets
+            .get(set.index())
+            .ok_or(ExternError::NoSuchObject)?;
         let mut set = set.write();
         if members.len() as u64 > set.size {
             return Err(ExternError::Full(set.size));
@@ -150,7 +170,10 @@ impl Externs {
 
     /// The members of a value set, as written.
     pub fn value_set(&self, set: Handle<ValueSet>) -> Result<Vec<Vec<OwnedField>>, ExternError> {
-        self.value_sets.get(set.index()).map(|set| set.read().written.clone()).ok_or(ExternError::NoSuchObject)
+        self.value_sets
+            .get(set.index())
+            .map(|set| set.read().written.clone())
+            .ok_or(ExternError::NoSuchObject)
     }
 
     /// Says on which side a port is.
@@ -169,7 +192,9 @@ fn compile(widths: &[u32], member: &[OwnedField]) -> Result<Vec<ValueTest>, Exte
         return Err(ExternError::BadMember(member.len()));
     }
     let scalar = |i: usize, bytes: &[u8], width: u32| {
-        bits::bytes_to_words(bytes, width).and_then(|w| w.first().copied()).ok_or(ExternError::BadMember(i))
+        bits::bytes_to_words(bytes, width)
+            .and_then(|w| w.first().copied())
+            .ok_or(ExternError::BadMember(i))
     };
     widths
         .iter()
@@ -179,11 +204,19 @@ fn compile(widths: &[u32], member: &[OwnedField]) -> Result<Vec<ValueTest>, Exte
             let all = bits::mask(width);
             Ok(match field {
                 OwnedField::DontCare => ValueTest::Mask(0, 0),
-                OwnedField::Exact(value) | OwnedField::Optional(value) => ValueTest::Mask(scalar(i, value, width)?, all),
-                OwnedField::Ternary(value, mask) => ValueTest::Mask(scalar(i, value, width)?, scalar(i, mask, width)?),
-                OwnedField::Range(low, high) => ValueTest::Range(scalar(i, low, width)?, scalar(i, high, width)?),
+                OwnedField::Exact(value) | OwnedField::Optional(value) => {
+                    ValueTest::Mask(scalar(i, value, width)?, all)
+                }
+                OwnedField::Ternary(value, mask) => {
+                    ValueTest::Mask(scalar(i, value, width)?, scalar(i, mask, width)?)
+                }
+                OwnedField::Range(low, high) => {
+                    ValueTest::Range(scalar(i, low, width)?, scalar(i, high, width)?)
+                }
                 OwnedField::Lpm(value, prefix) => {
-                    let host = width.checked_sub(*prefix).ok_or(ExternError::BadMember(i))?;
+                    let host = width
+                        .checked_sub(*prefix)
+                        .ok_or(ExternError::BadMember(i))?;
                     ValueTest::Mask(scalar(i, value, width)?, all & !bits::mask(host))
                 }
             })

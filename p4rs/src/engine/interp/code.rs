@@ -17,9 +17,22 @@ pub(crate) enum Place {
     Fixed(Slot),
     Field(Box<Place>, u32),
     /// Element of a stack; `elem` slots each.
-    Index { stack: Box<Place>, index: Box<Ex>, size: u32, elem: u32 },
-    Next { stack: Box<Place>, size: u32, elem: u32 },
-    Last { stack: Box<Place>, size: u32, elem: u32 },
+    Index {
+        stack: Box<Place>,
+        index: Box<Ex>,
+        size: u32,
+        elem: u32,
+    },
+    Next {
+        stack: Box<Place>,
+        size: u32,
+        elem: u32,
+    },
+    Last {
+        stack: Box<Place>,
+        size: u32,
+        elem: u32,
+    },
     /// A computed value.
     Value(Box<Agg>),
 }
@@ -54,10 +67,23 @@ pub(crate) enum Ex {
     Const(u128),
     Slot(Slot),
     Load(Box<Place>),
-    Slice { value: Box<Ex>, lo: u32, mask: u128 },
-    WideSlice { value: Box<Agg>, lo: u32, mask: u128, words: u32 },
+    Slice {
+        value: Box<Ex>,
+        lo: u32,
+        mask: u128,
+    },
+    WideSlice {
+        value: Box<Agg>,
+        lo: u32,
+        mask: u128,
+        words: u32,
+    },
     Mask(Box<Ex>, u128),
-    SignExtend { value: Box<Ex>, from: u32, mask: u128 },
+    SignExtend {
+        value: Box<Ex>,
+        from: u32,
+        mask: u128,
+    },
     Not(Box<Ex>),
     BitNot(Box<Ex>, u128),
     Neg(Box<Ex>, u128),
@@ -66,16 +92,33 @@ pub(crate) enum Ex {
     Or(Box<(Ex, Ex)>),
     Mux(Box<(Ex, Ex, Ex)>),
     /// Equality of values of several slots, by ranges.
-    Same { a: Box<Agg>, b: Box<Agg>, ranges: Vec<(u32, u32)>, negate: bool },
+    Same {
+        a: Box<Agg>,
+        b: Box<Agg>,
+        ranges: Vec<(u32, u32)>,
+        negate: bool,
+    },
     /// Order of wide numbers.
-    WideOrder { op: Op, a: Box<Agg>, b: Box<Agg>, width: u32, signed: bool },
-    UnionValid { union: Box<Place>, members: Vec<u32> },
+    WideOrder {
+        op: Op,
+        a: Box<Agg>,
+        b: Box<Agg>,
+        width: u32,
+        signed: bool,
+    },
+    UnionValid {
+        union: Box<Place>,
+        members: Vec<u32>,
+    },
     LastIndex(Box<Place>),
     PacketLength,
     Lookahead(u32),
     Call(Box<Call>, Slot),
     /// Applies the table; 1 when the result equals the flag.
-    Apply { table: u32, hit: bool },
+    Apply {
+        table: u32,
+        hit: bool,
+    },
     Prim(Box<Prim>),
 }
 
@@ -118,14 +161,35 @@ pub(crate) struct Bin {
 #[derive(Clone, Debug)]
 pub(crate) enum Agg {
     Place(Place),
-    Const { temp: Slot, words: Box<[u128]> },
+    Const {
+        temp: Slot,
+        words: Box<[u128]>,
+    },
     /// A struct, tuple or (with `valid`) header from its parts.
-    Build { temp: Slot, slots: u32, valid: bool, parts: Vec<(u32, Operand)> },
+    Build {
+        temp: Slot,
+        slots: u32,
+        valid: bool,
+        parts: Vec<(u32, Operand)>,
+    },
     Wide(Box<WideOp>),
     Mux(Box<(Ex, Agg, Agg)>),
-    Call { call: Box<Call>, ret: Slot, temp: Slot, slots: u32 },
-    Lookahead { temp: Slot, slots: u32, shape: Box<Shape> },
-    Prim { prim: Box<Prim>, temp: Slot, slots: u32 },
+    Call {
+        call: Box<Call>,
+        ret: Slot,
+        temp: Slot,
+        slots: u32,
+    },
+    Lookahead {
+        temp: Slot,
+        slots: u32,
+        shape: Box<Shape>,
+    },
+    Prim {
+        prim: Box<Prim>,
+        temp: Slot,
+        slots: u32,
+    },
 }
 
 /// An operation on numbers above 128 bits.
@@ -175,8 +239,16 @@ pub(crate) struct Shape {
 /// Bits to pack for a hash, checksum or digest.
 #[derive(Clone, Debug)]
 pub(crate) enum Pack {
-    Scalar { value: Ex, width: u32, guard: Option<Place> },
-    Leaves { value: Agg, leaves: Vec<Leaf>, guard: Option<Place> },
+    Scalar {
+        value: Ex,
+        width: u32,
+        guard: Option<Place>,
+    },
+    Leaves {
+        value: Agg,
+        leaves: Vec<Leaf>,
+        guard: Option<Place>,
+    },
 }
 
 /// A call of something with a body.
@@ -225,13 +297,43 @@ pub(crate) enum Stmt {
     Prim(Box<Prim>),
     If(Ex, Vec<Stmt>, Vec<Stmt>),
     /// Case index by action index of the table; `None` is default.
-    SwitchAction { table: u32, by_action: Vec<Option<u32>>, cases: Vec<Vec<Stmt>>, default: Vec<Stmt> },
-    Switch { subject: Operand, cases: Vec<(Vec<Operand>, Vec<Stmt>)>, default: Vec<Stmt> },
-    For { init: Vec<Stmt>, cond: Ex, update: Vec<Stmt>, body: Vec<Stmt> },
-    ForRange { var: Slot, low: Ex, high: Ex, signed: Option<u32>, body: Vec<Stmt> },
-    ForItems { var: Slot, items: Vec<Operand>, body: Vec<Stmt> },
+    SwitchAction {
+        table: u32,
+        by_action: Vec<Option<u32>>,
+        cases: Vec<Vec<Stmt>>,
+        default: Vec<Stmt>,
+    },
+    Switch {
+        subject: Operand,
+        cases: Vec<(Vec<Operand>, Vec<Stmt>)>,
+        default: Vec<Stmt>,
+    },
+    For {
+        init: Vec<Stmt>,
+        cond: Ex,
+        update: Vec<Stmt>,
+        body: Vec<Stmt>,
+    },
+    ForRange {
+        var: Slot,
+        low: Ex,
+        high: Ex,
+        signed: Option<u32>,
+        body: Vec<Stmt>,
+    },
+    ForItems {
+        var: Slot,
+        items: Vec<Operand>,
+        body: Vec<Stmt>,
+    },
     /// The elements of a stack.
-    ForStack { var: Slot, stack: Agg, size: u32, elem: u32, body: Vec<Stmt> },
+    ForStack {
+        var: Slot,
+        stack: Agg,
+        size: u32,
+        elem: u32,
+        body: Vec<Stmt>,
+    },
     Block(Vec<Stmt>),
     Break,
     Continue,
@@ -259,7 +361,10 @@ pub(crate) struct StateCode {
 #[derive(Clone, Debug)]
 pub(crate) enum Next {
     To(Goto),
-    Select { subjects: Vec<Number>, cases: Vec<(Vec<Test>, Goto)> },
+    Select {
+        subjects: Vec<Number>,
+        cases: Vec<(Vec<Test>, Goto)>,
+    },
 }
 
 /// Where a transition leads.
@@ -313,12 +418,29 @@ pub(crate) struct ActionBinding {
 /// A built-in or extern operation with its operands.
 #[derive(Clone, Debug)]
 pub(crate) enum Prim {
-    Extract { dest: Option<Dest>, shape: Shape, next: Option<(Place, u32)>, varbit: Option<Ex> },
+    Extract {
+        dest: Option<Dest>,
+        shape: Shape,
+        next: Option<(Place, u32)>,
+        varbit: Option<Ex>,
+    },
     Advance(Ex),
-    Emit { value: Agg, headers: Vec<(u32, Shape)> },
+    Emit {
+        value: Agg,
+        headers: Vec<(u32, Shape)>,
+    },
     SetValid(Dest),
-    SetInvalid { dest: Dest, headers: Vec<(u32, u32)> },
-    Shift { stack: Dest, size: u32, elem: u32, count: u32, front: bool },
+    SetInvalid {
+        dest: Dest,
+        headers: Vec<(u32, u32)>,
+    },
+    Shift {
+        stack: Dest,
+        size: u32,
+        elem: u32,
+        count: u32,
+        front: bool,
+    },
     Verify(Ex, Ex),
     Extern(Extern),
 }
@@ -327,15 +449,52 @@ pub(crate) enum Prim {
 #[derive(Clone, Debug)]
 pub(crate) enum Extern {
     Nothing,
-    Count { instance: Handle<ExternInstance>, index: Ex, length: Option<Ex> },
-    CountDirect { table: u32, length: Option<Ex> },
-    Meter { instance: Handle<ExternInstance>, index: Ex, length: Option<Ex>, colors: [u128; 3], dest: Option<Dest> },
+    Count {
+        instance: Handle<ExternInstance>,
+        index: Ex,
+        length: Option<Ex>,
+    },
+    CountDirect {
+        table: u32,
+        length: Option<Ex>,
+    },
+    Meter {
+        instance: Handle<ExternInstance>,
+        index: Ex,
+        length: Option<Ex>,
+        colors: [u128; 3],
+        dest: Option<Dest>,
+    },
     /// The colour that the direct meter gave when the table was hit.
-    DirectMeter { colors: [u128; 3], dest: Option<Dest> },
-    RegisterRead { instance: Handle<ExternInstance>, index: Ex, dest: Option<Dest>, slots: u32, temp: Slot },
-    RegisterWrite { instance: Handle<ExternInstance>, index: Ex, value: Operand },
-    Random { low: Ex, high: Ex, dest: Option<Dest> },
-    Hash { algorithm: HashAlgorithm, base: Ex, max: Option<Ex>, data: Vec<Pack>, dest: Option<Dest>, mask: u128 },
+    DirectMeter {
+        colors: [u128; 3],
+        dest: Option<Dest>,
+    },
+    RegisterRead {
+        instance: Handle<ExternInstance>,
+        index: Ex,
+        dest: Option<Dest>,
+        slots: u32,
+        temp: Slot,
+    },
+    RegisterWrite {
+        instance: Handle<ExternInstance>,
+        index: Ex,
+        value: Operand,
+    },
+    Random {
+        low: Ex,
+        high: Ex,
+        dest: Option<Dest>,
+    },
+    Hash {
+        algorithm: HashAlgorithm,
+        base: Ex,
+        max: Option<Ex>,
+        data: Vec<Pack>,
+        dest: Option<Dest>,
+        mask: u128,
+    },
     SumClear(Slot),
     SumAdd(Slot, Vec<Pack>),
     SumSubtract(Slot, Vec<Pack>),
@@ -343,12 +502,23 @@ pub(crate) enum Extern {
     SumState(Slot),
     SumSetState(Slot, Ex),
     Assert(Ex),
-    Log { text: String, data: Vec<Pack> },
-    Digest { ty: Handle<Type>, receiver: Ex, data: Vec<Pack> },
+    Log {
+        text: String,
+        data: Vec<Pack>,
+    },
+    Digest {
+        ty: Handle<Type>,
+        receiver: Ex,
+        data: Vec<Pack>,
+    },
     // v1model
     MarkToDrop,
     Checksum(Box<Checksum>),
-    Clone { egress: bool, session: Ex, list: Option<u32> },
+    Clone {
+        egress: bool,
+        session: Ex,
+        list: Option<u32>,
+    },
     Resubmit(Option<u32>),
     RecirculateList(Option<u32>),
     Truncate(Ex),
@@ -356,8 +526,15 @@ pub(crate) enum Extern {
     Drop,
     SendTo(Ex),
     Recirculate,
-    Mirror { slot: Ex, session: Ex },
-    AddEntry { action: u16, data: Vec<(Operand, u32)>, profile: Ex },
+    Mirror {
+        slot: Ex,
+        session: Ex,
+    },
+    AddEntry {
+        action: u16,
+        data: Vec<(Operand, u32)>,
+        profile: Ex,
+    },
     SetExpire(Ex),
     RestartTimer,
     IsHostPort(Ex),
@@ -379,7 +556,10 @@ pub(crate) struct Checksum {
 #[derive(Clone, Debug)]
 pub(crate) enum ChecksumAction {
     /// Compare; nothing happens when the header around the field is invalid.
-    Verify { stored: Ex, guard: Option<Place> },
+    Verify {
+        stored: Ex,
+        guard: Option<Place>,
+    },
     Update(Dest),
 }
 

@@ -12,17 +12,19 @@ use parking_lot::RwLock;
 
 use super::super::arch::Arch;
 use super::super::externs::{
-    CounterArray, Externs, HashAlgorithm, MeterArray, MeterUnit, Object, RegisterArray, RegisterLeaf, Replication,
-    ValueSetState,
+    CounterArray, Externs, HashAlgorithm, MeterArray, MeterUnit, Object, RegisterArray,
+    RegisterLeaf, Replication, ValueSetState,
 };
 use super::super::tables::{
-    ActionCall, ActionPlan, FieldMatch, MatchKind, MatchTable, NewEntry, OwnedField, Profile, TableConfig, TableError,
+    ActionCall, ActionPlan, FieldMatch, MatchKind, MatchTable, NewEntry, OwnedField, Profile,
+    TableConfig, TableError,
 };
 use super::super::{Architecture, Config, LoadError, Time, bits, layout};
 use super::lower::Lower;
 use super::machine::Machine;
 use crate::ir::{
-    Annotated, Const, Direction, EntryKey, ExternInstance, Handle, Program, PropertyValue, Table, Type,
+    Annotated, Const, Direction, EntryKey, ExternInstance, Handle, Program, PropertyValue, Table,
+    Type,
 };
 use crate::valid::Checked;
 
@@ -40,14 +42,27 @@ impl Machine {
         let arch = Arch::load(kind, program, package, &config, &mut lower)?;
         lower.all_tables()?;
         let code = lower.finish()?;
-        let loader = Loader { program, arch: kind, config: &config };
+        let loader = Loader {
+            program,
+            arch: kind,
+            config: &config,
+        };
         let externs = loader.externs()?;
         let mut profiles: Vec<Option<Arc<Profile>>> = vec![None; program.externs.len()];
         let mut tables = Vec::with_capacity(program.tables.len());
         for (handle, table) in program.tables.iter() {
             tables.push(loader.table(handle, table, &mut profiles)?);
         }
-        Ok(Self { program: Arc::clone(&checked), config, code, tables, profiles, externs, replication: Replication::default(), arch })
+        Ok(Self {
+            program: Arc::clone(&checked),
+            config,
+            code,
+            tables,
+            profiles,
+            externs,
+            replication: Replication::default(),
+            arch,
+        })
     }
 }
 
@@ -60,7 +75,9 @@ struct Loader<'p> {
 /// The extern instance of a property.
 fn instance_of(value: &PropertyValue) -> Option<Handle<ExternInstance>> {
     match value {
-        PropertyValue::Extern(instance) | PropertyValue::Const(Const::Extern(instance)) => Some(*instance),
+        PropertyValue::Extern(instance) | PropertyValue::Const(Const::Extern(instance)) => {
+            Some(*instance)
+        }
         PropertyValue::Const(_) => None,
     }
 }
@@ -74,11 +91,18 @@ fn number(value: Option<&Const>) -> u64 {
 
 impl Loader<'_> {
     fn property<'t>(&self, table: &'t Table, names: &[&str]) -> Option<&'t PropertyValue> {
-        table.properties.iter().find(|p| names.contains(&p.name.as_str())).map(|p| &p.value)
+        table
+            .properties
+            .iter()
+            .find(|p| names.contains(&p.name.as_str()))
+            .map(|p| &p.value)
     }
 
     fn flag(&self, table: &Table, name: &str) -> bool {
-        matches!(self.property(table, &[name]), Some(PropertyValue::Const(Const::Bool(true))))
+        matches!(
+            self.property(table, &[name]),
+            Some(PropertyValue::Const(Const::Bool(true)))
+        )
     }
 
     fn action_plans(&self, table: &Table) -> Vec<ActionPlan> {
@@ -86,7 +110,9 @@ impl Loader<'_> {
             let params = self.program.actions[reference.action].params.iter();
             let data = params.filter(|param| param.direction == Direction::None);
             ActionPlan {
-                params: data.map(|p| layout::number(self.program, self.program.vars[p.var].ty).0).collect(),
+                params: data
+                    .map(|p| layout::number(self.program, self.program.vars[p.var].ty).0)
+                    .collect(),
                 scope: reference.scope,
             }
         };
@@ -101,12 +127,18 @@ impl Loader<'_> {
     ) -> Result<MatchTable, LoadError> {
         let actions = self.action_plans(table);
         let keys = self.keys(table)?;
-        let implementation = self.property(table, &["implementation", "pna_implementation"]).and_then(instance_of);
+        let implementation = self
+            .property(table, &["implementation", "pna_implementation"])
+            .and_then(instance_of);
         let profile = match implementation {
             Some(instance) => Some(self.profile(instance, &actions, profiles)?),
             None => None,
         };
-        let unit = |name: &[&str]| self.property(table, name).and_then(instance_of).map(|meter| self.meter_unit(meter));
+        let unit = |name: &[&str]| {
+            self.property(table, name)
+                .and_then(instance_of)
+                .map(|meter| self.meter_unit(meter))
+        };
         let capacity = match table.size {
             _ if self.config.unlimited_tables => None,
             Some(size) => Some(size),
@@ -124,7 +156,9 @@ impl Loader<'_> {
             capacity: capacity.map(|size| size.max(table.entries.len() as u64)),
             idle_timeouts: self.flag(table, "support_timeout"),
             learner: self.flag(table, "add_on_miss"),
-            direct_counter: self.property(table, &["counters", "pna_direct_counter"]).is_some(),
+            direct_counter: self
+                .property(table, &["counters", "pna_direct_counter"])
+                .is_some(),
             counts_hits: self.arch == Architecture::V1Model,
             direct_meter: unit(&["meters", "pna_direct_meter"]),
             profile,
@@ -149,19 +183,30 @@ impl Loader<'_> {
                 "selector" => continue,
                 other => {
                     let table = table.name.control_plane.clone();
-                    return Err(LoadError::MatchKind { table, kind: other.to_owned() });
+                    return Err(LoadError::MatchKind {
+                        table,
+                        kind: other.to_owned(),
+                    });
                 }
             };
-            keys.push((kind, layout::number(self.program, self.program.exprs[key.expr].ty).0));
+            keys.push((
+                kind,
+                layout::number(self.program, self.program.exprs[key.expr].ty).0,
+            ));
         }
         Ok(keys)
     }
 
     fn action_data(&self, table: &Table, call: &crate::ir::ActionCall) -> Vec<Vec<u8>> {
-        let Some(reference) = table.actions.get(call.action) else { return Vec::new() };
+        let Some(reference) = table.actions.get(call.action) else {
+            return Vec::new();
+        };
         let params = self.program.actions[reference.action].params.iter();
         let params = params.filter(|param| param.direction == Direction::None);
-        params.zip(&call.data).map(|(param, value)| self.const_bytes(value, self.program.vars[param.var].ty)).collect()
+        params
+            .zip(&call.data)
+            .map(|(param, value)| self.const_bytes(value, self.program.vars[param.var].ty))
+            .collect()
     }
 
     fn const_bytes(&self, value: &Const, ty: Handle<Type>) -> Vec<u8> {
@@ -175,25 +220,47 @@ impl Loader<'_> {
         int_bytes(&number, width)
     }
 
-    fn entries(&self, table: &Table, keys: &[(MatchKind, u32)], made: &MatchTable) -> Result<(), LoadError> {
+    fn entries(
+        &self,
+        table: &Table,
+        keys: &[(MatchKind, u32)],
+        made: &MatchTable,
+    ) -> Result<(), LoadError> {
         let priorities = entry_priorities(table);
-        let prioritised =
-            keys.iter().any(|(kind, _)| matches!(kind, MatchKind::Ternary | MatchKind::Range | MatchKind::Optional));
+        let prioritised = keys.iter().any(|(kind, _)| {
+            matches!(
+                kind,
+                MatchKind::Ternary | MatchKind::Range | MatchKind::Optional
+            )
+        });
         for (index, (entry, priority)) in table.entries.iter().zip(priorities).enumerate() {
-            let plain = table.keys.iter().zip(&entry.keys).filter(|(key, _)| key.match_kind != "selector");
-            let fields: Vec<OwnedField> =
-                plain.zip(keys).map(|((_, value), &(kind, width))| field(value, kind, width)).collect();
+            let plain = table
+                .keys
+                .iter()
+                .zip(&entry.keys)
+                .filter(|(key, _)| key.match_kind != "selector");
+            let fields: Vec<OwnedField> = plain
+                .zip(keys)
+                .map(|((_, value), &(kind, width))| field(value, kind, width))
+                .collect();
             let fields: Vec<FieldMatch<'_>> = fields.iter().map(OwnedField::as_match).collect();
             let data = self.action_data(table, &entry.action);
             let params: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
-            let call = ActionCall { action: entry.action.action, params: &params };
+            let call = ActionCall {
+                action: entry.action.action,
+                params: &params,
+            };
             let mut new = NewEntry::new(&fields, call);
             new.priority = if prioritised { priority } else { 0 };
             match made.insert_from(Time(0), &new, table.const_entries || entry.is_const) {
                 // Of two equal entries the first one stands, as in the reference switch.
                 Ok(()) | Err(TableError::Exists) => {}
                 Err(source) => {
-                    return Err(LoadError::Entry { table: table.name.control_plane.clone(), index, source });
+                    return Err(LoadError::Entry {
+                        table: table.name.control_plane.clone(),
+                        index,
+                        source,
+                    });
                 }
             }
         }
@@ -216,16 +283,30 @@ impl Loader<'_> {
         });
         let algorithm = match (object.kind.as_str(), algorithm) {
             ("action_profile" | "ActionProfile", _) => None,
-            (_, Some(name)) => Some(HashAlgorithm::by_name(&name).ok_or(LoadError::HashAlgorithm(name))?),
+            (_, Some(name)) => {
+                Some(HashAlgorithm::by_name(&name).ok_or(LoadError::HashAlgorithm(name))?)
+            }
             (_, None) => Some(HashAlgorithm::Crc32),
         };
         let size = object.args.iter().find_map(|(_, value)| match value {
             Const::Int(size) => size.to_u64(),
             _ => None,
         });
-        let size = if self.config.unlimited_tables { u64::MAX } else { size.unwrap_or(u64::MAX) };
-        let max_group = object.annotations.annotation_int("max_group_size").and_then(|max| max.to_u64());
-        let profile = Profile::new(actions.to_vec(), algorithm, size, max_group.filter(|&max| max > 0).unwrap_or(size));
+        let size = if self.config.unlimited_tables {
+            u64::MAX
+        } else {
+            size.unwrap_or(u64::MAX)
+        };
+        let max_group = object
+            .annotations
+            .annotation_int("max_group_size")
+            .and_then(|max| max.to_u64());
+        let profile = Profile::new(
+            actions.to_vec(),
+            algorithm,
+            size,
+            max_group.filter(|&max| max > 0).unwrap_or(size),
+        );
         let profile = Arc::new(profile);
         profiles[instance.index()] = Some(Arc::clone(&profile));
         Ok(profile)
@@ -235,11 +316,19 @@ impl Loader<'_> {
         let bytes = self.program.externs[instance].args.iter().any(|(_, value)| {
             matches!(value, Const::Enum { member, .. } if member.eq_ignore_ascii_case("bytes"))
         });
-        if bytes { MeterUnit::Bytes } else { MeterUnit::Packets }
+        if bytes {
+            MeterUnit::Bytes
+        } else {
+            MeterUnit::Packets
+        }
     }
 
     fn externs(&self) -> Result<Externs, LoadError> {
-        let objects = self.program.externs.iter().map(|(handle, _)| self.object(handle));
+        let objects = self
+            .program
+            .externs
+            .iter()
+            .map(|(handle, _)| self.object(handle));
         let sets = self.program.value_sets.iter().map(|(_, set)| {
             let leaves = layout::leaves(self.program, set.ty);
             let widths = leaves.iter().map(|leaf| leaf.width).collect();
@@ -258,8 +347,10 @@ impl Loader<'_> {
         const MAX_CELLS: u64 = 1 << 28;
         let object = &self.program.externs[handle];
         let size = number(object.args.first().map(|(_, value)| value));
-        if matches!(object.kind.as_str(), "counter" | "Counter" | "meter" | "Meter" | "register" | "Register")
-            && size > MAX_CELLS
+        if matches!(
+            object.kind.as_str(),
+            "counter" | "Counter" | "meter" | "Meter" | "register" | "Register"
+        ) && size > MAX_CELLS
         {
             return Err(LoadError::TooBig(size));
         }
@@ -276,13 +367,20 @@ impl Loader<'_> {
             return RegisterArray::new(0, vec![0], Vec::new());
         };
         let mut initial = vec![0; layout::slots(self.program, ty).max(1) as usize];
-        if let (Some((_, Const::Int(value))), Type::Bits { width, .. }) =
-            (object.args.get(1), &self.program.types[self.program.resolve(ty)])
-        {
+        if let (Some((_, Const::Int(value))), Type::Bits { width, .. }) = (
+            object.args.get(1),
+            &self.program.types[self.program.resolve(ty)],
+        ) {
             bits::from_bigint(value, *width, &mut initial);
         }
         let leaves = layout::leaves(self.program, ty);
-        let leaves = leaves.iter().map(|leaf| RegisterLeaf { slot: leaf.slot, width: leaf.width }).collect();
+        let leaves = leaves
+            .iter()
+            .map(|leaf| RegisterLeaf {
+                slot: leaf.slot,
+                width: leaf.width,
+            })
+            .collect();
         RegisterArray::new(size, initial, leaves)
     }
 }
@@ -328,22 +426,43 @@ fn field(key: &EntryKey, kind: MatchKind, width: u32) -> OwnedField {
 /// they follow section 14.2.1.4 of P4-16: missing ones count down (or up, where the smallest wins) by
 /// `priority_delta`. `@priority` is the older form, in which the smallest wins.
 fn entry_priorities(table: &Table) -> Vec<i32> {
-    let property = |name: &str| table.properties.iter().find(|p| p.name == name).map(|p| &p.value);
-    let largest_wins = !matches!(property("largest_priority_wins"), Some(PropertyValue::Const(Const::Bool(false))));
+    let property = |name: &str| {
+        table
+            .properties
+            .iter()
+            .find(|p| p.name == name)
+            .map(|p| &p.value)
+    };
+    let largest_wins = !matches!(
+        property("largest_priority_wins"),
+        Some(PropertyValue::Const(Const::Bool(false)))
+    );
     let delta = match property("priority_delta") {
         Some(PropertyValue::Const(Const::Int(delta))) => delta.to_i64().unwrap_or(1),
         _ => 1,
     };
     let count = table.entries.len() as i64;
-    let mut next = if largest_wins { (count - 1).saturating_mul(delta).saturating_add(1) } else { 1 };
+    let mut next = if largest_wins {
+        (count - 1).saturating_mul(delta).saturating_add(1)
+    } else {
+        1
+    };
     let mut out = Vec::with_capacity(table.entries.len());
     for entry in &table.entries {
         let older = entry.annotations.annotation("priority").is_some();
         let given = entry.priority.as_ref().and_then(|p| p.to_i64());
         let own = given.unwrap_or(next);
-        next = if largest_wins { own.saturating_sub(delta) } else { own.saturating_add(delta) };
+        next = if largest_wins {
+            own.saturating_sub(delta)
+        } else {
+            own.saturating_add(delta)
+        };
         let smallest_wins = !largest_wins || older;
-        let rank = if smallest_wins { i64::from(i32::MAX) - own } else { own };
+        let rank = if smallest_wins {
+            i64::from(i32::MAX).saturating_sub(own)
+        } else {
+            own
+        };
         out.push(rank.clamp(1, i64::from(i32::MAX)) as i32);
     }
     out

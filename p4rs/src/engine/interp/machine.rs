@@ -64,7 +64,9 @@ pub(super) const BUDGET: u32 = 1 << 20;
 impl PacketState {
     /// What follows the parsed part.
     pub fn payload(&self) -> &[u8] {
-        self.packet.get(self.cursor.div_ceil(8)..).unwrap_or_default()
+        self.packet
+            .get(self.cursor.div_ceil(8)..)
+            .unwrap_or_default()
     }
 }
 
@@ -83,7 +85,10 @@ impl Machine {
 
     /// Name of a parser error.
     pub fn error_name(&self, error: u32) -> &str {
-        self.code.error_names.get(error as usize).map_or("?", String::as_str)
+        self.code
+            .error_names
+            .get(error as usize)
+            .map_or("?", String::as_str)
     }
 
     pub fn externs(&self) -> &Externs {
@@ -95,15 +100,23 @@ impl Machine {
     }
 
     pub fn table(&self, table: Handle<Table>) -> Result<&MatchTable, TableError> {
-        self.tables.get(table.index()).ok_or(TableError::NoSuchTable)
+        self.tables
+            .get(table.index())
+            .ok_or(TableError::NoSuchTable)
     }
 
     pub fn profile(&self, profile: Handle<ExternInstance>) -> Result<&Profile, TableError> {
-        self.profiles.get(profile.index()).and_then(Option::as_deref).ok_or(TableError::NoSuchProfile)
+        self.profiles
+            .get(profile.index())
+            .and_then(Option::as_deref)
+            .ok_or(TableError::NoSuchProfile)
     }
 
     pub fn new_state(&self) -> PacketState {
-        PacketState { slots: vec![0; self.code.slots as usize], ..PacketState::default() }
+        PacketState {
+            slots: vec![0; self.code.slots as usize],
+            ..PacketState::default()
+        }
     }
 
     /// Runs a packet to completion.
@@ -123,17 +136,29 @@ impl Machine {
         state.budget = BUDGET;
         state.passes = 0;
         state.queue.clear();
-        let mut run = Run { machine: self, state, now, out, tracer };
+        let mut run = Run {
+            machine: self,
+            state,
+            now,
+            out,
+            tracer,
+        };
         self.arch.run(&mut run, port, packet);
     }
 
     pub fn tick(&self, now: Time) -> Vec<IdleTimeout> {
         let mut idle = Vec::new();
-        self.tables.iter().for_each(|table| table.tick(now, &mut idle));
+        self.tables
+            .iter()
+            .for_each(|table| table.tick(now, &mut idle));
         idle
     }
 
     pub fn learn_failures(&self) -> u64 {
-        self.tables.iter().filter_map(MatchTable::learner).map(|learner| learner.failures()).sum()
+        self.tables
+            .iter()
+            .filter_map(MatchTable::learner)
+            .map(|learner| learner.failures())
+            .sum()
     }
 }

@@ -44,7 +44,11 @@ impl ActionPlan {
 
 /// Bytes of one parameter.
 pub(crate) const fn param_len(width: u32) -> usize {
-    if width == 0 { 1 } else { width.div_ceil(8) as usize }
+    if width == 0 {
+        1
+    } else {
+        width.div_ceil(8) as usize
+    }
 }
 
 /// An action with its data, owned.
@@ -66,14 +70,29 @@ pub enum OwnedAction {
 }
 
 /// Checks and encodes an action call.
-pub(crate) fn encode(plans: &[ActionPlan], call: ActionCall<'_>, as_default: bool) -> Result<DataBytes, TableError> {
-    let plan = plans.get(call.action).ok_or(TableError::NoSuchAction { action: call.action })?;
-    let refused = if as_default { ActionScope::TableOnly } else { ActionScope::DefaultOnly };
+pub(crate) fn encode(
+    plans: &[ActionPlan],
+    call: ActionCall<'_>,
+    as_default: bool,
+) -> Result<DataBytes, TableError> {
+    let plan = plans.get(call.action).ok_or(TableError::NoSuchAction {
+        action: call.action,
+    })?;
+    let refused = if as_default {
+        ActionScope::TableOnly
+    } else {
+        ActionScope::DefaultOnly
+    };
     if plan.scope == refused {
-        return Err(TableError::ActionScope { action: call.action });
+        return Err(TableError::ActionScope {
+            action: call.action,
+        });
     }
     if plan.params.len() != call.params.len() {
-        return Err(TableError::ParamCount { expected: plan.params.len(), got: call.params.len() });
+        return Err(TableError::ParamCount {
+            expected: plan.params.len(),
+            got: call.params.len(),
+        });
     }
     let mut data = DataBytes::new();
     for (param, (&width, bytes)) in plan.params.iter().zip(call.params).enumerate() {
@@ -89,7 +108,18 @@ pub(crate) fn encode(plans: &[ActionPlan], call: ActionCall<'_>, as_default: boo
 }
 
 /// Like [`encode`], for owned parameters.
-pub(crate) fn encode_owned(plans: &[ActionPlan], action: usize, params: &[Vec<u8>]) -> Result<DataBytes, TableError> {
+pub(crate) fn encode_owned(
+    plans: &[ActionPlan],
+    action: usize,
+    params: &[Vec<u8>],
+) -> Result<DataBytes, TableError> {
     let params: SmallVec<[&[u8]; 8]> = params.iter().map(Vec::as_slice).collect();
-    encode(plans, ActionCall { action, params: &params }, false)
+    encode(
+        plans,
+        ActionCall {
+            action,
+            params: &params,
+        },
+        false,
+    )
 }

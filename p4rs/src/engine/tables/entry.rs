@@ -194,7 +194,10 @@ impl OwnedField {
         match self {
             Self::DontCare => FieldMatch::DontCare,
             Self::Exact(value) => FieldMatch::Exact(value),
-            Self::Lpm(value, prefix_len) => FieldMatch::Lpm { value, prefix_len: *prefix_len },
+            Self::Lpm(value, prefix_len) => FieldMatch::Lpm {
+                value,
+                prefix_len: *prefix_len,
+            },
             Self::Ternary(value, mask) => FieldMatch::Ternary { value, mask },
             Self::Range(low, high) => FieldMatch::Range { low, high },
             Self::Optional(value) => FieldMatch::Optional(value),

@@ -38,17 +38,23 @@ fn spread(hash: u32) -> u64 {
 impl HashIndex {
     /// The first record with this hash for which `equal` holds.
     pub fn find(&self, hash: u32, mut equal: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.slots.find(spread(hash), |&(index, h)| h == hash && equal(index)).map(|&(index, _)| index)
+        self.slots
+            .find(spread(hash), |&(index, h)| h == hash && equal(index))
+            .map(|&(index, _)| index)
     }
 
     /// Every record with this hash; the caller compares.
     pub fn candidates(&self, hash: u32) -> impl Iterator<Item = u32> {
-        self.slots.iter_hash(spread(hash)).filter(move |&&(_, h)| h == hash).map(|&(index, _)| index)
+        self.slots
+            .iter_hash(spread(hash))
+            .filter(move |&&(_, h)| h == hash)
+            .map(|&(index, _)| index)
     }
 
     /// Adds a record; the caller knows that no equal one is there, or wants both.
     pub fn insert(&mut self, hash: u32, index: u32) {
-        self.slots.insert_unique(spread(hash), (index, hash), |&(_, hash)| spread(hash));
+        self.slots
+            .insert_unique(spread(hash), (index, hash), |&(_, hash)| spread(hash));
     }
 
     /// Takes a record out.

@@ -74,17 +74,30 @@ impl KeyPlan {
         let mut len = 0;
         for &(kind, width) in kinds {
             let bytes = width.div_ceil(8).max(1) as usize;
-            fields.push(KeyField { kind, width, offset: len, len: bytes });
+            fields.push(KeyField {
+                kind,
+                width,
+                offset: len,
+                len: bytes,
+            });
             len += bytes;
         }
-        let priorities =
-            fields.iter().any(|f| matches!(f.kind, MatchKind::Ternary | MatchKind::Range | MatchKind::Optional));
+        let priorities = fields.iter().any(|f| {
+            matches!(
+                f.kind,
+                MatchKind::Ternary | MatchKind::Range | MatchKind::Optional
+            )
+        });
         let mut prefixes = fields.iter().filter(|f| f.kind == MatchKind::Lpm);
         let class = match (prefixes.next(), prefixes.next()) {
             _ if fields.is_empty() => KeyClass::Keyless,
             _ if priorities => KeyClass::Ternary,
             (None, _) => KeyClass::Exact,
-            (Some(f), None) => KeyClass::Lpm(PrefixField { offset: f.offset, len: f.len, width: f.width }),
+            (Some(f), None) => KeyClass::Lpm(PrefixField {
+                offset: f.offset,
+                len: f.len,
+                width: f.width,
+            }),
             (Some(_), Some(_)) => return None,
         };
         Some(Self { fields, len, class })
@@ -120,13 +133,20 @@ impl KeyPlan {
     /// Checks and encodes a match.
     pub fn encode(&self, fields: &[FieldMatch<'_>], priority: i32) -> Result<Encoded, TableError> {
         if fields.len() != self.fields.len() {
-            return Err(TableError::FieldCount { expected: self.fields.len(), got: fields.len() });
+            return Err(TableError::FieldCount {
+                expected: self.fields.len(),
+                got: fields.len(),
+            });
         }
         if (priority > 0) != (self.class == KeyClass::Ternary) || priority < 0 {
             return Err(TableError::Priority { priority });
         }
-        let mut encoded =
-            Encoded { value: smallvec![0; self.len], mask: smallvec![0; self.len], prefix: 0, priority };
+        let mut encoded = Encoded {
+            value: smallvec![0; self.len],
+            mask: smallvec![0; self.len],
+            prefix: 0,
+            priority,
+        };
         for (i, (field, plan)) in fields.iter().zip(&self.fields).enumerate() {
             let at = plan.offset..plan.offset + plan.len;
             let (value, mask) = (&mut encoded.value[at.clone()], &mut encoded.mask[at]);
@@ -145,11 +165,14 @@ impl KeyPlan {
         self.fields
             .iter()
             .map(|f| {
-                let part = |bytes: &'a [u8]| bytes.get(f.offset..f.offset + f.len).unwrap_or_default();
+                let part =
+                    |bytes: &'a [u8]| bytes.get(f.offset..f.offset + f.len).unwrap_or_default();
                 match (f.kind, self.class) {
                     (MatchKind::Exact, _) => FieldMatch::Exact(part(value)),
                     (MatchKind::Lpm, KeyClass::Lpm(_)) => lpm(part(value), stored_prefix(rest)),
-                    (MatchKind::Lpm, _) => lpm(part(value), part(rest).iter().map(|b| b.count_ones()).sum()),
+                    (MatchKind::Lpm, _) => {
+                        lpm(part(value), part(rest).iter().map(|b| b.count_ones()).sum())
+                    }
                     (MatchKind::Ternary, _) => ternary(part(value), part(rest)),
                     (MatchKind::Range, _) => range(part(value), part(rest), f.width),
                     (MatchKind::Optional, _) if is_zero(part(rest)) => FieldMatch::DontCare,
@@ -180,13 +203,16 @@ impl KeyPlan {
                 .and_then(|bytes| <[u8; SEQUENCE]>::try_from(bytes).ok())
                 .map_or(u64::MAX, u64::from_be_bytes)
         };
-        self.priority(a).cmp(&self.priority(b)).then_with(|| sequence(b).cmp(&sequence(a)))
+        self.priority(a)
+            .cmp(&self.priority(b))
+            .then_with(|| sequence(b).cmp(&sequence(a)))
     }
 }
 
 /// The prefix length behind the value of a stored [`KeyClass::Lpm`] match.
 fn stored_prefix(rest: &[u8]) -> u32 {
-    rest.get(..2).map_or(0, |p| u32::from(u16::from_be_bytes([p[0], p[1]])))
+    rest.get(..2)
+        .map_or(0, |p| u32::from(u16::from_be_bytes([p[0], p[1]])))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
@@ -194,16 +220,28 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 fn lpm(value: &[u8], prefix_len: u32) -> FieldMatch<'_> {
-    if prefix_len == 0 { FieldMatch::DontCare } else { FieldMatch::Lpm { value, prefix_len } }
+    if prefix_len == 0 {
+        FieldMatch::DontCare
+    } else {
+        FieldMatch::Lpm { value, prefix_len }
+    }
 }
 
 fn ternary<'a>(value: &'a [u8], mask: &'a [u8]) -> FieldMatch<'a> {
-    if is_zero(mask) { FieldMatch::DontCare } else { FieldMatch::Ternary { value, mask } }
+    if is_zero(mask) {
+        FieldMatch::DontCare
+    } else {
+        FieldMatch::Ternary { value, mask }
+    }
 }
 
 fn range<'a>(low: &'a [u8], high: &'a [u8], width: u32) -> FieldMatch<'a> {
     let full = (0..high.len()).all(|i| high[i] == ones_byte(i, high.len(), width));
-    if is_zero(low) && full { FieldMatch::DontCare } else { FieldMatch::Range { low, high } }
+    if is_zero(low) && full {
+        FieldMatch::DontCare
+    } else {
+        FieldMatch::Range { low, high }
+    }
 }
 
 /// Byte `i` of `len` bytes that hold `width` one bits, right-aligned.
@@ -245,22 +283,41 @@ fn encode_field(
     mask: &mut [u8],
 ) -> Result<u16, TableError> {
     let (len, width) = (plan.len, plan.width);
-    let ones = |to: &mut [u8]| to.iter_mut().enumerate().for_each(|(i, b)| *b = ones_byte(i, len, width));
+    let ones = |to: &mut [u8]| {
+        to.iter_mut()
+            .enumerate()
+            .for_each(|(i, b)| *b = ones_byte(i, len, width))
+    };
     match (plan.kind, *field) {
-        (MatchKind::Exact, FieldMatch::Exact(bytes)) | (MatchKind::Optional, FieldMatch::Optional(bytes)) => {
+        (MatchKind::Exact, FieldMatch::Exact(bytes))
+        | (MatchKind::Optional, FieldMatch::Optional(bytes)) => {
             put(i, width, bytes, value)?;
             ones(mask);
         }
-        (MatchKind::Lpm, FieldMatch::Lpm { value: bytes, prefix_len }) => {
+        (
+            MatchKind::Lpm,
+            FieldMatch::Lpm {
+                value: bytes,
+                prefix_len,
+            },
+        ) => {
             put(i, width, bytes, value)?;
             if prefix_len > width {
                 return Err(TableError::FieldMalformed { field: i });
             }
-            mask.iter_mut().enumerate().for_each(|(i, b)| *b = prefix_byte(i, len, width, prefix_len));
+            mask.iter_mut()
+                .enumerate()
+                .for_each(|(i, b)| *b = prefix_byte(i, len, width, prefix_len));
             check_masked(i, value, mask)?;
             return u16::try_from(prefix_len).map_err(|_| TableError::FieldMalformed { field: i });
         }
-        (MatchKind::Ternary, FieldMatch::Ternary { value: bytes, mask: m }) => {
+        (
+            MatchKind::Ternary,
+            FieldMatch::Ternary {
+                value: bytes,
+                mask: m,
+            },
+        ) => {
             put(i, width, bytes, value)?;
             put(i, width, m, mask)?;
             check_masked(i, value, mask)?;

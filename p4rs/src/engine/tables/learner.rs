@@ -32,7 +32,17 @@ impl Learner {
     /// No entries yet.
     pub fn new(plan: &Arc<KeyPlan>, data_len: usize, parts: Parts, capacity: Option<u64>) -> Self {
         let hasher = KeyHasher::default();
-        let rows = || Rows::new(Arc::clone(plan), hasher.clone(), data_len, Parts { timers: true, ..parts });
+        let rows = || {
+            Rows::new(
+                Arc::clone(plan),
+                hasher.clone(),
+                data_len,
+                Parts {
+                    timers: true,
+                    ..parts
+                },
+            )
+        };
         Self {
             shards: (0..SHARDS).map(|_| Mutex::new(rows())).collect(),
             hasher: hasher.clone(),
@@ -65,8 +75,14 @@ impl Learner {
 
     /// Takes one place; false when the table is full.
     pub fn reserve(&self) -> bool {
-        let more = |count: u64| self.capacity.is_none_or(|capacity| count < capacity).then_some(count + 1);
-        self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        let more = |count: u64| {
+            self.capacity
+                .is_none_or(|capacity| count < capacity)
+                .then_some(count + 1)
+        };
+        self.count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
     }
 
     /// Gives places back.
@@ -77,8 +93,14 @@ impl Learner {
     /// Adds an entry, or replaces the one that has the key; false when there is no room.
     pub fn learn(&self, now: Time, key: &[u8], action: u16, data: &[u8], timeout_ns: u64) -> bool {
         let mut rows = self.shard(key);
-        let record =
-            Record { form: Form::Direct, action, data, metadata: &[], controller_metadata: 0, is_const: false };
+        let record = Record {
+            form: Form::Direct,
+            action,
+            data,
+            metadata: &[],
+            controller_metadata: 0,
+            is_const: false,
+        };
         let known = rows.lookup(key);
         let entry = match known {
             Some(entry) => {
@@ -87,7 +109,12 @@ impl Learner {
             }
             None if self.reserve() => {
                 let value = KeyBytes::from_slice(key);
-                let encoded = Encoded { mask: KeyBytes::new(), value, prefix: 0, priority: 0 };
+                let encoded = Encoded {
+                    mask: KeyBytes::new(),
+                    value,
+                    prefix: 0,
+                    priority: 0,
+                };
                 let added = rows.insert(&encoded, &record);
                 if added.is_none() {
                     self.release(1);
@@ -108,7 +135,9 @@ impl Learner {
     /// Starts the timer of the entry anew, with another timeout when one is given.
     pub fn restart(&self, now: Time, key: &[u8], timeout_ns: Option<u64>) {
         let mut rows = self.shard(key);
-        let Some(entry) = rows.lookup(key) else { return };
+        let Some(entry) = rows.lookup(key) else {
+            return;
+        };
         match timeout_ns {
             Some(timeout) => rows.arm(entry, timeout, now),
             None => {

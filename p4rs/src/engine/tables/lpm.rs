@@ -18,7 +18,11 @@ pub(crate) struct LpmIndex {
 impl LpmIndex {
     /// An empty index over keys of `key_len` bytes with this prefix field.
     pub fn new(field: PrefixField, key_len: usize) -> Self {
-        Self { field, key_len, lengths: Vec::new() }
+        Self {
+            field,
+            key_len,
+            lengths: Vec::new(),
+        }
     }
 
     /// The record with the longest prefix that covers the key.
@@ -33,21 +37,39 @@ impl LpmIndex {
         })
     }
 
-    fn find_in(&self, index: &HashIndex, store: &Store, hasher: &KeyHasher, value: &[u8]) -> Option<u32> {
-        index.find(hasher.hash(value), |i| store.matched(i).get(..self.key_len) == Some(value))
+    fn find_in(
+        &self,
+        index: &HashIndex,
+        store: &Store,
+        hasher: &KeyHasher,
+        value: &[u8],
+    ) -> Option<u32> {
+        index.find(hasher.hash(value), |i| {
+            store.matched(i).get(..self.key_len) == Some(value)
+        })
     }
 
     /// The record with this very match.
     pub fn find(&self, store: &Store, hasher: &KeyHasher, encoded: &Encoded) -> Option<u32> {
-        let (_, index) = self.lengths.iter().find(|(prefix, _)| *prefix == encoded.prefix)?;
+        let (_, index) = self
+            .lengths
+            .iter()
+            .find(|(prefix, _)| *prefix == encoded.prefix)?;
         self.find_in(index, store, hasher, &encoded.value)
     }
 
     /// Adds a record.
     pub fn insert(&mut self, hasher: &KeyHasher, encoded: &Encoded, record: u32) {
-        let at = self.lengths.partition_point(|(prefix, _)| *prefix > encoded.prefix);
-        if self.lengths.get(at).is_none_or(|(prefix, _)| *prefix != encoded.prefix) {
-            self.lengths.insert(at, (encoded.prefix, HashIndex::default()));
+        let at = self
+            .lengths
+            .partition_point(|(prefix, _)| *prefix > encoded.prefix);
+        if self
+            .lengths
+            .get(at)
+            .is_none_or(|(prefix, _)| *prefix != encoded.prefix)
+        {
+            self.lengths
+                .insert(at, (encoded.prefix, HashIndex::default()));
         }
         if let Some((_, index)) = self.lengths.get_mut(at) {
             index.insert(hasher.hash(&encoded.value), record);
@@ -56,8 +78,16 @@ impl LpmIndex {
 
     /// Takes a record out.
     pub fn remove(&mut self, hasher: &KeyHasher, encoded: &Encoded, record: u32) {
-        let Some(at) = self.lengths.iter().position(|(prefix, _)| *prefix == encoded.prefix) else { return };
-        self.lengths[at].1.remove(hasher.hash(&encoded.value), record);
+        let Some(at) = self
+            .lengths
+            .iter()
+            .position(|(prefix, _)| *prefix == encoded.prefix)
+        else {
+            return;
+        };
+        self.lengths[at]
+            .1
+            .remove(hasher.hash(&encoded.value), record);
         if self.lengths[at].1.is_empty() {
             self.lengths.remove(at);
         }

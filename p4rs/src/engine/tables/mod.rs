@@ -29,8 +29,8 @@ mod tests;
 pub use action::OwnedAction;
 pub(crate) use action::{ActionPlan, param_len};
 pub use entry::{
-    ActionCall, Cursor, EntryAction, EntryView, FieldMatch, IdleTimeout, MatchKind, NewEntry, OwnedField, TableError,
-    WeightedAction,
+    ActionCall, Cursor, EntryAction, EntryView, FieldMatch, IdleTimeout, MatchKind, NewEntry,
+    OwnedField, TableError, WeightedAction,
 };
 pub use selector::GroupMember;
 pub(crate) use selector::Profile;

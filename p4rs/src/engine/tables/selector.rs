@@ -69,7 +69,9 @@ impl OneShot {
 
     /// The action for a hash; `None` for an empty set.
     pub fn pick(&self, hash: u64) -> Option<(u16, &[u8])> {
-        self.encoded.get(self.wheel.pick(hash)?).map(|(action, data)| (*action, &data[..]))
+        self.encoded
+            .get(self.wheel.pick(hash)?)
+            .map(|(action, data)| (*action, &data[..]))
     }
 }
 
@@ -116,13 +118,25 @@ pub(crate) struct Profile {
 
 impl Profile {
     /// A profile of `size` members; a selector when there is an algorithm.
-    pub fn new(actions: Vec<ActionPlan>, algorithm: Option<HashAlgorithm>, size: u64, max_group: u64) -> Self {
-        Self { actions, algorithm, size, max_group, state: RwLock::default() }
+    pub fn new(
+        actions: Vec<ActionPlan>,
+        algorithm: Option<HashAlgorithm>,
+        size: u64,
+        max_group: u64,
+    ) -> Self {
+        Self {
+            actions,
+            algorithm,
+            size,
+            max_group,
+            state: RwLock::default(),
+        }
     }
 
     /// The hash of a packet's packed selector keys.
     pub fn hash(&self, selector: &[u8]) -> u64 {
-        self.algorithm.map_or(0, |algorithm| algorithm.hash(selector))
+        self.algorithm
+            .map_or(0, |algorithm| algorithm.hash(selector))
     }
 
     /// Prepares an entry's action and counts the use; undone by [`Profile::release`].
@@ -137,11 +151,19 @@ impl Profile {
         match action {
             EntryAction::Direct(_) => Err(TableError::ActionForm),
             EntryAction::Member(id) => {
-                state.members.get_mut(&id).ok_or(TableError::NoSuchMember(id))?.uses += 1;
+                state
+                    .members
+                    .get_mut(&id)
+                    .ok_or(TableError::NoSuchMember(id))?
+                    .uses += 1;
                 Ok(by_id(Form::Member, id))
             }
             EntryAction::Group(id) => {
-                state.groups.get_mut(&id).ok_or(TableError::NoSuchGroup(id))?.uses += 1;
+                state
+                    .groups
+                    .get_mut(&id)
+                    .ok_or(TableError::NoSuchGroup(id))?
+                    .uses += 1;
                 Ok(by_id(Form::Group, id))
             }
             EntryAction::OneShot(_) if self.algorithm.is_none() => Err(TableError::ActionForm),
@@ -166,20 +188,40 @@ impl Profile {
         self.check_size(wheel.size(), 0)?;
         let encoded: Result<Vec<_>, TableError> = actions
             .iter()
-            .map(|a| Ok((a.action as u16, encode_owned(&self.actions, a.action, &a.params)?)))
+            .map(|a| {
+                Ok((
+                    a.action as u16,
+                    encode_owned(&self.actions, a.action, &a.params)?,
+                ))
+            })
             .collect();
-        Ok(OneShot { actions: actions.to_vec(), encoded: encoded?, wheel })
+        Ok(OneShot {
+            actions: actions.to_vec(),
+            encoded: encoded?,
+            wheel,
+        })
     }
 
     fn check_size(&self, size: u64, own_max: u32) -> Result<(), TableError> {
-        let max = if own_max == 0 { self.max_group } else { u64::from(own_max).min(self.max_group) };
-        if size > max { Err(TableError::GroupTooBig { size, max }) } else { Ok(()) }
+        let max = if own_max == 0 {
+            self.max_group
+        } else {
+            u64::from(own_max).min(self.max_group)
+        };
+        if size > max {
+            Err(TableError::GroupTooBig { size, max })
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes back what [`Profile::bind`] counted.
     pub fn release(&self, form: Form, data: &[u8]) {
         let mut state = self.state.write();
-        let id = data.get(..4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map_or(0, u32::from_be_bytes);
+        let id = data
+            .get(..4)
+            .and_then(|b| <[u8; 4]>::try_from(b).ok())
+            .map_or(0, u32::from_be_bytes);
         match form {
             Form::Direct => {}
             Form::Member => {
@@ -199,7 +241,10 @@ impl Profile {
     /// The action of a member, or of the group's member for a hash; `None` for an empty group.
     pub fn resolve(&self, form: Form, data: &[u8], hash: u64, out: &mut Vec<u8>) -> Option<u16> {
         let state = self.state.read();
-        let mut id = data.get(..4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map_or(0, u32::from_be_bytes);
+        let mut id = data
+            .get(..4)
+            .and_then(|b| <[u8; 4]>::try_from(b).ok())
+            .map_or(0, u32::from_be_bytes);
         if form == Form::Group {
             let group = state.groups.get(&id)?;
             id = group.members.get(group.wheel.pick(hash)?)?.member;
@@ -210,9 +255,16 @@ impl Profile {
     }
 
     fn member(&self, action: &OwnedAction) -> Result<Member, TableError> {
-        let OwnedAction::Direct { action, params } = action else { return Err(TableError::ActionForm) };
+        let OwnedAction::Direct { action, params } = action else {
+            return Err(TableError::ActionForm);
+        };
         let data = encode_owned(&self.actions, *action, params)?;
-        Ok(Member { action: *action, params: params.clone(), data, uses: 0 })
+        Ok(Member {
+            action: *action,
+            params: params.clone(),
+            data,
+            uses: 0,
+        })
     }
 
     pub fn insert_member(&self, id: u32, action: &OwnedAction) -> Result<(), TableError> {
@@ -225,7 +277,9 @@ impl Profile {
             return Err(TableError::Exists);
         }
         if state.members.len() as u64 >= self.size {
-            return Err(TableError::Full { capacity: self.size });
+            return Err(TableError::Full {
+                capacity: self.size,
+            });
         }
         state.members.insert(id, member);
         Ok(())
@@ -234,14 +288,26 @@ impl Profile {
     pub fn modify_member(&self, id: u32, action: &OwnedAction) -> Result<(), TableError> {
         let new = self.member(action)?;
         let mut state = self.state.write();
-        let member = state.members.get_mut(&id).ok_or(TableError::NoSuchMember(id))?;
-        *member = Member { uses: member.uses, ..new };
+        let member = state
+            .members
+            .get_mut(&id)
+            .ok_or(TableError::NoSuchMember(id))?;
+        *member = Member {
+            uses: member.uses,
+            ..new
+        };
         Ok(())
     }
 
     pub fn delete_member(&self, id: u32) -> Result<(), TableError> {
         let mut state = self.state.write();
-        if state.members.get(&id).ok_or(TableError::NoSuchMember(id))?.uses > 0 {
+        if state
+            .members
+            .get(&id)
+            .ok_or(TableError::NoSuchMember(id))?
+            .uses
+            > 0
+        {
             return Err(TableError::InUse);
         }
         state.members.remove(&id);
@@ -253,18 +319,34 @@ impl Profile {
         let mut members: Vec<_> = state
             .members
             .iter()
-            .map(|(&id, m)| (id, OwnedAction::Direct { action: m.action, params: m.params.clone() }))
+            .map(|(&id, m)| {
+                (
+                    id,
+                    OwnedAction::Direct {
+                        action: m.action,
+                        params: m.params.clone(),
+                    },
+                )
+            })
             .collect();
         members.sort_by_key(|(id, _)| *id);
         members
     }
 
-    fn group(&self, state: &State, max_size: u32, members: &[GroupMember]) -> Result<Group, TableError> {
+    fn group(
+        &self,
+        state: &State,
+        max_size: u32,
+        members: &[GroupMember],
+    ) -> Result<Group, TableError> {
         if self.algorithm.is_none() {
             return Err(TableError::ActionForm);
         }
         if u64::from(max_size) > self.max_group {
-            return Err(TableError::GroupTooBig { size: u64::from(max_size), max: self.max_group });
+            return Err(TableError::GroupTooBig {
+                size: u64::from(max_size),
+                max: self.max_group,
+            });
         }
         let wheel = Wheel::new(members.iter().map(|m| m.weight))?;
         self.check_size(wheel.size(), max_size)?;
@@ -272,14 +354,29 @@ impl Profile {
             if !state.members.contains_key(&member.member) {
                 return Err(TableError::NoSuchMember(member.member));
             }
-            if members.get(..i).unwrap_or_default().iter().any(|m| m.member == member.member) {
+            if members
+                .get(..i)
+                .unwrap_or_default()
+                .iter()
+                .any(|m| m.member == member.member)
+            {
                 return Err(TableError::DuplicateMember(member.member));
             }
         }
-        Ok(Group { max_size, members: members.to_vec(), wheel, uses: 0 })
+        Ok(Group {
+            max_size,
+            members: members.to_vec(),
+            wheel,
+            uses: 0,
+        })
     }
 
-    pub fn insert_group(&self, id: u32, max_size: u32, members: &[GroupMember]) -> Result<(), TableError> {
+    pub fn insert_group(
+        &self,
+        id: u32,
+        max_size: u32,
+        members: &[GroupMember],
+    ) -> Result<(), TableError> {
         let mut state = self.state.write();
         if state.one_shots > 0 {
             return Err(TableError::MixedForms);
@@ -297,7 +394,10 @@ impl Profile {
         let mut state = self.state.write();
         let old = state.groups.get(&id).ok_or(TableError::NoSuchGroup(id))?;
         let uses = old.uses;
-        let new = Group { uses, ..self.group(&state, old.max_size, members)? };
+        let new = Group {
+            uses,
+            ..self.group(&state, old.max_size, members)?
+        };
         count_uses(&mut state, members, 1);
         if let Some(old) = state.groups.insert(id, new) {
             count_uses(&mut state, &old.members, -1);
@@ -307,7 +407,13 @@ impl Profile {
 
     pub fn delete_group(&self, id: u32) -> Result<(), TableError> {
         let mut state = self.state.write();
-        if state.groups.get(&id).ok_or(TableError::NoSuchGroup(id))?.uses > 0 {
+        if state
+            .groups
+            .get(&id)
+            .ok_or(TableError::NoSuchGroup(id))?
+            .uses
+            > 0
+        {
             return Err(TableError::InUse);
         }
         if let Some(old) = state.groups.remove(&id) {
@@ -317,7 +423,12 @@ impl Profile {
     }
 
     pub fn groups(&self) -> Vec<(u32, u32, Vec<GroupMember>)> {
-        self.state.read().groups.iter().map(|(&id, g)| (id, g.max_size, g.members.clone())).collect()
+        self.state
+            .read()
+            .groups
+            .iter()
+            .map(|(&id, g)| (id, g.max_size, g.members.clone()))
+            .collect()
     }
 }
 

@@ -118,7 +118,11 @@ impl Store {
 
     /// An empty store of the same shape.
     pub fn emptied(&self) -> Self {
-        Self::new(self.match_len, self.stride - MATCH - self.match_len, self.parts)
+        Self::new(
+            self.match_len,
+            self.stride - MATCH - self.match_len,
+            self.parts,
+        )
     }
 
     /// Number of entries.
@@ -149,23 +153,31 @@ impl Store {
 
     /// Whether the index names an entry.
     pub fn is_live(&self, index: u32) -> bool {
-        self.record(index).first().is_some_and(|flags| flags & LIVE != 0)
+        self.record(index)
+            .first()
+            .is_some_and(|flags| flags & LIVE != 0)
     }
 
     /// Whether the program made the entry const.
     pub fn is_const(&self, index: u32) -> bool {
-        self.record(index).first().is_some_and(|flags| flags & CONST != 0)
+        self.record(index)
+            .first()
+            .is_some_and(|flags| flags & CONST != 0)
     }
 
     /// The stored match.
     pub fn matched(&self, index: u32) -> &[u8] {
-        self.record(index).get(MATCH..MATCH + self.match_len).unwrap_or_default()
+        self.record(index)
+            .get(MATCH..MATCH + self.match_len)
+            .unwrap_or_default()
     }
 
     /// The stored match, to be written by the key plan.
     pub fn matched_mut(&mut self, index: u32) -> &mut [u8] {
         let len = self.match_len;
-        self.record_mut(index).get_mut(MATCH..MATCH + len).unwrap_or_default()
+        self.record_mut(index)
+            .get_mut(MATCH..MATCH + len)
+            .unwrap_or_default()
     }
 
     /// Form and index of the entry's action, and its data (longer than the action's own by padding).
@@ -177,15 +189,28 @@ impl Store {
             Some(3) => Form::OneShot,
             _ => Form::Direct,
         };
-        let action = record.get(2..4).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
-        (form, action, record.get(MATCH + self.match_len..).unwrap_or_default())
+        let action = record
+            .get(2..4)
+            .map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
+        (
+            form,
+            action,
+            record.get(MATCH + self.match_len..).unwrap_or_default(),
+        )
     }
 
     /// The control plane's bytes.
     pub fn metadata(&self, index: u32) -> &[u8] {
         match self.record(index).get(1).copied().unwrap_or(0) {
-            LONG => self.long_metadata.get(&index).map(|m| &**m).unwrap_or_default(),
-            len => self.record(index).get(HEADER..HEADER + len as usize).unwrap_or_default(),
+            LONG => self
+                .long_metadata
+                .get(&index)
+                .map(|m| &**m)
+                .unwrap_or_default(),
+            len => self
+                .record(index)
+                .get(HEADER..HEADER + len as usize)
+                .unwrap_or_default(),
         }
     }
 
@@ -196,17 +221,26 @@ impl Store {
 
     /// The direct counter, where the table has one.
     pub fn counter(&self, index: u32) -> Option<&CounterCell> {
-        self.chunks.get(index as usize / CHUNK)?.counters.get(index as usize % CHUNK)
+        self.chunks
+            .get(index as usize / CHUNK)?
+            .counters
+            .get(index as usize % CHUNK)
     }
 
     /// The timer, where the table has them.
     pub fn timer(&self, index: u32) -> Option<&Timer> {
-        self.chunks.get(index as usize / CHUNK)?.timers.get(index as usize % CHUNK)
+        self.chunks
+            .get(index as usize / CHUNK)?
+            .timers
+            .get(index as usize % CHUNK)
     }
 
     /// The timer, to be queued.
     pub fn timer_mut(&mut self, index: u32) -> Option<&mut Timer> {
-        self.chunks.get_mut(index as usize / CHUNK)?.timers.get_mut(index as usize % CHUNK)
+        self.chunks
+            .get_mut(index as usize / CHUNK)?
+            .timers
+            .get_mut(index as usize % CHUNK)
     }
 
     /// Makes room for an entry and writes all but its match; `None` when 2^32 are there.
@@ -234,8 +268,12 @@ impl Store {
         let count = |wanted: bool| if wanted { CHUNK } else { 0 };
         self.chunks.push(Chunk {
             bytes: vec![0; CHUNK * self.stride].into_boxed_slice(),
-            counters: (0..count(self.parts.counters)).map(|_| CounterCell::default()).collect(),
-            timers: (0..count(self.parts.timers)).map(|_| Timer::default()).collect(),
+            counters: (0..count(self.parts.counters))
+                .map(|_| CounterCell::default())
+                .collect(),
+            timers: (0..count(self.parts.timers))
+                .map(|_| Timer::default())
+                .collect(),
         });
     }
 
@@ -262,9 +300,15 @@ impl Store {
         }
         let data_at = MATCH + self.match_len;
         let to = self.record_mut(index);
-        let [flags, length, action @ ..] = to else { return };
+        let [flags, length, action @ ..] = to else {
+            return;
+        };
         *flags = LIVE | if record.is_const { CONST } else { 0 } | form;
-        *length = if short { record.metadata.len() as u8 } else { LONG };
+        *length = if short {
+            record.metadata.len() as u8
+        } else {
+            LONG
+        };
         action[..2].copy_from_slice(&record.action.to_be_bytes());
         if short {
             to[HEADER..HEADER + record.metadata.len()].copy_from_slice(record.metadata);

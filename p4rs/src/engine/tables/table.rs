@@ -11,7 +11,8 @@ use super::super::Time;
 use super::super::externs::{Color, CounterData, Meter, MeterConfig, MeterUnit};
 use super::action::{ActionPlan, DataBytes, OwnedAction, encode};
 use super::entry::{
-    Cursor, EntryAction, EntryView, FieldMatch, IdleTimeout, MatchKind, NewEntry, OwnedField, TableError,
+    Cursor, EntryAction, EntryView, FieldMatch, IdleTimeout, MatchKind, NewEntry, OwnedField,
+    TableError,
 };
 use super::exact::KeyHasher;
 use super::key::{Encoded, KeyClass, KeyPlan};
@@ -92,21 +93,44 @@ impl MatchTable {
     /// default action does not fit.
     pub fn new(config: TableConfig) -> Option<Self> {
         let plan = Arc::new(KeyPlan::new(&config.keys)?);
-        let data_len = config.actions.iter().map(ActionPlan::data_len).max().unwrap_or(0);
-        let data_len = if config.profile.is_some() { 4 } else { data_len };
-        let parts = Parts { counters: config.direct_counter, timers: config.idle_timeouts };
+        let data_len = config
+            .actions
+            .iter()
+            .map(ActionPlan::data_len)
+            .max()
+            .unwrap_or(0);
+        let data_len = if config.profile.is_some() {
+            4
+        } else {
+            data_len
+        };
+        let parts = Parts {
+            counters: config.direct_counter,
+            timers: config.idle_timeouts,
+        };
         let body = if config.learner {
             if plan.class != KeyClass::Exact {
                 return None;
             }
             Body::Learner(Learner::new(&plan, data_len, parts, config.capacity))
         } else {
-            Body::Plain(Box::new(RwLock::new(Rows::new(Arc::clone(&plan), KeyHasher::default(), data_len, parts))))
+            Body::Plain(Box::new(RwLock::new(Rows::new(
+                Arc::clone(&plan),
+                KeyHasher::default(),
+                data_len,
+                parts,
+            ))))
         };
         let (action, params) = &config.default;
         let params: Vec<&[u8]> = params.iter().map(Vec::as_slice).collect();
-        let call = super::ActionCall { action: *action, params: &params };
-        let default = DefaultAction { action: *action as u16, data: encode(&config.actions, call, true).ok()? };
+        let call = super::ActionCall {
+            action: *action,
+            params: &params,
+        };
+        let default = DefaultAction {
+            action: *action as u16,
+            data: encode(&config.actions, call, true).ok()?,
+        };
         Some(Self {
             plan,
             body,
@@ -134,7 +158,9 @@ impl MatchTable {
             }
             Body::Learner(learner) => {
                 let rows = learner.shard(query.key);
-                let live = rows.lookup(query.key).filter(|&entry| !rows.is_expired(entry, query.now));
+                let live = rows
+                    .lookup(query.key)
+                    .filter(|&entry| !rows.is_expired(entry, query.now));
                 live.map(|entry| self.hit(&rows, entry, query, data))
             }
         };
@@ -145,7 +171,12 @@ impl MatchTable {
         self.misses.fetch_add(1, Ordering::Relaxed);
         let default = self.default.read();
         data.extend_from_slice(&default.data);
-        Found { hit: false, action: Some(default.action), priority: None, color: None }
+        Found {
+            hit: false,
+            action: Some(default.action),
+            priority: None,
+            color: None,
+        }
     }
 
     fn hit(&self, rows: &Rows, entry: u32, query: &Query<'_>, data: &mut Vec<u8>) -> Found {
@@ -156,7 +187,11 @@ impl MatchTable {
                 Some(action)
             }
             (Form::OneShot, Some(profile)) => {
-                let picked = rows.store.one_shots.get(&entry).and_then(|set| set.pick(profile.hash(query.selector)));
+                let picked = rows
+                    .store
+                    .one_shots
+                    .get(&entry)
+                    .and_then(|set| set.pick(profile.hash(query.selector)));
                 picked.map(|(action, stored)| {
                     data.extend_from_slice(stored);
                     action
@@ -170,10 +205,21 @@ impl MatchTable {
             counter.count(query.bytes);
         }
         let color = self.config.direct_meter.map(|unit| {
-            let amount = if unit == MeterUnit::Packets { 1 } else { query.bytes };
-            rows.store.meters.get(&entry).map_or(Color::Green, |meter| meter.lock().execute(query.now, amount))
+            let amount = if unit == MeterUnit::Packets {
+                1
+            } else {
+                query.bytes
+            };
+            rows.store.meters.get(&entry).map_or(Color::Green, |meter| {
+                meter.lock().execute(query.now, amount)
+            })
         });
-        Found { hit: true, action, priority: rows.priority(entry), color }
+        Found {
+            hit: true,
+            action,
+            priority: rows.priority(entry),
+            color,
+        }
     }
 
     /// Counts a packet on the entry with this key: a `count()` called in an action.
@@ -225,7 +271,10 @@ impl MatchTable {
     }
 
     pub fn lookups(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+        (
+            self.hits.load(Ordering::Relaxed),
+            self.misses.load(Ordering::Relaxed),
+        )
     }
 
     /// Bytes of the packed key.
@@ -259,7 +308,11 @@ impl MatchTable {
         }
         let no_counter = entry.counter.is_some() && !self.config.direct_counter;
         let no_meter = entry.meter.is_some() && self.config.direct_meter.is_none();
-        if no_counter || no_meter { Err(TableError::NoDirectResource) } else { Ok(()) }
+        if no_counter || no_meter {
+            Err(TableError::NoDirectResource)
+        } else {
+            Ok(())
+        }
     }
 
     pub fn insert(&self, now: Time, entry: &NewEntry<'_>) -> Result<(), TableError> {
@@ -270,7 +323,12 @@ impl MatchTable {
     }
 
     /// Adds an entry of the program.
-    pub fn insert_from(&self, now: Time, entry: &NewEntry<'_>, is_const: bool) -> Result<(), TableError> {
+    pub fn insert_from(
+        &self,
+        now: Time,
+        entry: &NewEntry<'_>,
+        is_const: bool,
+    ) -> Result<(), TableError> {
         if self.plan.class == KeyClass::Keyless {
             return Err(TableError::Keyless);
         }
@@ -280,9 +338,14 @@ impl MatchTable {
             if rows.find(&encoded).is_some() {
                 return Err(TableError::Exists);
             }
-            let full = TableError::Full { capacity: self.config.capacity.unwrap_or(u64::from(u32::MAX)) };
+            let full = TableError::Full {
+                capacity: self.config.capacity.unwrap_or(u64::from(u32::MAX)),
+            };
             let room = match &self.body {
-                Body::Plain(_) => self.config.capacity.is_none_or(|capacity| rows.store.len() < capacity),
+                Body::Plain(_) => self
+                    .config
+                    .capacity
+                    .is_none_or(|capacity| rows.store.len() < capacity),
                 Body::Learner(learner) => learner.reserve(),
             };
             if !room {
@@ -307,7 +370,9 @@ impl MatchTable {
         let bound = self.bind(entry.action)?;
         let Some(index) = rows.insert(encoded, &record(entry, &bound, is_const)) else {
             self.unbind(bound.form, &bound.data);
-            return Err(TableError::Full { capacity: u64::from(u32::MAX) });
+            return Err(TableError::Full {
+                capacity: u64::from(u32::MAX),
+            });
         };
         finish(rows, now, index, entry, bound);
         Ok(())
@@ -373,7 +438,9 @@ impl MatchTable {
     ) -> Option<Cursor> {
         let mut left = max.max(1);
         let mut walk = |rows: &Rows, from: u32, live: &dyn Fn(u32) -> bool| {
-            for entry in (from..rows.store.end()).filter(|&entry| rows.store.is_live(entry) && live(entry)) {
+            for entry in
+                (from..rows.store.end()).filter(|&entry| rows.store.is_live(entry) && live(entry))
+            {
                 if left == 0 {
                     return Some(entry);
                 }
@@ -383,7 +450,9 @@ impl MatchTable {
             None
         };
         match &self.body {
-            Body::Plain(rows) => walk(&rows.read(), cursor.0 as u32, &|_| true).map(|at| Cursor(u64::from(at))),
+            Body::Plain(rows) => {
+                walk(&rows.read(), cursor.0 as u32, &|_| true).map(|at| Cursor(u64::from(at)))
+            }
             Body::Learner(learner) => {
                 let (first, mut from) = ((cursor.0 >> 32) as usize, cursor.0 as u32);
                 for (i, shard) in learner.shards().iter().enumerate().skip(first) {
@@ -418,9 +487,14 @@ impl MatchTable {
         if self.config.const_default {
             return Err(TableError::ConstDefault);
         }
-        let EntryAction::Direct(call) = action else { return Err(TableError::ActionForm) };
+        let EntryAction::Direct(call) = action else {
+            return Err(TableError::ActionForm);
+        };
         let data = encode(&self.config.actions, call, true)?;
-        *self.default.write() = DefaultAction { action: call.action as u16, data };
+        *self.default.write() = DefaultAction {
+            action: call.action as u16,
+            data,
+        };
         Ok(())
     }
 
@@ -436,15 +510,25 @@ impl MatchTable {
         let default = self.default.read();
         let action = usize::from(default.action);
         let plan = self.config.actions.get(action);
-        let params = plan.map(|a| a.split(&default.data).iter().map(|p| p.to_vec()).collect()).unwrap_or_default();
+        let params = plan
+            .map(|a| a.split(&default.data).iter().map(|p| p.to_vec()).collect())
+            .unwrap_or_default();
         OwnedAction::Direct { action, params }
     }
 
-    pub fn set_counter(&self, fields: &[FieldMatch<'_>], priority: i32, data: CounterData) -> Result<(), TableError> {
+    pub fn set_counter(
+        &self,
+        fields: &[FieldMatch<'_>],
+        priority: i32,
+        data: CounterData,
+    ) -> Result<(), TableError> {
         let encoded = self.plan.encode(fields, priority)?;
         self.with_rows(&encoded.value, |rows| {
             let index = rows.find(&encoded).ok_or(TableError::NotFound)?;
-            rows.store.counter(index).ok_or(TableError::NoDirectResource)?.store(data);
+            rows.store
+                .counter(index)
+                .ok_or(TableError::NoDirectResource)?
+                .store(data);
             Ok(())
         })
     }
@@ -478,7 +562,11 @@ impl MatchTable {
                     rows.show(&self.config.actions, entry, now, &mut |view| {
                         idle.push(IdleTimeout {
                             table: self.config.handle,
-                            fields: view.fields.iter().map(|&field| OwnedField::from(field)).collect(),
+                            fields: view
+                                .fields
+                                .iter()
+                                .map(|&field| OwnedField::from(field))
+                                .collect(),
                             priority: view.priority,
                             idle_timeout_ns: view.idle_timeout_ns,
                             metadata: view.metadata.to_vec(),
@@ -523,7 +611,10 @@ fn finish(rows: &mut Rows, now: Time, index: u32, entry: &NewEntry<'_>, bound: B
 
 fn put_meter(rows: &mut Rows, index: u32, config: Option<MeterConfig>) {
     match config {
-        Some(config) => rows.store.meters.insert(index, Mutex::new(Meter::new(config))),
+        Some(config) => rows
+            .store
+            .meters
+            .insert(index, Mutex::new(Meter::new(config))),
         None => rows.store.meters.remove(&index),
     };
 }

@@ -28,7 +28,13 @@ pub(crate) struct TernaryIndex {
 
 impl TernaryIndex {
     /// The winning record for a key.
-    pub fn lookup(&self, plan: &KeyPlan, store: &Store, hasher: &KeyHasher, key: &[u8]) -> Option<u32> {
+    pub fn lookup(
+        &self,
+        plan: &KeyPlan,
+        store: &Store,
+        hasher: &KeyHasher,
+        key: &[u8],
+    ) -> Option<u32> {
         let mut winner: Option<u32> = None;
         let mut masked: KeyBytes = smallvec![0; plan.len];
         for group in &self.groups {
@@ -50,10 +56,18 @@ impl TernaryIndex {
     }
 
     /// The record with this very match and priority.
-    pub fn find(&self, plan: &KeyPlan, store: &Store, hasher: &KeyHasher, encoded: &Encoded) -> Option<u32> {
+    pub fn find(
+        &self,
+        plan: &KeyPlan,
+        store: &Store,
+        hasher: &KeyHasher,
+        encoded: &Encoded,
+    ) -> Option<u32> {
         let mask = hash_mask(plan, encoded);
         let group = self.groups.iter().find(|group| group.mask == mask)?;
-        let mut found = group.index.candidates(hasher.hash(&masked_value(plan, encoded)));
+        let mut found = group
+            .index
+            .candidates(hasher.hash(&masked_value(plan, encoded)));
         found.find(|&record| {
             let stored = store.matched(record);
             stored.get(..plan.len) == Some(&encoded.value[..])
@@ -81,14 +95,19 @@ impl TernaryIndex {
                 self.groups.push(MaskGroup { mask, best, index });
             }
         }
-        self.groups.sort_by_key(|group| std::cmp::Reverse(group.best));
+        self.groups
+            .sort_by_key(|group| std::cmp::Reverse(group.best));
     }
 
     /// Takes a record out.
     pub fn remove(&mut self, plan: &KeyPlan, hasher: &KeyHasher, encoded: &Encoded, record: u32) {
         let mask = hash_mask(plan, encoded);
-        let Some(at) = self.groups.iter().position(|group| group.mask == mask) else { return };
-        self.groups[at].index.remove(hasher.hash(&masked_value(plan, encoded)), record);
+        let Some(at) = self.groups.iter().position(|group| group.mask == mask) else {
+            return;
+        };
+        self.groups[at]
+            .index
+            .remove(hasher.hash(&masked_value(plan, encoded)), record);
         if self.groups[at].index.is_empty() {
             self.groups.remove(at);
         }
@@ -124,15 +143,21 @@ fn clear_ranges(plan: &KeyPlan, bytes: &mut [u8]) {
 /// Whether a stored match covers the key.
 fn matches(plan: &KeyPlan, stored: &[u8], key: &[u8]) -> bool {
     plan.fields.iter().all(|f| {
-        let (Some(value), Some(mask), Some(key)) =
-            (slice(stored, f.offset, f.len), slice(stored, plan.len + f.offset, f.len), slice(key, f.offset, f.len))
-        else {
+        let (Some(value), Some(mask), Some(key)) = (
+            slice(stored, f.offset, f.len),
+            slice(stored, plan.len + f.offset, f.len),
+            slice(key, f.offset, f.len),
+        ) else {
             return false;
         };
         if f.kind == MatchKind::Range {
             value <= key && key <= mask
         } else {
-            value.iter().zip(mask).zip(key).all(|((v, m), k)| k & m == *v)
+            value
+                .iter()
+                .zip(mask)
+                .zip(key)
+                .all(|((v, m), k)| k & m == *v)
         }
     })
 }

@@ -25,7 +25,9 @@ fn bucket(deadline: u64) -> u64 {
 impl TimerQueue {
     /// Makes sure that the entry is looked at when its timer says. Call after every change that may shorten it.
     pub fn schedule(&mut self, store: &mut Store, index: u32) {
-        let Some(timer) = store.timer_mut(index) else { return };
+        let Some(timer) = store.timer_mut(index) else {
+            return;
+        };
         let Some(deadline) = timer.deadline() else {
             timer.queued = 0;
             return;
@@ -47,7 +49,9 @@ impl TimerQueue {
             }
             let (bucket, indices) = first.remove_entry();
             for index in indices {
-                let Some(timer) = store.timer_mut(index) else { continue };
+                let Some(timer) = store.timer_mut(index) else {
+                    continue;
+                };
                 if timer.queued != bucket {
                     continue;
                 }

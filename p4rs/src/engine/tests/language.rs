@@ -81,7 +81,12 @@ fn stacks_grow_shift_and_index() {
     let sent = run("", "", apply, &bytes);
     assert_eq!(sent[2..4], [0, 9]);
     assert_eq!(sent[33..], [9, 0, 0x55]);
-    let sent = run("", "", "hdr.s.push_front(2); hdr.s[0].setValid(); hdr.s[0].v = 1; hdr.s[1].v = 5;", &bytes);
+    let sent = run(
+        "",
+        "",
+        "hdr.s.push_front(2); hdr.s[0].setValid(); hdr.s[0].v = 1; hdr.s[1].v = 5;",
+        &bytes,
+    );
     assert_eq!(sent[33..], [1, 7, 0x55]);
 }
 
@@ -89,7 +94,12 @@ fn stacks_grow_shift_and_index() {
 fn a_full_stack_raises_an_error_and_keeps_what_was_extracted() {
     let mut bytes = packet([0xf1, 0, 0, 0, 0, 0, 0, 0]);
     bytes.extend([7, 8, 9, 10]);
-    let sent = run("", "", "if (std.parser_error == error.StackOutOfBounds) { hdr.h.b = 0xaa; }", &bytes);
+    let sent = run(
+        "",
+        "",
+        "if (std.parser_error == error.StackOutOfBounds) { hdr.h.b = 0xaa; }",
+        &bytes,
+    );
     assert_eq!(sent[1], 0xaa);
     assert_eq!(sent[33..], [7, 8, 9, 10]);
 }
@@ -98,10 +108,21 @@ fn a_full_stack_raises_an_error_and_keeps_what_was_extracted() {
 fn varbits_are_extracted_and_emitted() {
     let mut bytes = packet([1, 6, 0, 0, 0, 0, 0, 0]);
     bytes.extend([3, 0xaa, 0xbb, 0xcc, 0xdd]);
-    assert_eq!(run("", "", "hdr.h.c = 1;", &bytes)[33..], [3, 0xaa, 0xbb, 0xcc, 0xdd]);
+    assert_eq!(
+        run("", "", "hdr.h.c = 1;", &bytes)[33..],
+        [3, 0xaa, 0xbb, 0xcc, 0xdd]
+    );
     bytes[33] = 9;
     bytes.resize(60, 0);
-    assert_eq!(run("", "", "if (std.parser_error == error.HeaderTooShort) { hdr.h.b = 0x99; }", &bytes)[1], 0x99);
+    assert_eq!(
+        run(
+            "",
+            "",
+            "if (std.parser_error == error.HeaderTooShort) { hdr.h.b = 0x99; }",
+            &bytes
+        )[1],
+        0x99
+    );
 }
 
 #[test]
@@ -132,8 +153,24 @@ fn calls_copy_in_and_out() {
         act(hdr.h.a);
         sub.apply(hdr.h.d[7:0], hdr.h.d[15:8]);
         sub.apply(hdr.h.d[31:24], hdr.h.d[23:16]);";
-    let sent = run(declarations, locals, apply, &packet([1, 3, 0, 0, 0, 0, 0, 10]));
+    let sent = run(
+        declarations,
+        locals,
+        apply,
+        &packet([1, 3, 0, 0, 0, 0, 0, 10]),
+    );
     assert_eq!(sent[..8], [5, 1, 0, 16, 2, 1, 11, 12]);
+}
+
+#[test]
+fn wide_slices_are_passed_by_reference() {
+    let declarations = "void next(inout bit<140> x) { x = x + 1; }";
+    let apply = "hdr.h.w = ((bit<200>)200w0) - 1; next(hdr.h.w[150:11]);";
+    let sent = run(declarations, "", apply, &packet([0; 8]));
+    // Bits 150 to 11 carried over to zero, the others stay ones.
+    assert_eq!(sent[8..14], [0xff; 6]);
+    assert_eq!((sent[14], sent[31], sent[32]), (0x80, 0x07, 0xff));
+    assert!(sent[15..31].iter().all(|&byte| byte == 0));
 }
 
 #[test]
@@ -172,5 +209,11 @@ V1Switch(P(), V(), I(), E(), C(), D()) main;";
     let mut out = super::Outputs::default();
     e.process(super::Time(0), 0, &[1], &mut out);
     e.process(super::Time(0), 1, &[1], &mut out);
-    assert_eq!(out.drops, [super::super::DropReason::LoopLimit, super::super::DropReason::ParserTimeout]);
+    assert_eq!(
+        out.drops,
+        [
+            super::super::DropReason::LoopLimit,
+            super::super::DropReason::ParserTimeout
+        ]
+    );
 }

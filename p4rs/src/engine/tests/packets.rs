@@ -9,7 +9,13 @@ use crate::front::Sources;
 
 fn project(name: &str) -> Engine {
     let file = format!("{}/../p4/{name}", env!("CARGO_MANIFEST_DIR"));
-    super::load(&Sources::from_disk(file.as_str()), Config { max_passes: 8, ..Config::default() })
+    super::load(
+        &Sources::from_disk(file.as_str()),
+        Config {
+            max_passes: 8,
+            ..Config::default()
+        },
+    )
 }
 
 /// Both programs, loaded once.
@@ -24,20 +30,28 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
     let body = prop::collection::vec(any::<u8>(), 0..120);
     let first = prop::sample::select(vec![0x45u8, 0x46, 0x4f, 0x60, 0x00, 0xff]);
     let protocol = prop::sample::select(vec![1u8, 6, 17, 58, 132, 0, 44]);
-    (any::<[u8; 12]>(), kind, first, protocol, body, any::<bool>()).prop_map(|(macs, kind, first, protocol, mut body, raw)| {
-        if raw {
-            return body;
-        }
-        if let Some(byte) = body.get_mut(0) {
-            *byte = first;
-        }
-        for at in [6, 9] {
-            if let Some(byte) = body.get_mut(at) {
-                *byte = protocol;
+    (
+        any::<[u8; 12]>(),
+        kind,
+        first,
+        protocol,
+        body,
+        any::<bool>(),
+    )
+        .prop_map(|(macs, kind, first, protocol, mut body, raw)| {
+            if raw {
+                return body;
             }
-        }
-        [&macs[..], &kind.to_be_bytes(), &body].concat()
-    })
+            if let Some(byte) = body.get_mut(0) {
+                *byte = first;
+            }
+            for at in [6, 9] {
+                if let Some(byte) = body.get_mut(at) {
+                    *byte = protocol;
+                }
+            }
+            [&macs[..], &kind.to_be_bytes(), &body].concat()
+        })
 }
 
 proptest! {

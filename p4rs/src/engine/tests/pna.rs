@@ -84,11 +84,21 @@ fn a_full_learner_refuses_and_counts() {
     assert_eq!(e.statistics().learn_failures, 2);
     // The control plane sees, adds and removes entries too.
     e.delete(handle, &[FieldMatch::Exact(&[2])], 0).unwrap();
-    add(&e, "flow", &[FieldMatch::Exact(&[200])], 0, "found", &[&[0xab, 0xcd]]);
+    add(
+        &e,
+        "flow",
+        &[FieldMatch::Exact(&[200])],
+        0,
+        "found",
+        &[&[0xab, 0xcd]],
+    );
     assert_eq!(send(&e, 0, &[1, 0, 200, 0, 0])[0].1[3..], [0xab, 0xcd]);
     let mut seen = 0;
     let mut cursor = super::super::Cursor::default();
-    while let Some(next) = e.read(Time(0), handle, cursor, 1, &mut |_| seen += 1).unwrap() {
+    while let Some(next) = e
+        .read(Time(0), handle, cursor, 1, &mut |_| seen += 1)
+        .unwrap()
+    {
         cursor = next;
     }
     assert_eq!(seen, 4);
@@ -98,7 +108,10 @@ fn a_full_learner_refuses_and_counts() {
 
 #[test]
 fn the_last_of_send_and_drop_wins_and_neither_is_a_drop() {
-    let e = engine(&program("", "if (hdr.h.op != 0) { send_to_port((PortId_t)(bit<32>)hdr.h.a); } if (hdr.h.op == 2) { drop_packet(); } if (hdr.h.op == 3) { drop_packet(); send_to_port((PortId_t)9); }"));
+    let e = engine(&program(
+        "",
+        "if (hdr.h.op != 0) { send_to_port((PortId_t)(bit<32>)hdr.h.a); } if (hdr.h.op == 2) { drop_packet(); } if (hdr.h.op == 3) { drop_packet(); send_to_port((PortId_t)9); }",
+    ));
     assert_eq!(send(&e, 0, &[1, 1, 0, 0, 0]), [(256, vec![1, 1, 0, 0, 0])]);
     assert_eq!(send(&e, 0, &[3, 1, 0, 0, 0])[0].0, 9);
     let mut out = Outputs::default();
@@ -110,7 +123,13 @@ fn the_last_of_send_and_drop_wins_and_neither_is_a_drop() {
 #[test]
 fn direction_follows_the_port() {
     let apply = "hdr.h.op = SelectByDirection(istd.direction, 8w1, 8w2); if (istd.direction == PNA_Direction_t.HOST_TO_NET) { hdr.h.a = 5; } send_to_port((PortId_t)1);";
-    let e = engine_with(&program("", apply), Config { host_ports: vec![4], ..Config::default() });
+    let e = engine_with(
+        &program("", apply),
+        Config {
+            host_ports: vec![4],
+            ..Config::default()
+        },
+    );
     assert_eq!(send(&e, 3, &[0, 0, 0, 0, 0])[0].1, [1, 0, 0, 0, 0]);
     assert_eq!(send(&e, 4, &[0, 0, 0, 0, 0])[0].1, [2, 0, 5, 0, 0]);
     e.set_host_port(3, true);
@@ -121,9 +140,19 @@ fn direction_follows_the_port() {
 fn recirculation_counts_passes_and_mirrors_carry_the_deparsed_packet() {
     let apply = "hdr.h.op = hdr.h.op + 1; if (hdr.h.op < 4) { recirculate(); } else { mirror_packet((MirrorSlotId_t)8w1, (MirrorSessionId_t)16w3); send_to_port((PortId_t)1); }";
     let e = engine(&program("", apply));
-    let data = CloneSession { replicas: vec![Replica { port: 8, instance: 0 }], packet_length_bytes: 2, ..CloneSession::default() };
+    let data = CloneSession {
+        replicas: vec![Replica {
+            port: 8,
+            instance: 0,
+        }],
+        packet_length_bytes: 2,
+        ..CloneSession::default()
+    };
     e.insert_clone_session(3, &data).unwrap();
-    assert_eq!(send(&e, 0, &[0, 0, 0, 0, 0]), [(8, vec![4, 0]), (1, vec![4, 0, 0, 0, 0])]);
+    assert_eq!(
+        send(&e, 0, &[0, 0, 0, 0, 0]),
+        [(8, vec![4, 0]), (1, vec![4, 0, 0, 0, 0])]
+    );
 }
 
 #[test]
@@ -151,6 +180,12 @@ fn hashes_checksums_registers_counters() {
     let sent = send(&e, 0, &[0, 0, 9, 0, 2]);
     assert_eq!(sent, [(77, vec![16 + 6, 0x39, 0x26, 0xff, 0xf8])]);
     assert_eq!(send(&e, 0, &[0, 0, 9, 0, 2])[0].0, 78);
-    let counter = e.program().externs.iter().find(|(_, object)| object.kind == "Counter").unwrap().0;
+    let counter = e
+        .program()
+        .externs
+        .iter()
+        .find(|(_, object)| object.kind == "Counter")
+        .unwrap()
+        .0;
     assert_eq!(e.counter(counter, 3).unwrap().bytes, 10);
 }

@@ -30,13 +30,19 @@ V1Switch(P(), V(), I(), E(), C(), D()) main;
 }
 
 fn session(engine: &super::Engine, id: u32, port: u32) {
-    let data = CloneSession { replicas: vec![Replica { port, instance: 7 }], ..CloneSession::default() };
+    let data = CloneSession {
+        replicas: vec![Replica { port, instance: 7 }],
+        ..CloneSession::default()
+    };
     engine.insert_clone_session(id, &data).unwrap();
 }
 
 #[test]
 fn unicast_keeps_payload_and_short_packets_reach_ingress() {
-    let e = engine(&program("std.egress_spec = 3; if (std.parser_error == error.PacketTooShort) { std.egress_spec = 4; }", ""));
+    let e = engine(&program(
+        "std.egress_spec = 3; if (std.parser_error == error.PacketTooShort) { std.egress_spec = 4; }",
+        "",
+    ));
     assert_eq!(send(&e, 1, &[1, 2, 3, 4, 5]), [(3, vec![1, 2, 3, 4, 5])]);
     assert_eq!(send(&e, 1, &[1, 2]), [(4, vec![1, 2])]);
     assert_eq!(send(&e, 1, &[]), [(4, vec![])]);
@@ -44,7 +50,10 @@ fn unicast_keeps_payload_and_short_packets_reach_ingress() {
 
 #[test]
 fn nothing_done_sends_to_port_0_and_drops_are_counted() {
-    let e = engine(&program("if (hdr.h.op == 1) { mark_to_drop(std); } if (hdr.h.op == 2) { mark_to_drop(std); std.egress_spec = 5; }", "if (hdr.h.op == 3) { mark_to_drop(std); }"));
+    let e = engine(&program(
+        "if (hdr.h.op == 1) { mark_to_drop(std); } if (hdr.h.op == 2) { mark_to_drop(std); std.egress_spec = 5; }",
+        "if (hdr.h.op == 3) { mark_to_drop(std); }",
+    ));
     assert_eq!(send(&e, 1, &[0, 0, 0]), [(0, vec![0, 0, 0])]);
     assert_eq!(send(&e, 1, &[1, 0, 0]), []);
     assert_eq!(send(&e, 1, &[2, 0, 0]), [(5, vec![2, 0, 0])]);
@@ -63,7 +72,10 @@ fn ingress_clone_carries_the_bytes_as_received_and_only_the_field_list() {
         "if (std.instance_type == 1) { hdr.h.op = meta.kept; hdr.h.b = meta.lost; if (std.ingress_port == 0) { hdr.h.a = hdr.h.a + 1; } }",
     ));
     session(&e, 100, 9);
-    assert_eq!(send(&e, 5, &[1, 2, 3, 4]), [(9, vec![0x11, 3, 0, 4]), (2, vec![1, 0xee, 3, 4])]);
+    assert_eq!(
+        send(&e, 5, &[1, 2, 3, 4]),
+        [(9, vec![0x11, 3, 0, 4]), (2, vec![1, 0xee, 3, 4])]
+    );
 }
 
 #[test]
@@ -97,7 +109,10 @@ fn resubmit_brings_back_the_original_bytes() {
 
 #[test]
 fn recirculate_brings_back_the_deparsed_bytes_and_is_bounded() {
-    let e = engine(&program("std.egress_spec = 1; hdr.h.a = hdr.h.a + 1;", "if (hdr.h.a < 5) { recirculate_preserving_field_list(1); }"));
+    let e = engine(&program(
+        "std.egress_spec = 1; hdr.h.a = hdr.h.a + 1;",
+        "if (hdr.h.a < 5) { recirculate_preserving_field_list(1); }",
+    ));
     assert_eq!(send(&e, 3, &[1, 2, 3]), [(1, vec![1, 5, 3])]);
     let e = engine(&program("", "recirculate_preserving_field_list(1);"));
     let mut out = Outputs::default();
@@ -108,9 +123,28 @@ fn recirculate_brings_back_the_deparsed_bytes_and_is_bounded() {
 
 #[test]
 fn multicast_makes_one_copy_per_replica() {
-    let e = engine(&program("std.mcast_grp = (bit<16>)hdr.h.op;", "hdr.h.a = (bit<8>)std.egress_rid; hdr.h.b = (bit<8>)std.instance_type;"));
-    e.insert_multicast_group(1, &[Replica { port: 2, instance: 20 }, Replica { port: 3, instance: 30 }]).unwrap();
-    assert_eq!(send(&e, 0, &[1, 0, 0]), [(2, vec![1, 20, 5]), (3, vec![1, 30, 5])]);
+    let e = engine(&program(
+        "std.mcast_grp = (bit<16>)hdr.h.op;",
+        "hdr.h.a = (bit<8>)std.egress_rid; hdr.h.b = (bit<8>)std.instance_type;",
+    ));
+    e.insert_multicast_group(
+        1,
+        &[
+            Replica {
+                port: 2,
+                instance: 20,
+            },
+            Replica {
+                port: 3,
+                instance: 30,
+            },
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        send(&e, 0, &[1, 0, 0]),
+        [(2, vec![1, 20, 5]), (3, vec![1, 30, 5])]
+    );
     let mut out = Outputs::default();
     e.process(Time(0), 0, &[9, 0, 0], &mut out);
     assert_eq!(out.drops, [DropReason::NoReplica]);
@@ -118,7 +152,10 @@ fn multicast_makes_one_copy_per_replica() {
 
 #[test]
 fn digests_and_logs_are_handed_out() {
-    let e = engine(&program("digest(3, { hdr.h.a, hdr.h.b }); log_msg(\"a={} b={}\", { hdr.h.a, hdr.h.b }); mark_to_drop(std);", ""));
+    let e = engine(&program(
+        "digest(3, { hdr.h.a, hdr.h.b }); log_msg(\"a={} b={}\", { hdr.h.a, hdr.h.b }); mark_to_drop(std);",
+        "",
+    ));
     let mut out = Outputs::default();
     e.process(Time(0), 0, &[1, 20, 30], &mut out);
     assert_eq!(out.digests.len(), 1);
@@ -129,7 +166,10 @@ fn digests_and_logs_are_handed_out() {
 
 #[test]
 fn exit_ends_ingress_only() {
-    let e = engine(&program("std.egress_spec = 2; if (hdr.h.op == 1) { exit; } hdr.h.a = 1;", "hdr.h.b = 9;"));
+    let e = engine(&program(
+        "std.egress_spec = 2; if (hdr.h.op == 1) { exit; } hdr.h.a = 1;",
+        "hdr.h.b = 9;",
+    ));
     assert_eq!(send(&e, 0, &[1, 0, 0]), [(2, vec![1, 0, 9])]);
     assert_eq!(send(&e, 0, &[2, 0, 0]), [(2, vec![2, 1, 9])]);
 }
@@ -189,22 +229,56 @@ V1Switch(P(), V(), I(), E(), C(), D()) main;
 #[test]
 fn tables_counters_registers_checksums() {
     let e = engine(TABLES);
-    add(&e, "exact_t", &[FieldMatch::Exact(&[2]), FieldMatch::Exact(&[1])], 0, "forward", &[&[1, 0]]);
+    add(
+        &e,
+        "exact_t",
+        &[FieldMatch::Exact(&[2]), FieldMatch::Exact(&[1])],
+        0,
+        "forward",
+        &[&[1, 0]],
+    );
     let sum = !(0x0200u16 + 1);
     let [hi, lo] = sum.to_be_bytes();
-    assert_eq!(send(&e, 0, &[2, 0, 1, hi, lo]), [(256, vec![2, 0, 1, hi, lo])]);
+    assert_eq!(
+        send(&e, 0, &[2, 0, 1, hi, lo]),
+        [(256, vec![2, 0, 1, hi, lo])]
+    );
     // A wrong checksum is seen, and written anew in the compute control.
-    assert_eq!(send(&e, 0, &[2, 0, 1, 0, 0]), [(256, vec![2, 0, 1, hi, lo])]);
+    assert_eq!(
+        send(&e, 0, &[2, 0, 1, 0, 0]),
+        [(256, vec![2, 0, 1, hi, lo])]
+    );
     // A miss; the register holds the value of the packet before.
-    assert_eq!(send(&e, 0, &[3, 0, 9, 0, 0]), [(100, vec![3, 0, 0, 0x0b, 0xad])]);
-    assert_eq!(send(&e, 0, &[3, 0, 8, 0, 0]), [(100, vec![3, 0, 9, 0x0b, 0xad])]);
+    assert_eq!(
+        send(&e, 0, &[3, 0, 9, 0, 0]),
+        [(100, vec![3, 0, 0, 0x0b, 0xad])]
+    );
+    assert_eq!(
+        send(&e, 0, &[3, 0, 8, 0, 0]),
+        [(100, vec![3, 0, 9, 0x0b, 0xad])]
+    );
     let handle = table(&e, "exact_t");
     let mut seen = Vec::new();
     let fields = [FieldMatch::Exact(&[2]), FieldMatch::Exact(&[0, 1])];
-    e.get(Time(0), handle, &fields, 0, &mut |view| seen.push(view.counter)).unwrap();
-    assert_eq!(seen, [Some(CounterData { packets: 2, bytes: 10 })]);
+    e.get(Time(0), handle, &fields, 0, &mut |view| {
+        seen.push(view.counter)
+    })
+    .unwrap();
+    assert_eq!(
+        seen,
+        [Some(CounterData {
+            packets: 2,
+            bytes: 10
+        })]
+    );
     let externs = &e.program().externs;
-    let find = |kind: &str| externs.iter().find(|(_, object)| object.kind == kind).unwrap().0;
+    let find = |kind: &str| {
+        externs
+            .iter()
+            .find(|(_, object)| object.kind == kind)
+            .unwrap()
+            .0
+    };
     assert_eq!(e.counter(find("counter"), 3).unwrap().packets, 2);
     assert_eq!(e.array_size(find("counter")), Ok(4));
     assert_eq!(e.register(find("register"), 3), Ok(vec![vec![0, 8]]));
@@ -218,7 +292,13 @@ fn const_entries_go_in_order_and_cannot_be_written() {
     assert_eq!(send(&e, 0, &[3, 0x12, 0x34, 0, 0])[0].1[0], 0x83);
     let handle = table(&e, "fixed");
     let mut views = Vec::new();
-    let done = e.read(Time(0), handle, super::super::Cursor::default(), 10, &mut |v| views.push((v.priority, v.is_const)));
+    let done = e.read(
+        Time(0),
+        handle,
+        super::super::Cursor::default(),
+        10,
+        &mut |v| views.push((v.priority, v.is_const)),
+    );
     assert_eq!(done, Ok(None));
     assert_eq!(views, [(3, true), (2, true), (1, true)]);
     assert_eq!(
@@ -232,7 +312,10 @@ fn idle_entries_are_reported_again_after_each_timeout() {
     let e = engine(TABLES);
     let handle = table(&e, "exact_t");
     let fields = [FieldMatch::Exact(&[2]), FieldMatch::Exact(&[1])];
-    let call = super::super::ActionCall { action: 1, params: &[] };
+    let call = super::super::ActionCall {
+        action: 1,
+        params: &[],
+    };
     let entry = super::super::NewEntry {
         idle_timeout_ns: 10_000_000_000,
         metadata: b"owner",
@@ -244,7 +327,10 @@ fn idle_entries_are_reported_again_after_each_timeout() {
     assert!(e.tick(Time::from_secs(18)).is_empty());
     let idle = e.tick(Time::from_secs(20));
     assert_eq!(idle.len(), 1);
-    assert_eq!((idle[0].table, idle[0].metadata.as_slice()), (handle, &b"owner"[..]));
+    assert_eq!(
+        (idle[0].table, idle[0].metadata.as_slice()),
+        (handle, &b"owner"[..])
+    );
     assert_eq!(idle[0].fields[1].as_match(), FieldMatch::Exact(&[0, 1]));
     assert!(e.tick(Time::from_secs(29)).is_empty());
     assert_eq!(e.tick(Time::from_secs(31)).len(), 1);
@@ -254,15 +340,31 @@ fn idle_entries_are_reported_again_after_each_timeout() {
 fn entries_come_from_text() {
     use super::super::entries_text::{EntryFault, load};
     let e = engine(TABLES);
-    let text = "# forwarding\nadd exact_t op=0x2 second=1 => forward(port=7)\ndefault exact_t => drop()\n";
+    let text =
+        "# forwarding\nadd exact_t op=0x2 second=1 => forward(port=7)\ndefault exact_t => drop()\n";
     assert_eq!(load(&e, Time(0), text), Ok(2));
     assert_eq!(send(&e, 0, &[2, 0, 1, 0, 0])[0].0, 7);
     let fault = |text: &str| load(&e, Time(0), text).unwrap_err().fault;
     assert_eq!(fault("put x => y()"), EntryFault::Verb("put".into()));
-    assert_eq!(fault("add nothing => y()"), EntryFault::Table("nothing".into()));
+    assert_eq!(
+        fault("add nothing => y()"),
+        EntryFault::Table("nothing".into())
+    );
     assert_eq!(fault("add exact_t op=1 second=2"), EntryFault::NoAction);
-    assert_eq!(fault("add exact_t op=1 third=2 => drop()"), EntryFault::Name("third".into()));
-    assert_eq!(fault("add exact_t op=1 second=2 => fly()"), EntryFault::Action("fly".into()));
-    let missing = super::super::TableError::FieldKind { field: 1, expected: super::super::MatchKind::Exact };
-    assert_eq!(fault("add exact_t op=1 => drop()"), EntryFault::Refused(missing));
+    assert_eq!(
+        fault("add exact_t op=1 third=2 => drop()"),
+        EntryFault::Name("third".into())
+    );
+    assert_eq!(
+        fault("add exact_t op=1 second=2 => fly()"),
+        EntryFault::Action("fly".into())
+    );
+    let missing = super::super::TableError::FieldKind {
+        field: 1,
+        expected: super::super::MatchKind::Exact,
+    };
+    assert_eq!(
+        fault("add exact_t op=1 => drop()"),
+        EntryFault::Refused(missing)
+    );
 }

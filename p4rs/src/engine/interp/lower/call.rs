@@ -5,14 +5,23 @@
 
 use super::super::code::{Call, Ex, Operand, PlaceArg, Slot, Target};
 use super::{Lower, Lowered};
-use crate::ir::{Action, Arg, Callee, Control, Direction, Expr, ExprKind, Function, Handle, Param, Parser};
+use crate::ir::{
+    Action, Arg, Callee, Control, Direction, Expr, ExprKind, Function, Handle, Param, Parser,
+};
 
 impl<'p> Lower<'p> {
-    pub(super) fn function_call(&mut self, function: Handle<Function>, args: &[Arg]) -> Lowered<(Call, Slot)> {
+    pub(super) fn function_call(
+        &mut self,
+        function: Handle<Function>,
+        args: &[Arg],
+    ) -> Lowered<(Call, Slot)> {
         let program = self.program;
         let slot = self.function(function)?;
         let params = &program.functions[function].params;
-        Ok((self.call(Target::Function(function.index() as u32), params, args)?, slot))
+        Ok((
+            self.call(Target::Function(function.index() as u32), params, args)?,
+            slot,
+        ))
     }
 
     pub(super) fn action_call(&mut self, action: Handle<Action>, args: &[Arg]) -> Lowered<Call> {
@@ -37,14 +46,24 @@ impl<'p> Lower<'p> {
         self.block_call(Target::Parser(index), params, args, shared)
     }
 
-    fn block_call(&mut self, target: Target, params: &[Param], args: &[Arg], shared: bool) -> Lowered<Call> {
+    fn block_call(
+        &mut self,
+        target: Target,
+        params: &[Param],
+        args: &[Arg],
+        shared: bool,
+    ) -> Lowered<Call> {
         if !shared {
             return self.call(target, params, args);
         }
         let mut call = empty(target);
-        for param in params.iter().filter(|param| param.direction == Direction::Out) {
+        for param in params
+            .iter()
+            .filter(|param| param.direction == Direction::Out)
+        {
             let slot = self.home(param.var);
-            call.clears.push((slot, self.slots(self.program.vars[param.var].ty)));
+            call.clears
+                .push((slot, self.slots(self.program.vars[param.var].ty)));
         }
         Ok(call)
     }
@@ -73,7 +92,11 @@ impl<'p> Lower<'p> {
                     if !copy_in {
                         call.clears.push((home, slots));
                     }
-                    call.places.push(PlaceArg { param: home, dest: self.dest(*expr)?, copy_in });
+                    call.places.push(PlaceArg {
+                        param: home,
+                        dest: self.dest(*expr)?,
+                        copy_in,
+                    });
                 }
                 Arg::Absent => call.clears.push((home, slots)),
                 Arg::Extern(_) | Arg::Packet => {}
@@ -104,7 +127,8 @@ impl<'p> Lower<'p> {
             ExprKind::Mux(a, b, c) => self.calls(*a) || self.calls(*b) || self.calls(*c),
             ExprKind::Struct(items) => items.iter().any(|&item| self.calls(item)),
             ExprKind::Call { callee, args, .. } => {
-                !matches!(callee, Callee::Packet(_) | Callee::Header(_)) || args.iter().any(|arg| self.arg_calls(arg))
+                !matches!(callee, Callee::Packet(_) | Callee::Header(_))
+                    || args.iter().any(|arg| self.arg_calls(arg))
             }
         }
     }
@@ -116,7 +140,12 @@ impl<'p> Lower<'p> {
                 Operand::One(value) => Ok(Some(value)),
                 Operand::Many(value, words) => {
                     let lo = 0;
-                    Ok(Some(Ex::WideSlice { value: Box::new(value), lo, mask: u128::MAX, words }))
+                    Ok(Some(Ex::WideSlice {
+                        value: Box::new(value),
+                        lo,
+                        mask: u128::MAX,
+                        words,
+                    }))
                 }
             },
             _ => Ok(None),
@@ -125,5 +154,11 @@ impl<'p> Lower<'p> {
 }
 
 pub(super) fn empty(target: Target) -> Call {
-    Call { target, ins: Vec::new(), moves: Vec::new(), places: Vec::new(), clears: Vec::new() }
+    Call {
+        target,
+        ins: Vec::new(),
+        moves: Vec::new(),
+        places: Vec::new(),
+        clears: Vec::new(),
+    }
 }

@@ -29,7 +29,11 @@ impl Lower<'_> {
 
     pub(super) fn number(&mut self, expr: Handle<Expr>) -> Lowered<Number> {
         let (width, signed) = self.number_type(expr);
-        Ok(Number { value: self.operand(expr)?, width, signed })
+        Ok(Number {
+            value: self.operand(expr)?,
+            width,
+            signed,
+        })
     }
 
     /// An expression of one slot.
@@ -37,25 +41,39 @@ impl Lower<'_> {
         let node = self.expr(expr);
         match &node.kind {
             ExprKind::Const(value) => self.scalar_const(value, node.ty, expr),
-            ExprKind::Var(_) | ExprKind::StackNext(_) | ExprKind::StackLast(_) | ExprKind::Index(..) => {
-                Ok(load(self.place(expr)?))
-            }
-            ExprKind::Field(base, field) => match (&self.expr(*base).kind, self.ty(self.expr(*base).ty)) {
-                (ExprKind::Call { callee: Callee::Table(table), .. }, Type::ApplyResult) => {
-                    Ok(Ex::Apply { table: self.table(*table)?, hit: *field == 0 })
+            ExprKind::Var(_)
+            | ExprKind::StackNext(_)
+            | ExprKind::StackLast(_)
+            | ExprKind::Index(..) => Ok(load(self.place(expr)?)),
+            ExprKind::Field(base, field) => {
+                match (&self.expr(*base).kind, self.ty(self.expr(*base).ty)) {
+                    (
+                        ExprKind::Call {
+                            callee: Callee::Table(table),
+                            ..
+                        },
+                        Type::ApplyResult,
+                    ) => Ok(Ex::Apply {
+                        table: self.table(*table)?,
+                        hit: *field == 0,
+                    }),
+                    _ => Ok(load(self.place(expr)?)),
                 }
-                _ => Ok(load(self.place(expr)?)),
-            },
+            }
             ExprKind::Slice { base, hi, lo } => self.slice(*base, *hi, *lo),
             ExprKind::StackLastIndex(stack) => Ok(Ex::LastIndex(Box::new(self.place(*stack)?))),
             ExprKind::Unary(op, operand) => self.unary(*op, *operand),
             ExprKind::Binary(op, a, b) => self.binary(*op, *a, *b, expr),
-            ExprKind::Mux(cond, a, b) => {
-                Ok(Ex::Mux(Box::new((self.scalar(*cond)?, self.scalar(*a)?, self.scalar(*b)?))))
-            }
+            ExprKind::Mux(cond, a, b) => Ok(Ex::Mux(Box::new((
+                self.scalar(*cond)?,
+                self.scalar(*a)?,
+                self.scalar(*b)?,
+            )))),
             ExprKind::Cast(operand) => self.scalar_cast(*operand, expr),
             ExprKind::Struct(items) if items.len() == 1 => self.scalar(items[0]),
-            ExprKind::Struct(_) | ExprKind::InvalidHeader => self.construct("a value of one part expected", node.span),
+            ExprKind::Struct(_) | ExprKind::InvalidHeader => {
+                self.construct("a value of one part expected", node.span)
+            }
             ExprKind::Call { .. } => self.scalar_call(expr),
         }
     }
@@ -91,7 +109,11 @@ impl Lower<'_> {
             match &self.program.types[ty] {
                 Type::New(new) => ty = new.under,
                 Type::SerEnum(en) => {
-                    return en.members.iter().find(|(name, _)| name == member).map(|(_, value)| value.clone());
+                    return en
+                        .members
+                        .iter()
+                        .find(|(name, _)| name == member)
+                        .map(|(_, value)| value.clone());
                 }
                 _ => return None,
             }
@@ -102,11 +124,16 @@ impl Lower<'_> {
     pub(crate) fn const_words(&self, value: &Const, ty: Handle<Type>, to: &mut [u128]) {
         match (self.ty(ty), value) {
             (Type::Bits { width, .. }, Const::Int(number)) => bits::from_bigint(number, *width, to),
-            (Type::Struct(_) | Type::Header(_) | Type::Union(_) | Type::Tuple(_), Const::List(items)) => {
+            (
+                Type::Struct(_) | Type::Header(_) | Type::Union(_) | Type::Tuple(_),
+                Const::List(items),
+            ) => {
                 if let (Type::Header(_), Some(valid)) = (self.ty(ty), to.first_mut()) {
                     *valid = 1;
                 }
-                for ((first, part, _), item) in layout::parts(self.program, ty).into_iter().zip(items) {
+                for ((first, part, _), item) in
+                    layout::parts(self.program, ty).into_iter().zip(items)
+                {
                     let end = (first + self.slots(part)) as usize;
                     if let Some(to) = to.get_mut(first as usize..end) {
                         self.const_words(item, part, to);
@@ -116,7 +143,9 @@ impl Lower<'_> {
             (Type::Stack { elem, .. }, Const::List(items)) => {
                 let step = self.slots(*elem).max(1) as usize;
                 let elements = to.get_mut(1..).unwrap_or_default().chunks_mut(step);
-                elements.zip(items).for_each(|(to, item)| self.const_words(item, *elem, to));
+                elements
+                    .zip(items)
+                    .for_each(|(to, item)| self.const_words(item, *elem, to));
             }
             _ => {
                 if let (Some(first), Some(word)) = (to.first_mut(), self.const_word(value, ty)) {
@@ -130,8 +159,17 @@ impl Lower<'_> {
         let width = hi.saturating_sub(lo) + 1;
         let mask = bits::mask(width);
         Ok(match self.operand(base)? {
-            Operand::One(value) => Ex::Slice { value: Box::new(value), lo, mask },
-            Operand::Many(value, words) => Ex::WideSlice { value: Box::new(value), lo, mask, words },
+            Operand::One(value) => Ex::Slice {
+                value: Box::new(value),
+                lo,
+                mask,
+            },
+            Operand::Many(value, words) => Ex::WideSlice {
+                value: Box::new(value),
+                lo,
+                mask,
+                words,
+            },
         })
     }
 
@@ -145,24 +183,53 @@ impl Lower<'_> {
         })
     }
 
-    fn binary(&mut self, op: BinaryOp, a: Handle<Expr>, b: Handle<Expr>, whole: Handle<Expr>) -> Lowered<Ex> {
+    fn binary(
+        &mut self,
+        op: BinaryOp,
+        a: Handle<Expr>,
+        b: Handle<Expr>,
+        whole: Handle<Expr>,
+    ) -> Lowered<Ex> {
         match op {
             BinaryOp::And => return Ok(Ex::And(Box::new((self.scalar(a)?, self.scalar(b)?)))),
             BinaryOp::Or => return Ok(Ex::Or(Box::new((self.scalar(a)?, self.scalar(b)?)))),
             _ => {}
         }
         let (width, signed) = self.number_type(a);
-        let Some(code) = operator(op) else { return self.construct("operator", self.expr(whole).span) };
+        let Some(code) = operator(op) else {
+            return self.construct("operator", self.expr(whole).span);
+        };
         let left = self.operand(a)?;
         let right = self.operand(b)?;
         match (left, right) {
             (Operand::One(a), Operand::One(right)) => {
-                let width = if code == Op::Concat { self.number_type(b).0 } else { width };
-                Ok(Ex::Bin(Box::new(Bin { op: code, a, b: right, width, signed })))
+                let width = if code == Op::Concat {
+                    self.number_type(b).0
+                } else {
+                    width
+                };
+                Ok(Ex::Bin(Box::new(Bin {
+                    op: code,
+                    a,
+                    b: right,
+                    width,
+                    signed,
+                })))
             }
             (Operand::One(a), Operand::Many(b, words)) if matches!(code, Op::Shl | Op::Shr) => {
-                let b = Ex::WideSlice { value: Box::new(b), lo: 0, mask: u128::MAX, words: words | SATURATE };
-                Ok(Ex::Bin(Box::new(Bin { op: code, a, b, width, signed })))
+                let b = Ex::WideSlice {
+                    value: Box::new(b),
+                    lo: 0,
+                    mask: u128::MAX,
+                    words: words | SATURATE,
+                };
+                Ok(Ex::Bin(Box::new(Bin {
+                    op: code,
+                    a,
+                    b,
+                    width,
+                    signed,
+                })))
             }
             (Operand::Many(left, _), Operand::Many(right, _)) => {
                 let (x, y) = (Box::new(left), Box::new(right));
@@ -170,9 +237,20 @@ impl Lower<'_> {
                     Op::Eq | Op::Ne => {
                         let mut ranges = Vec::new();
                         layout::compared(self.program, self.expr(a).ty, 0, &mut ranges);
-                        Ok(Ex::Same { a: x, b: y, ranges, negate: code == Op::Ne })
+                        Ok(Ex::Same {
+                            a: x,
+                            b: y,
+                            ranges,
+                            negate: code == Op::Ne,
+                        })
                     }
-                    Op::Lt | Op::Le | Op::Gt | Op::Ge => Ok(Ex::WideOrder { op: code, a: x, b: y, width, signed }),
+                    Op::Lt | Op::Le | Op::Gt | Op::Ge => Ok(Ex::WideOrder {
+                        op: code,
+                        a: x,
+                        b: y,
+                        width,
+                        signed,
+                    }),
                     _ => self.construct("operator on wide operands", self.expr(whole).span),
                 }
             }
@@ -184,16 +262,28 @@ impl Lower<'_> {
         let (to, _) = self.number_type(whole);
         let (from, signed) = self.number_type(operand);
         let inner = self.expr(operand).ty;
-        if let (Type::Tuple(_) | Type::Struct(_), ExprKind::Struct(items)) = (self.ty(inner), &self.expr(operand).kind)
+        if let (Type::Tuple(_) | Type::Struct(_), ExprKind::Struct(items)) =
+            (self.ty(inner), &self.expr(operand).kind)
             && let [item] = items.as_slice()
         {
             return self.scalar(*item);
         }
         let mask = bits::mask(to);
         Ok(match self.operand(operand)? {
-            Operand::Many(value, words) => Ex::WideSlice { value: Box::new(value), lo: 0, mask, words },
-            Operand::One(Ex::Const(value)) if signed => Ex::Const(bits::sign_extend(value, from) as u128 & mask),
-            Operand::One(value) if to > from && signed => Ex::SignExtend { value: Box::new(value), from, mask },
+            Operand::Many(value, words) => Ex::WideSlice {
+                value: Box::new(value),
+                lo: 0,
+                mask,
+                words,
+            },
+            Operand::One(Ex::Const(value)) if signed => {
+                Ex::Const(bits::sign_extend(value, from) as u128 & mask)
+            }
+            Operand::One(value) if to > from && signed => Ex::SignExtend {
+                value: Box::new(value),
+                from,
+                mask,
+            },
             Operand::One(value) if to < from => Ex::Mask(Box::new(value), mask),
             Operand::One(value) => value,
         })
@@ -206,32 +296,54 @@ impl Lower<'_> {
             ExprKind::Const(value) => {
                 let mut words = vec![0; self.slots(node.ty) as usize];
                 self.const_words(value, node.ty, &mut words);
-                Ok(Agg::Const { temp: self.alloc(words.len() as u32), words: words.into() })
+                Ok(Agg::Const {
+                    temp: self.alloc(words.len() as u32),
+                    words: words.into(),
+                })
             }
             ExprKind::Struct(items) => self.build(items, node.ty),
             ExprKind::InvalidHeader => {
                 let slots = self.slots(node.ty);
-                Ok(Agg::Build { temp: self.alloc(slots), slots, valid: false, parts: Vec::new() })
+                Ok(Agg::Build {
+                    temp: self.alloc(slots),
+                    slots,
+                    valid: false,
+                    parts: Vec::new(),
+                })
             }
-            ExprKind::Mux(cond, a, b) => {
-                Ok(Agg::Mux(Box::new((self.scalar(*cond)?, self.agg(*a)?, self.agg(*b)?))))
-            }
+            ExprKind::Mux(cond, a, b) => Ok(Agg::Mux(Box::new((
+                self.scalar(*cond)?,
+                self.agg(*a)?,
+                self.agg(*b)?,
+            )))),
             ExprKind::Cast(operand) => self.agg_cast(*operand, expr),
             ExprKind::Unary(op, operand) => {
                 let value = self.number(*operand)?;
-                let kind = if *op == UnaryOp::Neg { WideKind::Neg(value) } else { WideKind::BitNot(value) };
+                let kind = if *op == UnaryOp::Neg {
+                    WideKind::Neg(value)
+                } else {
+                    WideKind::BitNot(value)
+                };
                 self.wide(kind, expr)
             }
             ExprKind::Binary(op, a, b) => {
-                let Some(op) = operator(*op) else { return self.construct("operator", node.span) };
+                let Some(op) = operator(*op) else {
+                    return self.construct("operator", node.span);
+                };
                 let kind = WideKind::Bin(op, self.number(*a)?, self.number(*b)?);
                 self.wide(kind, expr)
             }
             ExprKind::Slice { base, lo, .. } => {
-                let kind = WideKind::Slice { value: self.number(*base)?, lo: *lo };
+                let kind = WideKind::Slice {
+                    value: self.number(*base)?,
+                    lo: *lo,
+                };
                 self.wide(kind, expr)
             }
-            ExprKind::Call { callee: Callee::Packet(PacketOp::Lookahead), .. } => self.lookahead(expr),
+            ExprKind::Call {
+                callee: Callee::Packet(PacketOp::Lookahead),
+                ..
+            } => self.lookahead(expr),
             ExprKind::Call { .. } => self.agg_call(expr),
             _ => Ok(Agg::Place(self.place(expr)?)),
         }
@@ -240,7 +352,12 @@ impl Lower<'_> {
     fn wide(&mut self, kind: WideKind, expr: Handle<Expr>) -> Lowered<Agg> {
         let (width, signed) = self.number_type(expr);
         let temp = self.alloc(self.slots(self.expr(expr).ty));
-        Ok(Agg::Wide(Box::new(WideOp { temp, width, signed, kind })))
+        Ok(Agg::Wide(Box::new(WideOp {
+            temp,
+            width,
+            signed,
+            kind,
+        })))
     }
 
     /// A struct, header, union, tuple or stack from its parts.
@@ -261,7 +378,12 @@ impl Lower<'_> {
             }
         }
         let valid = layout::is_header(self.program, ty);
-        Ok(Agg::Build { temp: self.alloc(slots), slots, valid, parts })
+        Ok(Agg::Build {
+            temp: self.alloc(slots),
+            slots,
+            valid,
+            parts,
+        })
     }
 
     /// A list expression as a value of the type that it stands for.
@@ -280,7 +402,13 @@ impl Lower<'_> {
         }
         let mut words = vec![0; slots as usize];
         self.const_words(value, ty, &mut words);
-        Operand::Many(Agg::Const { temp: self.alloc(slots), words: words.into() }, slots)
+        Operand::Many(
+            Agg::Const {
+                temp: self.alloc(slots),
+                words: words.into(),
+            },
+            slots,
+        )
     }
 
     /// One part of a composed value; a list stands for a struct or header of the part's type.
@@ -305,7 +433,10 @@ impl Lower<'_> {
             ExprKind::Const(value @ Const::List(_)) => {
                 let mut words = vec![0; self.slots(to) as usize];
                 self.const_words(value, to, &mut words);
-                return Ok(Agg::Const { temp: self.alloc(words.len() as u32), words: words.into() });
+                return Ok(Agg::Const {
+                    temp: self.alloc(words.len() as u32),
+                    words: words.into(),
+                });
             }
             _ => {}
         }
@@ -313,7 +444,12 @@ impl Lower<'_> {
         if layout::is_header(self.program, to) && !layout::is_header(self.program, from) {
             let slots = self.slots(to);
             let parts = vec![(1, Operand::Many(value, slots - 1))];
-            return Ok(Agg::Build { temp: self.alloc(slots), slots, valid: true, parts });
+            return Ok(Agg::Build {
+                temp: self.alloc(slots),
+                slots,
+                valid: true,
+                parts,
+            });
         }
         Ok(value)
     }
@@ -336,22 +472,38 @@ impl Lower<'_> {
                 let [a, b] = [self.scalar(a)?, self.scalar(b)?];
                 Ok(Ex::Mux(Box::new((from_net, a, b))))
             }
-            Callee::Method { .. } | Callee::Extern(_) => Ok(Ex::Prim(Box::new(self.extern_call(expr)?))),
+            Callee::Method { .. } | Callee::Extern(_) => {
+                Ok(Ex::Prim(Box::new(self.extern_call(expr)?)))
+            }
             _ => self.construct("this call has no value", node.span),
         }
     }
 
     /// `SelectByDirection(direction, from network, from host)`: the condition and both values.
-    fn by_direction(&mut self, args: &[Arg], span: Span) -> Lowered<(Ex, Handle<Expr>, Handle<Expr>)> {
+    fn by_direction(
+        &mut self,
+        args: &[Arg],
+        span: Span,
+    ) -> Lowered<(Ex, Handle<Expr>, Handle<Expr>)> {
         let [Arg::In(direction), Arg::In(from_net), Arg::In(from_host)] = args else {
             return self.construct("`SelectByDirection` without its arguments", span);
         };
         let net = match self.ty(self.expr(*direction).ty) {
-            Type::Enum(en) => en.members.iter().position(|member| member == "NET_TO_HOST").unwrap_or(0),
+            Type::Enum(en) => en
+                .members
+                .iter()
+                .position(|member| member == "NET_TO_HOST")
+                .unwrap_or(0),
             _ => 0,
         };
         let (a, b) = (self.scalar(*direction)?, Ex::Const(net as u128));
-        let is_net = Ex::Bin(Box::new(Bin { op: Op::Eq, a, b, width: 32, signed: false }));
+        let is_net = Ex::Bin(Box::new(Bin {
+            op: Op::Eq,
+            a,
+            b,
+            width: 32,
+            signed: false,
+        }));
         Ok((is_net, *from_net, *from_host))
     }
 
@@ -364,7 +516,12 @@ impl Lower<'_> {
         match callee {
             Callee::Function(function) => {
                 let (call, ret) = self.function_call(*function, args)?;
-                Ok(Agg::Call { call: Box::new(call), ret, temp: self.alloc(slots), slots })
+                Ok(Agg::Call {
+                    call: Box::new(call),
+                    ret,
+                    temp: self.alloc(slots),
+                    slots,
+                })
             }
             Callee::Extern(name) if name == "SelectByDirection" => {
                 let (from_net, a, b) = self.by_direction(args, node.span)?;
@@ -373,7 +530,11 @@ impl Lower<'_> {
             }
             Callee::Method { .. } | Callee::Extern(_) => {
                 let prim = Box::new(self.extern_call(expr)?);
-                Ok(Agg::Prim { prim, temp: self.alloc(slots), slots })
+                Ok(Agg::Prim {
+                    prim,
+                    temp: self.alloc(slots),
+                    slots,
+                })
             }
             _ => self.construct("this call has no value", node.span),
         }

@@ -27,7 +27,11 @@ impl<'p> Lower<'p> {
         let ExprKind::Call { callee, args, .. } = &node.kind else {
             return self.construct("not a call", node.span);
         };
-        let site = Site { args, ret: node.ty, span: node.span };
+        let site = Site {
+            args,
+            ret: node.ty,
+            span: node.span,
+        };
         match callee {
             Callee::Extern(name) if name == "verify" => {
                 Ok(Prim::Verify(self.need(&site, 0)?, self.need(&site, 1)?))
@@ -39,12 +43,16 @@ impl<'p> Lower<'p> {
                     (None, Architecture::V1Model) => self.v1model_function(name, &site)?,
                     (None, Architecture::Pna) => self.pna_function(name, &site)?,
                 };
-                known.map(Prim::Extern).ok_or_else(|| LoadError::Extern(name.clone()))
+                known
+                    .map(Prim::Extern)
+                    .ok_or_else(|| LoadError::Extern(name.clone()))
             }
             Callee::Method { instance, method } => {
                 let kind = self.program.externs[*instance].kind.clone();
                 let known = self.method(*instance, &kind, method, &site)?;
-                known.map(Prim::Extern).ok_or_else(|| LoadError::Extern(format!("{kind}.{method}")))
+                known
+                    .map(Prim::Extern)
+                    .ok_or_else(|| LoadError::Extern(format!("{kind}.{method}")))
             }
             _ => self.construct("not an extern", node.span),
         }
@@ -76,7 +84,10 @@ impl<'p> Lower<'p> {
                     },
                     _ => String::new(),
                 };
-                Extern::Log { text, data: self.pack(site.args, 1)? }
+                Extern::Log {
+                    text,
+                    data: self.pack(site.args, 1)?,
+                }
             }
             _ => return Ok(None),
         }))
@@ -94,7 +105,11 @@ impl<'p> Lower<'p> {
             "mark_to_drop" => Extern::MarkToDrop,
             "random" => {
                 let (low, high) = (self.need(site, 1)?, self.need(site, 2)?);
-                Extern::Random { low, high, dest: self.out(site, 0)? }
+                Extern::Random {
+                    low,
+                    high,
+                    dest: self.out(site, 0)?,
+                }
             }
             "hash" => {
                 let (base, max) = (self.need(site, 2)?, self.need(site, 4)?);
@@ -112,10 +127,18 @@ impl<'p> Lower<'p> {
                     return self.construct("`digest` without data", site.span);
                 };
                 let ty = self.expr(*data).ty;
-                Extern::Digest { ty, receiver: self.need(site, 0)?, data: self.pack(site.args, 1)? }
+                Extern::Digest {
+                    ty,
+                    receiver: self.need(site, 0)?,
+                    data: self.pack(site.args, 1)?,
+                }
             }
-            "verify_checksum" | "verify_checksum_with_payload" => self.checksum(name, site, false)?,
-            "update_checksum" | "update_checksum_with_payload" => self.checksum(name, site, true)?,
+            "verify_checksum" | "verify_checksum_with_payload" => {
+                self.checksum(name, site, false)?
+            }
+            "update_checksum" | "update_checksum_with_payload" => {
+                self.checksum(name, site, true)?
+            }
             "clone" | "clone3" | "clone_preserving_field_list" => self.clone_call(name, site)?,
             "resubmit" => Extern::Resubmit(None),
             "recirculate" => Extern::RecirculateList(None),
@@ -129,8 +152,16 @@ impl<'p> Lower<'p> {
     fn clone_call(&mut self, name: &str, site: &Site<'_>) -> Lowered<Extern> {
         // CloneType { I2E, E2E }
         let egress = matches!(self.need(site, 0)?, Ex::Const(1));
-        let list = if name == "clone" { None } else { self.list_arg(site, 2)? };
-        Ok(Extern::Clone { egress, session: self.need(site, 1)?, list })
+        let list = if name == "clone" {
+            None
+        } else {
+            self.list_arg(site, 2)?
+        };
+        Ok(Extern::Clone {
+            egress,
+            session: self.need(site, 1)?,
+            list,
+        })
     }
 
     fn checksum(&mut self, name: &str, site: &Site<'_>, update: bool) -> Lowered<Extern> {
@@ -147,11 +178,21 @@ impl<'p> Lower<'p> {
                 Some(Arg::In(expr) | Arg::Place(expr)) => self.guard_place(*expr)?,
                 _ => None,
             };
-            ChecksumAction::Verify { stored: self.need(site, 2)?, guard }
+            ChecksumAction::Verify {
+                stored: self.need(site, 2)?,
+                guard,
+            }
         };
         let algorithm = self.algorithm(site, 3)?;
         let payload = name.ends_with("_with_payload");
-        Ok(Extern::Checksum(Box::new(Checksum { condition, data, algorithm, payload, mask, action })))
+        Ok(Extern::Checksum(Box::new(Checksum {
+            condition,
+            data,
+            algorithm,
+            payload,
+            mask,
+            action,
+        })))
     }
 
     /// Mask of the width of a place argument.
@@ -184,7 +225,10 @@ impl<'p> Lower<'p> {
             "drop_packet" => Extern::Drop,
             "send_to_port" => Extern::SendTo(self.need(site, 0)?),
             "recirculate" => Extern::Recirculate,
-            "mirror_packet" => Extern::Mirror { slot: self.need(site, 0)?, session: self.need(site, 1)? },
+            "mirror_packet" => Extern::Mirror {
+                slot: self.need(site, 0)?,
+                session: self.need(site, 1)?,
+            },
             "add_entry" => self.add_entry(site)?,
             "set_entry_expire_time" => Extern::SetExpire(self.need(site, 0)?),
             "restart_expire_timer" => Extern::RestartTimer,
@@ -204,16 +248,16 @@ impl<'p> Lower<'p> {
         };
         let caller = self.in_action;
         let tables = self.program.tables.iter();
-        let found = tables.filter(|(_, table)| table.properties.iter().any(|p| p.name == "add_on_miss")).find_map(
-            |(_, table)| {
+        let found = tables
+            .filter(|(_, table)| table.properties.iter().any(|p| p.name == "add_on_miss"))
+            .find_map(|(_, table)| {
                 let default = table.actions.get(table.default_action.action)?;
                 let learned = table.actions.iter().position(|reference| {
                     let name = &self.program.actions[reference.action].name;
                     name.local == wanted || name.control_plane == wanted
                 })?;
                 (Some(default.action) == caller).then_some(learned)
-            },
-        );
+            });
         let Some(action) = found else {
             return self.construct(
                 format!("`add_entry` outside the default action of a table that has an action `{wanted}`"),
@@ -235,9 +279,10 @@ impl<'p> Lower<'p> {
     fn learned_data(&mut self, expr: Handle<Expr>) -> Lowered<Vec<(Operand, u32)>> {
         let node = self.expr(expr);
         match &node.kind {
-            ExprKind::Struct(items) => {
-                items.iter().map(|&item| Ok((self.operand(item)?, self.number_type(item).0))).collect()
-            }
+            ExprKind::Struct(items) => items
+                .iter()
+                .map(|&item| Ok((self.operand(item)?, self.number_type(item).0)))
+                .collect(),
             ExprKind::Cast(inner) if matches!(self.expr(*inner).kind, ExprKind::Struct(_)) => {
                 let parts = layout::parts(self.program, node.ty);
                 let mut data = self.learned_data(*inner)?;
@@ -246,7 +291,9 @@ impl<'p> Lower<'p> {
                 }
                 Ok(data)
             }
-            _ if layout::is_scalar(self.program, node.ty) => Ok(vec![(self.operand(expr)?, self.number_type(expr).0)]),
+            _ if layout::is_scalar(self.program, node.ty) => {
+                Ok(vec![(self.operand(expr)?, self.number_type(expr).0)])
+            }
             _ => {
                 let slots = self.slots(node.ty);
                 let base = self.place(expr)?;
@@ -273,36 +320,75 @@ impl<'p> Lower<'p> {
         site: &Site<'_>,
     ) -> Lowered<Option<Extern>> {
         Ok(Some(match (kind, method) {
-            ("counter", "count") => Extern::Count { instance, index: self.need(site, 0)?, length: None },
+            ("counter", "count") => Extern::Count {
+                instance,
+                index: self.need(site, 0)?,
+                length: None,
+            },
             ("Counter", "count") => {
                 let index = self.need(site, 0)?;
-                Extern::Count { instance, index, length: self.scalar_arg(site.args, 1)? }
+                Extern::Count {
+                    instance,
+                    index,
+                    length: self.scalar_arg(site.args, 1)?,
+                }
             }
             // The direct counter of v1model counts each hit by itself.
             ("direct_counter", "count") => Extern::Nothing,
             ("DirectCounter", "count") => {
-                let Some(table) = self.owner(instance) else { return Ok(Some(Extern::Nothing)) };
-                Extern::CountDirect { table, length: self.scalar_arg(site.args, 0)? }
+                let Some(table) = self.owner(instance) else {
+                    return Ok(Some(Extern::Nothing));
+                };
+                Extern::CountDirect {
+                    table,
+                    length: self.scalar_arg(site.args, 0)?,
+                }
             }
             ("meter", "execute_meter") => {
                 let index = self.need(site, 0)?;
                 let dest = self.out(site, 1)?;
-                Extern::Meter { instance, index, length: None, colors: V1MODEL_COLORS, dest }
+                Extern::Meter {
+                    instance,
+                    index,
+                    length: None,
+                    colors: V1MODEL_COLORS,
+                    dest,
+                }
             }
-            ("direct_meter", "read") => Extern::DirectMeter { colors: V1MODEL_COLORS, dest: self.out(site, 0)? },
+            ("direct_meter", "read") => Extern::DirectMeter {
+                colors: V1MODEL_COLORS,
+                dest: self.out(site, 0)?,
+            },
             ("Meter", "execute" | "dpdk_execute") => {
                 let index = self.need(site, 0)?;
-                let length = if method == "dpdk_execute" { self.scalar_arg(site.args, site.args.len() - 1)? } else { None };
-                Extern::Meter { instance, index, length, colors: self.colors(site.ret), dest: None }
+                let length = if method == "dpdk_execute" {
+                    self.scalar_arg(site.args, site.args.len() - 1)?
+                } else {
+                    None
+                };
+                Extern::Meter {
+                    instance,
+                    index,
+                    length,
+                    colors: self.colors(site.ret),
+                    dest: None,
+                }
             }
-            ("DirectMeter", "execute" | "dpdk_execute") => {
-                Extern::DirectMeter { colors: self.colors(site.ret), dest: None }
-            }
+            ("DirectMeter", "execute" | "dpdk_execute") => Extern::DirectMeter {
+                colors: self.colors(site.ret),
+                dest: None,
+            },
             ("register", "read") => {
                 let index = self.need(site, 1)?;
                 let dest = self.out(site, 0)?;
                 let slots = dest.as_ref().map_or(1, |dest| dest.slots);
-                Extern::RegisterRead { instance, index, dest, slots, temp: self.alloc(slots) }
+                Extern::RegisterRead {
+                    instance,
+                    index,
+                    dest,
+                    slots,
+                    temp: self.alloc(slots),
+                }
             }
             ("Register", "read") => {
                 let slots = self.slots(site.ret).max(1);
@@ -319,15 +405,27 @@ impl<'p> Lower<'p> {
                 let Some(Arg::In(value)) = site.args.get(1) else {
                     return self.construct("a register write without a value", site.span);
                 };
-                let ty = self.program.externs[instance].type_args.first().copied().unwrap_or(self.expr(*value).ty);
-                Extern::RegisterWrite { instance, index, value: self.typed(*value, ty)? }
+                let ty = self.program.externs[instance]
+                    .type_args
+                    .first()
+                    .copied()
+                    .unwrap_or(self.expr(*value).ty);
+                Extern::RegisterWrite {
+                    instance,
+                    index,
+                    value: self.typed(*value, ty)?,
+                }
             }
             ("Random", "read") => self.random_object(instance)?,
             ("Digest", "pack") => {
                 let Some(Arg::In(data)) = site.args.first() else {
                     return self.construct("`pack` without data", site.span);
                 };
-                Extern::Digest { ty: self.expr(*data).ty, receiver: Ex::Const(0), data: self.pack(site.args, 0)? }
+                Extern::Digest {
+                    ty: self.expr(*data).ty,
+                    receiver: Ex::Const(0),
+                    data: self.pack(site.args, 0)?,
+                }
             }
             ("Hash", "get_hash") => self.hash_object(instance, site)?,
             ("InternetChecksum" | "Checksum", _) => return self.sum_method(instance, method, site),
@@ -344,7 +442,9 @@ impl<'p> Lower<'p> {
         if self.program.externs[instance].kind == "Checksum"
             && self.object_algorithm(instance)? != HashAlgorithm::Csum16
         {
-            return Err(LoadError::HashAlgorithm(String::from("Checksum other than ONES_COMPLEMENT16")));
+            return Err(LoadError::HashAlgorithm(String::from(
+                "Checksum other than ONES_COMPLEMENT16",
+            )));
         }
         let slot = self.sum(instance);
         Ok(Some(match method {
@@ -364,34 +464,61 @@ impl<'p> Lower<'p> {
             Some((_, Const::Int(value))) => bits::word_of(value, bits::WORD),
             _ => 0,
         };
-        Ok(Extern::Random { low: Ex::Const(bound(0)), high: Ex::Const(bound(1)), dest: None })
+        Ok(Extern::Random {
+            low: Ex::Const(bound(0)),
+            high: Ex::Const(bound(1)),
+            dest: None,
+        })
     }
 
     fn object_algorithm(&self, instance: Handle<ExternInstance>) -> Lowered<HashAlgorithm> {
         match self.program.externs[instance].args.first() {
-            Some((_, Const::Enum { member, .. })) => {
-                HashAlgorithm::by_name(member).ok_or_else(|| LoadError::HashAlgorithm(member.clone()))
-            }
+            Some((_, Const::Enum { member, .. })) => HashAlgorithm::by_name(member)
+                .ok_or_else(|| LoadError::HashAlgorithm(member.clone())),
             _ => Err(LoadError::HashAlgorithm(String::from("?"))),
         }
     }
 
-    fn hash_object(&mut self, instance: Handle<ExternInstance>, site: &Site<'_>) -> Lowered<Extern> {
+    fn hash_object(
+        &mut self,
+        instance: Handle<ExternInstance>,
+        site: &Site<'_>,
+    ) -> Lowered<Extern> {
         let algorithm = self.object_algorithm(instance)?;
         let mask = bits::mask(layout::number(self.program, site.ret).0);
         let dest = None;
         if site.args.len() < 3 {
             let data = self.pack(site.args, 0)?;
-            return Ok(Extern::Hash { algorithm, base: Ex::Const(0), max: None, data, dest, mask });
+            return Ok(Extern::Hash {
+                algorithm,
+                base: Ex::Const(0),
+                max: None,
+                data,
+                dest,
+                mask,
+            });
         }
         let (base, max) = (self.need(site, 0)?, self.need(site, 2)?);
-        Ok(Extern::Hash { algorithm, base, max: Some(max), data: self.pack(site.args, 1)?, dest, mask })
+        Ok(Extern::Hash {
+            algorithm,
+            base,
+            max: Some(max),
+            data: self.pack(site.args, 1)?,
+            dest,
+            mask,
+        })
     }
 
     /// The values of green, yellow and red in a colour enum.
     fn colors(&self, ty: Handle<Type>) -> [u128; 3] {
-        let Type::Enum(en) = self.ty(ty) else { return V1MODEL_COLORS };
-        ["GREEN", "YELLOW", "RED"]
-            .map(|color| en.members.iter().position(|member| member == color).unwrap_or(0) as u128)
+        let Type::Enum(en) = self.ty(ty) else {
+            return V1MODEL_COLORS;
+        };
+        ["GREEN", "YELLOW", "RED"].map(|color| {
+            en.members
+                .iter()
+                .position(|member| member == color)
+                .unwrap_or(0) as u128
+        })
     }
 }

@@ -19,7 +19,8 @@ use super::super::layout;
 use super::super::{Architecture, LoadError};
 use super::code::{Code, CoreErrors, Place, Slot, Stmt, TableCode};
 use crate::ir::{
-    Arg, Callee, Control, Expr, ExprKind, ExternInstance, Function, Handle, Param, Parser, Program, Table, Type, Var,
+    Arg, Callee, Control, Expr, ExprKind, ExternInstance, Function, Handle, Param, Parser, Program,
+    Table, Type, Var,
 };
 use crate::source::Span;
 
@@ -65,7 +66,12 @@ impl<'p> Lower<'p> {
         let mut lower = Self {
             program,
             arch,
-            code: Code { zero: 0, sink: region, errors: core_errors(program, arch), ..Code::default() },
+            code: Code {
+                zero: 0,
+                sink: region,
+                errors: core_errors(program, arch),
+                ..Code::default()
+            },
             next: u64::from(region) * 2,
             homes: vec![None; program.vars.len()],
             control_sites: FxHashMap::default(),
@@ -84,7 +90,9 @@ impl<'p> Lower<'p> {
         lower.code.actions = vec![Vec::new(); program.actions.len()];
         lower.code.controls = (0..program.controls.len()).map(|_| None).collect();
         lower.code.parsers = (0..program.parsers.len()).map(|_| None).collect();
-        lower.code.tables = (0..program.tables.len()).map(|_| None::<TableCode>).collect();
+        lower.code.tables = (0..program.tables.len())
+            .map(|_| None::<TableCode>)
+            .collect();
         lower.count_sites();
         lower.find_owners();
         Ok(lower)
@@ -103,8 +111,12 @@ impl<'p> Lower<'p> {
         for (_, expr) in self.program.exprs.iter() {
             if let ExprKind::Call { callee, .. } = &expr.kind {
                 match callee {
-                    Callee::Control(handle) => *self.control_sites.entry(handle.index()).or_default() += 1,
-                    Callee::Parser(handle) => *self.parser_sites.entry(handle.index()).or_default() += 1,
+                    Callee::Control(handle) => {
+                        *self.control_sites.entry(handle.index()).or_default() += 1
+                    }
+                    Callee::Parser(handle) => {
+                        *self.parser_sites.entry(handle.index()).or_default() += 1
+                    }
                     _ => {}
                 }
             }
@@ -115,7 +127,8 @@ impl<'p> Lower<'p> {
         for (handle, table) in self.program.tables.iter() {
             for property in &table.properties {
                 if let crate::ir::PropertyValue::Extern(instance)
-                | crate::ir::PropertyValue::Const(crate::ir::Const::Extern(instance)) = &property.value
+                | crate::ir::PropertyValue::Const(crate::ir::Const::Extern(instance)) =
+                    &property.value
                 {
                     self.owners.insert(instance.index(), handle.index() as u32);
                 }
@@ -186,7 +199,10 @@ impl<'p> Lower<'p> {
     }
 
     pub(super) fn construct<T>(&self, what: impl Into<String>, span: Span) -> Lowered<T> {
-        Err(LoadError::Construct { what: what.into(), span })
+        Err(LoadError::Construct {
+            what: what.into(),
+            span,
+        })
     }
 
     fn deeper<T>(&mut self, lower: impl FnOnce(&mut Self) -> Lowered<T>) -> Lowered<T> {
@@ -250,7 +266,12 @@ impl<'p> Lower<'p> {
     }
 
     /// Shares the homes of arguments with the parameters of a block that is called at one place only.
-    pub(super) fn try_alias(&mut self, params: &[Param], args: &[Arg], sites: usize) -> Lowered<bool> {
+    pub(super) fn try_alias(
+        &mut self,
+        params: &[Param],
+        args: &[Arg],
+        sites: usize,
+    ) -> Lowered<bool> {
         if sites != 1 || params.len() != args.len() {
             return Ok(false);
         }
@@ -266,7 +287,9 @@ impl<'p> Lower<'p> {
                 return Ok(false);
             }
             let dest = self.dest(expr)?;
-            let Place::Fixed(slot) = dest.place else { return Ok(false) };
+            let Place::Fixed(slot) = dest.place else {
+                return Ok(false);
+            };
             let end = slot + dest.slots;
             let overlaps = ranges.iter().any(|&(from, to)| slot < to && from < end);
             if dest.slice.is_some() || dest.guard.is_some() || dest.union.is_some() || overlaps {
@@ -275,12 +298,17 @@ impl<'p> Lower<'p> {
             ranges.push((slot, end));
             homes.push((param.var, slot));
         }
-        homes.into_iter().for_each(|(var, slot)| self.bind(var, slot));
+        homes
+            .into_iter()
+            .for_each(|(var, slot)| self.bind(var, slot));
         Ok(true)
     }
 
     pub(super) fn control_calls(&self, handle: Handle<Control>) -> usize {
-        self.control_sites.get(&handle.index()).copied().unwrap_or(0)
+        self.control_sites
+            .get(&handle.index())
+            .copied()
+            .unwrap_or(0)
     }
 
     pub(super) fn parser_calls(&self, handle: Handle<Parser>) -> usize {
@@ -289,8 +317,15 @@ impl<'p> Lower<'p> {
 
     /// Lowers every table, so that the control plane finds also those that are never applied.
     pub(crate) fn all_tables(&mut self) -> Lowered<()> {
-        let handles: Vec<Handle<Table>> = self.program.tables.iter().map(|(handle, _)| handle).collect();
-        handles.into_iter().try_for_each(|handle| self.table(handle).map(drop))
+        let handles: Vec<Handle<Table>> = self
+            .program
+            .tables
+            .iter()
+            .map(|(handle, _)| handle)
+            .collect();
+        handles
+            .into_iter()
+            .try_for_each(|handle| self.table(handle).map(drop))
     }
 }
 

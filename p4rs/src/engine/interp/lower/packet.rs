@@ -13,21 +13,40 @@ impl Lower<'_> {
     /// What a value of this type consists of in a packet.
     pub(crate) fn shape(&self, ty: Handle<Type>) -> Shape {
         let leaves = layout::leaves(self.program, ty);
-        let bits = leaves.iter().filter(|leaf| !leaf.varbit).fold(0u32, |sum, leaf| sum.saturating_add(leaf.width));
-        let headers = layout::headers(self.program, ty, 0, "").into_iter().map(|(at, ..)| at).collect();
-        Shape { leaves, headers, bits }
+        let bits = leaves
+            .iter()
+            .filter(|leaf| !leaf.varbit)
+            .fold(0u32, |sum, leaf| sum.saturating_add(leaf.width));
+        let headers = layout::headers(self.program, ty, 0, "")
+            .into_iter()
+            .map(|(at, ..)| at)
+            .collect();
+        Shape {
+            leaves,
+            headers,
+            bits,
+        }
     }
 
     pub(super) fn lookahead(&mut self, expr: Handle<Expr>) -> Lowered<Agg> {
         let ty = self.expr(expr).ty;
         let slots = self.slots(ty);
-        Ok(Agg::Lookahead { temp: self.alloc(slots), slots, shape: Box::new(self.shape(ty)) })
+        Ok(Agg::Lookahead {
+            temp: self.alloc(slots),
+            slots,
+            shape: Box::new(self.shape(ty)),
+        })
     }
 
     /// A packet or header operation without a value.
     pub(super) fn builtin(&mut self, expr: Handle<Expr>) -> Lowered<Prim> {
         let node = self.expr(expr);
-        let ExprKind::Call { callee, type_args, args } = &node.kind else {
+        let ExprKind::Call {
+            callee,
+            type_args,
+            args,
+        } = &node.kind
+        else {
             return self.construct("not a call", node.span);
         };
         match callee {
@@ -37,7 +56,13 @@ impl Lower<'_> {
         }
     }
 
-    fn packet_op(&mut self, op: PacketOp, types: &[Handle<Type>], args: &[Arg], span: Span) -> Lowered<Prim> {
+    fn packet_op(
+        &mut self,
+        op: PacketOp,
+        types: &[Handle<Type>],
+        args: &[Arg],
+        span: Span,
+    ) -> Lowered<Prim> {
         match op {
             PacketOp::Extract => self.extract(types, args, None, span),
             PacketOp::ExtractVarbit => {
@@ -49,7 +74,9 @@ impl Lower<'_> {
                 None => self.construct("`advance` without a number of bits", span),
             },
             PacketOp::Emit => self.emit(args, span),
-            PacketOp::Lookahead | PacketOp::Length => self.construct("a value that is not used", span),
+            PacketOp::Lookahead | PacketOp::Length => {
+                self.construct("a value that is not used", span)
+            }
         }
     }
 
@@ -64,12 +91,24 @@ impl Lower<'_> {
             (Some(Arg::Place(expr) | Arg::In(expr)), _) => {
                 let shape = self.shape(self.expr(*expr).ty);
                 let next = match &self.expr(*expr).kind {
-                    ExprKind::StackNext(stack) => Some((self.place(*stack)?, self.stack_shape(*stack)?.0)),
+                    ExprKind::StackNext(stack) => {
+                        Some((self.place(*stack)?, self.stack_shape(*stack)?.0))
+                    }
                     _ => None,
                 };
-                Ok(Prim::Extract { dest: Some(self.dest(*expr)?), shape, next, varbit })
+                Ok(Prim::Extract {
+                    dest: Some(self.dest(*expr)?),
+                    shape,
+                    next,
+                    varbit,
+                })
             }
-            (_, Some(&ty)) => Ok(Prim::Extract { dest: None, shape: self.shape(ty), next: None, varbit }),
+            (_, Some(&ty)) => Ok(Prim::Extract {
+                dest: None,
+                shape: self.shape(ty),
+                next: None,
+                varbit,
+            }),
             _ => self.construct("`extract` of nothing", span),
         }
     }
@@ -80,8 +119,14 @@ impl Lower<'_> {
         };
         let ty = self.expr(*expr).ty;
         let headers = layout::headers(self.program, ty, 0, "");
-        let headers = headers.into_iter().map(|(at, ty, _)| (at, self.shape(ty))).collect();
-        Ok(Prim::Emit { value: self.agg(*expr)?, headers })
+        let headers = headers
+            .into_iter()
+            .map(|(at, ty, _)| (at, self.shape(ty)))
+            .collect();
+        Ok(Prim::Emit {
+            value: self.agg(*expr)?,
+            headers,
+        })
     }
 
     fn header_op(&mut self, op: HeaderOp, args: &[Arg], span: Span) -> Lowered<Prim> {
@@ -94,8 +139,14 @@ impl Lower<'_> {
             HeaderOp::SetValid => Ok(Prim::SetValid(self.dest(expr)?)),
             HeaderOp::SetInvalid => {
                 let headers = layout::headers(self.program, ty, 0, "");
-                let headers = headers.into_iter().map(|(at, ty, _)| (at, self.slots(ty))).collect();
-                Ok(Prim::SetInvalid { dest: self.dest(expr)?, headers })
+                let headers = headers
+                    .into_iter()
+                    .map(|(at, ty, _)| (at, self.slots(ty)))
+                    .collect();
+                Ok(Prim::SetInvalid {
+                    dest: self.dest(expr)?,
+                    headers,
+                })
             }
             HeaderOp::PushFront | HeaderOp::PopFront => {
                 let (size, elem) = self.stack_shape(expr)?;
@@ -103,7 +154,13 @@ impl Lower<'_> {
                     Some(Ex::Const(count)) => u32::try_from(count).unwrap_or(u32::MAX),
                     _ => return self.construct("push and pop need a constant", span),
                 };
-                Ok(Prim::Shift { stack: self.dest(expr)?, size, elem, count, front: op == HeaderOp::PushFront })
+                Ok(Prim::Shift {
+                    stack: self.dest(expr)?,
+                    size,
+                    elem,
+                    count,
+                    front: op == HeaderOp::PushFront,
+                })
             }
             HeaderOp::IsValid => self.construct("a value that is not used", span),
         }
@@ -118,7 +175,10 @@ impl Lower<'_> {
             return Ok(load(place));
         }
         let members = layout::parts(self.program, self.expr(*expr).ty);
-        Ok(Ex::UnionValid { union: Box::new(place), members: members.into_iter().map(|(at, ..)| at).collect() })
+        Ok(Ex::UnionValid {
+            union: Box::new(place),
+            members: members.into_iter().map(|(at, ..)| at).collect(),
+        })
     }
 
     /// The bits of a data argument, in order.
@@ -134,7 +194,9 @@ impl Lower<'_> {
     pub(super) fn pack_expr(&mut self, expr: Handle<Expr>, out: &mut Vec<Pack>) -> Lowered<()> {
         let node = self.expr(expr);
         match &node.kind {
-            ExprKind::Struct(items) => return items.iter().try_for_each(|&item| self.pack_expr(item, out)),
+            ExprKind::Struct(items) => {
+                return items.iter().try_for_each(|&item| self.pack_expr(item, out));
+            }
             ExprKind::Cast(inner)
                 if matches!(self.expr(*inner).kind, ExprKind::Struct(_))
                     && !layout::is_scalar(self.program, node.ty) =>
@@ -147,10 +209,18 @@ impl Lower<'_> {
         let guard: Option<Place> = self.guard_place(expr)?;
         match self.operand(expr)? {
             Operand::One(value) => {
-                out.push(Pack::Scalar { value, width: self.number_type(expr).0, guard });
+                out.push(Pack::Scalar {
+                    value,
+                    width: self.number_type(expr).0,
+                    guard,
+                });
             }
             Operand::Many(value, _) => {
-                out.push(Pack::Leaves { value, leaves: layout::leaves(self.program, node.ty), guard });
+                out.push(Pack::Leaves {
+                    value,
+                    leaves: layout::leaves(self.program, node.ty),
+                    guard,
+                });
             }
         }
         Ok(())

@@ -19,9 +19,17 @@ impl Lower<'_> {
                 for state in &parser.states {
                     let body = this.block(&state.body)?;
                     let next = this.transition(&state.transition, state.span)?;
-                    states.push(StateCode { name: state.name.clone(), body, next });
+                    states.push(StateCode {
+                        name: state.name.clone(),
+                        body,
+                        next,
+                    });
                 }
-                Ok(ParserCode { locals, states, start: parser.start })
+                Ok(ParserCode {
+                    locals,
+                    states,
+                    start: parser.start,
+                })
             })?;
             self.code.parsers[index] = Some((handle, code));
         }
@@ -32,13 +40,22 @@ impl Lower<'_> {
         match transition {
             Transition::To(state) => Ok(Next::To(goto(*state))),
             Transition::Select { subjects, cases } => {
-                let numbers = subjects.iter().map(|&subject| self.number(subject)).collect::<Lowered<_>>()?;
+                let numbers = subjects
+                    .iter()
+                    .map(|&subject| self.number(subject))
+                    .collect::<Lowered<_>>()?;
                 let mut out = Vec::with_capacity(cases.len());
                 for (keys, state) in cases {
-                    let tests = keys.iter().map(|key| self.test(key, span)).collect::<Lowered<_>>()?;
+                    let tests = keys
+                        .iter()
+                        .map(|key| self.test(key, span))
+                        .collect::<Lowered<_>>()?;
                     out.push((tests, goto(*state)));
                 }
-                Ok(Next::Select { subjects: numbers, cases: out })
+                Ok(Next::Select {
+                    subjects: numbers,
+                    cases: out,
+                })
             }
         }
     }
@@ -48,10 +65,15 @@ impl Lower<'_> {
             KeySet::Any => Test::Any,
             KeySet::Value(value) => Test::Value(self.operand(*value)?),
             KeySet::Mask(value, mask) => Test::Mask(self.operand(*value)?, self.operand(*mask)?),
-            KeySet::Range(low, high) => Test::Range(self.bound(*low, span)?, self.bound(*high, span)?),
+            KeySet::Range(low, high) => {
+                Test::Range(self.bound(*low, span)?, self.bound(*high, span)?)
+            }
             KeySet::ValueSet(set) => {
                 let ty = self.program.value_sets[*set].ty;
-                Test::Set(set.index(), super::super::super::layout::leaves(self.program, ty).len())
+                Test::Set(
+                    set.index(),
+                    super::super::super::layout::leaves(self.program, ty).len(),
+                )
             }
         })
     }

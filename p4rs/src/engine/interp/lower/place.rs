@@ -32,11 +32,19 @@ impl Lower<'_> {
             ExprKind::Index(base, index) => self.element(*base, *index),
             ExprKind::StackNext(base) => {
                 let (size, elem) = self.stack_shape(*base)?;
-                Ok(Place::Next { stack: Box::new(self.place(*base)?), size, elem })
+                Ok(Place::Next {
+                    stack: Box::new(self.place(*base)?),
+                    size,
+                    elem,
+                })
             }
             ExprKind::StackLast(base) => {
                 let (size, elem) = self.stack_shape(*base)?;
-                Ok(Place::Last { stack: Box::new(self.place(*base)?), size, elem })
+                Ok(Place::Last {
+                    stack: Box::new(self.place(*base)?),
+                    size,
+                    elem,
+                })
             }
             _ => Ok(Place::Value(Box::new(self.agg(expr)?))),
         }
@@ -55,7 +63,12 @@ impl Lower<'_> {
         let index = self.scalar(index)?;
         Ok(match index {
             Ex::Const(i) if i < u128::from(size) => offset_by(stack, 1 + i as u32 * elem),
-            index => Place::Index { stack: Box::new(stack), index: Box::new(index), size, elem },
+            index => Place::Index {
+                stack: Box::new(stack),
+                index: Box::new(index),
+                size,
+                elem,
+            },
         })
     }
 
@@ -102,14 +115,22 @@ impl Lower<'_> {
     }
 
     fn union_member(&self, expr: Handle<Expr>) -> Lowered<Option<Box<UnionMember>>> {
-        let ExprKind::Field(base, field) = &self.expr(expr).kind else { return Ok(None) };
+        let ExprKind::Field(base, field) = &self.expr(expr).kind else {
+            return Ok(None);
+        };
         let ty = self.expr(*base).ty;
         if !matches!(self.ty(ty), Type::Union(_)) {
             return Ok(None);
         }
         let members = layout::parts(self.program, ty);
-        let members = members.iter().map(|(first, ty, _)| (*first, self.slots(*ty))).collect();
-        Ok(Some(Box::new(UnionMember { back: self.field_offset(*base, *field as usize)?, members })))
+        let members = members
+            .iter()
+            .map(|(first, ty, _)| (*first, self.slots(*ty)))
+            .collect();
+        Ok(Some(Box::new(UnionMember {
+            back: self.field_offset(*base, *field as usize)?,
+            members,
+        })))
     }
 
     /// A place to write to.
@@ -142,11 +163,15 @@ impl Lower<'_> {
             ExprKind::Var(var) => self.program.vars[*var].name.clone(),
             ExprKind::Field(base, field) => {
                 let parts = layout::parts(self.program, self.expr(*base).ty);
-                let name = parts.get(*field as usize).map_or("?", |(_, _, name)| name.as_str());
+                let name = parts
+                    .get(*field as usize)
+                    .map_or("?", |(_, _, name)| name.as_str());
                 format!("{}.{name}", self.describe(*base))
             }
             ExprKind::Index(base, index) => match &self.expr(*index).kind {
-                ExprKind::Const(crate::ir::Const::Int(i)) => format!("{}[{i}]", self.describe(*base)),
+                ExprKind::Const(crate::ir::Const::Int(i)) => {
+                    format!("{}[{i}]", self.describe(*base))
+                }
                 _ => format!("{}[…]", self.describe(*base)),
             },
             ExprKind::StackNext(base) => format!("{}.next", self.describe(*base)),

@@ -6,7 +6,8 @@ use super::super::super::layout;
 use super::super::code::{Operand, Place, Stmt};
 use super::{Lower, Lowered, clear, place::offset_by};
 use crate::ir::{
-    Block, Callee, Const, Expr, ExprKind, ForIn, Handle, HeaderOp, PacketOp, StmtKind, SwitchCase, Type, Var,
+    Block, Callee, Const, Expr, ExprKind, ForIn, Handle, HeaderOp, PacketOp, StmtKind, SwitchCase,
+    Type, Var,
 };
 
 impl Lower<'_> {
@@ -24,20 +25,47 @@ impl Lower<'_> {
             StmtKind::Assign { place, value } => self.assign(*place, *value),
             StmtKind::Eval(expr) => self.eval(*expr),
             StmtKind::Init { var, init } => self.init(*var, *init),
-            StmtKind::If { cond, then, otherwise } => {
-                Ok(Stmt::If(self.scalar(*cond)?, self.block(then)?, self.block(otherwise)?))
-            }
-            StmtKind::SwitchAction { apply, cases, default } => self.switch_action(*apply, cases, default),
-            StmtKind::Switch { subject, cases, default } => {
+            StmtKind::If {
+                cond,
+                then,
+                otherwise,
+            } => Ok(Stmt::If(
+                self.scalar(*cond)?,
+                self.block(then)?,
+                self.block(otherwise)?,
+            )),
+            StmtKind::SwitchAction {
+                apply,
+                cases,
+                default,
+            } => self.switch_action(*apply, cases, default),
+            StmtKind::Switch {
+                subject,
+                cases,
+                default,
+            } => {
                 let subject = self.operand(*subject)?;
                 let mut out = Vec::with_capacity(cases.len());
                 for case in cases {
-                    let labels = case.labels.iter().map(|&label| self.operand(label)).collect::<Lowered<_>>()?;
+                    let labels = case
+                        .labels
+                        .iter()
+                        .map(|&label| self.operand(label))
+                        .collect::<Lowered<_>>()?;
                     out.push((labels, self.block(&case.body)?));
                 }
-                Ok(Stmt::Switch { subject, cases: out, default: self.block(default)? })
+                Ok(Stmt::Switch {
+                    subject,
+                    cases: out,
+                    default: self.block(default)?,
+                })
             }
-            StmtKind::For { init, cond, update, body } => Ok(Stmt::For {
+            StmtKind::For {
+                init,
+                cond,
+                update,
+                body,
+            } => Ok(Stmt::For {
                 init: self.block(init)?,
                 cond: self.scalar(*cond)?,
                 update: self.block(update)?,
@@ -75,7 +103,9 @@ impl Lower<'_> {
     fn init(&mut self, var: Handle<Var>, init: Option<Handle<Expr>>) -> Lowered<Stmt> {
         let ty = self.program.vars[var].ty;
         let slot = self.home(var);
-        let Some(init) = init else { return Ok(clear(slot, self.slots(ty))) };
+        let Some(init) = init else {
+            return Ok(clear(slot, self.slots(ty)));
+        };
         Ok(match self.typed(init, ty)? {
             Operand::One(value) => Stmt::Set(slot, value),
             value => Stmt::Init(slot, value),
@@ -88,16 +118,19 @@ impl Lower<'_> {
             return Ok(Stmt::Eval(self.operand(expr)?));
         };
         Ok(match callee {
-            Callee::Function(function) => Stmt::Call(Box::new(self.function_call(*function, args)?.0)),
+            Callee::Function(function) => {
+                Stmt::Call(Box::new(self.function_call(*function, args)?.0))
+            }
             Callee::Action(action) => Stmt::Call(Box::new(self.action_call(*action, args)?)),
             Callee::Control(control) => Stmt::Call(Box::new(self.control_call(*control, args)?)),
             Callee::Parser(parser) => Stmt::Call(Box::new(self.parser_call(*parser, args)?)),
             Callee::Table(table) => Stmt::Apply(self.table(*table)?),
-            Callee::Packet(PacketOp::Lookahead | PacketOp::Length) | Callee::Header(HeaderOp::IsValid) => {
-                Stmt::Eval(self.operand(expr)?)
-            }
+            Callee::Packet(PacketOp::Lookahead | PacketOp::Length)
+            | Callee::Header(HeaderOp::IsValid) => Stmt::Eval(self.operand(expr)?),
             Callee::Packet(_) | Callee::Header(_) => Stmt::Prim(Box::new(self.builtin(expr)?)),
-            Callee::Method { .. } | Callee::Extern(_) => Stmt::Prim(Box::new(self.extern_call(expr)?)),
+            Callee::Method { .. } | Callee::Extern(_) => {
+                Stmt::Prim(Box::new(self.extern_call(expr)?))
+            }
         })
     }
 
@@ -108,7 +141,11 @@ impl Lower<'_> {
         default: &Block,
     ) -> Lowered<Stmt> {
         let node = self.expr(apply);
-        let ExprKind::Call { callee: Callee::Table(table), .. } = &node.kind else {
+        let ExprKind::Call {
+            callee: Callee::Table(table),
+            ..
+        } = &node.kind
+        else {
             return self.construct("a switch on something else than a table", node.span);
         };
         let actions = self.program.tables[*table].actions.len();
@@ -123,7 +160,12 @@ impl Lower<'_> {
             }
             bodies.push(self.block(&case.body)?);
         }
-        Ok(Stmt::SwitchAction { table, by_action, cases: bodies, default: self.block(default)? })
+        Ok(Stmt::SwitchAction {
+            table,
+            by_action,
+            cases: bodies,
+            default: self.block(default)?,
+        })
     }
 
     fn for_in(&mut self, var: Handle<Var>, over: &ForIn, body: &Block) -> Lowered<Stmt> {
@@ -144,25 +186,52 @@ impl Lower<'_> {
         }
     }
 
-    fn for_items(&mut self, items: Handle<Expr>, ty: Handle<Type>, var: u32, body: &Block) -> Lowered<Stmt> {
+    fn for_items(
+        &mut self,
+        items: Handle<Expr>,
+        ty: Handle<Type>,
+        var: u32,
+        body: &Block,
+    ) -> Lowered<Stmt> {
         let node = self.expr(items);
         if let Type::Stack { size, elem } = self.ty(node.ty) {
             let elem = self.slots(*elem);
             let stack = self.agg(items)?;
-            return Ok(Stmt::ForStack { var, stack, size: *size, elem, body: self.block(body)? });
+            return Ok(Stmt::ForStack {
+                var,
+                stack,
+                size: *size,
+                elem,
+                body: self.block(body)?,
+            });
         }
         let values = match &node.kind {
-            ExprKind::Struct(parts) => parts.iter().map(|&part| self.typed(part, ty)).collect::<Lowered<Vec<_>>>()?,
-            ExprKind::Const(Const::List(values)) => values.iter().map(|value| self.const_operand(value, ty)).collect(),
+            ExprKind::Struct(parts) => parts
+                .iter()
+                .map(|&part| self.typed(part, ty))
+                .collect::<Lowered<Vec<_>>>()?,
+            ExprKind::Const(Const::List(values)) => values
+                .iter()
+                .map(|value| self.const_operand(value, ty))
+                .collect(),
             ExprKind::Cast(inner) => return self.for_items(*inner, ty, var, body),
             _ => {
                 let base = self.place(items)?;
                 let parts = layout::parts(self.program, node.ty);
-                let part = |(first, part, _)| Operand::Many(super::super::code::Agg::Place(offset_by(base.clone(), first)), self.slots(part));
+                let part = |(first, part, _)| {
+                    Operand::Many(
+                        super::super::code::Agg::Place(offset_by(base.clone(), first)),
+                        self.slots(part),
+                    )
+                };
                 parts.into_iter().map(part).collect()
             }
         };
-        Ok(Stmt::ForItems { var, items: values, body: self.block(body)? })
+        Ok(Stmt::ForItems {
+            var,
+            items: values,
+            body: self.block(body)?,
+        })
     }
 
     fn return_value(&mut self, value: Option<Handle<Expr>>) -> Lowered<Stmt> {

@@ -39,7 +39,11 @@ impl<'p> Lower<'p> {
                 continue;
             }
             let width = self.number_type(key.expr).0;
-            keys.push(KeyCode { value: self.operand(key.expr)?, width, name: key.name.clone() });
+            keys.push(KeyCode {
+                value: self.operand(key.expr)?,
+                width,
+                name: key.name.clone(),
+            });
         }
         let mut actions = Vec::with_capacity(table.actions.len());
         for reference in &table.actions {
@@ -47,7 +51,11 @@ impl<'p> Lower<'p> {
             let args: Vec<Arg> = reference.args.clone();
             let call = self.action_call(reference.action, &args)?;
             let mut data = Vec::new();
-            for param in action.params.iter().filter(|param| param.direction == Direction::None) {
+            for param in action
+                .params
+                .iter()
+                .filter(|param| param.direction == Direction::None)
+            {
                 let var = &self.program.vars[param.var];
                 let width = layout::number(self.program, var.ty).0;
                 data.push((self.home(param.var), width, var.name.clone()));
@@ -55,20 +63,39 @@ impl<'p> Lower<'p> {
             // Arguments bound in the action list leave that much less action data.
             let bound = args.len().saturating_sub(action.params.len() - data.len());
             data.drain(..bound.min(data.len()));
-            actions.push(ActionBinding { call, name: action.name.control_plane.clone(), data });
+            actions.push(ActionBinding {
+                call,
+                name: action.name.control_plane.clone(),
+                data,
+            });
         }
         let meter = self.direct_meter(table)?;
-        Ok(TableCode { handle, keys, selector, selector_names, actions, meter })
+        Ok(TableCode {
+            handle,
+            keys,
+            selector,
+            selector_names,
+            actions,
+            meter,
+        })
     }
 
     /// v1model: the field into which some action reads the table's direct meter; it is written on every hit.
     fn direct_meter(&mut self, table: &'p Table) -> Lowered<Option<(Dest, [u128; 3])>> {
-        let Some(property) = table.properties.iter().find(|p| p.name == "meters") else { return Ok(None) };
-        let PropertyValue::Extern(meter) = &property.value else { return Ok(None) };
+        let Some(property) = table.properties.iter().find(|p| p.name == "meters") else {
+            return Ok(None);
+        };
+        let PropertyValue::Extern(meter) = &property.value else {
+            return Ok(None);
+        };
         for reference in &table.actions {
             for stmt in &self.program.actions[reference.action].body.stmts {
-                let StmtKind::Eval(expr) = &stmt.kind else { continue };
-                let ExprKind::Call { callee, args, .. } = &self.expr(*expr).kind else { continue };
+                let StmtKind::Eval(expr) = &stmt.kind else {
+                    continue;
+                };
+                let ExprKind::Call { callee, args, .. } = &self.expr(*expr).kind else {
+                    continue;
+                };
                 let reads = matches!(callee, crate::ir::Callee::Method { instance, method }
                     if instance == meter && method == "read");
                 if let (true, Some(Arg::Place(place))) = (reads, args.first()) {

@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use super::super::super::bits::sign_extend;
+use super::super::super::bits::{self, sign_extend};
 use super::super::super::outputs::DropReason;
 use super::super::super::trace::Event;
 use super::super::code::{Call, Dest, Ex, Operand, Slot, Stmt, Target};
@@ -31,7 +31,11 @@ impl Run<'_> {
             }
             Stmt::Assign(dest, value) => self.assign(dest, value)?,
             Stmt::If(cond, then, otherwise) => {
-                return if self.eval(cond)? != 0 { self.exec(then) } else { self.exec(otherwise) };
+                return if self.eval(cond)? != 0 {
+                    self.exec(then)
+                } else {
+                    self.exec(otherwise)
+                };
             }
             Stmt::Apply(table) => {
                 self.apply(*table)?;
@@ -48,14 +52,38 @@ impl Run<'_> {
             Stmt::Eval(Operand::Many(agg, _)) => {
                 self.eval_agg(agg)?;
             }
-            Stmt::SwitchAction { table, by_action, cases, default } => {
+            Stmt::SwitchAction {
+                table,
+                by_action,
+                cases,
+                default,
+            } => {
                 let (_, action) = self.apply(*table)?;
-                let case = action.and_then(|action| by_action.get(usize::from(action)).copied().flatten());
-                return self.exec(case.and_then(|case| cases.get(case as usize)).unwrap_or(default));
+                let case =
+                    action.and_then(|action| by_action.get(usize::from(action)).copied().flatten());
+                return self.exec(
+                    case.and_then(|case| cases.get(case as usize))
+                        .unwrap_or(default),
+                );
             }
-            Stmt::Switch { subject, cases, default } => return self.switch(subject, cases, default),
-            Stmt::For { init, cond, update, body } => return self.for_loop(init, cond, update, body),
-            Stmt::ForRange { var, low, high, signed, body } => {
+            Stmt::Switch {
+                subject,
+                cases,
+                default,
+            } => return self.switch(subject, cases, default),
+            Stmt::For {
+                init,
+                cond,
+                update,
+                body,
+            } => return self.for_loop(init, cond, update, body),
+            Stmt::ForRange {
+                var,
+                low,
+                high,
+                signed,
+                body,
+            } => {
                 return self.for_range(*var, low, high, *signed, body);
             }
             Stmt::ForItems { var, items, body } => {
@@ -68,7 +96,13 @@ impl Run<'_> {
                     }
                 }
             }
-            Stmt::ForStack { var, stack, size, elem, body } => {
+            Stmt::ForStack {
+                var,
+                stack,
+                size,
+                elem,
+                body,
+            } => {
                 for i in 0..*size {
                     let from = self.eval_agg(stack)?;
                     self.copy(from + 1 + i * elem, *var, *elem);
@@ -118,7 +152,13 @@ impl Run<'_> {
         })
     }
 
-    fn for_loop(&mut self, init: &[Stmt], cond: &Ex, update: &[Stmt], body: &[Stmt]) -> Result<Flow, Stop> {
+    fn for_loop(
+        &mut self,
+        init: &[Stmt],
+        cond: &Ex,
+        update: &[Stmt],
+        body: &[Stmt],
+    ) -> Result<Flow, Stop> {
         self.exec(init)?;
         while self.eval(cond)? != 0 {
             match self.body(body)? {
@@ -159,7 +199,7 @@ impl Run<'_> {
                 break;
             }
             at = match signed {
-                Some(width) => (sign_extend(at, width).wrapping_add(1)) as u128 & super::super::super::bits::mask(width),
+                Some(width) => (sign_extend(at, width).wrapping_add(1)) as u128 & bits::mask(width),
                 None => at + 1,
             };
         }
@@ -227,9 +267,12 @@ impl Run<'_> {
     fn copy_in(&mut self, dest: &Dest, address: Slot, param: Slot) {
         match dest.slice {
             Some((hi, lo)) => {
-                let mask = super::super::super::bits::mask(hi - lo + 1);
-                let value = super::wide::get_word(self.words(address, dest.slots), lo) & mask;
-                self.set(param, value);
+                let width = hi.saturating_sub(lo) + 1;
+                for i in 0..bits::words(width) {
+                    let done = i * bits::WORD;
+                    let word = super::wide::get_word(self.words(address, dest.slots), lo + done);
+                    self.set(param + i, word & bits::mask(width - done));
+                }
             }
             None if address >= self.machine.code.sink && address < 2 * self.machine.code.sink => {
                 self.clear(param, dest.slots);
@@ -239,7 +282,10 @@ impl Run<'_> {
     }
 
     fn copy_out(&mut self, dest: &Dest, address: Slot, param: Slot) {
-        if dest.slots == 1 && dest.union.is_none() {
+        let scalar = dest.slice.map_or(dest.slots == 1, |(hi, lo)| {
+            hi.saturating_sub(lo) < bits::WORD
+        });
+        if scalar && dest.union.is_none() {
             let value = self.slot(param);
             self.put(dest, address, value);
         } else {
@@ -263,7 +309,9 @@ impl Run<'_> {
 
     /// Runs a control; its parameters are in place.
     pub(crate) fn control(&mut self, index: u32) -> Result<(), Stop> {
-        let Some(Some((handle, body))) = self.machine.code.controls.get(index as usize) else { return Ok(()) };
+        let Some(Some((handle, body))) = self.machine.code.controls.get(index as usize) else {
+            return Ok(());
+        };
         if self.tracer.is_some() {
             self.trace(&Event::Control { control: *handle });
         }

@@ -18,12 +18,19 @@ impl Run<'_> {
     fn note(&mut self, name: &str, detail: impl FnOnce() -> String) {
         if self.tracer.is_some() {
             let detail = detail();
-            self.trace(&Event::Extern { name, detail: &detail });
+            self.trace(&Event::Extern {
+                name,
+                detail: &detail,
+            });
         }
     }
 
-    fn object_name(&self, instance: Handle<ExternInstance>) -> &str {
-        self.machine.program().externs.get(instance).map_or("", |object| object.name.control_plane.as_str())
+    fn note_object(&mut self, instance: Handle<ExternInstance>, detail: impl FnOnce() -> String) {
+        let object = self.machine.program().externs.get(instance);
+        self.note(
+            object.map_or("", |object| object.name.control_plane.as_str()),
+            detail,
+        );
     }
 
     /// Writes a result into the place of an out argument, or hands it back.
@@ -71,7 +78,11 @@ impl Run<'_> {
                 let receiver = self.eval(receiver)? as u32;
                 let fields = self.fields(data)?;
                 self.note("digest", || format!("{} fields", fields.len()));
-                self.state.intents.digest = Some(Digest { ty: *ty, receiver, fields });
+                self.state.intents.digest = Some(Digest {
+                    ty: *ty,
+                    receiver,
+                    fields,
+                });
                 Ok(0)
             }
             Extern::Checksum(checksum) => self.checksum(checksum),
@@ -89,10 +100,20 @@ impl Run<'_> {
                 }
                 self.note("mark_to_drop", String::new);
             }
-            Extern::Clone { egress, session, list } => {
-                let intent = CloneIntent { session: self.eval(session)? as u32, list: *list };
-                let place =
-                    if *egress { &mut self.state.intents.clone_egress } else { &mut self.state.intents.clone_ingress };
+            Extern::Clone {
+                egress,
+                session,
+                list,
+            } => {
+                let intent = CloneIntent {
+                    session: self.eval(session)? as u32,
+                    list: *list,
+                };
+                let place = if *egress {
+                    &mut self.state.intents.clone_egress
+                } else {
+                    &mut self.state.intents.clone_ingress
+                };
                 *place = Some(intent);
             }
             Extern::Resubmit(list) => self.state.intents.resubmit = Some(*list),
@@ -119,9 +140,15 @@ impl Run<'_> {
             }
             Extern::IsHostPort(port) => {
                 let port = self.eval(port)? as u32;
-                return Ok(u128::from(self.machine.externs.host_ports.read().contains(&port)));
+                return Ok(u128::from(
+                    self.machine.externs.host_ports.read().contains(&port),
+                ));
             }
-            Extern::AddEntry { action, data, profile } => return self.add_entry(*action, data, profile),
+            Extern::AddEntry {
+                action,
+                data,
+                profile,
+            } => return self.add_entry(*action, data, profile),
             Extern::SetExpire(profile) => {
                 let profile = self.eval(profile)?;
                 let timeout = self.expire_time(profile);
@@ -137,47 +164,67 @@ impl Run<'_> {
         let length = self.state.packet.len() as u64;
         let externs = &self.machine.externs;
         match op {
-            Extern::Count { instance, index, length: given } => {
+            Extern::Count {
+                instance,
+                index,
+                length: given,
+            } => {
                 let index = self.eval(index)?;
                 let bytes = self.given(given.as_ref())?.unwrap_or(length);
                 if let Ok(counter) = externs.counter(*instance) {
                     counter.count(index, bytes);
                 }
-                let name = self.object_name(*instance).to_owned();
-                self.note(&name, || format!("count [{index}]"));
+                self.note_object(*instance, || format!("count [{index}]"));
                 Ok(0)
             }
-            Extern::CountDirect { table, length: given } => {
+            Extern::CountDirect {
+                table,
+                length: given,
+            } => {
                 let bytes = self.given(given.as_ref())?.unwrap_or(length);
                 let last = &self.state.last;
-                if last.table == *table && last.hit
+                if last.table == *table
+                    && last.hit
                     && let Some(table) = self.machine.tables.get(*table as usize)
                 {
                     table.count(&last.key, bytes);
                 }
                 Ok(0)
             }
-            Extern::Meter { instance, index, length: given, colors, dest } => {
+            Extern::Meter {
+                instance,
+                index,
+                length: given,
+                colors,
+                dest,
+            } => {
                 let index = self.eval(index)?;
                 let bytes = self.given(given.as_ref())?.unwrap_or(length);
-                let color = externs.meter(*instance).ok().and_then(|meter| meter.execute(index, self.now, bytes));
-                let Some(color) = color else { return Ok(color_value(colors, Color::Green)) };
-                let name = self.object_name(*instance).to_owned();
-                self.note(&name, || format!("[{index}] {color:?}"));
+                let color = externs
+                    .meter(*instance)
+                    .ok()
+                    .and_then(|meter| meter.execute(index, self.now, bytes));
+                let Some(color) = color else {
+                    return Ok(color_value(colors, Color::Green));
+                };
+                self.note_object(*instance, || format!("[{index}] {color:?}"));
                 self.result(dest.as_ref(), color_value(colors, color))
             }
             Extern::DirectMeter { colors, dest } => match self.state.last.color {
                 Some(color) => self.result(dest.as_ref(), color_value(colors, color)),
                 None => Ok(color_value(colors, Color::Green)),
             },
-            Extern::RegisterWrite { instance, index, value } => {
+            Extern::RegisterWrite {
+                instance,
+                index,
+                value,
+            } => {
                 let index = self.eval(index)?;
                 let value = self.operand_words(value)?;
                 if let Ok(register) = externs.register(*instance) {
                     register.write(index, &value);
                 }
-                let name = self.object_name(*instance).to_owned();
-                self.note(&name, || format!("write [{index}]"));
+                self.note_object(*instance, || format!("write [{index}]"));
                 Ok(0)
             }
             Extern::RegisterRead { .. } => {
@@ -197,14 +244,24 @@ impl Run<'_> {
 
     /// Reads a register cell into its temporary and on to the out argument; `None` for an index out of range.
     fn register_read(&mut self, op: &Extern) -> Result<Option<Slot>, Stop> {
-        let Extern::RegisterRead { instance, index, dest, slots, temp } = op else { return Ok(None) };
+        let Extern::RegisterRead {
+            instance,
+            index,
+            dest,
+            slots,
+            temp,
+        } = op
+        else {
+            return Ok(None);
+        };
         let index = self.eval(index)?;
-        let Ok(register) = self.machine.externs.register(*instance) else { return Ok(None) };
+        let Ok(register) = self.machine.externs.register(*instance) else {
+            return Ok(None);
+        };
         if !register.read(index, self.words_mut(*temp, *slots)) {
             return Ok(None);
         }
-        let name = self.object_name(*instance).to_owned();
-        self.note(&name, || format!("read [{index}]"));
+        self.note_object(*instance, || format!("read [{index}]"));
         if let Some(dest) = dest {
             let address = self.address(&dest.place, true)?;
             if *slots == 1 {
@@ -246,7 +303,17 @@ impl Run<'_> {
     }
 
     fn hash(&mut self, op: &Extern) -> Result<u128, Stop> {
-        let Extern::Hash { algorithm, base, max, data, dest, mask } = op else { return Ok(0) };
+        let Extern::Hash {
+            algorithm,
+            base,
+            max,
+            data,
+            dest,
+            mask,
+        } = op
+        else {
+            return Ok(0);
+        };
         let packed = self.packed(data)?;
         let hash = algorithm.hash(packed.bytes());
         self.state.pack = packed;
@@ -279,7 +346,11 @@ impl Run<'_> {
         if self.eval(&checksum.condition)? == 0 {
             return Ok(0);
         }
-        if let ChecksumAction::Verify { guard: Some(header), .. } = &checksum.action {
+        if let ChecksumAction::Verify {
+            guard: Some(header),
+            ..
+        } = &checksum.action
+        {
             let header = self.address(header, false)?;
             if self.slot(header) == 0 {
                 return Ok(0);
@@ -345,13 +416,20 @@ impl Run<'_> {
     }
 
     /// `add_entry`: the key is that of the lookup that missed.
-    fn add_entry(&mut self, action: u16, data: &[(Operand, u32)], profile: &Ex) -> Result<u128, Stop> {
+    fn add_entry(
+        &mut self,
+        action: u16,
+        data: &[(Operand, u32)],
+        profile: &Ex,
+    ) -> Result<u128, Stop> {
         let mut bytes: smallvec::SmallVec<[u8; 64]> = smallvec::SmallVec::new();
         for (operand, width) in data {
             let words = self.operand_words(operand)?;
             if *width <= bits::WORD {
                 let all = words.first().copied().unwrap_or(0).to_be_bytes();
-                bytes.extend_from_slice(all.get(all.len() - param_len(*width)..).unwrap_or_default());
+                bytes.extend_from_slice(
+                    all.get(all.len() - param_len(*width)..).unwrap_or_default(),
+                );
             } else {
                 bytes.extend(bits::words_to_bytes(&words, *width));
             }
@@ -359,21 +437,37 @@ impl Run<'_> {
         let profile = self.eval(profile)?;
         let timeout = self.expire_time(profile);
         let last = &self.state.last;
-        let learner = self.machine.tables.get(last.table as usize).and_then(|table| table.learner());
-        let added = !last.hit && learner.is_some_and(|l| l.learn(self.now, &last.key, action, &bytes, timeout));
-        self.note("add_entry", || String::from(if added { "added" } else { "not added" }));
+        let learner = self
+            .machine
+            .tables
+            .get(last.table as usize)
+            .and_then(|table| table.learner());
+        let added = !last.hit
+            && learner.is_some_and(|l| l.learn(self.now, &last.key, action, &bytes, timeout));
+        self.note("add_entry", || {
+            String::from(if added { "added" } else { "not added" })
+        });
         Ok(u128::from(added))
     }
 
     fn expire_time(&self, profile: u128) -> u64 {
         let profiles = &self.machine.config.expire_profiles_ns;
         let index = usize::try_from(profile).unwrap_or(usize::MAX);
-        profiles.get(index).or(profiles.last()).copied().unwrap_or(0)
+        profiles
+            .get(index)
+            .or(profiles.last())
+            .copied()
+            .unwrap_or(0)
     }
 
     fn restart_timer(&mut self, timeout_ns: Option<u64>) {
         let last = &self.state.last;
-        if let Some(learner) = self.machine.tables.get(last.table as usize).and_then(|table| table.learner()) {
+        if let Some(learner) = self
+            .machine
+            .tables
+            .get(last.table as usize)
+            .and_then(|table| table.learner())
+        {
             learner.restart(self.now, &last.key, timeout_ns);
         }
         self.note("expire timer", || String::from("restarted"));

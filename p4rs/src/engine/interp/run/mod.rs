@@ -12,9 +12,9 @@ mod parser;
 mod table;
 mod wide;
 
+use super::super::Time;
 use super::super::outputs::{DropReason, Outputs};
 use super::super::trace::{Event, Tracer};
-use super::super::Time;
 use super::code::{Dest, Place, Slot};
 use super::machine::{Machine, PacketState};
 
@@ -58,11 +58,13 @@ impl Run<'_> {
     }
 
     /// A slot's value.
+    #[inline]
     pub fn slot(&self, slot: Slot) -> u128 {
         self.state.slots.get(slot as usize).copied().unwrap_or(0)
     }
 
     /// Sets a slot.
+    #[inline]
     pub fn set(&mut self, slot: Slot, value: u128) {
         if let Some(to) = self.state.slots.get_mut(slot as usize) {
             *to = value;
@@ -72,13 +74,19 @@ impl Run<'_> {
     /// Some slots.
     pub fn words(&self, slot: Slot, slots: u32) -> &[u128] {
         let at = slot as usize;
-        self.state.slots.get(at..at + slots as usize).unwrap_or_default()
+        self.state
+            .slots
+            .get(at..at + slots as usize)
+            .unwrap_or_default()
     }
 
     /// Some slots, to be written.
     pub fn words_mut(&mut self, slot: Slot, slots: u32) -> &mut [u128] {
         let at = slot as usize;
-        self.state.slots.get_mut(at..at + slots as usize).unwrap_or_default()
+        self.state
+            .slots
+            .get_mut(at..at + slots as usize)
+            .unwrap_or_default()
     }
 
     /// Sets slots to zero.
@@ -106,16 +114,37 @@ impl Run<'_> {
     }
 
     /// The address of a place; of a stack element out of range one that holds zeros (or, to write, is never read).
+    #[inline]
     pub(super) fn address(&mut self, place: &Place, write: bool) -> Result<Slot, Stop> {
-        let nowhere = if write { self.machine.code.sink } else { self.machine.code.zero };
+        match place {
+            Place::Fixed(slot) => Ok(*slot),
+            place => self.computed_address(place, write),
+        }
+    }
+
+    fn computed_address(&mut self, place: &Place, write: bool) -> Result<Slot, Stop> {
+        let nowhere = if write {
+            self.machine.code.sink
+        } else {
+            self.machine.code.zero
+        };
         let errors = &self.machine.code.errors;
         match place {
             Place::Fixed(slot) => Ok(*slot),
             Place::Field(base, offset) => Ok(self.address(base, write)? + offset),
-            Place::Index { stack, index, size, elem } => {
+            Place::Index {
+                stack,
+                index,
+                size,
+                elem,
+            } => {
                 let stack = self.address(stack, write)?;
                 let index = self.eval(index)?;
-                Ok(if index < u128::from(*size) { stack + 1 + index as u32 * elem } else { nowhere })
+                Ok(if index < u128::from(*size) {
+                    stack + 1 + index as u32 * elem
+                } else {
+                    nowhere
+                })
             }
             Place::Next { stack, size, elem } => {
                 let stack = self.address(stack, write)?;
@@ -139,10 +168,15 @@ impl Run<'_> {
 
     /// Whether a write to this place may happen: the header around it is valid.
     fn writable(&self, dest: &Dest, address: Slot) -> bool {
-        dest.guard.is_none_or(|back| address.checked_sub(back).is_some_and(|header| self.slot(header) != 0))
+        dest.guard.is_none_or(|back| {
+            address
+                .checked_sub(back)
+                .is_some_and(|header| self.slot(header) != 0)
+        })
     }
 
     /// Writes a scalar.
+    #[inline]
     pub(super) fn put(&mut self, dest: &Dest, address: Slot, value: u128) {
         if !self.writable(dest, address) {
             return;
@@ -154,7 +188,9 @@ impl Run<'_> {
                 super::run::wide::set_bits(self.words_mut(address, slots), hi, lo, &[value]);
             }
         }
-        self.traced(dest, address);
+        if self.tracer.is_some() {
+            self.traced(dest, address);
+        }
     }
 
     /// Writes a value of several slots that lies at `from`.
@@ -176,7 +212,9 @@ impl Run<'_> {
     /// After a member of a union was written: the others become invalid.
     pub(super) fn settle_union(&mut self, dest: &Dest, address: Slot) {
         let Some(union) = &dest.union else { return };
-        let Some(base) = address.checked_sub(union.back) else { return };
+        let Some(base) = address.checked_sub(union.back) else {
+            return;
+        };
         let valid = self.slot(address) != 0;
         for &(first, slots) in &union.members {
             if !valid || base + first != address {
@@ -190,13 +228,21 @@ impl Run<'_> {
             && dest.guard.is_some()
             && let Some(name) = self.machine.code.names.get(dest.name as usize)
         {
-            let value = super::super::bits::words_to_bytes(self.words(address, dest.slots), dest.width);
-            self.trace(&Event::Assign { place: name, value: &value });
+            let value =
+                super::super::bits::words_to_bytes(self.words(address, dest.slots), dest.width);
+            self.trace(&Event::Assign {
+                place: name,
+                value: &value,
+            });
         }
     }
 
     /// The name of a place, for traces.
     pub(super) fn place_name(&self, dest: &Dest) -> &str {
-        self.machine.code.names.get(dest.name as usize).map_or("", String::as_str)
+        self.machine
+            .code
+            .names
+            .get(dest.name as usize)
+            .map_or("", String::as_str)
     }
 }

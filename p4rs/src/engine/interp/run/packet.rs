@@ -14,7 +14,12 @@ impl Run<'_> {
     pub(super) fn prim(&mut self, prim: &Prim) -> Result<u128, Stop> {
         match prim {
             Prim::Extern(op) => return self.extern_op(op),
-            Prim::Extract { dest, shape, next, varbit } => {
+            Prim::Extract {
+                dest,
+                shape,
+                next,
+                varbit,
+            } => {
                 self.extract(dest.as_ref(), shape, next.as_ref(), varbit.as_ref())?;
             }
             Prim::Advance(bits) => {
@@ -36,7 +41,13 @@ impl Run<'_> {
                 self.settle_union(dest, address);
                 self.trace_validity(dest, false);
             }
-            Prim::Shift { stack, size, elem, count, front } => {
+            Prim::Shift {
+                stack,
+                size,
+                elem,
+                count,
+                front,
+            } => {
                 let address = self.address(&stack.place, true)?;
                 self.shift(address, *size, *elem, (*count).min(*size), *front);
             }
@@ -53,7 +64,10 @@ impl Run<'_> {
     fn trace_validity(&mut self, dest: &Dest, valid: bool) {
         if self.tracer.is_some() {
             let name = self.place_name(dest).to_owned();
-            self.trace(&Event::Validity { header: &name, valid });
+            self.trace(&Event::Validity {
+                header: &name,
+                valid,
+            });
         }
     }
 
@@ -102,7 +116,10 @@ impl Run<'_> {
             }
             if self.tracer.is_some() {
                 let header = self.place_name(dest).to_owned();
-                self.trace(&Event::Extract { header: &header, bits: total as u32 });
+                self.trace(&Event::Extract {
+                    header: &header,
+                    bits: total as u32,
+                });
             }
         }
         self.state.cursor += total;
@@ -119,7 +136,11 @@ impl Run<'_> {
         if size > self.remaining() as u128 {
             return Err(self.too_short());
         }
-        let max = shape.leaves.iter().find(|leaf| leaf.varbit).map_or(0, |leaf| leaf.width);
+        let max = shape
+            .leaves
+            .iter()
+            .find(|leaf| leaf.varbit)
+            .map_or(0, |leaf| leaf.width);
         if size > u128::from(max) {
             return Err(Stop::ParserError(errors.header_too_short));
         }
@@ -180,7 +201,9 @@ impl Run<'_> {
 
     fn advance(&mut self, bits: u128) -> Result<(), Stop> {
         if self.machine.code.errors.quiet_no_match && !bits.is_multiple_of(8) {
-            return Err(Stop::ParserError(self.machine.code.errors.parser_invalid_argument));
+            return Err(Stop::ParserError(
+                self.machine.code.errors.parser_invalid_argument,
+            ));
         }
         if bits > self.remaining() as u128 {
             return Err(self.too_short());
@@ -197,7 +220,11 @@ impl Run<'_> {
         let state = &mut *self.state;
         for leaf in &shape.leaves {
             let at = (address + leaf.slot) as usize;
-            put_leaf(&mut state.writer, state.slots.get(at..).unwrap_or_default(), leaf);
+            put_leaf(
+                &mut state.writer,
+                state.slots.get(at..).unwrap_or_default(),
+                leaf,
+            );
         }
     }
 
@@ -222,7 +249,11 @@ impl Run<'_> {
 /// Appends one leaf.
 pub(super) fn put_leaf(writer: &mut bits::BitWriter, words: &[u128], leaf: &Leaf) {
     if leaf.varbit {
-        let length = words.first().copied().unwrap_or(0).min(u128::from(leaf.width)) as u32;
+        let length = words
+            .first()
+            .copied()
+            .unwrap_or(0)
+            .min(u128::from(leaf.width)) as u32;
         writer.put_words(words.get(1..).unwrap_or_default(), length);
     } else {
         writer.put_words(words, leaf.width);

@@ -14,22 +14,33 @@ const STANDSTILL: u32 = 4096;
 impl Run<'_> {
     /// Runs a parser; its parameters are in place.
     pub(crate) fn parser(&mut self, index: u32) -> Result<(), Stop> {
-        let Some(Some((handle, parser))) = self.machine.code.parsers.get(index as usize) else { return Ok(()) };
+        let Some(Some((handle, parser))) = self.machine.code.parsers.get(index as usize) else {
+            return Ok(());
+        };
         self.exec(&parser.locals)?;
         let mut state = parser.start;
         let mut standstill = 0;
         let mut cursor = self.state.cursor;
         loop {
-            let Some(code) = parser.states.get(state) else { return Ok(()) };
+            let Some(code) = parser.states.get(state) else {
+                return Ok(());
+            };
             if self.tracer.is_some() {
-                self.trace(&Event::ParserState { parser: *handle, state: &code.name });
+                self.trace(&Event::ParserState {
+                    parser: *handle,
+                    state: &code.name,
+                });
             }
             match self.step(parser, state)? {
                 Goto::Accept => return Ok(()),
                 Goto::Reject => return Err(Stop::Reject),
                 Goto::State(next) => state = next,
             }
-            standstill = if self.state.cursor == cursor { standstill + 1 } else { 0 };
+            standstill = if self.state.cursor == cursor {
+                standstill + 1
+            } else {
+                0
+            };
             cursor = self.state.cursor;
             if standstill > STANDSTILL {
                 return Err(Stop::Drop(DropReason::ParserTimeout));
@@ -39,7 +50,9 @@ impl Run<'_> {
     }
 
     fn step(&mut self, parser: &ParserCode, state: usize) -> Result<Goto, Stop> {
-        let Some(code) = parser.states.get(state) else { return Ok(Goto::Accept) };
+        let Some(code) = parser.states.get(state) else {
+            return Ok(Goto::Accept);
+        };
         if self.exec(&code.body)? == Flow::Return {
             return Ok(Goto::Accept);
         }
@@ -50,7 +63,14 @@ impl Run<'_> {
     }
 
     fn select(&mut self, subjects: &[Number], cases: &[(Vec<Test>, Goto)]) -> Result<Goto, Stop> {
-        if let [Number { value: Operand::One(ex), width, signed }] = subjects {
+        if let [
+            Number {
+                value: Operand::One(ex),
+                width,
+                signed,
+            },
+        ] = subjects
+        {
             let value = self.eval(ex)?;
             let sign = signed.then_some(*width);
             for (tests, goto) in cases {
@@ -64,22 +84,31 @@ impl Run<'_> {
         }
         let mut values = Vec::with_capacity(subjects.len());
         for subject in subjects {
-            values.push((self.operand_words(&subject.value)?, subject.signed.then_some(subject.width)));
+            values.push((
+                self.operand_words(&subject.value)?,
+                subject.signed.then_some(subject.width),
+            ));
         }
         'cases: for (tests, goto) in cases {
             let mut at = 0;
             for test in tests {
                 if let Test::Set(set, span) = test {
                     let from = values.get(at..at + span).unwrap_or_default();
-                    let words: Vec<u128> =
-                        from.iter().map(|(words, _)| words.first().copied().unwrap_or(0)).collect();
-                    if words.len() != *span || !self.machine.externs.value_set_contains(*set, &words) {
+                    let words: Vec<u128> = from
+                        .iter()
+                        .map(|(words, _)| words.first().copied().unwrap_or(0))
+                        .collect();
+                    if words.len() != *span
+                        || !self.machine.externs.value_set_contains(*set, &words)
+                    {
                         continue 'cases;
                     }
                     at += span;
                     continue;
                 }
-                let Some((words, sign)) = values.get(at) else { break };
+                let Some((words, sign)) = values.get(at) else {
+                    break;
+                };
                 let matches = match words.as_slice() {
                     [value] => self.scalar_test(test, *value, *sign)?,
                     words => self.wide_test(test, words)?,
@@ -96,7 +125,11 @@ impl Run<'_> {
 
     fn no_match(&self) -> Result<Goto, Stop> {
         let errors = &self.machine.code.errors;
-        if errors.quiet_no_match { Ok(Goto::Accept) } else { Err(Stop::ParserError(errors.no_match)) }
+        if errors.quiet_no_match {
+            Ok(Goto::Accept)
+        } else {
+            Err(Stop::ParserError(errors.no_match))
+        }
     }
 
     fn scalar_test(&mut self, test: &Test, value: u128, sign: Option<u32>) -> Result<bool, Stop> {
@@ -131,7 +164,10 @@ impl Run<'_> {
             Test::Mask(want, mask) => {
                 let want = self.operand_words(want)?;
                 let mask = self.operand_words(mask)?;
-                value.iter().zip(want.iter().zip(&mask)).all(|(v, (w, m))| v & m == w & m)
+                value
+                    .iter()
+                    .zip(want.iter().zip(&mask))
+                    .all(|(v, (w, m))| v & m == w & m)
             }
             Test::Range(..) | Test::Set(..) => false,
         })

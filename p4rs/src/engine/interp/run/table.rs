@@ -14,16 +14,19 @@ impl Run<'_> {
     /// Applies a table: whether it was hit, and the action that ran.
     pub(super) fn apply(&mut self, index: u32) -> Result<(bool, Option<u16>), Stop> {
         let machine = self.machine;
-        let (Some(Some(code)), Some(table)) =
-            (machine.code.tables.get(index as usize), machine.tables.get(index as usize))
-        else {
+        let (Some(Some(code)), Some(table)) = (
+            machine.code.tables.get(index as usize),
+            machine.tables.get(index as usize),
+        ) else {
             return Ok((false, None));
         };
         let mut key = std::mem::take(&mut self.state.key);
         let mut data = std::mem::take(&mut self.state.data);
         let found = self.find(code, table, &mut key, &mut data);
         if let Ok(found) = &found {
-            let binding = found.action.and_then(|action| code.actions.get(usize::from(action)));
+            let binding = found
+                .action
+                .and_then(|action| code.actions.get(usize::from(action)));
             if self.tracer.is_some() {
                 self.trace_apply(code, found, &key, binding, &data);
             }
@@ -41,7 +44,10 @@ impl Run<'_> {
             let address = self.address(&dest.place, true)?;
             self.put(dest, address, color_value(colors, color));
         }
-        if let Some(binding) = found.action.and_then(|action| code.actions.get(usize::from(action))) {
+        if let Some(binding) = found
+            .action
+            .and_then(|action| code.actions.get(usize::from(action)))
+        {
             self.call(&binding.call)?;
         }
         Ok((found.hit, found.action))
@@ -60,21 +66,42 @@ impl Run<'_> {
             match &field.value {
                 Operand::One(ex) => {
                     let bytes = self.eval(ex)?.to_be_bytes();
-                    key.extend_from_slice(bytes.get(bytes.len() - len.min(16)..).unwrap_or_default());
+                    key.extend_from_slice(
+                        bytes.get(bytes.len() - len.min(16)..).unwrap_or_default(),
+                    );
                 }
                 Operand::Many(agg, slots) => {
                     let address = self.eval_agg(agg)?;
-                    key.extend(bits::words_to_bytes(self.words(address, *slots), field.width));
+                    key.extend(bits::words_to_bytes(
+                        self.words(address, *slots),
+                        field.width,
+                    ));
                 }
             }
         }
         debug_assert_eq!(key.len(), table.key_len());
         let bytes = self.state.packet.len() as u64;
         if code.selector.is_empty() {
-            return Ok(table.lookup(&Query { now: self.now, key, selector: &[], bytes }, data));
+            return Ok(table.lookup(
+                &Query {
+                    now: self.now,
+                    key,
+                    selector: &[],
+                    bytes,
+                },
+                data,
+            ));
         }
         let packed = self.packed(&code.selector)?;
-        let found = table.lookup(&Query { now: self.now, key, selector: packed.bytes(), bytes }, data);
+        let found = table.lookup(
+            &Query {
+                now: self.now,
+                key,
+                selector: packed.bytes(),
+                bytes,
+            },
+            data,
+        );
         self.state.pack = packed;
         Ok(found)
     }
@@ -99,7 +126,11 @@ impl Run<'_> {
         Ok(writer)
     }
 
-    pub(super) fn pack_into(&mut self, items: &[Pack], writer: &mut bits::BitWriter) -> Result<(), Stop> {
+    pub(super) fn pack_into(
+        &mut self,
+        items: &[Pack],
+        writer: &mut bits::BitWriter,
+    ) -> Result<(), Stop> {
         for item in items {
             let guard = match item {
                 Pack::Scalar { guard, .. } | Pack::Leaves { guard, .. } => guard,
@@ -118,9 +149,16 @@ impl Run<'_> {
                 Pack::Leaves { value, leaves, .. } => {
                     let base = self.eval_agg(value)?;
                     for leaf in leaves {
-                        if leaf.header.is_none_or(|header| self.slot(base + header) != 0) {
+                        if leaf
+                            .header
+                            .is_none_or(|header| self.slot(base + header) != 0)
+                        {
                             let at = (base + leaf.slot) as usize;
-                            super::packet::put_leaf(writer, self.state.slots.get(at..).unwrap_or_default(), leaf);
+                            super::packet::put_leaf(
+                                writer,
+                                self.state.slots.get(at..).unwrap_or_default(),
+                                leaf,
+                            );
                         }
                     }
                 }
@@ -143,7 +181,11 @@ impl Run<'_> {
             for (name, width) in fields {
                 let len = param_len(width);
                 let value = bytes.get(at..at + len).unwrap_or_default().to_vec();
-                out.push(KeyValue { name: name.clone(), value, width });
+                out.push(KeyValue {
+                    name: name.clone(),
+                    value,
+                    width,
+                });
                 at += len;
             }
             out
@@ -153,11 +195,18 @@ impl Run<'_> {
             if let Pack::Scalar { value, width, .. } = item
                 && let Ok(word) = self.eval(value)
             {
-                keys.push(KeyValue { name: name.clone(), value: bits::words_to_bytes(&[word], *width), width: *width });
+                keys.push(KeyValue {
+                    name: name.clone(),
+                    value: bits::words_to_bytes(&[word], *width),
+                    width: *width,
+                });
             }
         }
         let params = binding.map(|b| b.data.as_slice()).unwrap_or_default();
-        let params = split(&mut params.iter().map(|(_, width, name)| (name, *width)), data);
+        let params = split(
+            &mut params.iter().map(|(_, width, name)| (name, *width)),
+            data,
+        );
         self.trace(&Event::TableApply {
             table: code.handle,
             keys: &keys,

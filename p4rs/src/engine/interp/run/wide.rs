@@ -21,7 +21,9 @@ pub(super) fn get_word(words: &[u128], lo: u32) -> u128 {
 pub(super) fn set_bits(words: &mut [u128], hi: u32, lo: u32, value: &[u128]) {
     let mut at = lo;
     for (i, &word) in value.iter().enumerate() {
-        let left = (hi + 1).saturating_sub(lo + i as u32 * bits::WORD).min(bits::WORD);
+        let left = (hi + 1)
+            .saturating_sub(lo + i as u32 * bits::WORD)
+            .min(bits::WORD);
         let mut done = 0;
         while done < left {
             let (index, shift) = ((at / bits::WORD) as usize, at % bits::WORD);
@@ -120,10 +122,25 @@ mod tests {
     #[test]
     fn shifts_and_saturation() {
         let big: BigInt = BigInt::one() << 150;
-        assert_eq!(arithmetic(Op::Shr, big.clone(), BigInt::from(150), 160, false), BigInt::one());
-        assert_eq!(arithmetic(Op::Shl, big.clone(), BigInt::from(1000), 160, false), BigInt::zero());
-        assert_eq!(arithmetic(Op::SatSub, BigInt::zero(), big.clone(), 160, false), BigInt::zero());
-        assert_eq!(arithmetic(Op::Shr, -big, BigInt::from(1000), 160, true), BigInt::from(-1));
-        assert_eq!(arithmetic(Op::Div, BigInt::one(), BigInt::zero(), 160, false), BigInt::zero());
+        assert_eq!(
+            arithmetic(Op::Shr, big.clone(), BigInt::from(150), 160, false),
+            BigInt::one()
+        );
+        assert_eq!(
+            arithmetic(Op::Shl, big.clone(), BigInt::from(1000), 160, false),
+            BigInt::zero()
+        );
+        assert_eq!(
+            arithmetic(Op::SatSub, BigInt::zero(), big.clone(), 160, false),
+            BigInt::zero()
+        );
+        assert_eq!(
+            arithmetic(Op::Shr, -big, BigInt::from(1000), 160, true),
+            BigInt::from(-1)
+        );
+        assert_eq!(
+            arithmetic(Op::Div, BigInt::one(), BigInt::zero(), 160, false),
+            BigInt::zero()
+        );
     }
 }

@@ -1,0 +1,432 @@
+//! The control plane's rules: what is refused, what is kept, action sets, learning.
+
+use std::sync::Arc;
+
+use super::super::super::externs::{CounterData, HashAlgorithm};
+use super::*;
+
+#[test]
+fn malformed_entries_are_refused() {
+    let t = table(&[
+        (MatchKind::Exact, 9),
+        (MatchKind::Ternary, 8),
+        (MatchKind::Lpm, 8),
+        (MatchKind::Range, 8),
+    ]);
+    let good = [
+        FieldMatch::Exact(&[1, 255]),
+        FieldMatch::Ternary {
+            value: &[8],
+            mask: &[0, 0, 12],
+        },
+        FieldMatch::Lpm {
+            value: &[0xf0],
+            prefix_len: 4,
+        },
+        FieldMatch::Range {
+            low: &[1],
+            high: &[9],
+        },
+    ];
+    let call = ActionCall {
+        action: 0,
+        params: &[],
+    };
+    let attempt = |at: usize, field: FieldMatch<'_>| {
+        let mut fields = good;
+        if let Some(place) = fields.get_mut(at) {
+            *place = field;
+        }
+        t.insert(
+            Time(0),
+            &NewEntry {
+                priority: 1,
+                ..NewEntry::new(&fields, call)
+            },
+        )
+    };
+    assert_eq!(
+        attempt(0, FieldMatch::Exact(&[2, 0])),
+        Err(TableError::FieldTooWide { field: 0, width: 9 })
+    );
+    let exact = TableError::FieldKind {
+        field: 0,
+        expected: MatchKind::Exact,
+    };
+    assert_eq!(attempt(0, FieldMatch::DontCare), Err(exact));
+    let masked = FieldMatch::Ternary {
+        value: &[3],
+        mask: &[1],
+    };
+    assert_eq!(
+        attempt(1, masked),
+        Err(TableError::FieldMalformed { field: 1 })
+    );
+    let long = FieldMatch::Lpm {
+        value: &[0],
+        prefix_len: 9,
+    };
+    assert_eq!(
+        attempt(2, long),
+        Err(TableError::FieldMalformed { field: 2 })
+    );
+    let host_bits = FieldMatch::Lpm {
+        value: &[1],
+        prefix_len: 4,
+    };
+    assert_eq!(
+        attempt(2, host_bits),
+        Err(TableError::FieldMalformed { field: 2 })
+    );
+    let turned = FieldMatch::Range {
+        low: &[9],
+        high: &[1],
+    };
+    assert_eq!(
+        attempt(3, turned),
+        Err(TableError::FieldMalformed { field: 3 })
+    );
+    assert_eq!(
+        t.insert(Time(0), &NewEntry::new(&good, call)),
+        Err(TableError::Priority { priority: 0 })
+    );
+    let few = NewEntry {
+        priority: 1,
+        ..NewEntry::new(&good[..2], call)
+    };
+    assert_eq!(
+        t.insert(Time(0), &few),
+        Err(TableError::FieldCount {
+            expected: 4,
+            got: 2
+        })
+    );
+    assert_eq!(attempt(9, FieldMatch::DontCare), Ok(()));
+    assert_eq!(attempt(9, FieldMatch::DontCare), Err(TableError::Exists));
+}
+
+#[test]
+fn malformed_actions_are_refused() {
+    let t = table(&[(MatchKind::Exact, 8)]);
+    let attempt = |action: usize, params: &[&[u8]]| {
+        t.insert(
+            Time(0),
+            &NewEntry::new(&[FieldMatch::Exact(&[1])], ActionCall { action, params }),
+        )
+    };
+    assert_eq!(attempt(2, &[]), Err(TableError::NoSuchAction { action: 2 }));
+    assert_eq!(
+        attempt(1, &[&[1]]),
+        Err(TableError::ParamCount {
+            expected: 2,
+            got: 1
+        })
+    );
+    assert_eq!(
+        attempt(1, &[&[1], &[2, 0]]),
+        Err(TableError::ParamTooWide { param: 1, width: 9 })
+    );
+    assert_eq!(attempt(1, &[&[0, 0, 0, 1], &[]]), Ok(()));
+    let one_shot = EntryAction::OneShot(&[]);
+    let entry = NewEntry {
+        action: one_shot,
+        ..NewEntry::new(
+            &[FieldMatch::Exact(&[2])],
+            ActionCall {
+                action: 0,
+                params: &[],
+            },
+        )
+    };
+    assert_eq!(t.insert(Time(0), &entry), Err(TableError::ActionForm));
+    let timed = NewEntry {
+        idle_timeout_ns: 5,
+        ..NewEntry::new(
+            &[FieldMatch::Exact(&[2])],
+            ActionCall {
+                action: 0,
+                params: &[],
+            },
+        )
+    };
+    assert_eq!(t.insert(Time(0), &timed), Err(TableError::IdleTimeout));
+}
+
+#[test]
+fn capacity_defaults_and_metadata() {
+    let t = MatchTable::new(TableConfig {
+        capacity: Some(2),
+        direct_counter: true,
+        ..config(&[(MatchKind::Exact, 8)])
+    })
+    .unwrap();
+    assert_eq!(put(&t, &[OwnedField::Exact(vec![1])], 0, 1), Ok(()));
+    assert_eq!(put(&t, &[OwnedField::Exact(vec![2])], 0, 2), Ok(()));
+    assert_eq!(
+        put(&t, &[OwnedField::Exact(vec![3])], 0, 3),
+        Err(TableError::Full { capacity: 2 })
+    );
+    let fields = [FieldMatch::Exact(&[2])];
+    let long = [7; 300];
+    for metadata in [&b"123456789012"[..], &long, b""] {
+        let call = ActionCall {
+            action: 1,
+            params: &[&[9], &[1, 1]],
+        };
+        let entry = NewEntry {
+            metadata,
+            controller_metadata: 77,
+            ..NewEntry::new(&fields, call)
+        };
+        t.modify(Time(0), &entry).unwrap();
+        let mut seen = false;
+        t.get(Time(0), &fields, 0, &mut |view| {
+            seen = true;
+            assert_eq!((view.metadata, view.controller_metadata), (metadata, 77));
+            let EntryAction::Direct(call) = view.action else {
+                panic!("{:?}", view.action)
+            };
+            assert_eq!(
+                (call.action, call.params),
+                (1, &[&[0u8, 9][..], &[1, 1]][..])
+            );
+        })
+        .unwrap();
+        assert!(seen);
+    }
+    assert_eq!(hit(&t, &[2]), Some(9));
+    t.set_counter(
+        &fields,
+        0,
+        CounterData {
+            packets: 10,
+            bytes: 20,
+        },
+    )
+    .unwrap();
+    assert_eq!(hit(&t, &[2]), Some(9));
+    t.get(Time(0), &fields, 0, &mut |view| {
+        assert_eq!(
+            view.counter,
+            Some(CounterData {
+                packets: 11,
+                bytes: 120
+            })
+        )
+    })
+    .unwrap();
+    t.set_default(EntryAction::Direct(ActionCall {
+        action: 1,
+        params: &[&[5], &[6]],
+    }))
+    .unwrap();
+    let mut data = Vec::new();
+    let found = t.lookup(
+        &Query {
+            now: Time(0),
+            key: &[9],
+            selector: &[],
+            bytes: 1,
+        },
+        &mut data,
+    );
+    assert_eq!(
+        (found.hit, found.action, data),
+        (false, Some(1), vec![0, 5, 0, 6])
+    );
+    assert_eq!(
+        t.default_action(),
+        OwnedAction::Direct {
+            action: 1,
+            params: vec![vec![0, 5], vec![0, 6]]
+        }
+    );
+    t.reset_default().unwrap();
+    assert_eq!(
+        t.default_action(),
+        OwnedAction::Direct {
+            action: 0,
+            params: vec![]
+        }
+    );
+    t.clear();
+    assert_eq!((t.len(), hit(&t, &[2])), (0, None));
+    assert_eq!(put(&t, &[OwnedField::Exact(vec![3])], 0, 3), Ok(()));
+}
+
+fn selector_table() -> MatchTable {
+    let plain = config(&[(MatchKind::Exact, 8)]);
+    let profile = Profile::new(plain.actions.clone(), Some(HashAlgorithm::Identity), 16, 8);
+    MatchTable::new(TableConfig {
+        profile: Some(Arc::new(profile)),
+        ..plain
+    })
+    .unwrap()
+}
+
+fn pick(table: &MatchTable, hash: u8) -> Option<u16> {
+    let mut data = Vec::new();
+    let found = table.lookup(
+        &Query {
+            now: Time(0),
+            key: &[1],
+            selector: &[hash],
+            bytes: 1,
+        },
+        &mut data,
+    );
+    assert!(found.hit);
+    found.action.map(|_| u16::from_be_bytes([data[0], data[1]]))
+}
+
+#[test]
+fn one_shot_sets_spread_by_weight() {
+    let t = selector_table();
+    let member = |tag: u8, weight| WeightedAction {
+        action: 1,
+        params: vec![vec![tag], vec![]],
+        weight,
+        watch_port: None,
+    };
+    let fields = [FieldMatch::Exact(&[1])];
+    let insert = |set: &[WeightedAction]| {
+        let call = ActionCall {
+            action: 0,
+            params: &[],
+        };
+        t.insert(
+            Time(0),
+            &NewEntry {
+                action: EntryAction::OneShot(set),
+                ..NewEntry::new(&fields, call)
+            },
+        )
+    };
+    assert_eq!(insert(&[member(1, 0)]), Err(TableError::ZeroWeight));
+    assert_eq!(
+        insert(&[member(1, 9)]),
+        Err(TableError::GroupTooBig { size: 9, max: 8 })
+    );
+    let set = [member(1, 3), member(2, 1), member(1, 1)];
+    assert_eq!(insert(&set), Ok(()));
+    let picks: Vec<_> = (0..10).map(|hash| pick(&t, hash).unwrap()).collect();
+    assert_eq!(picks, [1, 1, 1, 2, 1, 1, 1, 1, 2, 1]);
+    t.get(Time(0), &fields, 0, &mut |view| {
+        assert_eq!(view.action, EntryAction::OneShot(&set))
+    })
+    .unwrap();
+    let direct = NewEntry::new(
+        &fields,
+        ActionCall {
+            action: 0,
+            params: &[],
+        },
+    );
+    assert_eq!(t.modify(Time(0), &direct), Err(TableError::ActionForm));
+}
+
+#[test]
+fn members_and_groups_are_referenced() {
+    let plain = config(&[(MatchKind::Exact, 8)]);
+    let profile = Arc::new(Profile::new(
+        plain.actions.clone(),
+        Some(HashAlgorithm::Identity),
+        2,
+        8,
+    ));
+    let t = MatchTable::new(TableConfig {
+        profile: Some(Arc::clone(&profile)),
+        ..plain
+    })
+    .unwrap();
+    let act = |tag: u8| OwnedAction::Direct {
+        action: 1,
+        params: vec![vec![tag], vec![]],
+    };
+    profile.insert_member(10, &act(1)).unwrap();
+    profile.insert_member(20, &act(2)).unwrap();
+    assert_eq!(profile.insert_member(10, &act(3)), Err(TableError::Exists));
+    assert_eq!(
+        profile.insert_member(30, &act(3)),
+        Err(TableError::Full { capacity: 2 })
+    );
+    let member = |member, weight| GroupMember {
+        member,
+        weight,
+        watch_port: None,
+    };
+    assert_eq!(
+        profile.insert_group(1, 0, &[member(30, 1)]),
+        Err(TableError::NoSuchMember(30))
+    );
+    assert_eq!(
+        profile.insert_group(1, 0, &[member(10, 1), member(10, 1)]),
+        Err(TableError::DuplicateMember(10))
+    );
+    profile
+        .insert_group(1, 0, &[member(10, 1), member(20, 1)])
+        .unwrap();
+    let fields = [FieldMatch::Exact(&[1])];
+    let entry = |action| NewEntry {
+        action,
+        ..NewEntry::new(
+            &fields,
+            ActionCall {
+                action: 0,
+                params: &[],
+            },
+        )
+    };
+    assert_eq!(
+        t.insert(Time(0), &entry(EntryAction::Group(9))),
+        Err(TableError::NoSuchGroup(9))
+    );
+    t.insert(Time(0), &entry(EntryAction::Group(1))).unwrap();
+    assert_eq!((pick(&t, 0), pick(&t, 1)), (Some(1), Some(2)));
+    assert_eq!(profile.delete_group(1), Err(TableError::InUse));
+    assert_eq!(profile.delete_member(10), Err(TableError::InUse));
+    profile.modify_group(1, &[member(20, 1)]).unwrap();
+    profile.delete_member(10).unwrap();
+    profile.modify_group(1, &[]).unwrap();
+    assert_eq!(pick(&t, 0), None);
+    t.modify(Time(0), &entry(EntryAction::Member(20))).unwrap();
+    assert_eq!(pick(&t, 0), Some(2));
+    profile.delete_group(1).unwrap();
+    assert_eq!(
+        t.insert(Time(0), &entry(EntryAction::OneShot(&[]))),
+        Err(TableError::Exists)
+    );
+    t.clear();
+    profile.delete_member(20).unwrap();
+    assert_eq!(profile.members(), []);
+}
+
+#[test]
+fn learned_entries_survive_restarts_and_die_in_time() {
+    let keys = [(MatchKind::Exact, 32)];
+    let t = MatchTable::new(TableConfig {
+        learner: true,
+        capacity: None,
+        ..config(&keys)
+    })
+    .unwrap();
+    let learner = t.learner().unwrap();
+    let second = 1_000_000_000;
+    for key in 0u32..10_000 {
+        assert!(learner.learn(
+            Time(0),
+            &key.to_be_bytes(),
+            0,
+            &[],
+            u64::from(key % 10 + 1) * second
+        ));
+    }
+    for now in 0..=11u64 {
+        t.tick(Time(now * second + second / 2), &mut Vec::new());
+        assert_eq!(t.len(), 10_000 - now.min(10) * 1000);
+    }
+    assert!(learner.learn(Time(0), &[1, 1, 1, 1], 0, &[], 100 * second));
+    learner.restart(Time(second), &[1, 1, 1, 1], Some(2 * second));
+    t.tick(Time(4 * second), &mut Vec::new());
+    assert_eq!(t.len(), 0);
+}

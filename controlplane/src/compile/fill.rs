@@ -193,10 +193,23 @@ mod tests {
     #[test]
     fn sizes() {
         for (count, expected) in [
-            (1, 1), (2, 2), (3, 8), (4, 4), (5, 32), (7, 32), (8, 8), (25, 256), (32, 32),
-            (64, 64), (65_536, 65_536),
+            (1, 1),
+            (2, 2),
+            (3, 8),
+            (4, 4),
+            (5, 32),
+            (7, 32),
+            (8, 8),
+            (25, 256),
+            (32, 32),
+            (64, 64),
+            (65_536, 65_536),
         ] {
-            assert_eq!(size(&endpoints(&vec![1; count]), None), expected, "{count} endpoints");
+            assert_eq!(
+                size(&endpoints(&vec![1; count]), None),
+                expected,
+                "{count} endpoints"
+            );
         }
         assert_eq!(size(&endpoints(&[3, 1]), None), 4);
         assert_eq!(size(&endpoints(&[100, 1]), None), 128);
@@ -239,11 +252,16 @@ mod tests {
             let after = fill(&left, 256);
             let moved = (0..256)
                 .filter(|slot| before[*slot] != gone as u32)
-                .filter(|slot| all[before[*slot] as usize].target != left[after[*slot] as usize].target)
+                .filter(|slot| {
+                    all[before[*slot] as usize].target != left[after[*slot] as usize].target
+                })
                 .count();
             worst = worst.max(moved);
         }
-        assert!(worst <= 40, "{worst} of 256 slots moved between endpoints that stay");
+        assert!(
+            worst <= 40,
+            "{worst} of 256 slots moved between endpoints that stay"
+        );
     }
 
     proptest! {

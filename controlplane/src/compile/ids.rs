@@ -41,9 +41,7 @@ impl Ids {
     ) -> bool {
         let mut found: Vec<_> = frontends.collect();
         // In order, so that contradictions are settled the same way every time; the newest set wins.
-        found.sort_by_key(|(key, entry)| {
-            (std::cmp::Reverse(entry.action.set_id()), **key)
-        });
+        found.sort_by_key(|(key, entry)| (std::cmp::Reverse(entry.action.set_id()), **key));
         let known = self.services.len() + self.sets.len();
         let mut services = FxHashMap::default();
         let mut sets = FxHashMap::default();
@@ -55,10 +53,14 @@ impl Ids {
             }
             let service = entry.action.service_id();
             self.last_service = self.last_service.max(service);
-            if service != 0 && *service_owner.entry(service).or_insert(&entry.owner) == &entry.owner {
+            if service != 0 && *service_owner.entry(service).or_insert(&entry.owner) == &entry.owner
+            {
                 services.entry(entry.owner.clone()).or_insert(service);
             }
-            if let frontend::Action::Serve { set_id, slot_mask, .. } = entry.action {
+            if let frontend::Action::Serve {
+                set_id, slot_mask, ..
+            } = entry.action
+            {
                 self.last_set = self.last_set.max(set_id);
                 let size = usize::from(slot_mask) + 1;
                 let owner = (entry.owner.clone(), key.address.family());
@@ -74,11 +76,18 @@ impl Ids {
                 // A number of ours that is another's on the device is given up, too.
                 || self.sets.iter().any(|(owner, set)| set_owner.get(&set.id).is_some_and(|is| is != owner))
                 || self.services.iter().any(|(owner, id)| service_owner.get(id).is_some_and(|is| *is != owner)));
-        if differs || known == 0 {
-            self.services_in_use = services.values().copied().collect();
-            self.services = services;
-            self.sets = sets;
+        if differs {
+            self.services.clear();
+            self.sets.clear();
         }
+        // Owners not seen here yet, of which the device knows.
+        for (owner, id) in services {
+            self.services.entry(owner).or_insert(id);
+        }
+        for (owner, set) in sets {
+            self.sets.entry(owner).or_insert(set);
+        }
+        self.services_in_use = self.services.values().copied().collect();
         differs
     }
 
@@ -128,6 +137,13 @@ impl Ids {
     /// Forgets the set of an owner that serves no longer.
     pub fn release_set(&mut self, owner: &Arc<str>, family: Family) {
         self.sets.remove(&(owner.clone(), family));
+    }
+
+    /// Forgets all owners but these.
+    pub fn retain(&mut self, wanted: &FxHashSet<Arc<str>>) {
+        self.services.retain(|owner, _| wanted.contains(owner));
+        self.sets.retain(|(owner, _), _| wanted.contains(owner));
+        self.services_in_use = self.services.values().copied().collect();
     }
 
     /// Forgets an owner.
@@ -184,11 +200,21 @@ mod tests {
         assert_eq!(ids.set(&b, Family::V4), Some(SetRef { id: 9, size: 1 }));
         assert_eq!(ids.set(&c, Family::V4), None);
         assert_eq!(ids.set(&d, Family::V4), None);
-        assert_eq!((ids.service(&a), ids.service(&b), ids.service(&d)), (4, 5, 6));
+        assert_eq!(
+            (ids.service(&a), ids.service(&b), ids.service(&d)),
+            (4, 5, 6)
+        );
         assert_eq!(ids.service(&c), 7);
         assert_eq!(ids.new_set(&c, Family::V4, 4, |id| id == 11).id, 12);
-        // The same again, as after a reconnect: nothing differs.
-        assert!(!ids.recover(entries[..2].iter().take(1).map(|(k, e)| (k, e)).filter(|_| false)));
+        // After a reconnect: an emptied device changes nothing, an owner made meanwhile is taken over.
+        assert!(!ids.recover(std::iter::empty()));
+        let made = [(key(6), serve("e", 40, 1, 41))];
+        assert!(!ids.recover(made.iter().map(|(k, e)| (k, e))));
+        let e: Arc<str> = "e".into();
+        assert_eq!(ids.set(&e, Family::V4), Some(SetRef { id: 40, size: 2 }));
+        assert_eq!(ids.service(&e), 41);
+        ids.retain(&[a.clone(), b.clone()].into_iter().collect());
+        assert_eq!(ids.set(&e, Family::V4), None);
         assert_eq!(ids.service(&a), 4);
         // Another controller gave other numbers meanwhile.
         let other = [(key(1), serve("a", 20, 3, 4))];

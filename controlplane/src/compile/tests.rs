@@ -28,14 +28,21 @@ impl Compiler {
             let taken = |id| state.sets.contains_key(&id);
             let compiled =
                 resolved.map(|r| compile(&r, before, &self.wiring, &mut self.ids, taken));
-            self.desired.replace(key, compiled, self.wiring.mtu - 20, &mut touched);
+            self.desired
+                .replace(key, compiled, self.wiring.mtu - 20, &mut touched);
         }
         touched
     }
 
     fn all(&mut self, model: &Model) -> Touched {
         let services = model.services().map(|s| s.key.clone()).collect();
-        self.take(model, &Changes { services, ..Changes::default() })
+        self.take(
+            model,
+            &Changes {
+                services,
+                ..Changes::default()
+            },
+        )
     }
 
     fn frontends(&self) -> Vec<String> {
@@ -46,7 +53,12 @@ impl Compiler {
             .iter()
             .map(|(key, entry)| {
                 let what = match entry.action {
-                    frontend::Action::Serve { set_id, slot_mask, service_id, flags } => {
+                    frontend::Action::Serve {
+                        set_id,
+                        slot_mask,
+                        service_id,
+                        flags,
+                    } => {
                         format!("serve set {set_id} mask {slot_mask} id {service_id} flags {flags}")
                     }
                     frontend::Action::Reject { service_id } => format!("reject id {service_id}"),
@@ -67,8 +79,10 @@ impl Compiler {
             .sets
             .iter()
             .map(|(id, set)| {
-                let slots: Vec<String> =
-                    set.iter().map(|(_, t)| format!("{}:{}", t.address, t.port)).collect();
+                let slots: Vec<String> = set
+                    .iter()
+                    .map(|(_, t)| format!("{}:{}", t.address, t.port))
+                    .collect();
                 format!("{id}: {}", slots.join(" "))
             })
             .collect();
@@ -84,7 +98,10 @@ fn key(name: &str) -> ObjectKey {
 #[test]
 fn s10_s21_golden() {
     let mut dns = service("dns", &["10.96.0.10", "fd00::a"]);
-    dns.ports = vec![port("dns", Protocol::Udp, 53), port("dns-tcp", Protocol::Tcp, 53)];
+    dns.ports = vec![
+        port("dns", Protocol::Udp, 53),
+        port("dns-tcp", Protocol::Tcp, 53),
+    ];
     let mut four = slice("dns", "4", &["10.0.0.1", "10.0.0.2"]);
     four.ports = vec![
         slice_port("dns", Protocol::Udp, 5353),
@@ -110,7 +127,10 @@ fn s10_s21_golden() {
     let mut vips: Vec<_> = compiler.desired.state().vips.iter().collect();
     vips.sort_by_key(|(key, _)| key.address);
     assert_eq!(vips.len(), 2);
-    assert!(vips.iter().all(|(_, v)| v.action == vip::Action::Reject && &*v.owner == "shop/dns"));
+    assert!(
+        vips.iter()
+            .all(|(_, v)| v.action == vip::Action::Reject && &*v.owner == "shop/dns")
+    );
 }
 
 #[test]
@@ -118,7 +138,10 @@ fn s36_no_endpoint_rejects_and_s04_nothing_is_left() {
     let mut compiler = Compiler::default();
     let mut model = cluster(vec![service("cart", &["10.96.0.1"])], vec![]);
     compiler.all(&model);
-    assert_eq!(compiler.frontends(), ["10.96.0.1 80 6: reject id 1 shop/cart:http/TCP"]);
+    assert_eq!(
+        compiler.frontends(),
+        ["10.96.0.1 80 6: reject id 1 shop/cart:http/TCP"]
+    );
     let mut external = service("cart", &["10.96.0.1"]);
     external.kind = crate::model::ServiceKind::ExternalName;
     let changes = model.apply(Event::ApplyService(external));
@@ -139,7 +162,11 @@ fn growth_takes_a_new_set_and_movement_keeps_it() {
         vec![slice("cart", "a", &["10.0.0.1", "10.0.0.2"])],
     );
     compiler.all(&model);
-    let moved = model.apply(Event::ApplySlice(slice("cart", "a", &["10.0.0.1", "10.0.0.3"])));
+    let moved = model.apply(Event::ApplySlice(slice(
+        "cart",
+        "a",
+        &["10.0.0.1", "10.0.0.3"],
+    )));
     let touched = compiler.take(&model, &moved);
     assert_eq!(touched.sets.into_iter().collect::<Vec<_>>(), [1]);
     assert_eq!(compiler.desired.state().sets.len(), 1);
@@ -151,7 +178,10 @@ fn growth_takes_a_new_set_and_movement_keeps_it() {
         compiler.frontends(),
         ["10.96.0.1 80 6: serve set 2 mask 7 id 1 flags 0 shop/cart:http/TCP"]
     );
-    assert_eq!(compiler.desired.state().sets.keys().collect::<Vec<_>>(), [&2]);
+    assert_eq!(
+        compiler.desired.state().sets.keys().collect::<Vec<_>>(),
+        [&2]
+    );
 }
 
 #[test]
@@ -159,7 +189,10 @@ fn weights_are_shares() {
     let mut cart = service("cart", &["10.96.0.1"]);
     cart.endpoint_weights = vec![("10.0.0.1".parse::<IpAddr>().unwrap(), 3)];
     let mut compiler = Compiler::default();
-    compiler.all(&cluster(vec![cart], vec![slice("cart", "a", &["10.0.0.1", "10.0.0.2"])]));
+    compiler.all(&cluster(
+        vec![cart],
+        vec![slice("cart", "a", &["10.0.0.1", "10.0.0.2"])],
+    ));
     let shares = compiler.desired.state().sets[&1].shares();
     let mut counts: Vec<_> = shares.values().copied().collect();
     counts.sort_unstable();
@@ -214,7 +247,11 @@ fn sctp_corrections_are_shared_and_go_with_their_last_user() {
 
 #[test]
 fn s22_wiring() {
-    let hop = |port, dst_mac| NextHop { port, src_mac: 9, dst_mac };
+    let hop = |port, dst_mac| NextHop {
+        port,
+        src_mac: 9,
+        dst_mac,
+    };
     let wiring = Wiring {
         ports: vec![Port {
             port: 1,
@@ -274,6 +311,9 @@ fn s22_wiring() {
         ]
     );
     let attached: Vec<_> = wired.ports.values().collect();
-    assert_eq!((attached[0].peer_port, attached[0].slow_port), (2, ports::SLOW_PORT));
+    assert_eq!(
+        (attached[0].peer_port, attached[0].slow_port),
+        (2, ports::SLOW_PORT)
+    );
     assert_eq!(wired.egress.len(), 1);
 }

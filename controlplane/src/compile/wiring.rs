@@ -146,7 +146,10 @@ pub fn wire(wiring: &Wiring, model: &Model) -> Wired {
             let via = if node.name == to.node {
                 to.host
             } else {
-                let mac = node.internal_ips.iter().find_map(|ip| to.neighbours.get(ip));
+                let mac = node
+                    .internal_ips
+                    .iter()
+                    .find_map(|ip| to.neighbours.get(ip));
                 NextHop {
                     dst_mac: mac.copied().unwrap_or(to.network.dst_mac),
                     ..to.network

@@ -128,11 +128,19 @@ impl Device for Session {
     }
 
     fn session(&self) -> Option<u64> {
-        self.ready.current.read().as_ref().map(|(session, _)| *session)
+        self.ready
+            .current
+            .read()
+            .as_ref()
+            .map(|(session, _)| *session)
     }
 
     fn schema(&self) -> Option<Arc<Schema>> {
-        self.ready.current.read().as_ref().map(|(_, schema)| schema.clone())
+        self.ready
+            .current
+            .read()
+            .as_ref()
+            .map(|(_, schema)| schema.clone())
     }
 
     async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, DeviceError> {

@@ -100,8 +100,10 @@ impl Inner {
         if let Some(kind) = self.fault.as_mut().and_then(|fault| fault(update)) {
             return Err(error(kind));
         }
-        let Some(proto::entity::Entity::TableEntry(entry)) =
-            update.entity.as_ref().and_then(|entity| entity.entity.clone())
+        let Some(proto::entity::Entity::TableEntry(entry)) = update
+            .entity
+            .as_ref()
+            .and_then(|entity| entity.entity.clone())
         else {
             return Err(error(Failure::Refused));
         };
@@ -110,8 +112,18 @@ impl Inner {
         match update.r#type() {
             proto::update::Type::Insert if there => return Err(error(Failure::AlreadyExists)),
             proto::update::Type::Insert => {
-                let bound = self.bounds.get(&entry.table_id).copied().unwrap_or(usize::MAX);
-                if self.entries.keys().filter(|(table, _)| *table == entry.table_id).count() >= bound {
+                let bound = self
+                    .bounds
+                    .get(&entry.table_id)
+                    .copied()
+                    .unwrap_or(usize::MAX);
+                if self
+                    .entries
+                    .keys()
+                    .filter(|(table, _)| *table == entry.table_id)
+                    .count()
+                    >= bound
+                {
                     return Err(error(Failure::Full));
                 }
                 self.entries.insert(key, entry);
@@ -168,8 +180,15 @@ impl Device for Simulated {
         }
         let breaks = inner.break_call == Some(inner.calls);
         inner.calls += 1;
-        let count = if breaks { updates.len() / 2 } else { updates.len() };
-        let results = updates[..count].iter().map(|update| inner.apply(update)).collect();
+        let count = if breaks {
+            updates.len() / 2
+        } else {
+            updates.len()
+        };
+        let results = updates[..count]
+            .iter()
+            .map(|update| inner.apply(update))
+            .collect();
         if breaks {
             return Err(DeviceError::Broken {
                 device: "simulated".to_owned(),
@@ -213,14 +232,19 @@ fn schema() -> Schema {
     let requirements = Tables::requirements();
     for requirement in &requirements {
         if let Requirement::Action { name, params } = requirement
-            && !info.actions.iter().any(|action| &preamble(&action.preamble) == name)
+            && !info
+                .actions
+                .iter()
+                .any(|action| &preamble(&action.preamble) == name)
         {
-            let params = (1..).zip(params).map(|(id, (name, bits))| p4info::action::Param {
-                id,
-                name: name.clone(),
-                bitwidth: *bits as i32,
-                ..Default::default()
-            });
+            let params = (1..)
+                .zip(params)
+                .map(|(id, (name, bits))| p4info::action::Param {
+                    id,
+                    name: name.clone(),
+                    bitwidth: *bits as i32,
+                    ..Default::default()
+                });
             info.actions.push(p4info::Action {
                 preamble: Some(named(0x0100_0000 + next, name)),
                 params: params.collect(),
@@ -229,27 +253,44 @@ fn schema() -> Schema {
         }
     }
     for requirement in &requirements {
-        if let Requirement::Table { name, fields, actions, counter, .. } = requirement {
+        if let Requirement::Table {
+            name,
+            fields,
+            actions,
+            counter,
+            ..
+        } = requirement
+        {
             let id = 0x0200_0000 + next;
             next += 1;
-            let fields = (1..).zip(fields).map(|(id, (name, kind, bits))| p4info::MatchField {
-                id,
-                name: name.clone(),
-                bitwidth: *bits as i32,
-                r#match: Some(p4info::match_field::Match::MatchType(match kind {
-                    MatchKind::Ternary => p4info::match_field::MatchType::Ternary as i32,
-                    _ => p4info::match_field::MatchType::Exact as i32,
-                })),
-                ..Default::default()
-            });
+            let fields = (1..)
+                .zip(fields)
+                .map(|(id, (name, kind, bits))| p4info::MatchField {
+                    id,
+                    name: name.clone(),
+                    bitwidth: *bits as i32,
+                    r#match: Some(p4info::match_field::Match::MatchType(match kind {
+                        MatchKind::Ternary => p4info::match_field::MatchType::Ternary as i32,
+                        _ => p4info::match_field::MatchType::Exact as i32,
+                    })),
+                    ..Default::default()
+                });
             let refs = actions.iter().map(|wanted| {
-                let found = info.actions.iter().find(|a| &preamble(&a.preamble) == wanted).unwrap();
+                let found = info
+                    .actions
+                    .iter()
+                    .find(|a| &preamble(&a.preamble) == wanted)
+                    .unwrap();
                 p4info::ActionRef {
                     id: found.preamble.as_ref().unwrap().id,
                     ..Default::default()
                 }
             });
-            let counters = if *counter { vec![0x1400_0000 + id] } else { vec![] };
+            let counters = if *counter {
+                vec![0x1400_0000 + id]
+            } else {
+                vec![]
+            };
             info.tables.push(p4info::Table {
                 preamble: Some(named(id, name)),
                 match_fields: fields.collect(),
@@ -258,13 +299,14 @@ fn schema() -> Schema {
                 size: 1 << 20,
                 ..Default::default()
             });
-            info.direct_counters.extend(counters.iter().map(|counter| p4info::DirectCounter {
-                preamble: Some(named(*counter, &format!("{name}_counter"))),
-                spec: Some(p4info::CounterSpec {
-                    unit: p4info::counter_spec::Unit::Both as i32,
-                }),
-                direct_table_id: id,
-            }));
+            info.direct_counters
+                .extend(counters.iter().map(|counter| p4info::DirectCounter {
+                    preamble: Some(named(*counter, &format!("{name}_counter"))),
+                    spec: Some(p4info::CounterSpec {
+                        unit: p4info::counter_spec::Unit::Both as i32,
+                    }),
+                    direct_table_id: id,
+                }));
         }
     }
     Schema::new(info).unwrap()

@@ -36,7 +36,11 @@ pub enum Family {
 impl Family {
     /// The family of an address.
     pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 }
 
@@ -120,12 +124,29 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for text in [
-            "", "None", "1.2.3", "1.2.3.4.5", "256.0.0.1", "1.2.3.+4", "1.2.3.4/8", "::g", "1..2.3",
-            "10.0.0.1%eth0", "fe80::1%eth0", "0x7f.0.0.1",
+            "",
+            "None",
+            "1.2.3",
+            "1.2.3.4.5",
+            "256.0.0.1",
+            "1.2.3.+4",
+            "1.2.3.4/8",
+            "::g",
+            "1..2.3",
+            "10.0.0.1%eth0",
+            "fe80::1%eth0",
+            "0x7f.0.0.1",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
-        for text in ["10.0.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/+8", "/8", "10.0.0.0/"] {
+        for text in [
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/+8",
+            "/8",
+            "10.0.0.0/",
+        ] {
             assert!(parse_net(text).is_err(), "{text}");
         }
     }

@@ -24,11 +24,17 @@ pub(crate) fn port(name: &str, protocol: Protocol, port: u16) -> ServicePort {
 
 /// Slice `shop/service-suffix` with port `http` at 8080; the first address gives the family.
 pub(crate) fn slice(service: &str, suffix: &str, addresses: &[&str]) -> EndpointSlice {
-    let six = addresses.first().is_some_and(|address| address.contains(':'));
+    let six = addresses
+        .first()
+        .is_some_and(|address| address.contains(':'));
     EndpointSlice {
         key: ObjectKey::new("shop", format!("{service}-{suffix}")),
         service: Some(service.into()),
-        address_type: if six { AddressType::Ipv6 } else { AddressType::Ipv4 },
+        address_type: if six {
+            AddressType::Ipv6
+        } else {
+            AddressType::Ipv4
+        },
         ports: vec![slice_port("http", Protocol::Tcp, 8080)],
         endpoints: addresses.iter().map(|address| endpoint(address)).collect(),
         ..EndpointSlice::default()

@@ -221,7 +221,11 @@ impl Model {
     }
 
     fn delete_slice(&mut self, key: &ObjectKey, changes: &mut Changes) {
-        if let Some(service) = self.slices.remove(key).and_then(|known| known.service_key()) {
+        if let Some(service) = self
+            .slices
+            .remove(key)
+            .and_then(|known| known.service_key())
+        {
             self.unlink(&service, key, changes);
         }
     }
@@ -258,5 +262,8 @@ impl Model {
 }
 
 fn gone<T>(map: &FxHashMap<ObjectKey, T>, kept: &FxHashSet<ObjectKey>) -> Vec<ObjectKey> {
-    map.keys().filter(|key| !kept.contains(*key)).cloned().collect()
+    map.keys()
+        .filter(|key| !kept.contains(*key))
+        .cloned()
+        .collect()
 }

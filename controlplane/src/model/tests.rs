@@ -37,10 +37,16 @@ fn changed(changes: &Changes) -> Vec<String> {
 #[test]
 fn s16_what_is_known_changes_nothing() {
     let mut model = Model::new();
-    assert_eq!(changed(&model.apply(Event::ApplyService(service("cart")))), ["shop/cart"]);
+    assert_eq!(
+        changed(&model.apply(Event::ApplyService(service("cart")))),
+        ["shop/cart"]
+    );
     assert!(model.apply(Event::ApplyService(service("cart"))).is_empty());
     let first = slice("cart-1", "cart", &["10.0.0.1"]);
-    assert_eq!(changed(&model.apply(Event::ApplySlice(first.clone()))), ["shop/cart"]);
+    assert_eq!(
+        changed(&model.apply(Event::ApplySlice(first.clone()))),
+        ["shop/cart"]
+    );
     assert!(model.apply(Event::ApplySlice(first.clone())).is_empty());
     assert!(model.apply(Event::ReplaceSlices(vec![first])).is_empty());
     assert!(model.apply(Event::DeleteSlice(key("unknown"))).is_empty());
@@ -53,7 +59,10 @@ fn s05_slice_without_service_is_reported_and_ignored() {
     let mut nameless = slice("x", "", &["10.0.0.1"]);
     let changes = model.apply(Event::ApplySlice(nameless.clone()));
     assert!(changes.is_empty());
-    assert_eq!(changes.problems, [Problem::SliceWithoutService { slice: key("x") }]);
+    assert_eq!(
+        changes.problems,
+        [Problem::SliceWithoutService { slice: key("x") }]
+    );
     nameless.service = None;
     assert!(model.apply(Event::ApplySlice(nameless)).is_empty());
     assert!(model.apply(Event::DeleteSlice(key("x"))).is_empty());

@@ -152,7 +152,10 @@ fn sets(desired: &State, installed: &State, touched: Option<&Touched>) -> Vec<Se
     let mut ids: Vec<u32> = match touched {
         Some(touched) => touched.sets.iter().copied().collect(),
         None => {
-            let gone = installed.sets.keys().filter(|id| !desired.sets.contains_key(*id));
+            let gone = installed
+                .sets
+                .keys()
+                .filter(|id| !desired.sets.contains_key(*id));
             desired.sets.keys().chain(gone).copied().collect()
         }
     };

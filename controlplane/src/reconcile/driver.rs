@@ -145,7 +145,9 @@ impl Reconciler {
     pub async fn sync(&mut self, model: &Model, changes: &Changes) -> Report {
         let started = Instant::now();
         self.pending.nodes |= changes.nodes;
-        self.pending.services.extend(changes.services.iter().cloned());
+        self.pending
+            .services
+            .extend(changes.services.iter().cloned());
         let mut report = Report::new(Outcome::Done);
         if let Err(outcome) = self.bring(model, &mut report).await {
             report.outcome = outcome;
@@ -161,7 +163,10 @@ impl Reconciler {
             return Err(Outcome::Unsynced);
         }
         let session = self.device.session().ok_or(Outcome::NotConnected)?;
-        let known = self.link.take().filter(|link| link.session == session && !self.resync);
+        let known = self
+            .link
+            .take()
+            .filter(|link| link.session == session && !self.resync);
         let mut link = match known {
             Some(link) => link,
             None => {
@@ -198,7 +203,9 @@ impl Reconciler {
             Ok(tables) => Arc::new(tables),
             Err(missing) => return Err(Outcome::WrongProgram(missing.to_string())),
         };
-        let installed = Installed::read(&*self.device, &tables).await.map_err(broken)?;
+        let installed = Installed::read(&*self.device, &tables)
+            .await
+            .map_err(broken)?;
         if installed.unreadable > 0 {
             tracing::warn!(
                 device = self.device.name(),
@@ -249,7 +256,8 @@ impl Reconciler {
         let mut ignored = Touched::default();
         let target = touched.as_mut().unwrap_or(&mut ignored);
         if pending.all || pending.nodes {
-            self.desired.rewire(wire(&self.config.wiring, model), target);
+            self.desired
+                .rewire(wire(&self.config.wiring, model), target);
         }
         for key in &keys {
             Self::work_out_one(
@@ -261,6 +269,13 @@ impl Reconciler {
                 installed,
                 target,
             );
+        }
+        if pending.all {
+            // A device that was read back may know owners that are gone.
+            let services = self.desired.services();
+            let ports = services.flat_map(|(_, service)| &service.ports);
+            let owners = ports.map(|port| port.owner.clone()).collect();
+            self.ids.retain(&owners);
         }
         self.touched = touched;
         keys.len()

@@ -35,7 +35,10 @@ pub(super) struct Execution<'a> {
     failures: BTreeMap<(String, &'static str, String), WriteFailure>,
 }
 
-type InFlight = (Vec<Edit>, JoinHandle<Result<Vec<UpdateResult>, DeviceError>>);
+type InFlight = (
+    Vec<Edit>,
+    JoinHandle<Result<Vec<UpdateResult>, DeviceError>>,
+);
 
 impl<'a> Execution<'a> {
     pub fn new(
@@ -97,7 +100,10 @@ impl<'a> Execution<'a> {
             if !batch.is_empty() {
                 let device = self.device.clone();
                 self.report.rpcs += 1;
-                in_flight.push_back((batch, tokio::spawn(async move { device.write(updates).await })));
+                in_flight.push_back((
+                    batch,
+                    tokio::spawn(async move { device.write(updates).await }),
+                ));
             }
             if in_flight.len() >= self.limits.in_flight.max(1)
                 && let Some(oldest) = in_flight.pop_front()
@@ -140,7 +146,9 @@ impl<'a> Execution<'a> {
     fn is_held_back(&self, edit: &Edit) -> bool {
         match edit {
             Edit::Frontend(Op::Insert(_, entry) | Op::Modify(_, entry)) => match entry.action {
-                frontend::Action::Serve { set_id, slot_mask, .. } => {
+                frontend::Action::Serve {
+                    set_id, slot_mask, ..
+                } => {
                     let set = self.installed.state().sets.get(&set_id);
                     !set.is_some_and(|set| set.covers(usize::from(slot_mask) + 1))
                 }
@@ -278,21 +286,29 @@ fn encode(tables: &Tables, edit: &Edit) -> proto::Update {
         Edit::SourceRange(op) => update(&tables.source_range, op, b""),
         Edit::Slot(op) => update(&tables.endpoint, op, b""),
         Edit::Frontend(op) => match op {
-            Op::Insert(key, entry) => {
-                update(&tables.frontend, &Op::Insert(*key, entry.action), entry.owner.as_bytes())
-            }
-            Op::Modify(key, entry) => {
-                update(&tables.frontend, &Op::Modify(*key, entry.action), entry.owner.as_bytes())
-            }
+            Op::Insert(key, entry) => update(
+                &tables.frontend,
+                &Op::Insert(*key, entry.action),
+                entry.owner.as_bytes(),
+            ),
+            Op::Modify(key, entry) => update(
+                &tables.frontend,
+                &Op::Modify(*key, entry.action),
+                entry.owner.as_bytes(),
+            ),
             Op::Delete(key) => update(&tables.frontend, &Op::Delete(*key), b""),
         },
         Edit::Vip(op) => match op {
-            Op::Insert(key, entry) => {
-                update(&tables.vip, &Op::Insert(*key, entry.action), entry.owner.as_bytes())
-            }
-            Op::Modify(key, entry) => {
-                update(&tables.vip, &Op::Modify(*key, entry.action), entry.owner.as_bytes())
-            }
+            Op::Insert(key, entry) => update(
+                &tables.vip,
+                &Op::Insert(*key, entry.action),
+                entry.owner.as_bytes(),
+            ),
+            Op::Modify(key, entry) => update(
+                &tables.vip,
+                &Op::Modify(*key, entry.action),
+                entry.owner.as_bytes(),
+            ),
             Op::Delete(key) => update(&tables.vip, &Op::Delete(*key), b""),
         },
     }
@@ -310,7 +326,11 @@ fn update<T: Table>(table: &T, op: &Op<T::Key, T::Action>, owner: &[u8]) -> prot
 
 /// Bytes of an update on the wire, from above: no value of ours is longer than eight bytes.
 fn size(update: &proto::Update) -> usize {
-    match update.entity.as_ref().and_then(|entity| entity.entity.as_ref()) {
+    match update
+        .entity
+        .as_ref()
+        .and_then(|entity| entity.entity.as_ref())
+    {
         Some(proto::entity::Entity::TableEntry(entry)) => {
             64 + entry.r#match.len() * 32 + 4 * 16 + entry.metadata.len()
         }

@@ -46,7 +46,9 @@ impl Installed {
                 plan::apply(&mut self.state, std::iter::once(edit));
             }
         }
-        let others = edits.clone().filter(|edit| !matches!(edit, Edit::Frontend(_)));
+        let others = edits
+            .clone()
+            .filter(|edit| !matches!(edit, Edit::Frontend(_)));
         plan::apply(&mut self.state, others);
         let mut last = None;
         for edit in edits {
@@ -83,7 +85,11 @@ impl Installed {
             return;
         };
         let count = self.served.entry(set).or_default();
-        *count = if more { *count + 1 } else { count.saturating_sub(1) };
+        *count = if more {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
         if *count == 0 {
             self.served.remove(&set);
         }
@@ -129,9 +135,13 @@ impl Installed {
         let table = entry.table_id;
         let state = &mut self.state;
         if table == tables.endpoint.id() {
-            return tables.endpoint.decode(entry).map(|(key, target)| {
-                sets.entry(key.set_id).or_default().put(key.slot, target);
-            }).is_some();
+            return tables
+                .endpoint
+                .decode(entry)
+                .map(|(key, target)| {
+                    sets.entry(key.set_id).or_default().put(key.slot, target);
+                })
+                .is_some();
         }
         if table == tables.frontend.id() {
             let Some((key, action)) = tables.frontend.decode(entry) else {
@@ -143,16 +153,22 @@ impl Installed {
             return true;
         }
         if table == tables.vip.id() {
-            return tables.vip.decode(entry).map(|(key, action)| {
-                let owner = owner(entry);
-                state.vips.insert(key, Owned { owner, action });
-            }).is_some();
+            return tables
+                .vip
+                .decode(entry)
+                .map(|(key, action)| {
+                    let owner = owner(entry);
+                    state.vips.insert(key, Owned { owner, action });
+                })
+                .is_some();
         }
         macro_rules! plain {
             ($table:ident, $entries:ident) => {
                 if table == tables.$table.id() {
                     let found = tables.$table.decode(entry);
-                    return found.map(|(key, action)| state.$entries.insert(key, action)).is_some();
+                    return found
+                        .map(|(key, action)| state.$entries.insert(key, action))
+                        .is_some();
                 }
             };
         }

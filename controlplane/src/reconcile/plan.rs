@@ -89,8 +89,12 @@ impl Edit {
 
 fn turn<K, A>(op: Op<K, A>, kind: Kind) -> Op<K, A> {
     match (op, kind) {
-        (Op::Insert(key, action) | Op::Modify(key, action), Kind::Insert) => Op::Insert(key, action),
-        (Op::Insert(key, action) | Op::Modify(key, action), Kind::Modify) => Op::Modify(key, action),
+        (Op::Insert(key, action) | Op::Modify(key, action), Kind::Insert) => {
+            Op::Insert(key, action)
+        }
+        (Op::Insert(key, action) | Op::Modify(key, action), Kind::Modify) => {
+            Op::Modify(key, action)
+        }
         (Op::Insert(key, _) | Op::Modify(key, _) | Op::Delete(key), _) => Op::Delete(key),
     }
 }
@@ -114,7 +118,12 @@ struct Slots {
 impl Phase {
     /// How many updates.
     pub fn len(&self) -> usize {
-        self.edits.len() + self.slots.iter().map(|slots| slots.slots.len()).sum::<usize>()
+        self.edits.len()
+            + self
+                .slots
+                .iter()
+                .map(|slots| slots.slots.len())
+                .sum::<usize>()
     }
 
     /// None at all.
@@ -149,7 +158,8 @@ impl Phase {
         wrap: impl Fn(Op<K, A>) -> Edit,
         wanted: impl Fn(&Op<K, A>) -> bool,
     ) {
-        self.edits.extend(ops.extract_if(.., |op| wanted(op)).map(wrap));
+        self.edits
+            .extend(ops.extract_if(.., |op| wanted(op)).map(wrap));
     }
 
     fn slots(&mut self, sets: &[SetChange], kind: Kind, of: impl Fn(&SetChange) -> &Vec<u16>) {
@@ -197,7 +207,10 @@ pub fn plan(diff: Diff) -> Vec<Phase> {
     remove.take(&mut sctp_checksums, Edit::SctpChecksum, |_| true);
     remove.take(&mut egress, Edit::Egress, |_| true);
     remove.take(&mut routes, Edit::Route, |_| true);
-    phases.into_iter().filter(|phase| !phase.is_empty()).collect()
+    phases
+        .into_iter()
+        .filter(|phase| !phase.is_empty())
+        .collect()
 }
 
 fn is_write<K, A>(op: &Op<K, A>) -> bool {

@@ -39,12 +39,21 @@ impl Reconciler {
                 && winner != key
             {
                 let address = frontend.address;
-                problems.push(format!("{winner} has {address} port {}, too", frontend.port));
+                problems.push(format!(
+                    "{winner} has {address} port {}, too",
+                    frontend.port
+                ));
             }
         }
-        for family in port.families.iter().filter(|family| family.without_slot > 0) {
+        for family in port
+            .families
+            .iter()
+            .filter(|family| family.without_slot > 0)
+        {
             let (count, family) = (family.without_slot, family.family);
-            problems.push(format!("{count} {family} endpoints are too many: they get nothing"));
+            problems.push(format!(
+                "{count} {family} endpoints are too many: they get nothing"
+            ));
         }
         let errors = self.last.iter().flat_map(|report| &report.errors);
         let own = errors.filter(|failure| failure.owner == *port.owner);
@@ -77,7 +86,9 @@ impl Reconciler {
             set_id: set.map(|(id, _)| *id),
             slots: set.map_or(0, |(_, set)| set.len()),
             endpoints: set.map_or(0, |(_, set)| set.shares().len()),
-            installed: self.installed().is_some_and(|state| is_installed(state, family)),
+            installed: self
+                .installed()
+                .is_some_and(|state| is_installed(state, family)),
         }
     }
 
@@ -117,7 +128,10 @@ impl Reconciler {
                 table: table.to_owned(),
                 desired,
                 installed: found.as_ref().map(|found| found[at].1),
-                size: schema.as_ref().and_then(|schema| schema.table(table)).map(|t| t.size),
+                size: schema
+                    .as_ref()
+                    .and_then(|schema| schema.table(table))
+                    .map(|t| t.size),
             })
             .collect()
     }
@@ -212,7 +226,10 @@ fn counts(state: &State) -> [(&'static str, usize); 8] {
         (endpoint::Endpoint::NAME, state.slots()),
         (vip::Vip::NAME, state.vips.len()),
         (route::Route::NAME, state.routes.len()),
-        (sctp_checksum::SctpChecksum::NAME, state.sctp_checksums.len()),
+        (
+            sctp_checksum::SctpChecksum::NAME,
+            state.sctp_checksums.len(),
+        ),
     ]
 }
 
@@ -224,7 +241,9 @@ fn plain<'a, K: Debug + Ord + 'a, A: Debug + 'a>(
     let mut all: Vec<_> = entries.collect();
     all.sort_by_key(|(key, _)| *key);
     let shown = all.into_iter().take(limit);
-    shown.map(|(key, action)| view(table, key, action, "")).collect()
+    shown
+        .map(|(key, action)| view(table, key, action, ""))
+        .collect()
 }
 
 fn owned<'a, K: Debug + Ord + 'a, A: Debug + 'a>(
@@ -235,7 +254,9 @@ fn owned<'a, K: Debug + Ord + 'a, A: Debug + 'a>(
     let mut all: Vec<_> = entries.collect();
     all.sort_by_key(|(key, _)| *key);
     let shown = all.into_iter().take(limit);
-    shown.map(|(key, entry)| view(table, key, &entry.action, &entry.owner)).collect()
+    shown
+        .map(|(key, entry)| view(table, key, &entry.action, &entry.owner))
+        .collect()
 }
 
 fn view(table: &str, key: &impl Debug, action: &impl Debug, owner: &str) -> EntryView {
@@ -250,7 +271,11 @@ fn view(table: &str, key: &impl Debug, action: &impl Debug, owner: &str) -> Entr
 /// A value's fields as `name=value`, with the variant's or type's name in front where there are variants.
 pub(super) fn fields(value: &impl Debug) -> String {
     let text = format!("{value:?}");
-    let text = text.replace(": ", "=").replace(" {", "").replace(" }", "").replace(',', "");
+    let text = text
+        .replace(": ", "=")
+        .replace(" {", "")
+        .replace(" }", "")
+        .replace(',', "");
     let mut words = text.split(' ');
     let first = words.next().unwrap_or_default();
     let rest: Vec<&str> = words.collect();

@@ -24,11 +24,25 @@ struct Bench {
 }
 
 fn config() -> Config {
-    let hop = NextHop { port: 1, src_mac: 1, dst_mac: 2 };
-    let route = |prefix: &str, via| Route { vpc: 0, prefix: prefix.parse().unwrap(), via };
+    let hop = NextHop {
+        port: 1,
+        src_mac: 1,
+        dst_mac: 2,
+    };
+    let route = |prefix: &str, via| Route {
+        vpc: 0,
+        prefix: prefix.parse().unwrap(),
+        via,
+    };
     Config {
         wiring: Wiring {
-            ports: vec![Port { port: 1, vpc: 0, role: 1, peer: None, slow_path: true }],
+            ports: vec![Port {
+                port: 1,
+                vpc: 0,
+                role: 1,
+                peer: None,
+                slow_path: true,
+            }],
             routes: vec![route("10.0.0.0/16", Some(hop))],
             service_cidrs: vec!["10.96.0.0/12".parse().unwrap()],
             ..Wiring::default()
@@ -67,12 +81,17 @@ impl Bench {
 
     fn frontends(&self) -> Vec<(frontend::Key, frontend::Action)> {
         let entries = self.device.entries();
-        entries.iter().filter_map(|entry| self.tables.frontend.decode(entry)).collect()
+        entries
+            .iter()
+            .filter_map(|entry| self.tables.frontend.decode(entry))
+            .collect()
     }
 
     fn slots(&self, set: u32) -> Vec<(endpoint::Key, endpoint::Target)> {
         let entries = self.device.entries();
-        let slots = entries.iter().filter_map(|entry| self.tables.endpoint.decode(entry));
+        let slots = entries
+            .iter()
+            .filter_map(|entry| self.tables.endpoint.decode(entry));
         slots.filter(|(key, _)| key.set_id == set).collect()
     }
 

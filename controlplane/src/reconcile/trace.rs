@@ -41,7 +41,12 @@ impl Reconciler {
             let frontend = trace.frontend();
             if frontend.is_some() {
                 let found = self.ask(&link.tables.flow, &key).await?;
-                trace.hit(flow::Flow::NAME, &key, found, "an open connection keeps its endpoint");
+                trace.hit(
+                    flow::Flow::NAME,
+                    &key,
+                    found,
+                    "an open connection keeps its endpoint",
+                );
                 leaves = found;
             }
             match (frontend, leaves) {
@@ -51,7 +56,12 @@ impl Reconciler {
                 }
                 (None, _) => {
                     let found = self.ask(&link.tables.reply, &key).await?;
-                    trace.hit(reply::Reply::NAME, &key, found, "an answer goes back as the VIP's");
+                    trace.hit(
+                        reply::Reply::NAME,
+                        &key,
+                        found,
+                        "an answer goes back as the VIP's",
+                    );
                     leaves = found;
                 }
                 _ => {}
@@ -112,7 +122,11 @@ impl Trace<'_> {
 
     fn hit(&mut self, table: &str, key: &flow::Key, found: Option<Tuple>, because: &str) {
         let result = found.map_or_else(|| "miss".to_owned(), |tuple| format!("leaves as {tuple}"));
-        let because = if found.is_some() { because } else { "no such connection is open" };
+        let because = if found.is_some() {
+            because
+        } else {
+            "no such connection is open"
+        };
         self.step(table, key.tuple.to_string(), result, because);
     }
 
@@ -140,7 +154,11 @@ impl Trace<'_> {
             return false;
         };
         self.vpc = found.vpc;
-        let side = if found.role == port::ROLE_HOST { "host" } else { "network" };
+        let side = if found.role == port::ROLE_HOST {
+            "host"
+        } else {
+            "network"
+        };
         let because = format!("the packet comes from the {side} side");
         self.step(port::Port::NAME, fields(&key), fields(found), because);
         true
@@ -156,14 +174,20 @@ impl Trace<'_> {
         let found = self.state.frontends.get(&key);
         let (result, because) = match found {
             Some(entry) => (fields(&entry.action), format!("it is {}'s", entry.owner)),
-            None => ("miss".to_owned(), "no Service has this address, protocol and port".to_owned()),
+            None => (
+                "miss".to_owned(),
+                "no Service has this address, protocol and port".to_owned(),
+            ),
         };
         self.step(frontend::Frontend::NAME, fields(&key), result, because);
         found.map(|entry| entry.action)
     }
 
     fn new_connection(&mut self, action: frontend::Action) {
-        let frontend::Action::Serve { set_id, slot_mask, .. } = action else {
+        let frontend::Action::Serve {
+            set_id, slot_mask, ..
+        } = action
+        else {
             let because = match action {
                 frontend::Action::Reject { .. } => "refused: the Service has no endpoint",
                 _ => "dropped: the policy asks for an endpoint on this node",
@@ -184,7 +208,12 @@ impl Trace<'_> {
         for (target, slots) in shares {
             let share = 100.0 * slots as f64 / total as f64;
             let because = format!("{share:.1} % of new connections ({slots} of {total} slots)");
-            self.step(endpoint::Endpoint::NAME, key.clone(), fields(&target), because);
+            self.step(
+                endpoint::Endpoint::NAME,
+                key.clone(),
+                fields(&target),
+                because,
+            );
         }
     }
 
@@ -217,17 +246,24 @@ impl Trace<'_> {
             .filter(|(key, _)| key.vpc == self.vpc && key.prefix.covers(dst))
             .max_by_key(|(key, _)| key.prefix.length);
         let (result, because) = match found {
-            Some((key, action @ route::Action::Forward { .. })) => {
-                (fields(action), format!("{} is the longest prefix", key.prefix))
-            }
+            Some((key, action @ route::Action::Forward { .. })) => (
+                fields(action),
+                format!("{} is the longest prefix", key.prefix),
+            ),
             Some((key, action)) => (fields(action), format!("dropped: {} is closed", key.prefix)),
             None => {
-                let because = "bridged to the port's peer, if it has one and nothing was translated";
+                let because =
+                    "bridged to the port's peer, if it has one and nothing was translated";
                 ("miss".to_owned(), because.to_owned())
             }
         };
         let forwards = matches!(found, Some((_, route::Action::Forward { .. })));
-        self.step(route::Route::NAME, format!("vpc={} dst={dst}", self.vpc), result, because);
+        self.step(
+            route::Route::NAME,
+            format!("vpc={} dst={dst}", self.vpc),
+            result,
+            because,
+        );
         forwards
     }
 
@@ -240,9 +276,20 @@ impl Trace<'_> {
         let known = self.state.sctp_checksums.keys();
         let count = known.filter(|key| key.port_change == change).count();
         let (result, because) = match count {
-            0 => ("miss".to_owned(), "dropped: the checksum cannot be mended".to_owned()),
-            _ => ("change_checksum".to_owned(), format!("{count} packet lengths are known")),
+            0 => (
+                "miss".to_owned(),
+                "dropped: the checksum cannot be mended".to_owned(),
+            ),
+            _ => (
+                "change_checksum".to_owned(),
+                format!("{count} packet lengths are known"),
+            ),
         };
-        self.step(sctp_checksum::SctpChecksum::NAME, format!("{change:#x}"), result, because);
+        self.step(
+            sctp_checksum::SctpChecksum::NAME,
+            format!("{change:#x}"),
+            result,
+            because,
+        );
     }
 }

@@ -45,7 +45,10 @@ pub(super) fn merge(
     weights: &FxHashMap<IpAddr, u32>,
 ) -> Vec<Candidate> {
     let mut found = Vec::new();
-    for slice in slices.iter().filter(|slice| slice.address_type.family() == Some(family)) {
+    for slice in slices
+        .iter()
+        .filter(|slice| slice.address_type.family() == Some(family))
+    {
         for number in numbers(slice, port) {
             for endpoint in &slice.endpoints {
                 let Some(address) = endpoint.address.filter(|ip| Family::of(*ip) == family) else {

@@ -115,7 +115,14 @@ fn s09_s10_s11_ports_are_matched_by_name_and_protocol() {
     second.ports = vec![slice_port("dns", Protocol::Udp, 1053)];
     let resolved = run(&here(), &dns, vec![first, second]).unwrap();
     let names: Vec<_> = resolved.ports.iter().map(|p| p.key.to_string()).collect();
-    assert_eq!(names, ["shop/dns:dns/UDP", "shop/dns:dns-tcp/TCP", "shop/dns:dns/SCTP"]);
+    assert_eq!(
+        names,
+        [
+            "shop/dns:dns/UDP",
+            "shop/dns:dns-tcp/TCP",
+            "shop/dns:dns/SCTP"
+        ]
+    );
     let of = |at: usize| targets(&resolved.ports[at].families[0]);
     assert_eq!(of(0), ["10.0.0.1:5353", "10.0.0.2:1053"]);
     assert_eq!(of(1), ["10.0.0.1:5354"]);
@@ -136,7 +143,10 @@ fn s12_slice_ports_without_name_or_number_do_not_count() {
         },
         slice_port("http", Protocol::Tcp, 0),
     ];
-    assert_eq!(backends(&service("cart", &["10.96.0.1"]), vec![broken]).0, Verdict::Reject);
+    assert_eq!(
+        backends(&service("cart", &["10.96.0.1"]), vec![broken]).0,
+        Verdict::Reject
+    );
 }
 
 #[test]
@@ -147,7 +157,13 @@ fn s13_addresses_of_the_wrong_family_or_none_are_left_out() {
     let resolved = run(&here(), &cart, vec![mixed]).unwrap();
     assert_eq!(targets(&resolved.ports[0].families[0]), ["10.0.0.1:8080"]);
     assert_eq!(resolved.ports[0].families[1].verdict, Verdict::Reject);
-    assert!(matches!(resolved.issues[..], [Issue::WrongFamily { family: Family::V4, .. }]));
+    assert!(matches!(
+        resolved.issues[..],
+        [Issue::WrongFamily {
+            family: Family::V4,
+            ..
+        }]
+    ));
 }
 
 #[test]
@@ -179,19 +195,28 @@ fn s17_s32_s36_s40_conditions() {
         let mut one = slice("cart", "a", &[]);
         one.endpoints = (1..)
             .zip(states)
-            .map(|(n, (ready, serving, terminating))| crate::model::Endpoint {
-                conditions: conditions(*ready, *serving, *terminating),
-                ..endpoint(&format!("10.0.0.{n}"))
-            })
+            .map(
+                |(n, (ready, serving, terminating))| crate::model::Endpoint {
+                    conditions: conditions(*ready, *serving, *terminating),
+                    ..endpoint(&format!("10.0.0.{n}"))
+                },
+            )
             .collect();
         backends(&cart, vec![one])
     };
     let last = Verdict::Terminating(TrafficPolicy::Cluster);
     // Nothing said means ready.
-    assert_eq!(backends(&cart, vec![slice("cart", "a", &["10.0.0.1"])]).0, READY);
+    assert_eq!(
+        backends(&cart, vec![slice("cart", "a", &["10.0.0.1"])]).0,
+        READY
+    );
     let ready_wins = with(&[(true, true, false), (false, true, true)]);
     assert_eq!(ready_wins, (READY, vec!["10.0.0.1:8080".to_owned()]));
-    let fallback = with(&[(false, true, true), (false, false, true), (false, true, false)]);
+    let fallback = with(&[
+        (false, true, true),
+        (false, false, true),
+        (false, true, false),
+    ]);
     assert_eq!(fallback, (last, vec!["10.0.0.1:8080".to_owned()]));
     assert_eq!(with(&[(false, false, false)]).0, Verdict::Reject);
     assert_eq!(with(&[]).0, Verdict::Reject);
@@ -205,18 +230,26 @@ fn s33_s37_s38_internal_policy_local() {
     assert_eq!(backends(&cart, vec![one.clone()]).0, Verdict::Drop);
     one.endpoints[1].node = Some("here".into());
     let ready = Verdict::Ready(TrafficPolicy::Local);
-    assert_eq!(backends(&cart, vec![one.clone()]), (ready, vec!["10.0.0.2:8080".to_owned()]));
+    assert_eq!(
+        backends(&cart, vec![one.clone()]),
+        (ready, vec!["10.0.0.2:8080".to_owned()])
+    );
     one.endpoints[1].conditions = conditions(false, true, true);
     let last = Verdict::Terminating(TrafficPolicy::Local);
-    assert_eq!(backends(&cart, vec![one]), (last, vec!["10.0.0.2:8080".to_owned()]));
+    assert_eq!(
+        backends(&cart, vec![one]),
+        (last, vec!["10.0.0.2:8080".to_owned()])
+    );
     assert_eq!(backends(&cart, vec![]).0, Verdict::Reject);
 }
 
 #[test]
 fn weights_are_by_address_and_zero_takes_nothing() {
     let mut cart = service("cart", &["10.96.0.1"]);
-    cart.endpoint_weights =
-        vec![("10.0.0.1".parse().unwrap(), 3), ("10.0.0.2".parse().unwrap(), 0)];
+    cart.endpoint_weights = vec![
+        ("10.0.0.1".parse().unwrap(), 3),
+        ("10.0.0.2".parse().unwrap(), 0),
+    ];
     let slices = vec![slice("cart", "a", &["10.0.0.1", "10.0.0.2", "10.0.0.3"])];
     let resolved = run(&here(), &cart, slices).unwrap();
     let family = &resolved.ports[0].families[0];

@@ -39,7 +39,11 @@ impl Table for Affinity {
                 .uses("pin"),
             Requirement::action(
                 "pin",
-                &[("endpoint_hi", 64), ("endpoint_lo", 64), ("endpoint_port", 16)],
+                &[
+                    ("endpoint_hi", 64),
+                    ("endpoint_lo", 64),
+                    ("endpoint_port", 16),
+                ],
             ),
         ]
     }

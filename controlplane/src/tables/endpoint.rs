@@ -46,7 +46,11 @@ impl Table for Endpoint {
                 .uses("to_endpoint"),
             Requirement::action(
                 "to_endpoint",
-                &[("endpoint_hi", 64), ("endpoint_lo", 64), ("endpoint_port", 16)],
+                &[
+                    ("endpoint_hi", 64),
+                    ("endpoint_lo", 64),
+                    ("endpoint_port", 16),
+                ],
             ),
         ]
     }

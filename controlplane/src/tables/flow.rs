@@ -123,7 +123,9 @@ impl Connection {
             key: KeyLayout::resolve(
                 schema,
                 table,
-                [vpc, protocol, src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port],
+                [
+                    vpc, protocol, src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port,
+                ],
             )?,
             action: ActionLayout::resolve(schema, table, action, tuple)?,
         })

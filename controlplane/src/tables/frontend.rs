@@ -99,7 +99,12 @@ impl Table for Frontend {
                 .counted(),
             Requirement::action(
                 "serve",
-                &[("set_id", 32), ("slot_mask", 16), ("service_id", 32), ("flags", 16)],
+                &[
+                    ("set_id", 32),
+                    ("slot_mask", 16),
+                    ("service_id", 32),
+                    ("flags", 16),
+                ],
             ),
             Requirement::action("reject", &[("service_id", 32)]),
             Requirement::action("drop", &[("service_id", 32)]),

@@ -26,7 +26,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use p4runtime::proto::p4::v1 as proto;
-use p4runtime::schema::{Missing, Mismatch, Requirement, Schema};
+use p4runtime::schema::{Mismatch, Missing, Requirement, Schema};
 
 use crate::model::Family;
 

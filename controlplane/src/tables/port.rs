@@ -52,7 +52,12 @@ impl Table for Port {
                 .uses("attach"),
             Requirement::action(
                 "attach",
-                &[("vpc", 32), ("role", 8), ("peer_port", 32), ("slow_port", 32)],
+                &[
+                    ("vpc", 32),
+                    ("role", 8),
+                    ("peer_port", 32),
+                    ("slow_port", 32),
+                ],
             ),
         ]
     }

@@ -50,7 +50,11 @@ impl Table for SctpChecksum {
 
     fn resolve(schema: &Schema) -> Option<Self> {
         Some(Self {
-            key: KeyLayout::resolve(schema, Self::NAME, ["src_port_change", "dst_port_change", "length"])?,
+            key: KeyLayout::resolve(
+                schema,
+                Self::NAME,
+                ["src_port_change", "dst_port_change", "length"],
+            )?,
             change_checksum: ActionLayout::resolve(
                 schema,
                 Self::NAME,
@@ -100,18 +104,26 @@ pub const STEP: u16 = 4;
 /// `longest` bytes.
 pub fn changes(port_change: u32, longest: u16) -> impl Iterator<Item = (Key, Action)> {
     // The state after the four bytes of ports; every byte that follows is a zero in the difference.
-    let mut state = zeros(port_change.to_be_bytes().iter().fold(0, |state, b| byte(state, *b)), SHORTEST - 4);
-    (SHORTEST..=longest).step_by(STEP as usize).map(move |length| {
-        let change = state.swap_bytes();
-        state = zeros(state, STEP);
-        (
-            Key {
-                port_change,
-                length,
-            },
-            Action { change },
-        )
-    })
+    let mut state = zeros(
+        port_change
+            .to_be_bytes()
+            .iter()
+            .fold(0, |state, b| byte(state, *b)),
+        SHORTEST - 4,
+    );
+    (SHORTEST..=longest)
+        .step_by(STEP as usize)
+        .map(move |length| {
+            let change = state.swap_bytes();
+            state = zeros(state, STEP);
+            (
+                Key {
+                    port_change,
+                    length,
+                },
+                Action { change },
+            )
+        })
 }
 
 fn zeros(state: u32, count: u16) -> u32 {
@@ -161,7 +173,9 @@ mod tests {
         let port_change = u32::from_be_bytes(before) ^ u32::from_be_bytes(after);
         let mut lengths = 0;
         for (key, action) in changes(port_change, 1480) {
-            let mut packet: Vec<u8> = (0..key.length).map(|at| (at as u8).wrapping_mul(29)).collect();
+            let mut packet: Vec<u8> = (0..key.length)
+                .map(|at| (at as u8).wrapping_mul(29))
+                .collect();
             packet[8..12].fill(0);
             packet[..4].copy_from_slice(&before);
             let old = field(&packet);

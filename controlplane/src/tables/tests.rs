@@ -27,34 +27,107 @@ where
 #[test]
 fn entries_come_back_as_they_went() {
     let tables = Simulated::new().tables();
-    let attach = port::Action { vpc: 0, role: 2, peer_port: 1, slow_port: 255 };
+    let attach = port::Action {
+        vpc: 0,
+        role: 2,
+        peer_port: 1,
+        slow_port: 255,
+    };
     round(&tables.port, port::Key { ingress_port: 2 }, attach);
-    round(&tables.egress, egress::Key { egress_port: 3 }, egress::Action { port: 3 });
-    let key = frontend::Key { vpc: 7, protocol: 6, address: address("fd00::1"), port: 80 };
-    let serve =
-        frontend::Action::Serve { set_id: 9, slot_mask: 255, service_id: 4, flags: 3 };
+    round(
+        &tables.egress,
+        egress::Key { egress_port: 3 },
+        egress::Action { port: 3 },
+    );
+    let key = frontend::Key {
+        vpc: 7,
+        protocol: 6,
+        address: address("fd00::1"),
+        port: 80,
+    };
+    let serve = frontend::Action::Serve {
+        set_id: 9,
+        slot_mask: 255,
+        service_id: 4,
+        flags: 3,
+    };
     round(&tables.frontend, key, serve);
-    round(&tables.frontend, key, frontend::Action::Reject { service_id: 1 });
-    round(&tables.frontend, key, frontend::Action::Drop { service_id: 0 });
-    let target = endpoint::Target { address: address("10.0.0.1"), port: 8080 };
-    round(&tables.endpoint, endpoint::Key { set_id: 9, slot: 0 }, target);
-    let pinned = affinity::Key { affinity_id: 4, client: address("10.9.0.1") };
+    round(
+        &tables.frontend,
+        key,
+        frontend::Action::Reject { service_id: 1 },
+    );
+    round(
+        &tables.frontend,
+        key,
+        frontend::Action::Drop { service_id: 0 },
+    );
+    let target = endpoint::Target {
+        address: address("10.0.0.1"),
+        port: 8080,
+    };
+    round(
+        &tables.endpoint,
+        endpoint::Key { set_id: 9, slot: 0 },
+        target,
+    );
+    let pinned = affinity::Key {
+        affinity_id: 4,
+        client: address("10.9.0.1"),
+    };
     round(&tables.affinity, pinned, target);
-    let tuple = Tuple { src: address("10.9.0.1"), dst: address("::"), src_port: 0, dst_port: 53 };
-    let key = flow::Key { vpc: 1, protocol: 17, tuple };
+    let tuple = Tuple {
+        src: address("10.9.0.1"),
+        dst: address("::"),
+        src_port: 0,
+        dst_port: 53,
+    };
+    let key = flow::Key {
+        vpc: 1,
+        protocol: 17,
+        tuple,
+    };
     round(&tables.flow, key, tuple.reversed());
     round(&tables.reply, key, tuple);
-    let key = vip::Key { vpc: 0, address: address("10.96.0.1") };
+    let key = vip::Key {
+        vpc: 0,
+        address: address("10.96.0.1"),
+    };
     round(&tables.vip, key, vip::Action::Reject);
     round(&tables.vip, key, vip::Action::Drop);
-    let key = sctp_checksum::Key { port_change: 5 << 16, length: 1480 };
-    round(&tables.sctp_checksum, key, sctp_checksum::Action { change: u32::MAX });
-    for prefix in ["10.0.0.0/8", "0.0.0.0/0", "::/0", "fd00::/65", "fd00::1/128", "1.2.3.4/32"] {
+    let key = sctp_checksum::Key {
+        port_change: 5 << 16,
+        length: 1480,
+    };
+    round(
+        &tables.sctp_checksum,
+        key,
+        sctp_checksum::Action { change: u32::MAX },
+    );
+    for prefix in [
+        "10.0.0.0/8",
+        "0.0.0.0/0",
+        "::/0",
+        "fd00::/65",
+        "fd00::1/128",
+        "1.2.3.4/32",
+    ] {
         let prefix = prefix.parse::<ipnet::IpNet>().unwrap().into();
         let key = route::Key { vpc: 0, prefix };
         round(&tables.route, key, route::Action::Blackhole);
-        round(&tables.route, key, route::Action::Forward { port: 1, src_mac: 2, dst_mac: 3 });
-        let key = source_range::Key { range_id: 4, source: prefix };
+        round(
+            &tables.route,
+            key,
+            route::Action::Forward {
+                port: 1,
+                src_mac: 2,
+                dst_mac: 3,
+            },
+        );
+        let key = source_range::Key {
+            range_id: 4,
+            source: prefix,
+        };
         round(&tables.source_range, key, source_range::Allow);
     }
 }
@@ -82,8 +155,21 @@ fn what_is_dont_care_is_left_out() {
 
 #[test]
 fn addresses() {
-    for text in ["10.1.2.3", "0.0.0.0", "::", "::1", "fd00::1", "64:ff9b::a01:203"] {
+    for text in [
+        "10.1.2.3",
+        "0.0.0.0",
+        "::",
+        "::1",
+        "fd00::1",
+        "64:ff9b::a01:203",
+    ] {
         assert_eq!(address(text).to_string(), text);
     }
-    assert_eq!(address("10.0.0.1"), Address { hi: 0, lo: 0x0000_ffff_0a00_0001 });
+    assert_eq!(
+        address("10.0.0.1"),
+        Address {
+            hi: 0,
+            lo: 0x0000_ffff_0a00_0001
+        }
+    );
 }

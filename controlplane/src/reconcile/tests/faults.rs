@@ -9,7 +9,10 @@ use crate::model::sample::{cluster, service, slice};
 
 fn shop() -> Model {
     cluster(
-        vec![service("cart", &["10.96.0.1"]), service("pay", &["10.96.0.2"])],
+        vec![
+            service("cart", &["10.96.0.1"]),
+            service("pay", &["10.96.0.2"]),
+        ],
         vec![
             slice("cart", "a", &["10.0.0.1", "10.0.0.2"]),
             slice("pay", "a", &["10.0.0.4", "10.0.0.5"]),
@@ -26,7 +29,10 @@ async fn full_table_holds_back_the_frontend_and_is_retried() {
     assert_eq!(report.errors.len(), 1);
     let failure = &report.errors[0];
     assert_eq!((failure.kind, failure.entries), (Failure::Full, 1));
-    assert_eq!((&*failure.owner, failure.table), ("shop/pay:http/TCP", "endpoint"));
+    assert_eq!(
+        (&*failure.owner, failure.table),
+        ("shop/pay:http/TCP", "endpoint")
+    );
     assert!(report.retry_after.is_some());
     // The other Service works; the VIP of this one refuses instead of serving half a set.
     assert_eq!(bench.frontends().len(), 1);
@@ -36,7 +42,9 @@ async fn full_table_holds_back_the_frontend_and_is_retried() {
     let again = bench.sync().await;
     assert!(again.retry_after > report.retry_after);
     // Something goes, and there is room.
-    let report = bench.apply(Event::DeleteService(ObjectKey::new("shop", "cart"))).await;
+    let report = bench
+        .apply(Event::DeleteService(ObjectKey::new("shop", "cart")))
+        .await;
     assert!(report.retry_after.is_some());
     let report = bench.sync().await;
     assert!(report.is_clean(), "{report:?}");
@@ -51,7 +59,9 @@ async fn growth_that_finds_no_room_keeps_the_old_set() {
     bench.device.bound(bench.tables.endpoint.id(), 5);
     let before = bench.frontends();
     let three = &["10.0.0.1", "10.0.0.2", "10.0.0.3"];
-    let report = bench.apply(Event::ApplySlice(slice("cart", "a", three))).await;
+    let report = bench
+        .apply(Event::ApplySlice(slice("cart", "a", three)))
+        .await;
     assert_eq!(report.errors.len(), 1);
     assert_eq!(bench.frontends(), before);
     assert_eq!(bench.slots(1).len(), 2, "the set in use must stay whole");
@@ -74,7 +84,10 @@ async fn refused_frontend_blocks_nobody() {
         (table_of(update) == table && count == 1).then_some(Failure::Refused)
     });
     let report = bench.sync().await;
-    assert_eq!((report.errors.len(), report.errors[0].kind), (1, Failure::Refused));
+    assert_eq!(
+        (report.errors.len(), report.errors[0].kind),
+        (1, Failure::Refused)
+    );
     assert_eq!(bench.frontends().len(), 1);
     bench.device.heal();
     assert!(bench.sync().await.is_clean());
@@ -100,21 +113,37 @@ async fn meddling_is_found_and_mended() {
     bench.sync().await;
     let entries = bench.device.entries();
     // Taken out behind our back: a slot that is to be changed, and a frontend that is to go.
-    let slots: Vec<_> = entries.iter().filter(|e| e.table_id == bench.tables.endpoint.id()).collect();
+    let slots: Vec<_> = entries
+        .iter()
+        .filter(|e| e.table_id == bench.tables.endpoint.id())
+        .collect();
     let gone = bench.tables.endpoint.decode(slots[0]).unwrap();
     assert_eq!(gone.0.set_id, 1);
-    bench.device.meddle(proto::update::Type::Delete, slots[0].clone());
+    bench
+        .device
+        .meddle(proto::update::Type::Delete, slots[0].clone());
     let other = &["10.0.0.8", "10.0.0.9"];
-    let report = bench.apply(Event::ApplySlice(slice("cart", "a", other))).await;
+    let report = bench
+        .apply(Event::ApplySlice(slice("cart", "a", other)))
+        .await;
     assert_eq!(report.outcome, Outcome::Done);
-    assert!(report.errors.is_empty() && report.retry_after.is_some(), "{report:?}");
+    assert!(
+        report.errors.is_empty() && report.retry_after.is_some(),
+        "{report:?}"
+    );
     let report = bench.sync().await;
     assert!(report.full && report.is_clean());
     bench.assert_settled();
     // Put in behind our back: the slot that is to be made.
-    let target = endpoint::Target { address: Default::default(), port: 1 };
+    let target = endpoint::Target {
+        address: Default::default(),
+        port: 1,
+    };
     let key = endpoint::Key { set_id: 3, slot: 0 };
-    bench.device.meddle(proto::update::Type::Insert, bench.tables.endpoint.entry(&key, &target));
+    bench.device.meddle(
+        proto::update::Type::Insert,
+        bench.tables.endpoint.entry(&key, &target),
+    );
     let pay = &["10.0.0.4", "10.0.0.5", "10.0.0.6"];
     let report = bench.apply(Event::ApplySlice(slice("pay", "a", pay))).await;
     assert!(report.errors.is_empty(), "{report:?}");
@@ -148,11 +177,25 @@ async fn reconnect_reads_back_and_writes_the_difference() {
     let mut bench = Bench::new(shop());
     bench.sync().await;
     bench.device.reconnect(None);
-    let report = bench.apply(Event::ApplySlice(slice("pay", "a", &["10.0.0.4", "10.0.0.6"]))).await;
-    assert_eq!((report.outcome, report.retry_after), (Outcome::NotConnected, None::<Duration>));
+    let report = bench
+        .apply(Event::ApplySlice(slice(
+            "pay",
+            "a",
+            &["10.0.0.4", "10.0.0.6"],
+        )))
+        .await;
+    assert_eq!(
+        (report.outcome, report.retry_after),
+        (Outcome::NotConnected, None::<Duration>)
+    );
     // The device lost an entry while it was away.
     let frontends = bench.tables.frontend.id();
-    let lost = bench.device.entries().into_iter().find(|e| e.table_id == frontends).unwrap();
+    let lost = bench
+        .device
+        .entries()
+        .into_iter()
+        .find(|e| e.table_id == frontends)
+        .unwrap();
     bench.device.meddle(proto::update::Type::Delete, lost);
     bench.device.reconnect(Some(2));
     let report = bench.sync().await;
@@ -169,13 +212,28 @@ async fn another_controller_had_other_numbers_meanwhile() {
     // It made every set anew under another number.
     for entry in bench.device.entries() {
         let renumbered = if let Some((key, target)) = bench.tables.endpoint.decode(&entry) {
-            let key = endpoint::Key { set_id: key.set_id + 50, ..key };
+            let key = endpoint::Key {
+                set_id: key.set_id + 50,
+                ..key
+            };
             Some((true, bench.tables.endpoint.entry(&key, &target)))
-        } else if let Some((key, frontend::Action::Serve { set_id, slot_mask, service_id, flags })) =
-            bench.tables.frontend.decode(&entry)
+        } else if let Some((
+            key,
+            frontend::Action::Serve {
+                set_id,
+                slot_mask,
+                service_id,
+                flags,
+            },
+        )) = bench.tables.frontend.decode(&entry)
         {
             let set_id = set_id + 50;
-            let action = frontend::Action::Serve { set_id, slot_mask, service_id, flags };
+            let action = frontend::Action::Serve {
+                set_id,
+                slot_mask,
+                service_id,
+                flags,
+            };
             let mut moved = bench.tables.frontend.entry(&key, &action);
             moved.metadata = entry.metadata.clone();
             Some((false, moved))

@@ -71,7 +71,11 @@ fn model(shop: &Shop) -> Model {
     for (n, (there, second, endpoints)) in shop.iter().enumerate() {
         let name = format!("s{n}");
         let vips = [format!("10.96.0.{n}"), format!("10.96.1.{n}")];
-        let vips: Vec<&str> = vips.iter().take(1 + usize::from(*second)).map(|v| &**v).collect();
+        let vips: Vec<&str> = vips
+            .iter()
+            .take(1 + usize::from(*second))
+            .map(|v| &**v)
+            .collect();
         let addresses: Vec<String> = endpoints.iter().map(|e| format!("10.0.{n}.{e}")).collect();
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
         if *there {
@@ -113,7 +117,11 @@ fn live(state: &State) -> BTreeMap<frontend::Key, BTreeSet<Target>> {
         Some(id) => state.sets[&id].iter().map(|(_, target)| *target).collect(),
         None => BTreeSet::new(),
     };
-    state.frontends.iter().map(|(key, entry)| (*key, targets(&entry.action))).collect()
+    state
+        .frontends
+        .iter()
+        .map(|(key, entry)| (*key, targets(&entry.action)))
+        .collect()
 }
 
 /// Every frontend that serves has every slot, and each leads to an endpoint its Service had or has; what is
@@ -125,7 +133,10 @@ fn check(
 ) -> Result<(), TestCaseError> {
     for (key, entry) in &state.frontends {
         prop_assert_eq!(key.address.family(), Family::V4);
-        let frontend::Action::Serve { set_id, slot_mask, .. } = entry.action else {
+        let frontend::Action::Serve {
+            set_id, slot_mask, ..
+        } = entry.action
+        else {
             let some = |side: &BTreeMap<_, BTreeSet<Target>>| {
                 side.get(key).is_some_and(|targets| !targets.is_empty())
             };
@@ -135,21 +146,33 @@ fn check(
         let set = state.sets.get(&set_id);
         for slot in 0..=slot_mask {
             let Some(target) = set.and_then(|set| set.get(slot)) else {
-                return Err(TestCaseError::fail(format!("{key:?}: slot {slot} leads nowhere")));
+                return Err(TestCaseError::fail(format!(
+                    "{key:?}: slot {slot} leads nowhere"
+                )));
             };
             // The second address of a Service may come or go: what its first one has counts, too.
-            let mut sides = [before, after].into_iter().flatten().filter(|(other, _)| {
-                other.address.lo & 0xff == key.address.lo & 0xff
-            });
-            prop_assert!(sides.any(|(_, targets)| targets.contains(target)), "{target:?}");
+            let mut sides = [before, after]
+                .into_iter()
+                .flatten()
+                .filter(|(other, _)| other.address.lo & 0xff == key.address.lo & 0xff);
+            prop_assert!(
+                sides.any(|(_, targets)| targets.contains(target)),
+                "{target:?}"
+            );
         }
     }
     for key in before.keys().filter(|key| after.contains_key(key)) {
-        prop_assert!(state.frontends.contains_key(key), "{key:?} is gone for a moment");
+        prop_assert!(
+            state.frontends.contains_key(key),
+            "{key:?} is gone for a moment"
+        );
     }
     // An address refuses what is not served only while its frontends are there.
     for address in state.vips.keys() {
-        let served = state.frontends.keys().any(|key| key.address == address.address);
+        let served = state
+            .frontends
+            .keys()
+            .any(|key| key.address == address.address);
         prop_assert!(served, "{address:?} refuses before it serves");
     }
     Ok(())
@@ -158,7 +181,9 @@ fn check(
 /// A permutation from a seed (Fisher and Yates; the generator is Knuth's).
 fn shuffle(edits: &mut [Edit], seed: &mut u64) {
     for at in (1..edits.len()).rev() {
-        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         edits.swap(at, (*seed >> 33) as usize % (at + 1));
     }
 }

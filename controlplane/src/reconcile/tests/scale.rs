@@ -36,9 +36,15 @@ impl Device for Sink {
 
     async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, DeviceError> {
         let count = updates.len();
-        let request = proto::WriteRequest { updates, ..Default::default() };
+        let request = proto::WriteRequest {
+            updates,
+            ..Default::default()
+        };
         let bytes = request.encode_to_vec().len();
-        assert!(bytes < 3 << 20, "{bytes} bytes in a call of {count} updates");
+        assert!(
+            bytes < 3 << 20,
+            "{bytes} bytes in a call of {count} updates"
+        );
         Ok(vec![Ok(()); count])
     }
 
@@ -55,10 +61,18 @@ fn objects() -> (Vec<Service>, Vec<EndpointSlice>) {
     let mut slices = Vec::new();
     for n in 0..SERVICES {
         let name = format!("s{n}");
-        services.push(service(&name, &[&format!("10.96.{}.{}", n / 250, n % 250 + 1)]));
+        services.push(service(
+            &name,
+            &[&format!("10.96.{}.{}", n / 250, n % 250 + 1)],
+        ));
         let pods = (0..ENDPOINTS).map(|e| {
             let pod = n * ENDPOINTS + e;
-            format!("10.{}.{}.{}", 100 + pod / 65_536, pod / 256 % 256, pod % 256)
+            format!(
+                "10.{}.{}.{}",
+                100 + pod / 65_536,
+                pod / 256 % 256,
+                pod % 256
+            )
         });
         let pods: Vec<String> = pods.collect();
         let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
@@ -105,5 +119,9 @@ async fn scale() {
     println!("one change of {ENDPOINTS} endpoints to 2: {slowest:?} at worst");
     reconciler.configure(config());
     let report = reconciler.sync(&model, &Changes::default()).await;
-    println!("all worked out again and compared: {:?}, {} writes", report.duration, report.writes());
+    println!(
+        "all worked out again and compared: {:?}, {} writes",
+        report.duration,
+        report.writes()
+    );
 }

@@ -6,7 +6,10 @@ use crate::model::sample::{cluster, service, slice};
 
 fn shop() -> Model {
     cluster(
-        vec![service("cart", &["10.96.0.1"]), service("pay", &["10.96.0.2", "fd00::2"])],
+        vec![
+            service("cart", &["10.96.0.1"]),
+            service("pay", &["10.96.0.2", "fd00::2"]),
+        ],
         vec![
             slice("cart", "a", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
             slice("pay", "a", &["10.0.0.4"]),
@@ -22,7 +25,10 @@ async fn first_sync_writes_everything_and_the_next_nothing() {
     let mut bench = Bench::new(shop());
     let report = bench.sync().await;
     assert!(report.is_clean() && report.full, "{report:?}");
-    assert_eq!((report.inserts, report.modifies, report.deletes), (SHOP + WIRING, 0, 0));
+    assert_eq!(
+        (report.inserts, report.modifies, report.deletes),
+        (SHOP + WIRING, 0, 0)
+    );
     assert_eq!(report.retry_after, None);
     bench.assert_settled();
     let report = bench.sync().await;
@@ -34,8 +40,16 @@ async fn s82_restart_with_unchanged_state_writes_nothing() {
     let mut bench = Bench::new(shop());
     bench.sync().await;
     // The set keeps a size that a fresh one would not have.
-    bench.apply(Event::ApplySlice(slice("cart", "a", &["10.0.0.1", "10.0.0.2"]))).await;
-    bench.apply(Event::DeleteService(ObjectKey::new("shop", "pay"))).await;
+    bench
+        .apply(Event::ApplySlice(slice(
+            "cart",
+            "a",
+            &["10.0.0.1", "10.0.0.2"],
+        )))
+        .await;
+    bench
+        .apply(Event::DeleteService(ObjectKey::new("shop", "pay")))
+        .await;
     bench.device.taken();
     bench.restart();
     let report = bench.sync().await;
@@ -55,9 +69,15 @@ async fn s82_stale_entries_of_an_earlier_run_go_last() {
     );
     bench.restart();
     let report = bench.sync().await;
-    assert_eq!((report.inserts, report.modifies, report.deletes), (3, 0, SHOP));
+    assert_eq!(
+        (report.inserts, report.modifies, report.deletes),
+        (3, 0, SHOP)
+    );
     let kinds: Vec<_> = bench.device.taken().iter().map(|u| u.r#type()).collect();
-    let first_delete = kinds.iter().position(|k| *k == proto::update::Type::Delete).unwrap();
+    let first_delete = kinds
+        .iter()
+        .position(|k| *k == proto::update::Type::Delete)
+        .unwrap();
     assert_eq!(first_delete, 3);
     bench.assert_settled();
 }
@@ -79,12 +99,19 @@ async fn s79_nothing_before_the_lists_are_complete() {
 async fn s81_a_change_touches_its_service_only() {
     let mut bench = Bench::new(shop());
     bench.sync().await;
-    let report = bench.apply(Event::ApplySlice(slice("pay", "a", &["10.0.0.5"]))).await;
+    let report = bench
+        .apply(Event::ApplySlice(slice("pay", "a", &["10.0.0.5"])))
+        .await;
     assert_eq!((report.services, report.full), (1, false));
-    assert_eq!((report.inserts, report.modifies, report.deletes, report.rpcs), (0, 1, 0, 1));
+    assert_eq!(
+        (report.inserts, report.modifies, report.deletes, report.rpcs),
+        (0, 1, 0, 1)
+    );
     bench.assert_settled();
     // S16: the same again is no change at all.
-    let report = bench.apply(Event::ApplySlice(slice("pay", "a", &["10.0.0.5"]))).await;
+    let report = bench
+        .apply(Event::ApplySlice(slice("pay", "a", &["10.0.0.5"])))
+        .await;
     assert_eq!((report.services, report.rpcs), (0, 0));
 }
 
@@ -93,13 +120,24 @@ async fn s83_growth_fills_a_new_set_flips_and_then_removes_the_old() {
     let mut bench = Bench::new(shop());
     bench.sync().await;
     bench.device.taken();
-    let report = bench.apply(Event::ApplySlice(slice("pay", "a", &["10.0.0.4", "10.0.0.5"]))).await;
+    let report = bench
+        .apply(Event::ApplySlice(slice(
+            "pay",
+            "a",
+            &["10.0.0.4", "10.0.0.5"],
+        )))
+        .await;
     assert_eq!((report.inserts, report.modifies, report.deletes), (2, 1, 1));
     let (slots, frontends) = (bench.tables.endpoint.id(), bench.tables.frontend.id());
     let updates = bench.device.taken();
     let order: Vec<_> = updates.iter().map(|u| (table_of(u), u.r#type())).collect();
     use proto::update::Type::{Delete, Insert, Modify};
-    let expected = [(slots, Insert), (slots, Insert), (frontends, Modify), (slots, Delete)];
+    let expected = [
+        (slots, Insert),
+        (slots, Insert),
+        (frontends, Modify),
+        (slots, Delete),
+    ];
     assert_eq!(order, expected);
 }
 
@@ -110,7 +148,9 @@ async fn s36_the_last_endpoint_goes_and_comes_back() {
     let report = bench.apply(Event::ApplySlice(slice("pay", "a", &[]))).await;
     assert_eq!((report.inserts, report.modifies, report.deletes), (0, 1, 1));
     bench.assert_settled();
-    let report = bench.apply(Event::ApplySlice(slice("pay", "a", &["10.0.0.4"]))).await;
+    let report = bench
+        .apply(Event::ApplySlice(slice("pay", "a", &["10.0.0.4"])))
+        .await;
     assert_eq!((report.inserts, report.modifies, report.deletes), (1, 1, 0));
     bench.assert_settled();
 }
@@ -144,18 +184,37 @@ async fn views() {
     bench.sync().await;
     let services = bench.reconciler.services();
     assert_eq!(services.len(), 2);
-    assert_eq!((&*services[0].name, services[0].families[0].slots), ("cart", 8));
-    assert!(services.iter().flat_map(|s| &s.families).all(|family| family.installed));
-    let actions: Vec<_> = services[1].families.iter().map(|f| f.action.as_str()).collect();
+    assert_eq!(
+        (&*services[0].name, services[0].families[0].slots),
+        ("cart", 8)
+    );
+    assert!(
+        services
+            .iter()
+            .flat_map(|s| &s.families)
+            .all(|family| family.installed)
+    );
+    let actions: Vec<_> = services[1]
+        .families
+        .iter()
+        .map(|f| f.action.as_str())
+        .collect();
     assert_eq!(actions, ["serve", "reject"]);
     let endpoints = bench.reconciler.endpoints(&bench.model);
     assert_eq!(endpoints.len(), 4);
     assert_eq!(endpoints.iter().map(|e| e.slots).sum::<usize>(), 9);
     let tables = bench.reconciler.tables();
-    assert!(tables.iter().all(|t| Some(t.desired) == t.installed && t.size.is_some()));
+    assert!(
+        tables
+            .iter()
+            .all(|t| Some(t.desired) == t.installed && t.size.is_some())
+    );
     let entries = bench.reconciler.entries("frontend", 10);
     assert_eq!(entries[0].key, "vpc=0 protocol=6 address=10.96.0.1 port=80");
-    assert_eq!(entries[0].action, "serve set_id=1 slot_mask=7 service_id=1 flags=0");
+    assert_eq!(
+        entries[0].action,
+        "serve set_id=1 slot_mask=7 service_id=1 flags=0"
+    );
     assert_eq!(bench.reconciler.entries("endpoint", 5).len(), 5);
     assert!(serde_json::to_string(&services).is_ok());
 }
@@ -176,7 +235,14 @@ async fn trace() {
     let tables = async |packet| {
         let steps = bench.reconciler.trace(packet).await.unwrap();
         let last = steps.last().unwrap().because.clone();
-        (steps.into_iter().map(|s| s.table).collect::<Vec<_>>().join(" "), last)
+        (
+            steps
+                .into_iter()
+                .map(|s| s.table)
+                .collect::<Vec<_>>()
+                .join(" "),
+            last,
+        )
     };
     let (way, _) = tables(packet("10.96.0.1", 80)).await;
     assert_eq!(way, "port frontend flow endpoint endpoint endpoint");

@@ -38,13 +38,19 @@ impl Shape {
              ports:\n  - {{name: \"\", protocol: TCP, port: 8080}}\nendpoints:\n"
         );
         for ip in self.endpoints_of(service) {
-            let _ = writeln!(text, "  - {{addresses: [{ip}], nodeName: worker-b, conditions: {{ready: true}}}}");
+            let _ = writeln!(
+                text,
+                "  - {{addresses: [{ip}], nodeName: worker-b, conditions: {{ready: true}}}}"
+            );
         }
         text
     }
 
     /// All of them, one document after another.
     pub fn manifests(self) -> String {
-        (0..self.services).map(|service| self.service(service)).collect::<Vec<_>>().join("---\n")
+        (0..self.services)
+            .map(|service| self.service(service))
+            .collect::<Vec<_>>()
+            .join("---\n")
     }
 }

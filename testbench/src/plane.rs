@@ -99,8 +99,14 @@ impl Cluster {
         let delete = |object: &String| {
             let (kind, key) = object.split_once('/').ok_or_else(|| gone(object))?;
             match kind {
-                "Service" => self.services.remove(key).map(|service| Event::DeleteService(service.key)),
-                "EndpointSlice" => self.slices.remove(key).map(|slice| Event::DeleteSlice(slice.key)),
+                "Service" => self
+                    .services
+                    .remove(key)
+                    .map(|service| Event::DeleteService(service.key)),
+                "EndpointSlice" => self
+                    .slices
+                    .remove(key)
+                    .map(|slice| Event::DeleteSlice(slice.key)),
                 _ => None,
             }
             .ok_or_else(|| gone(object))
@@ -132,7 +138,11 @@ impl Plane {
     ///
     /// # Errors
     /// [`PlaneError`] says at which stage it ended.
-    pub fn start(target: &dyn Target, config: &Config, cluster: &Cluster) -> Result<Self, PlaneError> {
+    pub fn start(
+        target: &dyn Target,
+        config: &Config,
+        cluster: &Cluster,
+    ) -> Result<Self, PlaneError> {
         let mut model = Model::new();
         let mut changes = Changes::default();
         for event in cluster.lists() {
@@ -151,9 +161,15 @@ impl Plane {
         model: Model,
         changes: &Changes,
     ) -> Result<Self, PlaneError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         let image = Image::load(target.pipeline())?;
-        let settings = client::Config { device_id: target.device_id(), ..client::Config::new(target.address()) };
+        let settings = client::Config {
+            device_id: target.device_id(),
+            ..client::Config::new(target.address())
+        };
         let reconciler = runtime.block_on(async {
             let (client, notifications) = Client::start(settings)?;
             if !client.wait_primary(PATIENCE).await {
@@ -167,12 +183,20 @@ impl Plane {
             };
             let slow_path = SlowPath::new(device.clone(), Arc::new(client), limits);
             tokio::spawn(slow_path.run(notifications.packets, notifications.idle));
-            let settings =
-                reconcile::Config { view: config.view(), wiring: config.wiring(), limits: Limits::default() };
+            let settings = reconcile::Config {
+                view: config.view(),
+                wiring: config.wiring(),
+                limits: Limits::default(),
+            };
             Ok(Reconciler::new(device, settings))
         })?;
-        let mut plane =
-            Self { model, reconciler, first: Report::new(reconcile::Outcome::NotConnected), rpcs: 0, runtime: Some(runtime) };
+        let mut plane = Self {
+            model,
+            reconciler,
+            first: Report::new(reconcile::Outcome::NotConnected),
+            rpcs: 0,
+            runtime: Some(runtime),
+        };
         plane.first = plane.sync(changes)?;
         Ok(plane)
     }
@@ -205,7 +229,9 @@ impl Plane {
     }
 
     fn sync(&mut self, changes: &Changes) -> Result<Report, PlaneError> {
-        let Some(runtime) = &self.runtime else { return Err(PlaneError::NotPrimary) };
+        let Some(runtime) = &self.runtime else {
+            return Err(PlaneError::NotPrimary);
+        };
         let deadline = Instant::now() + PATIENCE;
         let nothing = Changes::default();
         let mut next = changes;

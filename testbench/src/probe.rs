@@ -93,7 +93,10 @@ pub enum ProbeError {
 }
 
 fn call(what: &'static str) -> impl Fn(tonic::Status) -> ProbeError {
-    move |status| ProbeError::Call { what, status: Box::new(status) }
+    move |status| ProbeError::Call {
+        what,
+        status: Box::new(status),
+    }
 }
 
 impl Probe {
@@ -102,13 +105,24 @@ impl Probe {
     /// # Errors
     /// [`ProbeError::Connect`] when nobody listens in time.
     pub fn open(target: &dyn Target) -> Result<Self, ProbeError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
         let pipeline = target.pipeline_bytes()?;
         let schema = Arc::new(Schema::new(pipeline.p4info.clone())?);
         let address = target.address();
         let client = runtime.block_on(connect(address))?;
-        let client = client.max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
-        Ok(Self { client, device_id: target.device_id(), schema, pipeline, runtime })
+        let client = client
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE);
+        Ok(Self {
+            client,
+            device_id: target.device_id(),
+            schema,
+            pipeline,
+            runtime,
+        })
     }
 
     /// The program's objects.
@@ -127,39 +141,65 @@ impl Probe {
     /// [`ProbeError::Call`] with the switch's reason.
     pub fn reset(&mut self, election_id: u64) -> Result<(), ProbeError> {
         let pipeline = self.pipeline.clone();
-        self.as_primary(election_id, async move |mut client, device_id, election_id| {
-            let request = pb::SetForwardingPipelineConfigRequest {
-                device_id,
-                election_id,
-                action: pb::set_forwarding_pipeline_config_request::Action::VerifyAndCommit as i32,
-                config: Some(pb::ForwardingPipelineConfig {
-                    p4info: Some(pipeline.p4info),
-                    p4_device_config: pipeline.device_config,
+        self.as_primary(
+            election_id,
+            async move |mut client, device_id, election_id| {
+                let request = pb::SetForwardingPipelineConfigRequest {
+                    device_id,
+                    election_id,
+                    action: pb::set_forwarding_pipeline_config_request::Action::VerifyAndCommit
+                        as i32,
+                    config: Some(pb::ForwardingPipelineConfig {
+                        p4info: Some(pipeline.p4info),
+                        p4_device_config: pipeline.device_config,
+                        ..Default::default()
+                    }),
                     ..Default::default()
-                }),
-                ..Default::default()
-            };
-            client.set_forwarding_pipeline_config(request).await.map_err(call("pushing the program")).map(drop)
-        })
+                };
+                client
+                    .set_forwarding_pipeline_config(request)
+                    .await
+                    .map_err(call("pushing the program"))
+                    .map(drop)
+            },
+        )
     }
 
     /// Does something while holding the primary's stream.
     fn as_primary(
         &self,
         election_id: u64,
-        act: impl AsyncFnOnce(P4RuntimeClient<Channel>, u64, Option<pb::Uint128>) -> Result<(), ProbeError>,
+        act: impl AsyncFnOnce(
+            P4RuntimeClient<Channel>,
+            u64,
+            Option<pb::Uint128>,
+        ) -> Result<(), ProbeError>,
     ) -> Result<(), ProbeError> {
         let (mut client, device_id) = (self.client.clone(), self.device_id);
         self.runtime.block_on(async move {
-            let election = Some(pb::Uint128 { high: 0, low: election_id });
+            let election = Some(pb::Uint128 {
+                high: 0,
+                low: election_id,
+            });
             let (sender, receiver) = tokio::sync::mpsc::channel(1);
-            let hello = pb::MasterArbitrationUpdate { device_id, election_id: election, ..Default::default() };
+            let hello = pb::MasterArbitrationUpdate {
+                device_id,
+                election_id: election,
+                ..Default::default()
+            };
             let hello = pb::StreamMessageRequest {
                 update: Some(pb::stream_message_request::Update::Arbitration(hello)),
             };
             let _ = sender.send(hello).await;
-            let requests = futures::stream::unfold(receiver, |mut r| async move { r.recv().await.map(|m| (m, r)) });
-            let answers = client.stream_channel(requests).await.map_err(call("opening a stream"))?;
+            let requests =
+                futures::stream::unfold(
+                    receiver,
+                    |mut r| async move { r.recv().await.map(|m| (m, r)) },
+                );
+            let answers = client
+                .stream_channel(requests)
+                .await
+                .map_err(call("opening a stream"))?;
             let mut answers = answers.into_inner();
             let first = tokio::time::timeout(PATIENCE, answers.next()).await;
             first
@@ -179,13 +219,19 @@ impl Probe {
     pub fn counter(&mut self, name: &str, index: i64) -> Result<u64, ProbeError> {
         let counter = self.schema.counters.named(name);
         let counter_id = counter.ok_or_else(|| unknown("counter", name))?.id;
-        let asked = pb::CounterEntry { counter_id, index: Some(pb::Index { index }), data: None };
+        let asked = pb::CounterEntry {
+            counter_id,
+            index: Some(pb::Index { index }),
+            data: None,
+        };
         let answers = self.read(pb::entity::Entity::CounterEntry(asked))?;
         let packets = answers.into_iter().find_map(|entity| match entity {
             pb::entity::Entity::CounterEntry(entry) => entry.data.map(|data| data.packet_count),
             _ => None,
         });
-        packets.map(|count| count as u64).ok_or(ProbeError::Answer { what: "counter" })
+        packets
+            .map(|count| count as u64)
+            .ok_or(ProbeError::Answer { what: "counter" })
     }
 
     /// Packets and bytes counted by the entry of a table with this key, exact fields in order of P4Info.
@@ -193,10 +239,14 @@ impl Probe {
     /// # Errors
     /// As [`Probe::counter`]; NOT_FOUND when there is no such entry.
     pub fn direct_counter(&mut self, table: &str, key: &[u128]) -> Result<(u64, u64), ProbeError> {
-        let found = self.schema.table(table).ok_or_else(|| unknown("table", table))?;
+        let found = self
+            .schema
+            .table(table)
+            .ok_or_else(|| unknown("table", table))?;
         let fields = found.fields.iter().zip(key).map(|(field, &key)| {
             let width = field.width.bits().unwrap_or(128);
-            let bytes = value::from_u128(key, width).map_err(|_| ProbeError::Answer { what: "key" })?;
+            let bytes =
+                value::from_u128(key, width).map_err(|_| ProbeError::Answer { what: "key" })?;
             let exact = pb::field_match::Exact { value: bytes };
             Ok(pb::FieldMatch {
                 field_id: field.id,
@@ -208,13 +258,18 @@ impl Probe {
             r#match: fields.collect::<Result<_, ProbeError>>()?,
             ..Default::default()
         };
-        let asked = pb::DirectCounterEntry { table_entry: Some(entry), data: None };
+        let asked = pb::DirectCounterEntry {
+            table_entry: Some(entry),
+            data: None,
+        };
         let answers = self.read(pb::entity::Entity::DirectCounterEntry(asked))?;
         let data = answers.into_iter().find_map(|entity| match entity {
             pb::entity::Entity::DirectCounterEntry(entry) => entry.data,
             _ => None,
         });
-        let data = data.ok_or(ProbeError::Answer { what: "direct counter" })?;
+        let data = data.ok_or(ProbeError::Answer {
+            what: "direct counter",
+        })?;
         Ok((data.packet_count as u64, data.byte_count as u64))
     }
 
@@ -223,8 +278,15 @@ impl Probe {
     /// # Errors
     /// As [`Probe::counter`].
     pub fn entries(&mut self, table: &str) -> Result<Vec<Entry>, ProbeError> {
-        let table_id = self.schema.table(table).ok_or_else(|| unknown("table", table))?.id;
-        let asked = pb::TableEntry { table_id, ..Default::default() };
+        let table_id = self
+            .schema
+            .table(table)
+            .ok_or_else(|| unknown("table", table))?
+            .id;
+        let asked = pb::TableEntry {
+            table_id,
+            ..Default::default()
+        };
         let answers = self.read(pb::entity::Entity::TableEntry(asked))?;
         let entries = answers.into_iter().filter_map(|entity| match entity {
             pb::entity::Entity::TableEntry(entry) if !entry.is_default_action => Some(entry),
@@ -237,9 +299,21 @@ impl Probe {
     ///
     /// # Errors
     /// As [`Probe::counter`].
-    pub fn forget(&mut self, table: &str, count: usize, election_id: u64) -> Result<(), ProbeError> {
-        let table_id = self.schema.table(table).ok_or_else(|| unknown("table", table))?.id;
-        let asked = pb::TableEntry { table_id, ..Default::default() };
+    pub fn forget(
+        &mut self,
+        table: &str,
+        count: usize,
+        election_id: u64,
+    ) -> Result<(), ProbeError> {
+        let table_id = self
+            .schema
+            .table(table)
+            .ok_or_else(|| unknown("table", table))?
+            .id;
+        let asked = pb::TableEntry {
+            table_id,
+            ..Default::default()
+        };
         let found = self.read(pb::entity::Entity::TableEntry(asked))?;
         let updates = found
             .into_iter()
@@ -250,15 +324,31 @@ impl Probe {
                 entity: Some(pb::Entity { entity: Some(entity) }),
             });
         let updates: Vec<pb::Update> = updates.collect();
-        self.as_primary(election_id, async move |mut client, device_id, election_id| {
-            let request = pb::WriteRequest { device_id, election_id, updates, ..Default::default() };
-            client.write(request).await.map_err(call("deleting")).map(drop)
-        })
+        self.as_primary(
+            election_id,
+            async move |mut client, device_id, election_id| {
+                let request = pb::WriteRequest {
+                    device_id,
+                    election_id,
+                    updates,
+                    ..Default::default()
+                };
+                client
+                    .write(request)
+                    .await
+                    .map_err(call("deleting"))
+                    .map(drop)
+            },
+        )
     }
 
     fn named(&self, entry: &pb::TableEntry) -> Result<Entry, ProbeError> {
         let wrong = |what| ProbeError::Answer { what };
-        let table = self.schema.tables.get(entry.table_id).ok_or(wrong("table id"))?;
+        let table = self
+            .schema
+            .tables
+            .get(entry.table_id)
+            .ok_or(wrong("table id"))?;
         let number = |bytes: &[u8]| value::to_u128(bytes).map_err(|_| wrong("value"));
         let mut key = vec![0; table.fields.len()];
         for field in &entry.r#match {
@@ -270,31 +360,56 @@ impl Probe {
                 _ => return Err(wrong("match kind")),
             };
         }
-        let Some(pb::TableAction { r#type: Some(pb::table_action::Type::Action(action)) }) = &entry.action else {
+        let Some(pb::TableAction {
+            r#type: Some(pb::table_action::Type::Action(action)),
+        }) = &entry.action
+        else {
             return Err(wrong("action"));
         };
-        let known = self.schema.actions.get(action.action_id).ok_or(wrong("action id"))?;
+        let known = self
+            .schema
+            .actions
+            .get(action.action_id)
+            .ok_or(wrong("action id"))?;
         let mut arguments = vec![0; known.params.len()];
         for param in &action.params {
-            let (at, _) = known.param_by_id(param.param_id).ok_or(wrong("parameter id"))?;
+            let (at, _) = known
+                .param_by_id(param.param_id)
+                .ok_or(wrong("parameter id"))?;
             arguments[at] = number(&param.value)?;
         }
-        Ok(Entry { key, action: known.name.clone(), arguments, metadata: entry.metadata.clone() })
+        Ok(Entry {
+            key,
+            action: known.name.clone(),
+            arguments,
+            metadata: entry.metadata.clone(),
+        })
     }
 
     fn read(&mut self, entity: pb::entity::Entity) -> Result<Vec<pb::entity::Entity>, ProbeError> {
         let request = pb::ReadRequest {
             device_id: self.device_id,
-            entities: vec![pb::Entity { entity: Some(entity) }],
+            entities: vec![pb::Entity {
+                entity: Some(entity),
+            }],
             ..Default::default()
         };
         let client = &mut self.client;
         self.runtime.block_on(async move {
-            let mut answers = client.read(request).await.map_err(call("reading"))?.into_inner();
+            let mut answers = client
+                .read(request)
+                .await
+                .map_err(call("reading"))?
+                .into_inner();
             let mut entities = Vec::new();
             while let Some(answer) = answers.next().await {
                 let answer = answer.map_err(call("reading"))?;
-                entities.extend(answer.entities.into_iter().filter_map(|entity| entity.entity));
+                entities.extend(
+                    answer
+                        .entities
+                        .into_iter()
+                        .filter_map(|entity| entity.entity),
+                );
             }
             Ok(entities)
         })
@@ -306,12 +421,17 @@ async fn connect(address: String) -> Result<P4RuntimeClient<Channel>, ProbeError
     loop {
         match P4RuntimeClient::connect(address.clone()).await {
             Ok(client) => return Ok(client),
-            Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(50)).await
+            }
             Err(source) => return Err(ProbeError::Connect { address, source }),
         }
     }
 }
 
 fn unknown(kind: &'static str, name: &str) -> ProbeError {
-    ProbeError::Unknown { kind, name: name.to_owned() }
+    ProbeError::Unknown {
+        kind,
+        name: name.to_owned(),
+    }
 }

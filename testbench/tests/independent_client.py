@@ -10,6 +10,7 @@ if one failed.
 import queue
 import sys
 import threading
+import time
 
 import grpc
 from google.protobuf import text_format
@@ -238,10 +239,10 @@ def refusals(client, program):
         check(what, client.write((kind, entry)), [code])
 
     attach = ("attach", [b"\0", b"\1", b"\0", b"\xff"])
-    refused("unknown table", p4.TableEntry(table_id=0x02FFFFFF), "NOT_FOUND")
+    refused("unknown table", p4.TableEntry(table_id=0x02FFFFFF), "INVALID_ARGUMENT")
     entry = program.entry("port", [b"\3"], *attach)
     entry.action.action.action_id = 0x01FFFFFF
-    refused("unknown action", entry, "NOT_FOUND")
+    refused("unknown action", entry, "INVALID_ARGUMENT")
     refused("an action of another table", program.entry("port", [b"\3"], "reject", [b"\1"]), "INVALID_ARGUMENT")
     refused("an action for the default only", program.entry("port", [b"\3"], "unattached"), "PERMISSION_DENIED")
     refused("a key that is too wide", program.entry("port", [b"\1\0\0\0\0"], *attach), "OUT_OF_RANGE")
@@ -303,7 +304,7 @@ def reads(client, program):
     check("all entries of one table", len(ports), 2)
     check("reading what is not there", client.read(program.entry("port", [b"\7"])), [])
     for what, entry, code in [
-        ("unknown table", p4.TableEntry(table_id=0x02FFFFFF), "NOT_FOUND"),
+        ("unknown table", p4.TableEntry(table_id=0x02FFFFFF), "INVALID_ARGUMENT"),
         ("too wide", program.entry("port", [b"\1\0\0\0\0"]), "OUT_OF_RANGE"),
     ]:
         try:
@@ -369,6 +370,13 @@ def packets(client, program):
     check("packet-out without metadata", code_pb2.Code.Name(error.canonical_code), "INVALID_ARGUMENT")
     # The harness looks for this frame on the wire of port 1.
     out(b"\0", b"\1", b"\xff" * 6 + MAC + b"\x88\xb5" + b"from an independent client")
+    cell.index.index = 4
+    deadline = time.monotonic() + DEADLINE
+    injected = 0
+    while injected == 0 and time.monotonic() < deadline:
+        (got,) = client.read(cell)
+        injected = got.counter_entry.data.packet_count
+    check("packet-out: counted", injected, 1)
 
 
 def main():

@@ -13,8 +13,12 @@ use testbench::target::softnic::{compiled, source};
 
 fn on_path(tool: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("{tool} is not on PATH; install p4c (https://github.com/p4lang/p4c)"))
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join(tool))
+        .find(|file| file.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{tool} is not on PATH; install p4c (https://github.com/p4lang/p4c)")
+    })
 }
 
 fn include(tool: &Path) -> Option<PathBuf> {
@@ -22,25 +26,50 @@ fn include(tool: &Path) -> Option<PathBuf> {
         return Some(folder.into());
     }
     let places = [tool.to_owned(), tool.canonicalize().ok()?];
-    let folders = places.iter().filter_map(|place| place.parent()).flat_map(|bin| {
-        [bin.join("p4include"), bin.join("../p4include"), bin.join("../share/p4c/p4include")]
-    });
-    folders.into_iter().find(|folder| folder.join("core.p4").is_file())
+    let folders = places
+        .iter()
+        .filter_map(|place| place.parent())
+        .flat_map(|bin| {
+            [
+                bin.join("p4include"),
+                bin.join("../p4include"),
+                bin.join("../share/p4c/p4include"),
+            ]
+        });
+    folders
+        .into_iter()
+        .find(|folder| folder.join("core.p4").is_file())
 }
 
 /// Runs p4c and reads what it says about the control plane.
 fn p4info_of(tool: &str, program: Program, arguments: &[&str]) -> P4Info {
     let tool = on_path(tool);
     let folder = tempfile::tempdir().unwrap();
-    let (info, out) = (folder.path().join("p4info.txtpb"), folder.path().join("out"));
+    let (info, out) = (
+        folder.path().join("p4info.txtpb"),
+        folder.path().join("out"),
+    );
     let mut command = Command::new(&tool);
-    command.args(arguments).arg("--p4runtime-files").arg(&info).arg("-o").arg(&out);
+    command
+        .args(arguments)
+        .arg("--p4runtime-files")
+        .arg(&info)
+        .arg("-o")
+        .arg(&out);
     if let (Program::Pna, Some(include)) = (program, include(&tool)) {
-        command.arg("-I").arg(include.join("dpdk")).arg("-I").arg(include);
+        command
+            .arg("-I")
+            .arg(include.join("dpdk"))
+            .arg("-I")
+            .arg(include);
     }
     let output = command.arg(source(program)).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{} refused the program:\n{said}", tool.display());
+    assert!(
+        output.status.success(),
+        "{} refused the program:\n{said}",
+        tool.display()
+    );
     assert!(!said.contains("error:"), "{said}");
     let text = std::fs::read_to_string(&info).unwrap();
     p4runtime::proto::text::from_text(&text).unwrap()
@@ -51,21 +80,34 @@ fn sorted(mut info: P4Info) -> P4Info {
     fn id<T>(preamble: impl Fn(&T) -> Option<u32>) -> impl Fn(&T) -> u32 {
         move |object| preamble(object).unwrap_or_default()
     }
-    info.tables.sort_by_key(id(|t: &p4runtime::proto::p4::config::v1::Table| Some(t.preamble.as_ref()?.id)));
+    info.tables
+        .sort_by_key(id(|t: &p4runtime::proto::p4::config::v1::Table| {
+            Some(t.preamble.as_ref()?.id)
+        }));
     for table in &mut info.tables {
         table.match_fields.sort_by_key(|field| field.id);
         table.action_refs.sort_by_key(|action| action.id);
         table.direct_resource_ids.sort_unstable();
     }
-    info.actions.sort_by_key(id(|a: &p4runtime::proto::p4::config::v1::Action| Some(a.preamble.as_ref()?.id)));
+    info.actions
+        .sort_by_key(id(|a: &p4runtime::proto::p4::config::v1::Action| {
+            Some(a.preamble.as_ref()?.id)
+        }));
     for action in &mut info.actions {
         action.params.sort_by_key(|param| param.id);
     }
-    info.counters.sort_by_key(id(|c: &p4runtime::proto::p4::config::v1::Counter| Some(c.preamble.as_ref()?.id)));
+    info.counters
+        .sort_by_key(id(|c: &p4runtime::proto::p4::config::v1::Counter| {
+            Some(c.preamble.as_ref()?.id)
+        }));
     info.direct_counters
-        .sort_by_key(id(|c: &p4runtime::proto::p4::config::v1::DirectCounter| Some(c.preamble.as_ref()?.id)));
+        .sort_by_key(id(|c: &p4runtime::proto::p4::config::v1::DirectCounter| {
+            Some(c.preamble.as_ref()?.id)
+        }));
     info.controller_packet_metadata.sort_by_key(id(
-        |h: &p4runtime::proto::p4::config::v1::ControllerPacketMetadata| Some(h.preamble.as_ref()?.id),
+        |h: &p4runtime::proto::p4::config::v1::ControllerPacketMetadata| {
+            Some(h.preamble.as_ref()?.id)
+        },
     ));
     info
 }
@@ -75,19 +117,31 @@ fn same(theirs: P4Info, program: Program) {
     if theirs != ours {
         let text = |info: &P4Info| p4runtime::proto::text::to_text(info).unwrap();
         let (theirs, ours) = (text(&theirs), text(&ours));
-        let differing = theirs.lines().zip(ours.lines()).enumerate().find(|(_, (a, b))| a != b);
-        panic!("P4Info differs, p4c's and p4rs' line: {differing:?}\np4c:\n{theirs}\np4rs:\n{ours}");
+        let differing = theirs
+            .lines()
+            .zip(ours.lines())
+            .enumerate()
+            .find(|(_, (a, b))| a != b);
+        panic!(
+            "P4Info differs, p4c's and p4rs' line: {differing:?}\np4c:\n{theirs}\np4rs:\n{ours}"
+        );
     }
 }
 
 #[test]
 #[ignore = "needs p4c-bm2-ss on PATH"]
 fn p4c_bm2_ss_accepts_the_v1model_program_and_gives_the_same_p4info() {
-    same(p4info_of("p4c-bm2-ss", Program::V1model, &["--std", "p4-16"]), Program::V1model);
+    same(
+        p4info_of("p4c-bm2-ss", Program::V1model, &["--std", "p4-16"]),
+        Program::V1model,
+    );
 }
 
 #[test]
 #[ignore = "needs p4c-dpdk on PATH"]
 fn p4c_dpdk_accepts_the_pna_program_and_gives_the_same_p4info() {
-    same(p4info_of("p4c-dpdk", Program::Pna, &["--arch", "pna"]), Program::Pna);
+    same(
+        p4info_of("p4c-dpdk", Program::Pna, &["--arch", "pna"]),
+        Program::Pna,
+    );
 }

@@ -13,7 +13,10 @@ use testbench::scenario::run::halves;
 use testbench::scenario::{folder, load_all};
 use testbench::target::softnic::Embedded;
 
-const SHAPE: Shape = Shape { services: 200, endpoints: 25 };
+const SHAPE: Shape = Shape {
+    services: 200,
+    endpoints: 25,
+};
 
 #[test]
 fn every_slot_leads_to_an_endpoint_of_its_service_and_a_restart_writes_nothing() {
@@ -47,18 +50,36 @@ fn check_every_slot(probe: &mut Probe) {
     assert_eq!(frontends.len(), SHAPE.services);
     let mut slots: BTreeMap<u128, BTreeMap<u128, (u128, u128, u128)>> = BTreeMap::new();
     for entry in probe.entries("endpoint").unwrap() {
-        let [set, slot] = entry.key[..] else { panic!("{entry:?}") };
-        let [hi, lo, port] = entry.arguments[..] else { panic!("{entry:?}") };
-        assert!(slots.entry(set).or_default().insert(slot, (hi, lo, port)).is_none(), "slot twice: {entry:?}");
+        let [set, slot] = entry.key[..] else {
+            panic!("{entry:?}")
+        };
+        let [hi, lo, port] = entry.arguments[..] else {
+            panic!("{entry:?}")
+        };
+        assert!(
+            slots
+                .entry(set)
+                .or_default()
+                .insert(slot, (hi, lo, port))
+                .is_none(),
+            "slot twice: {entry:?}"
+        );
     }
     assert_eq!(slots.len(), SHAPE.services);
     for service in 0..SHAPE.services {
         let (_, lo) = halves(vip(service));
         let frontend = frontends.iter().find(|entry| entry.key[3] == lo).unwrap();
-        assert_eq!((frontend.action.as_str(), frontend.key[4]), ("serve", 80), "{frontend:?}");
+        assert_eq!(
+            (frontend.action.as_str(), frontend.key[4]),
+            ("serve", 80),
+            "{frontend:?}"
+        );
         let (set, mask) = (frontend.arguments[0], frontend.arguments[1]);
         let of_set = &slots[&set];
-        assert!((0..=mask).eq(of_set.keys().copied()), "service {service} has holes");
+        assert!(
+            (0..=mask).eq(of_set.keys().copied()),
+            "service {service} has holes"
+        );
         let mut share: BTreeMap<(u128, u128, u128), usize> = BTreeMap::new();
         for endpoint in of_set.values() {
             *share.entry(*endpoint).or_default() += 1;
@@ -72,10 +93,16 @@ fn check_every_slot(probe: &mut Probe) {
             .collect();
         let mut sorted = wanted.clone();
         sorted.sort_unstable();
-        assert!(share.keys().eq(sorted.iter()), "service {service}: other endpoints");
+        assert!(
+            share.keys().eq(sorted.iter()),
+            "service {service}: other endpoints"
+        );
         // The heaviest endpoint is within 12.5 % of the mean.
         let mean = of_set.len() as f64 / wanted.len() as f64;
         let heaviest = *share.values().max().unwrap() as f64;
-        assert!(heaviest <= (mean * 1.125).ceil(), "service {service}: {heaviest} of {mean}");
+        assert!(
+            heaviest <= (mean * 1.125).ceil(),
+            "service {service}: {heaviest} of {mean}"
+        );
     }
 }

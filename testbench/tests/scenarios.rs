@@ -17,7 +17,10 @@ fn chosen() -> Vec<Scenario> {
     let wanted = std::env::var("NICPROXY_TEST_SCENARIO").unwrap_or_default();
     let mut scenarios = load_all(&folder()).unwrap();
     scenarios.retain(|scenario| scenario.name.contains(&wanted));
-    assert!(!scenarios.is_empty(), "no scenario is called like {wanted:?}");
+    assert!(
+        !scenarios.is_empty(),
+        "no scenario is called like {wanted:?}"
+    );
     scenarios
 }
 
@@ -28,9 +31,15 @@ fn run_all(target: &dyn Target) {
         let start = Instant::now();
         match run(scenario, target) {
             Ok(Outcome::Passed) => {
-                println!("{:>6} ms  passed   {}", start.elapsed().as_millis(), scenario.name);
+                println!(
+                    "{:>6} ms  passed   {}",
+                    start.elapsed().as_millis(),
+                    scenario.name
+                );
             }
-            Ok(Outcome::Skipped(reason)) => println!("           skipped  {}: {reason}", scenario.name),
+            Ok(Outcome::Skipped(reason)) => {
+                println!("           skipped  {}: {reason}", scenario.name)
+            }
             Err(failure) => {
                 println!("{:>6} ms  FAILED   {failure}", start.elapsed().as_millis());
                 failures.push(failure.to_string());
@@ -38,7 +47,12 @@ fn run_all(target: &dyn Target) {
         }
     }
     let (failed, all) = (failures.len(), scenarios.len());
-    assert!(failures.is_empty(), "{}: {failed} of {all} scenarios failed:\n{}", target.name(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{}: {failed} of {all} scenarios failed:\n{}",
+        target.name(),
+        failures.join("\n")
+    );
     println!("{}: {all} scenarios", target.name());
 }
 

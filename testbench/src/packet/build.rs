@@ -6,8 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
-    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IcmpEchoHeader, IpFragOffset, IpNumber, Ipv4Header,
-    Ipv4Options, Ipv6FlowLabel, Ipv6FragmentHeader, Ipv6Header, TcpHeader, UdpHeader,
+    IcmpEchoHeader, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpFragOffset, IpNumber,
+    Ipv4Header, Ipv4Options, Ipv6FlowLabel, Ipv6FragmentHeader, Ipv6Header, TcpHeader, UdpHeader,
 };
 
 use super::check::crc32c;
@@ -53,10 +53,19 @@ impl Ip {
     }
 
     fn v4(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<Vec<u8>, PacketError> {
-        let mut header = Ipv4Header::new(0, self.ttl, IpNumber(self.protocol(false)), from.octets(), to.octets())
-            .map_err(|_| PacketError::TooLong { what: "IPv4 payload", bytes: 0 })?;
-        header.options =
-            Ipv4Options::try_from(self.options.as_slice()).map_err(|_| PacketError::Options("IPv4"))?;
+        let mut header = Ipv4Header::new(
+            0,
+            self.ttl,
+            IpNumber(self.protocol(false)),
+            from.octets(),
+            to.octets(),
+        )
+        .map_err(|_| PacketError::TooLong {
+            what: "IPv4 payload",
+            bytes: 0,
+        })?;
+        header.options = Ipv4Options::try_from(self.options.as_slice())
+            .map_err(|_| PacketError::Options("IPv4"))?;
         let datagram = self.datagram_v4(&header)?;
         let (part, offset, more) = self.part(&datagram)?;
         header.identification = (self.id & 0xffff) as u16;
@@ -65,7 +74,10 @@ impl Ip {
         header.fragment_offset = offset;
         header
             .set_payload_len(part.len())
-            .map_err(|_| PacketError::TooLong { what: "IPv4 payload", bytes: part.len() })?;
+            .map_err(|_| PacketError::TooLong {
+                what: "IPv4 payload",
+                bytes: part.len(),
+            })?;
         if let Some(length) = self.length {
             header.total_len = length;
         }
@@ -94,15 +106,22 @@ impl Ip {
         let (part, fragment_offset, more_fragments) = self.part(&datagram)?;
         let mut payload = Vec::new();
         if self.fragment.is_some() {
-            let extension =
-                Ipv6FragmentHeader { next_header: protocol, fragment_offset, more_fragments, identification: self.id };
+            let extension = Ipv6FragmentHeader {
+                next_header: protocol,
+                fragment_offset,
+                more_fragments,
+                identification: self.id,
+            };
             header.next_header = IpNumber::IPV6_FRAGMENTATION_HEADER;
             payload.extend_from_slice(&extension.to_bytes());
         }
         payload.extend_from_slice(part);
         header
             .set_payload_length(payload.len())
-            .map_err(|_| PacketError::TooLong { what: "IPv6 payload", bytes: payload.len() })?;
+            .map_err(|_| PacketError::TooLong {
+                what: "IPv6 payload",
+                bytes: payload.len(),
+            })?;
         if let Some(length) = self.length {
             header.payload_length = length;
         }
@@ -113,13 +132,28 @@ impl Ip {
 
     /// The part of the datagram that travels in this packet, its offset, and whether more follow.
     fn part<'d>(&self, datagram: &'d [u8]) -> Result<(&'d [u8], IpFragOffset, bool), PacketError> {
-        let Some(fragment) = self.fragment else { return Ok((datagram, IpFragOffset::ZERO, false)) };
-        let missing = PacketError::NoFragment { index: fragment.index, size: fragment.size, bytes: datagram.len() };
-        let start = fragment.index.checked_mul(fragment.size).filter(|start| *start < datagram.len() && *start % 8 == 0);
+        let Some(fragment) = self.fragment else {
+            return Ok((datagram, IpFragOffset::ZERO, false));
+        };
+        let missing = PacketError::NoFragment {
+            index: fragment.index,
+            size: fragment.size,
+            bytes: datagram.len(),
+        };
+        let start = fragment
+            .index
+            .checked_mul(fragment.size)
+            .filter(|start| *start < datagram.len() && *start % 8 == 0);
         let start = start.ok_or_else(|| missing.clone())?;
         let end = datagram.len().min(start + fragment.size);
-        let offset = u16::try_from(start / 8).ok().and_then(|units| IpFragOffset::try_new(units).ok());
-        Ok((&datagram[start..end], offset.ok_or(missing)?, end < datagram.len()))
+        let offset = u16::try_from(start / 8)
+            .ok()
+            .and_then(|units| IpFragOffset::try_new(units).ok());
+        Ok((
+            &datagram[start..end],
+            offset.ok_or(missing)?,
+            end < datagram.len(),
+        ))
     }
 
     fn protocol(&self, v6: bool) -> u8 {
@@ -134,11 +168,16 @@ impl Ip {
     }
 
     fn datagram_v4(&self, ip: &Ipv4Header) -> Result<Vec<u8>, PacketError> {
-        let too_long = |_| PacketError::TooLong { what: "payload", bytes: self.payload.len() };
+        let too_long = |_| PacketError::TooLong {
+            what: "payload",
+            bytes: self.payload.len(),
+        };
         let header = match &self.transport {
             Transport::Tcp { .. } => {
                 let mut tcp = self.tcp()?;
-                tcp.checksum = tcp.calc_checksum_ipv4(ip, &self.payload).map_err(too_long)?;
+                tcp.checksum = tcp
+                    .calc_checksum_ipv4(ip, &self.payload)
+                    .map_err(too_long)?;
                 tcp.to_bytes().to_vec()
             }
             Transport::Udp { src, dst, checksum } => {
@@ -151,8 +190,14 @@ impl Ip {
             }
             Transport::Echo { reply, id, seq } => {
                 let echo = IcmpEchoHeader { id: *id, seq: *seq };
-                let kind = if *reply { Icmpv4Type::EchoReply(echo) } else { Icmpv4Type::EchoRequest(echo) };
-                Icmpv4Header::with_checksum(kind, &self.payload).to_bytes().to_vec()
+                let kind = if *reply {
+                    Icmpv4Type::EchoReply(echo)
+                } else {
+                    Icmpv4Type::EchoRequest(echo)
+                };
+                Icmpv4Header::with_checksum(kind, &self.payload)
+                    .to_bytes()
+                    .to_vec()
             }
             Transport::Sctp { .. } | Transport::Other(_) => self.without_pseudo_header(),
         };
@@ -160,15 +205,21 @@ impl Ip {
     }
 
     fn datagram_v6(&self, ip: &Ipv6Header) -> Result<Vec<u8>, PacketError> {
-        let too_long = |_| PacketError::TooLong { what: "payload", bytes: self.payload.len() };
+        let too_long = |_| PacketError::TooLong {
+            what: "payload",
+            bytes: self.payload.len(),
+        };
         let header = match &self.transport {
             Transport::Tcp { .. } => {
                 let mut tcp = self.tcp()?;
-                tcp.checksum = tcp.calc_checksum_ipv6(ip, &self.payload).map_err(too_long)?;
+                tcp.checksum = tcp
+                    .calc_checksum_ipv6(ip, &self.payload)
+                    .map_err(too_long)?;
                 tcp.to_bytes().to_vec()
             }
             Transport::Udp { src, dst, checksum } => {
-                let mut udp = UdpHeader::with_ipv6_checksum(*src, *dst, ip, &self.payload).map_err(too_long)?;
+                let mut udp = UdpHeader::with_ipv6_checksum(*src, *dst, ip, &self.payload)
+                    .map_err(too_long)?;
                 if !checksum {
                     udp.checksum = 0;
                 }
@@ -176,8 +227,13 @@ impl Ip {
             }
             Transport::Echo { reply, id, seq } => {
                 let echo = IcmpEchoHeader { id: *id, seq: *seq };
-                let kind = if *reply { Icmpv6Type::EchoReply(echo) } else { Icmpv6Type::EchoRequest(echo) };
-                let header = Icmpv6Header::with_checksum(kind, ip.source, ip.destination, &self.payload);
+                let kind = if *reply {
+                    Icmpv6Type::EchoReply(echo)
+                } else {
+                    Icmpv6Type::EchoRequest(echo)
+                };
+                let header =
+                    Icmpv6Header::with_checksum(kind, ip.source, ip.destination, &self.payload);
                 header.map_err(too_long)?.to_bytes().to_vec()
             }
             Transport::Sctp { .. } | Transport::Other(_) => self.without_pseudo_header(),
@@ -186,7 +242,15 @@ impl Ip {
     }
 
     fn tcp(&self) -> Result<TcpHeader, PacketError> {
-        let Transport::Tcp { src, dst, seq, ack, flags, options } = &self.transport else {
+        let Transport::Tcp {
+            src,
+            dst,
+            seq,
+            ack,
+            flags,
+            options,
+        } = &self.transport
+        else {
             return Ok(TcpHeader::default());
         };
         let mut tcp = TcpHeader::new(*src, *dst, *seq, 64240);
@@ -200,13 +264,16 @@ impl Ip {
         if options.len() % 4 != 0 {
             return Err(PacketError::Options("TCP"));
         }
-        tcp.set_options_raw(options).map_err(|_| PacketError::Options("TCP"))?;
+        tcp.set_options_raw(options)
+            .map_err(|_| PacketError::Options("TCP"))?;
         Ok(tcp)
     }
 
     /// Headers whose checksum, if they have one, covers no address.
     fn without_pseudo_header(&self) -> Vec<u8> {
-        let Transport::Sctp { src, dst, tag } = self.transport else { return Vec::new() };
+        let Transport::Sctp { src, dst, tag } = self.transport else {
+            return Vec::new();
+        };
         let mut header = Vec::with_capacity(12);
         header.extend_from_slice(&src.to_be_bytes());
         header.extend_from_slice(&dst.to_be_bytes());

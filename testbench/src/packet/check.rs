@@ -28,16 +28,25 @@ pub enum CheckError {
 /// # Errors
 /// [`CheckError`] names the layer.
 pub fn verify(frame: &[u8]) -> Result<(), CheckError> {
-    let packet = SlicedPacket::from_ethernet(frame).map_err(|error| CheckError::Malformed(error.to_string()))?;
-    let Some(net) = &packet.net else { return Ok(()) };
+    let packet = SlicedPacket::from_ethernet(frame)
+        .map_err(|error| CheckError::Malformed(error.to_string()))?;
+    let Some(net) = &packet.net else {
+        return Ok(());
+    };
     if let NetSlice::Ipv4(ip) = net {
         let header = ip.header().slice();
-        expect("IPv4", u16::from_be_bytes([header[10], header[11]]), ipv4_checksum(header))?;
+        expect(
+            "IPv4",
+            u16::from_be_bytes([header[10], header[11]]),
+            ipv4_checksum(header),
+        )?;
     }
     if packet.is_ip_payload_fragmented() {
         return Ok(());
     }
-    let Some(payload) = packet.ip_payload() else { return Ok(()) };
+    let Some(payload) = packet.ip_payload() else {
+        return Ok(());
+    };
     match &packet.transport {
         Some(TransportSlice::Tcp(tcp)) => {
             let right = l4_checksum(net, 6, tcp.slice(), 16);
@@ -52,11 +61,19 @@ pub fn verify(frame: &[u8]) -> Result<(), CheckError> {
         },
         Some(TransportSlice::Icmpv4(icmp)) => {
             let bytes = icmp.slice();
-            expect("ICMP", u16::from_be_bytes([bytes[2], bytes[3]]), !ones_complement(&zeroed(bytes, 2), 0))
+            expect(
+                "ICMP",
+                u16::from_be_bytes([bytes[2], bytes[3]]),
+                !ones_complement(&zeroed(bytes, 2), 0),
+            )
         }
         Some(TransportSlice::Icmpv6(icmp)) => {
             let bytes = icmp.slice();
-            expect("ICMPv6", u16::from_be_bytes([bytes[2], bytes[3]]), l4_checksum(net, 58, bytes, 2))
+            expect(
+                "ICMPv6",
+                u16::from_be_bytes([bytes[2], bytes[3]]),
+                l4_checksum(net, 58, bytes, 2),
+            )
         }
         _ if payload.ip_number.0 == 132 => sctp(payload.payload),
         _ => Ok(()),
@@ -71,14 +88,26 @@ fn sctp(packet: &[u8]) -> Result<(), CheckError> {
     let mut bytes = packet.to_vec();
     bytes[8..12].fill(0);
     let right = crc32c(&bytes);
-    if found == right { Ok(()) } else { Err(CheckError::Checksum { layer: "SCTP", found, right }) }
+    if found == right {
+        Ok(())
+    } else {
+        Err(CheckError::Checksum {
+            layer: "SCTP",
+            found,
+            right,
+        })
+    }
 }
 
 fn expect(layer: &'static str, found: u16, right: u16) -> Result<(), CheckError> {
     if found == right {
         return Ok(());
     }
-    Err(CheckError::Checksum { layer, found: u32::from(found), right: u32::from(right) })
+    Err(CheckError::Checksum {
+        layer,
+        found: u32::from(found),
+        right: u32::from(right),
+    })
 }
 
 /// The checksum that an IPv4 header should carry.

@@ -138,7 +138,9 @@ impl Transport {
     /// Source and destination port.
     pub fn ports(&self) -> Option<(u16, u16)> {
         match *self {
-            Self::Tcp { src, dst, .. } | Self::Udp { src, dst, .. } | Self::Sctp { src, dst, .. } => Some((src, dst)),
+            Self::Tcp { src, dst, .. }
+            | Self::Udp { src, dst, .. }
+            | Self::Sctp { src, dst, .. } => Some((src, dst)),
             Self::Echo { .. } | Self::Other(_) => None,
         }
     }
@@ -146,7 +148,9 @@ impl Transport {
     /// Writes other ports; nothing where there are none.
     pub fn set_ports(&mut self, new_src: u16, new_dst: u16) {
         match self {
-            Self::Tcp { src, dst, .. } | Self::Udp { src, dst, .. } | Self::Sctp { src, dst, .. } => {
+            Self::Tcp { src, dst, .. }
+            | Self::Udp { src, dst, .. }
+            | Self::Sctp { src, dst, .. } => {
                 *src = new_src;
                 *dst = new_dst;
             }

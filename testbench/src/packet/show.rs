@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use etherparse::{LaxSlicedPacket, LaxNetSlice, TransportSlice};
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
 /// The frame in one line.
 pub fn describe(frame: &[u8]) -> String {
@@ -15,7 +15,11 @@ pub fn describe(frame: &[u8]) -> String {
     };
     let mut line = String::new();
     if let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = *frame {
-        line = format!("{} > {}", mac([s0, s1, s2, s3, s4, s5]), mac([d0, d1, d2, d3, d4, d5]));
+        line = format!(
+            "{} > {}",
+            mac([s0, s1, s2, s3, s4, s5]),
+            mac([d0, d1, d2, d3, d4, d5])
+        );
     }
     for id in packet.vlan_ids() {
         let _ = write!(line, ", VLAN {}", id.value());
@@ -23,23 +27,36 @@ pub fn describe(frame: &[u8]) -> String {
     let ports = match &packet.transport {
         Some(TransportSlice::Tcp(tcp)) => Some((tcp.source_port(), tcp.destination_port())),
         Some(TransportSlice::Udp(udp)) => Some((udp.source_port(), udp.destination_port())),
-        _ => packet.ip_payload().filter(|ip| ip.ip_number.0 == 132 && !ip.fragmented).and_then(|ip| sctp_ports(ip.payload)),
+        _ => packet
+            .ip_payload()
+            .filter(|ip| ip.ip_number.0 == 132 && !ip.fragmented)
+            .and_then(|ip| sctp_ports(ip.payload)),
     };
     match &packet.net {
         Some(LaxNetSlice::Ipv4(ip)) => {
             let header = ip.header();
-            let (from, to) = (IpAddr::V4(header.source_addr()), IpAddr::V4(header.destination_addr()));
+            let (from, to) = (
+                IpAddr::V4(header.source_addr()),
+                IpAddr::V4(header.destination_addr()),
+            );
             line += &addresses(from, to, ports, header.ttl());
             if !header.options().is_empty() {
                 let _ = write!(line, ", options {}", hex(header.options()));
             }
             if ip.payload().fragmented {
-                let _ = write!(line, ", fragment at {}", header.fragments_offset().byte_offset());
+                let _ = write!(
+                    line,
+                    ", fragment at {}",
+                    header.fragments_offset().byte_offset()
+                );
             }
         }
         Some(LaxNetSlice::Ipv6(ip)) => {
             let header = ip.header();
-            let (from, to) = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
+            let (from, to) = (
+                IpAddr::V6(header.source_addr()),
+                IpAddr::V6(header.destination_addr()),
+            );
             line += &addresses(from, to, ports, header.hop_limit());
             if ip.payload().fragmented {
                 line += ", fragment";
@@ -80,7 +97,11 @@ fn transport(packet: &LaxSlicedPacket<'_>) -> String {
                 (tcp.ack(), "ACK"),
                 (tcp.urg(), "URG"),
             ];
-            let flags: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+            let flags: Vec<&str> = flags
+                .iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, name)| *name)
+                .collect();
             format!(
                 ", TCP {} seq {} ack {} checksum {:#06x}",
                 flags.join("+"),
@@ -90,9 +111,15 @@ fn transport(packet: &LaxSlicedPacket<'_>) -> String {
             )
         }
         Some(TransportSlice::Udp(udp)) => format!(", UDP checksum {:#06x}", udp.checksum()),
-        Some(TransportSlice::Icmpv4(icmp)) => format!(", ICMP type {} code {}", icmp.type_u8(), icmp.code_u8()),
-        Some(TransportSlice::Icmpv6(icmp)) => format!(", ICMPv6 type {} code {}", icmp.type_u8(), icmp.code_u8()),
-        _ => packet.ip_payload().map_or_else(String::new, |ip| format!(", protocol {}", ip.ip_number.0)),
+        Some(TransportSlice::Icmpv4(icmp)) => {
+            format!(", ICMP type {} code {}", icmp.type_u8(), icmp.code_u8())
+        }
+        Some(TransportSlice::Icmpv6(icmp)) => {
+            format!(", ICMPv6 type {} code {}", icmp.type_u8(), icmp.code_u8())
+        }
+        _ => packet
+            .ip_payload()
+            .map_or_else(String::new, |ip| format!(", protocol {}", ip.ip_number.0)),
     }
 }
 
@@ -110,18 +137,26 @@ pub fn mac(bytes: [u8; 6]) -> String {
 
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Hexadecimal digits, with spaces and colons between them, as bytes; `None` when something else stands there.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b' ' | b':' | b'\n')).collect();
-    if digits.len() % 2 != 0 {
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !matches!(byte, b' ' | b':' | b'\n'))
+        .collect();
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let nibble = |digit: u8| char::from(digit).to_digit(16);
-    digits.chunks(2).map(|pair| Some((nibble(pair[0])? << 4 | nibble(pair[1])?) as u8)).collect()
+    digits
+        .chunks(2)
+        .map(|pair| Some((nibble(pair[0])? << 4 | nibble(pair[1])?) as u8))
+        .collect()
 }

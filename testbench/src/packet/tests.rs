@@ -5,7 +5,11 @@ use super::show::{describe, unhex};
 use super::*;
 
 fn packet(transport: Transport, v6: bool) -> Packet {
-    let (from, to) = if v6 { ("fd00::5", "fd00:96::10") } else { ("10.244.0.5", "10.96.0.10") };
+    let (from, to) = if v6 {
+        ("fd00::5", "fd00:96::10")
+    } else {
+        ("10.244.0.5", "10.96.0.10")
+    };
     Packet {
         src_mac: [2, 0, 0, 0, 0, 1],
         dst_mac: [2, 0, 0, 0, 0, 2],
@@ -16,7 +20,11 @@ fn packet(transport: Transport, v6: bool) -> Packet {
             ttl: 64,
             tos: 0xb8,
             id: 7,
-            options: if v6 { vec![] } else { unhex("94040000").unwrap() },
+            options: if v6 {
+                vec![]
+            } else {
+                unhex("94040000").unwrap()
+            },
             fragment: None,
             length: None,
             transport,
@@ -28,10 +36,29 @@ fn packet(transport: Transport, v6: bool) -> Packet {
 
 fn transports() -> Vec<Transport> {
     vec![
-        Transport::Tcp { src: 40000, dst: 80, seq: 1, ack: 2, flags: 0x18, options: unhex("020405b4").unwrap() },
-        Transport::Udp { src: 40000, dst: 53, checksum: true },
-        Transport::Sctp { src: 40000, dst: 132, tag: 9 },
-        Transport::Echo { reply: false, id: 1, seq: 2 },
+        Transport::Tcp {
+            src: 40000,
+            dst: 80,
+            seq: 1,
+            ack: 2,
+            flags: 0x18,
+            options: unhex("020405b4").unwrap(),
+        },
+        Transport::Udp {
+            src: 40000,
+            dst: 53,
+            checksum: true,
+        },
+        Transport::Sctp {
+            src: 40000,
+            dst: 132,
+            tag: 9,
+        },
+        Transport::Echo {
+            reply: false,
+            id: 1,
+            seq: 2,
+        },
         Transport::Other(50),
     ]
 }
@@ -42,7 +69,12 @@ fn what_is_built_verifies_and_any_flipped_payload_bit_does_not() {
         for transport in transports() {
             let has_sum = !matches!(transport, Transport::Other(_));
             let frame = packet(transport.clone(), v6).frame().unwrap();
-            assert_eq!(verify(&frame), Ok(()), "{transport:?}: {}", describe(&frame));
+            assert_eq!(
+                verify(&frame),
+                Ok(()),
+                "{transport:?}: {}",
+                describe(&frame)
+            );
             let mut broken = frame.clone();
             *broken.last_mut().unwrap() ^= 1;
             assert_eq!(verify(&broken).is_err(), has_sum, "{transport:?}");
@@ -52,22 +84,45 @@ fn what_is_built_verifies_and_any_flipped_payload_bit_does_not() {
 
 #[test]
 fn a_wrong_ipv4_header_checksum_is_named() {
-    let mut frame = packet(Transport::Udp { src: 1, dst: 2, checksum: false }, false).frame().unwrap();
+    let mut frame = packet(
+        Transport::Udp {
+            src: 1,
+            dst: 2,
+            checksum: false,
+        },
+        false,
+    )
+    .frame()
+    .unwrap();
     assert_eq!(verify(&frame), Ok(()));
     frame[18 + 10] ^= 0x40;
-    assert!(matches!(verify(&frame), Err(CheckError::Checksum { layer: "IPv4", .. })));
+    assert!(matches!(
+        verify(&frame),
+        Err(CheckError::Checksum { layer: "IPv4", .. })
+    ));
 }
 
 #[test]
 fn fragments_together_are_the_datagram() {
-    let mut whole = packet(Transport::Udp { src: 1, dst: 2, checksum: true }, true);
-    let Body::Ip(ip) = &mut whole.body else { panic!() };
+    let mut whole = packet(
+        Transport::Udp {
+            src: 1,
+            dst: 2,
+            checksum: true,
+        },
+        true,
+    );
+    let Body::Ip(ip) = &mut whole.body else {
+        panic!()
+    };
     ip.payload = vec![0xab; 100];
     let datagram = whole.frame().unwrap()[18 + 40..].to_vec();
     let mut parts = Vec::new();
     for index in 0..3 {
         let mut part = whole.clone();
-        let Body::Ip(ip) = &mut part.body else { panic!() };
+        let Body::Ip(ip) = &mut part.body else {
+            panic!()
+        };
         ip.fragment = Some(Fragment { size: 40, index });
         let frame = part.frame().unwrap();
         assert_eq!(verify(&frame), Ok(()));
@@ -80,7 +135,13 @@ fn fragments_together_are_the_datagram() {
 fn a_line_names_what_matters() {
     let frame = packet(transports().remove(0), false).frame().unwrap();
     let line = describe(&frame);
-    for part in ["VLAN 100", "10.244.0.5:40000 > 10.96.0.10:80", "TTL 64", "PSH+ACK", "options 94040000"] {
+    for part in [
+        "VLAN 100",
+        "10.244.0.5:40000 > 10.96.0.10:80",
+        "TTL 64",
+        "PSH+ACK",
+        "options 94040000",
+    ] {
         assert!(line.contains(part), "{line}");
     }
     assert!(describe(&frame[..20]).contains("20 bytes"));
@@ -90,7 +151,9 @@ fn a_line_names_what_matters() {
 #[test]
 fn addresses_of_two_families_are_refused() {
     let mut packet = packet(Transport::Other(1), false);
-    let Body::Ip(ip) = &mut packet.body else { panic!() };
+    let Body::Ip(ip) = &mut packet.body else {
+        panic!()
+    };
     ip.to = "fd00::1".parse().unwrap();
     assert!(matches!(packet.frame(), Err(PacketError::Families(..))));
 }

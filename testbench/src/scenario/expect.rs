@@ -62,15 +62,26 @@ pub fn one_of(target: &dyn Target, wanted: &[Wanted]) -> Result<usize, ScenarioE
 /// As [`one_of`].
 pub fn among(came: Option<(u32, Vec<u8>)>, wanted: &[Wanted]) -> Result<usize, ScenarioError> {
     let Some((port, frame)) = came else {
-        return Err(ScenarioError::Differs(format!("nothing came out{}", list(wanted))));
+        return Err(ScenarioError::Differs(format!(
+            "nothing came out{}",
+            list(wanted)
+        )));
     };
-    let found = wanted.iter().position(|want| want.port == port && want.frame == frame);
+    let found = wanted
+        .iter()
+        .position(|want| want.port == port && want.frame == frame);
     let Some(at) = found else {
-        let got = format!("came out of port {port}:\n        {}{}", dump(&frame), list(wanted));
+        let got = format!(
+            "came out of port {port}:\n        {}{}",
+            dump(&frame),
+            list(wanted)
+        );
         return Err(ScenarioError::Differs(got));
     };
     if wanted[at].consistent {
-        verify(&frame).map_err(|error| ScenarioError::Differs(format!("{error}:\n        {}", dump(&frame))))?;
+        verify(&frame).map_err(|error| {
+            ScenarioError::Differs(format!("{error}:\n        {}", dump(&frame)))
+        })?;
     }
     Ok(at)
 }
@@ -83,7 +94,10 @@ pub fn nothing(target: &dyn Target, until: Instant) -> Result<(), ScenarioError>
     match target.receive(until) {
         None => Ok(()),
         Some((port, frame)) => {
-            let got = format!("nothing should come, port {port} has:\n        {}", dump(&frame));
+            let got = format!(
+                "nothing should come, port {port} has:\n        {}",
+                dump(&frame)
+            );
             Err(ScenarioError::Differs(got))
         }
     }
@@ -92,7 +106,12 @@ pub fn nothing(target: &dyn Target, until: Instant) -> Result<(), ScenarioError>
 fn list(wanted: &[Wanted]) -> String {
     let mut text = String::from("\n      expected");
     for want in wanted.iter().take(4) {
-        let _ = write!(text, " on port {}:\n        {}\n      or", want.port, dump(&want.frame));
+        let _ = write!(
+            text,
+            " on port {}:\n        {}\n      or",
+            want.port,
+            dump(&want.frame)
+        );
     }
     text.truncate(text.len().saturating_sub("\n      or".len()));
     if wanted.len() > 4 {
@@ -105,22 +124,40 @@ fn list(wanted: &[Wanted]) -> String {
 ///
 /// # Errors
 /// [`ScenarioError::Differs`] with the frame and the field that is not as it should be.
-pub fn answer(target: &dyn Target, want: &Answer, sent: &Sent, found: &Found) -> Result<(), ScenarioError> {
+pub fn answer(
+    target: &dyn Target,
+    want: &Answer,
+    sent: &Sent,
+    found: &Found,
+) -> Result<(), ScenarioError> {
     let Some((port, frame)) = target.receive(Instant::now() + PATIENCE) else {
         return Err(ScenarioError::Differs("no answer came".to_owned()));
     };
     let result = check_answer(port, &frame, want, sent, found);
-    result.map_err(|problem| ScenarioError::Differs(format!("{problem}:\n        {}", dump(&frame))))
+    result
+        .map_err(|problem| ScenarioError::Differs(format!("{problem}:\n        {}", dump(&frame))))
 }
 
-fn check_answer(port: u32, frame: &[u8], want: &Answer, sent: &Sent, found: &Found) -> Result<(), String> {
+fn check_answer(
+    port: u32,
+    frame: &[u8],
+    want: &Answer,
+    sent: &Sent,
+    found: &Found,
+) -> Result<(), String> {
     same("port", port, want.port)?;
     verify(frame).map_err(|error| error.to_string())?;
     let packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
-    same("Ethernet destination", mac(frame, 0), Some(sent.packet.src_mac))?;
+    same(
+        "Ethernet destination",
+        mac(frame, 0),
+        Some(sent.packet.src_mac),
+    )?;
     let tag = sent.packet.vlan.map(|tci| tci & 0xfff);
     same("VLAN", packet.vlan_ids().first().map(|id| id.value()), tag)?;
-    let Body::Ip(original) = &sent.packet.body else { return Err("only IP packets are answered".to_owned()) };
+    let Body::Ip(original) = &sent.packet.body else {
+        return Err("only IP packets are answered".to_owned());
+    };
     let (from, to) = addresses(&packet).ok_or("not IP")?;
     same("destination", to, original.from)?;
     if let Some(spec) = &want.from {
@@ -142,8 +179,14 @@ fn segment(
     want: &Answer,
     ports: Option<(u16, u16)>,
 ) -> Result<(), String> {
-    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return Err("not TCP".to_owned()) };
-    same("ports", Some((tcp.destination_port(), tcp.source_port())), ports)?;
+    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else {
+        return Err("not TCP".to_owned());
+    };
+    same(
+        "ports",
+        Some((tcp.destination_port(), tcp.source_port())),
+        ports,
+    )?;
     let wanted = template::tcp_flags(flags).map_err(|error| error.to_string())?;
     same("flags", tcp.slice()[13] & 0x3f, wanted)?;
     if let Some(seq) = want.seq {
@@ -157,8 +200,12 @@ fn segment(
 
 fn error_message(packet: &SlicedPacket<'_>, icmp: &str, sent: &Sent) -> Result<(), String> {
     let (kind, code, quote) = match &packet.transport {
-        Some(TransportSlice::Icmpv4(icmp)) => (icmp.type_u8(), icmp.code_u8(), icmp.slice().get(8..)),
-        Some(TransportSlice::Icmpv6(icmp)) => (icmp.type_u8(), icmp.code_u8(), icmp.slice().get(8..)),
+        Some(TransportSlice::Icmpv4(icmp)) => {
+            (icmp.type_u8(), icmp.code_u8(), icmp.slice().get(8..))
+        }
+        Some(TransportSlice::Icmpv6(icmp)) => {
+            (icmp.type_u8(), icmp.code_u8(), icmp.slice().get(8..))
+        }
         _ => return Err("not ICMP".to_owned()),
     };
     let v4 = matches!(packet.net, Some(NetSlice::Ipv4(_)));
@@ -181,8 +228,14 @@ fn error_message(packet: &SlicedPacket<'_>, icmp: &str, sent: &Sent) -> Result<(
 
 fn addresses(packet: &SlicedPacket<'_>) -> Option<(IpAddr, IpAddr)> {
     match packet.net.as_ref()? {
-        NetSlice::Ipv4(ip) => Some((ip.header().source_addr().into(), ip.header().destination_addr().into())),
-        NetSlice::Ipv6(ip) => Some((ip.header().source_addr().into(), ip.header().destination_addr().into())),
+        NetSlice::Ipv4(ip) => Some((
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+        )),
+        NetSlice::Ipv6(ip) => Some((
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+        )),
         NetSlice::Arp(_) => None,
     }
 }
@@ -192,7 +245,11 @@ fn mac(frame: &[u8], at: usize) -> Option<MacBytes> {
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Result<(), String> {
-    if found == wanted { Ok(()) } else { Err(format!("{what} is {found:?}, should be {wanted:?}")) }
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(format!("{what} is {found:?}, should be {wanted:?}"))
+    }
 }
 
 /// Source port of a TCP, UDP or SCTP packet without options or extension headers.
@@ -210,12 +267,19 @@ pub fn hop(packet: &mut Packet) {
 }
 
 /// A segment or datagram of a connection.
-pub fn datagram(base: &Packet, from: Place, to: Place, transport: Transport, payload: &[u8]) -> Packet {
+pub fn datagram(
+    base: &Packet,
+    from: Place,
+    to: Place,
+    transport: Transport,
+    payload: &[u8],
+) -> Packet {
     let mut packet = base.clone();
     if let Body::Ip(ip) = &mut packet.body {
         (ip.from, ip.to) = (from.ip, to.ip);
         ip.transport = transport;
-        ip.transport.set_ports(from.port.unwrap_or_default(), to.port.unwrap_or_default());
+        ip.transport
+            .set_ports(from.port.unwrap_or_default(), to.port.unwrap_or_default());
         ip.payload = payload.to_vec();
     }
     packet

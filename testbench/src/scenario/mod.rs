@@ -106,7 +106,10 @@ pub fn folder() -> PathBuf {
 /// # Errors
 /// [`ScenarioError`] for the first one that cannot be read.
 pub fn load_all(root: &Path) -> Result<Vec<Scenario>, ScenarioError> {
-    let error = |source| ScenarioError::File { path: root.to_owned(), source };
+    let error = |source| ScenarioError::File {
+        path: root.to_owned(),
+        source,
+    };
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(root).map_err(error)? {
         let path = entry.map_err(error)?.path();
@@ -115,7 +118,10 @@ pub fn load_all(root: &Path) -> Result<Vec<Scenario>, ScenarioError> {
         }
     }
     folders.sort();
-    folders.iter().map(|folder| Scenario::load(folder)).collect()
+    folders
+        .iter()
+        .map(|folder| Scenario::load(folder))
+        .collect()
 }
 
 impl Scenario {
@@ -124,16 +130,27 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`] names the file and what is wrong with it.
     pub fn load(folder: &Path) -> Result<Self, ScenarioError> {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let own = folder.join("config.yaml");
         let shared = folder.parent().unwrap_or(folder).join("config.yaml");
         let config = Config::read(if own.exists() { &own } else { &shared })?;
         config.validate()?;
         let path = folder.join("steps.yaml");
         let text = read(&path)?;
-        let steps = serde_saphyr::from_str(&text)
-            .map_err(|error| ScenarioError::Format { path, reason: error.to_string() })?;
-        Ok(Self { name, folder: folder.to_owned(), config, steps })
+        let steps = serde_saphyr::from_str(&text).map_err(|error| ScenarioError::Format {
+            path,
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            name,
+            folder: folder.to_owned(),
+            config,
+            steps,
+        })
     }
 
     /// Manifests of one file of the folder.
@@ -157,7 +174,11 @@ impl Scenario {
 
     /// Where a packet to this destination leaves, and with which addresses: port, source, destination.
     pub fn hop(&self, to: std::net::IpAddr) -> Option<(u32, MacBytes, MacBytes)> {
-        let covering = self.config.routes.iter().filter(|route| route.prefix.contains(&to));
+        let covering = self
+            .config
+            .routes
+            .iter()
+            .filter(|route| route.prefix.contains(&to));
         let route = covering.max_by_key(|route| route.prefix.prefix_len())?;
         let port = route.port?;
         let src = route.src_mac.or(self.port(port)?.mac)?;
@@ -166,5 +187,8 @@ impl Scenario {
 }
 
 fn read(path: &Path) -> Result<String, ScenarioError> {
-    std::fs::read_to_string(path).map_err(|source| ScenarioError::File { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| ScenarioError::File {
+        path: path.to_owned(),
+        source,
+    })
 }

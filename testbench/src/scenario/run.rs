@@ -34,9 +34,17 @@ pub enum Outcome {
 /// # Errors
 /// [`Failure`]: the step and what went wrong.
 pub fn run(scenario: &Scenario, target: &dyn Target) -> Result<Outcome, Failure> {
-    let kind = if target.name().starts_with("switch") { "switch" } else { "softnic" };
+    let kind = if target.name().starts_with("switch") {
+        "switch"
+    } else {
+        "softnic"
+    };
     let program = target.program().to_string();
-    let skip = scenario.steps.skip.iter().find(|(key, _)| **key == program || *key == kind);
+    let skip = scenario
+        .steps
+        .skip
+        .iter()
+        .find(|(key, _)| **key == program || *key == kind);
     if let Some((_, reason)) = skip {
         return Ok(Outcome::Skipped(reason.clone()));
     }
@@ -46,10 +54,12 @@ pub fn run(scenario: &Scenario, target: &dyn Target) -> Result<Outcome, Failure>
         what,
         source: Box::new(source),
     };
-    let mut run = Run::start(scenario, target).map_err(|error| failure(0, "start".to_owned(), error))?;
+    let mut run =
+        Run::start(scenario, target).map_err(|error| failure(0, "start".to_owned(), error))?;
     let steps = &scenario.steps.steps;
     for (at, step) in steps.iter().enumerate() {
-        run.step(step, steps.get(at + 1)).map_err(|error| failure(at + 1, step.brief(), error))?;
+        run.step(step, steps.get(at + 1))
+            .map_err(|error| failure(at + 1, step.brief(), error))?;
     }
     let end = run.finish();
     end.map_err(|error| failure(steps.len(), "end".to_owned(), error))?;
@@ -95,18 +105,29 @@ impl<'a> Run<'a> {
         match step {
             Step::Send(template) => {
                 self.before = match next {
-                    Some(Step::Dropped(verdict) | Step::Silence(verdict)) => Some(self.verdict(verdict)?),
+                    Some(Step::Dropped(verdict) | Step::Silence(verdict)) => {
+                        Some(self.verdict(verdict)?)
+                    }
                     _ => None,
                 };
-                let packet = template.fresh(self.scenario.router_mac(template.port.unwrap_or_default()), &self.found)?;
-                let port = template.port.ok_or(template::TemplateError::Missing("port"))?;
+                let packet = template.fresh(
+                    self.scenario.router_mac(template.port.unwrap_or_default()),
+                    &self.found,
+                )?;
+                let port = template
+                    .port
+                    .ok_or(template::TemplateError::Missing("port"))?;
                 self.send(port, packet)
             }
             Step::Expect(template) => self.expect(template),
             Step::Unaltered(port) => {
                 let sent = self.sent()?;
-                let wanted =
-                    Wanted { port: *port, frame: sent.frame.clone(), finds: Vec::new(), consistent: false };
+                let wanted = Wanted {
+                    port: *port,
+                    frame: sent.frame.clone(),
+                    finds: Vec::new(),
+                    consistent: false,
+                };
                 expect::one_of(self.target, &[wanted]).map(drop)
             }
             Step::Answer(answer) => expect::answer(self.target, answer, self.sent()?, &self.found),
@@ -146,11 +167,15 @@ impl<'a> Run<'a> {
     }
 
     fn plane(&mut self) -> Result<&mut Plane, ScenarioError> {
-        self.plane.as_mut().ok_or_else(|| ScenarioError::Differs("no control plane runs".to_owned()))
+        self.plane
+            .as_mut()
+            .ok_or_else(|| ScenarioError::Differs("no control plane runs".to_owned()))
     }
 
     fn sent(&self) -> Result<&Sent, ScenarioError> {
-        self.last.as_ref().ok_or_else(|| ScenarioError::Differs("nothing was sent before this step".to_owned()))
+        self.last
+            .as_ref()
+            .ok_or_else(|| ScenarioError::Differs("nothing was sent before this step".to_owned()))
     }
 
     fn send(&mut self, port: u32, packet: Packet) -> Result<(), ScenarioError> {
@@ -158,7 +183,11 @@ impl<'a> Run<'a> {
         expect::nothing(self.target, Instant::now())?;
         let frame = packet.frame()?;
         self.target.send(port, &frame)?;
-        self.last = Some(Sent { port, packet, frame });
+        self.last = Some(Sent {
+            port,
+            packet,
+            frame,
+        });
         Ok(())
     }
 
@@ -169,14 +198,21 @@ impl<'a> Run<'a> {
         let came = self.target.receive(Instant::now() + PATIENCE);
         let mut template = template.clone();
         if let (Some(from), Some((_, frame))) = (&template.from, &came) {
-            template.from = Some(from.settle(expect::source_port(frame).unwrap_or_default(), &self.found)?);
+            template.from =
+                Some(from.settle(expect::source_port(frame).unwrap_or_default(), &self.found)?);
         }
         let mut wanted = Vec::new();
         for candidate in template.derive(&base, &self.found)? {
             let mut packet = candidate.packet;
             let port = self.routed(&mut packet, &template)?;
-            let consistent = packet.cut.is_none() && !matches!(&packet.body, Body::Ip(ip) if ip.length.is_some());
-            wanted.push(Wanted { port, frame: packet.frame()?, finds: candidate.finds, consistent });
+            let consistent = packet.cut.is_none()
+                && !matches!(&packet.body, Body::Ip(ip) if ip.length.is_some());
+            wanted.push(Wanted {
+                port,
+                frame: packet.frame()?,
+                finds: candidate.finds,
+                consistent,
+            });
         }
         let came = expect::among(came, &wanted)?;
         self.found.extend(wanted.swap_remove(came).finds);
@@ -186,11 +222,16 @@ impl<'a> Run<'a> {
     /// Gives a packet the addresses of its route, and says where that leads.
     fn routed(&self, packet: &mut Packet, template: &Template) -> Result<u32, ScenarioError> {
         let Body::Ip(ip) = &packet.body else {
-            return template.port.ok_or(template::TemplateError::Missing("port").into());
+            return template
+                .port
+                .ok_or(template::TemplateError::Missing("port").into());
         };
         let hop = self.scenario.hop(ip.to);
         let Some((port, src, dst)) = hop else {
-            return Err(ScenarioError::Differs(format!("the configuration has no route to {}", ip.to)));
+            return Err(ScenarioError::Differs(format!(
+                "the configuration has no route to {}",
+                ip.to
+            )));
         };
         if template.src_mac.is_none() {
             packet.src_mac = src;
@@ -204,19 +245,25 @@ impl<'a> Run<'a> {
     /// Index and present count of a verdict.
     fn verdict(&mut self, name: &str) -> Result<(usize, u64), ScenarioError> {
         let index = VERDICTS.iter().position(|verdict| *verdict == name);
-        let index = index.ok_or_else(|| ScenarioError::Differs(format!("there is no verdict {name:?}")))?;
+        let index =
+            index.ok_or_else(|| ScenarioError::Differs(format!("there is no verdict {name:?}")))?;
         Ok((index, self.probe.counter("verdicts", index as i64)?))
     }
 
     /// Waits until the packet last sent is counted under its verdict; nothing may have come out by then.
     fn counted(&mut self) -> Result<(), ScenarioError> {
         let Some((index, before)) = self.before.take() else {
-            return Err(ScenarioError::Differs("a `send` must stand right before this step".to_owned()));
+            return Err(ScenarioError::Differs(
+                "a `send` must stand right before this step".to_owned(),
+            ));
         };
         let deadline = Instant::now() + PATIENCE;
         let mut now = before;
         while now == before && Instant::now() < deadline {
-            expect::nothing(self.target, Instant::now() + std::time::Duration::from_millis(10))?;
+            expect::nothing(
+                self.target,
+                Instant::now() + std::time::Duration::from_millis(10),
+            )?;
             now = self.probe.counter("verdicts", index as i64)?;
         }
         same(VERDICTS[index], now - before, 1)?;
@@ -228,7 +275,9 @@ impl<'a> Run<'a> {
         let key = frontend_key(vip, &count.proto)?;
         let (packets, bytes) = self.probe.direct_counter("frontend", &key)?;
         if packets < count.at_least || bytes < packets * 20 {
-            return Err(ScenarioError::Differs(format!("{packets} packets, {bytes} bytes")));
+            return Err(ScenarioError::Differs(format!(
+                "{packets} packets, {bytes} bytes"
+            )));
         }
         Ok(())
     }
@@ -244,7 +293,10 @@ impl<'a> Run<'a> {
             if Instant::now() >= deadline {
                 return same("entries", found.len(), entries.count);
             }
-            expect::nothing(self.target, Instant::now() + std::time::Duration::from_millis(20))?;
+            expect::nothing(
+                self.target,
+                Instant::now() + std::time::Duration::from_millis(20),
+            )?;
         }
     }
 }
@@ -254,10 +306,20 @@ fn frontend_key(vip: Place, proto: &str) -> Result<[u128; 5], ScenarioError> {
         "tcp" => 6,
         "udp" => 17,
         "sctp" => 132,
-        other => return Err(ScenarioError::Differs(format!("{other:?} is no protocol with ports"))),
+        other => {
+            return Err(ScenarioError::Differs(format!(
+                "{other:?} is no protocol with ports"
+            )));
+        }
     };
     let (hi, lo) = halves(vip.ip);
-    Ok([0, protocol, hi, lo, u128::from(vip.port.unwrap_or_default())])
+    Ok([
+        0,
+        protocol,
+        hi,
+        lo,
+        u128::from(vip.port.unwrap_or_default()),
+    ])
 }
 
 /// An address as tables have it: two 64-bit halves, IPv4 as ::ffff:a.b.c.d.
@@ -269,9 +331,15 @@ pub fn halves(ip: std::net::IpAddr) -> (u128, u128) {
     (number >> 64, number & u128::from(u64::MAX))
 }
 
-fn same<T: PartialEq + std::fmt::Display>(what: &str, found: T, wanted: T) -> Result<(), ScenarioError> {
+fn same<T: PartialEq + std::fmt::Display>(
+    what: &str,
+    found: T,
+    wanted: T,
+) -> Result<(), ScenarioError> {
     if found == wanted {
         return Ok(());
     }
-    Err(ScenarioError::Differs(format!("{what}: {found}, should be {wanted}")))
+    Err(ScenarioError::Differs(format!(
+        "{what}: {found}, should be {wanted}"
+    )))
 }

@@ -149,10 +149,16 @@ impl std::fmt::Display for Place {
 /// [`TemplateError`] when it is none, or a name that is not known.
 pub fn place(text: &str, found: &Found) -> Result<Place, TemplateError> {
     if let Some(name) = text.strip_prefix('$') {
-        return found.get(name).copied().ok_or_else(|| TemplateError::NotFound(name.to_owned()));
+        return found
+            .get(name)
+            .copied()
+            .ok_or_else(|| TemplateError::NotFound(name.to_owned()));
     }
     if let Ok(socket) = text.parse::<SocketAddr>() {
-        return Ok(Place { ip: socket.ip(), port: Some(socket.port()) });
+        return Ok(Place {
+            ip: socket.ip(),
+            port: Some(socket.port()),
+        });
     }
     let ip = text.parse().map_err(|_| TemplateError::Value {
         field: "address",
@@ -171,7 +177,10 @@ impl PlaceSpec {
         match self {
             Self::One(text) => Ok((vec![place(text, found)?], None)),
             Self::Any { any, name } => {
-                let places = any.iter().map(|text| place(text, found)).collect::<Result<_, _>>()?;
+                let places = any
+                    .iter()
+                    .map(|text| place(text, found))
+                    .collect::<Result<_, _>>()?;
                 Ok((places, name.as_deref()))
             }
             Self::Moved { .. } => Err(TemplateError::Several("a place with `other_port`")),
@@ -183,11 +192,23 @@ impl PlaceSpec {
     /// # Errors
     /// As [`place`].
     pub fn settle(&self, came: u16, found: &Found) -> Result<Self, TemplateError> {
-        let Self::Moved { other_port, name } = self else { return Ok(self.clone()) };
+        let Self::Moved { other_port, name } = self else {
+            return Ok(self.clone());
+        };
         let before = place(other_port, found)?;
-        let port = if before.port == Some(came) { came.wrapping_add(1) } else { came };
-        let now = Place { port: Some(port), ..before };
-        Ok(Self::Any { any: vec![now.to_string()], name: name.clone() })
+        let port = if before.port == Some(came) {
+            came.wrapping_add(1)
+        } else {
+            came
+        };
+        let now = Place {
+            port: Some(port),
+            ..before
+        };
+        Ok(Self::Any {
+            any: vec![now.to_string()],
+            name: name.clone(),
+        })
     }
 }
 
@@ -230,13 +251,20 @@ impl Template {
             self.ip_fields(ip)?;
             self.transport_fields(ip)?;
         }
-        let mut candidates = vec![Candidate { packet, finds: Vec::new() }];
+        let mut candidates = vec![Candidate {
+            packet,
+            finds: Vec::new(),
+        }];
         for (spec, is_source) in [(&self.from, true), (&self.to, false)] {
             let Some(spec) = spec else { continue };
             let (places, name) = spec.candidates(found)?;
             candidates = candidates
                 .iter()
-                .flat_map(|candidate| places.iter().map(move |place| candidate.at(*place, is_source, name)))
+                .flat_map(|candidate| {
+                    places
+                        .iter()
+                        .map(move |place| candidate.at(*place, is_source, name))
+                })
                 .collect();
         }
         Ok(candidates)
@@ -244,8 +272,12 @@ impl Template {
 
     fn frame_fields(&self, packet: &mut Packet) -> Result<(), TemplateError> {
         if let Some(text) = &self.ethertype {
-            let ethertype = u16::from_str_radix(text, 16).map_err(|_| wrong("ethertype", text, "hexadecimal"))?;
-            packet.body = Body::Other { ethertype, bytes: Vec::new() };
+            let ethertype = u16::from_str_radix(text, 16)
+                .map_err(|_| wrong("ethertype", text, "hexadecimal"))?;
+            packet.body = Body::Other {
+                ethertype,
+                bytes: Vec::new(),
+            };
         }
         if let Body::Other { bytes, .. } = &mut packet.body
             && let Some(payload) = self.payload_bytes()?
@@ -284,7 +316,9 @@ impl Template {
 
     fn payload_bytes(&self) -> Result<Option<Vec<u8>>, TemplateError> {
         if let Some(text) = &self.payload_hex {
-            return unhex(text).ok_or_else(|| wrong("payload_hex", text, "hexadecimal")).map(Some);
+            return unhex(text)
+                .ok_or_else(|| wrong("payload_hex", text, "hexadecimal"))
+                .map(Some);
         }
         if let Some(length) = self.payload_length {
             return Ok(Some((0..length).map(|at| (at % 251) as u8).collect()));
@@ -295,23 +329,57 @@ impl Template {
     fn transport_fields(&self, ip: &mut Ip) -> Result<(), TemplateError> {
         if let Some(text) = &self.proto {
             ip.transport = match text.as_str() {
-                "tcp" => Transport::Tcp { src: 0, dst: 0, seq: 1000, ack: 0, flags: 2, options: Vec::new() },
-                "udp" => Transport::Udp { src: 0, dst: 0, checksum: true },
-                "sctp" => Transport::Sctp { src: 0, dst: 0, tag: 7 },
-                "echo-request" => Transport::Echo { reply: false, id: 1, seq: 1 },
-                "echo-reply" => Transport::Echo { reply: true, id: 1, seq: 1 },
-                other => Transport::Other(other.parse().map_err(|_| wrong("proto", other, "a protocol"))?),
+                "tcp" => Transport::Tcp {
+                    src: 0,
+                    dst: 0,
+                    seq: 1000,
+                    ack: 0,
+                    flags: 2,
+                    options: Vec::new(),
+                },
+                "udp" => Transport::Udp {
+                    src: 0,
+                    dst: 0,
+                    checksum: true,
+                },
+                "sctp" => Transport::Sctp {
+                    src: 0,
+                    dst: 0,
+                    tag: 7,
+                },
+                "echo-request" => Transport::Echo {
+                    reply: false,
+                    id: 1,
+                    seq: 1,
+                },
+                "echo-reply" => Transport::Echo {
+                    reply: true,
+                    id: 1,
+                    seq: 1,
+                },
+                other => Transport::Other(
+                    other
+                        .parse()
+                        .map_err(|_| wrong("proto", other, "a protocol"))?,
+                ),
             };
         }
         match &mut ip.transport {
-            Transport::Tcp { seq, ack, flags, options, .. } => {
+            Transport::Tcp {
+                seq,
+                ack,
+                flags,
+                options,
+                ..
+            } => {
                 *seq = self.seq.unwrap_or(*seq);
                 *ack = self.ack.unwrap_or(*ack);
                 if let Some(text) = &self.flags {
                     *flags = tcp_flags(text)?;
                 }
                 if let Some(text) = &self.tcp_options {
-                    *options = unhex(text).ok_or_else(|| wrong("tcp_options", text, "hexadecimal"))?;
+                    *options =
+                        unhex(text).ok_or_else(|| wrong("tcp_options", text, "hexadecimal"))?;
                 }
             }
             Transport::Udp { checksum, .. } => {
@@ -373,11 +441,17 @@ pub fn tcp_flags(text: &str) -> Result<u8, TemplateError> {
 }
 
 fn mac(field: &'static str, text: &str) -> Result<MacBytes, TemplateError> {
-    unhex(text).and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| wrong(field, text, "an Ethernet address"))
+    unhex(text)
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| wrong(field, text, "an Ethernet address"))
 }
 
 fn wrong(field: &'static str, value: &str, wanted: &'static str) -> TemplateError {
-    TemplateError::Value { field, value: value.to_owned(), wanted }
+    TemplateError::Value {
+        field,
+        value: value.to_owned(),
+        wanted,
+    }
 }
 
 /// What a sent packet is unless a field says otherwise.

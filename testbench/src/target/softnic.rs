@@ -28,7 +28,10 @@ pub fn source(program: Program) -> PathBuf {
 pub fn compiled(program: Program) -> Result<Pipeline, TargetError> {
     let compiled = softnic::Program::open(&source(program), &[], &[])?;
     let device_config = softnic::device_config::bundle(&source(program), &[])?;
-    Ok(Pipeline { p4info: compiled.info.message.clone(), device_config })
+    Ok(Pipeline {
+        p4info: compiled.info.message.clone(),
+        device_config,
+    })
 }
 
 /// A running softnic.
@@ -52,8 +55,13 @@ impl Embedded {
             .worker_threads(2)
             .enable_all()
             .build()
-            .map_err(|source| TargetError::System { what: "starting a run time", source })?;
-        let mut builder = SoftNic::builder().cpu_port(SLOW_PATH_PORT).tick_every(Some(Duration::from_millis(50)));
+            .map_err(|source| TargetError::System {
+                what: "starting a run time",
+                source,
+            })?;
+        let mut builder = SoftNic::builder()
+            .cpu_port(SLOW_PATH_PORT)
+            .tick_every(Some(Duration::from_millis(50)));
         let mut far: BTreeMap<u32, Arc<dyn Port>> = BTreeMap::new();
         for &id in ports {
             let (next, end) = builder.memory_port(id);
@@ -108,7 +116,10 @@ impl Target for Embedded {
     }
 
     fn send(&self, port: u32, frame: &[u8]) -> Result<(), TargetError> {
-        self.wire.as_ref().ok_or(TargetError::NoPort(port))?.send(port, frame)
+        self.wire
+            .as_ref()
+            .ok_or(TargetError::NoPort(port))?
+            .send(port, frame)
     }
 
     fn receive(&self, deadline: Instant) -> Option<(u32, Vec<u8>)> {

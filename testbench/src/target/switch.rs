@@ -60,7 +60,10 @@ impl External {
             address,
             device_id: number("NICPROXY_TEST_DEVICE_ID", 1)?,
             program: program()?,
-            pipeline: PipelineConfig::Compiled { p4info: p4info.clone(), device_config: device_config.clone() },
+            pipeline: PipelineConfig::Compiled {
+                p4info: p4info.clone(),
+                device_config: device_config.clone(),
+            },
             p4info,
             device_config,
             wire: Wire::new(far)?,
@@ -69,8 +72,13 @@ impl External {
 }
 
 fn number(variable: &'static str, default: u64) -> Result<u64, TargetError> {
-    let Ok(text) = std::env::var(variable) else { return Ok(default) };
-    text.parse().map_err(|_| TargetError::Environment { variable, problem: format!("{text:?} is not a number") })
+    let Ok(text) = std::env::var(variable) else {
+        return Ok(default);
+    };
+    text.parse().map_err(|_| TargetError::Environment {
+        variable,
+        problem: format!("{text:?} is not a number"),
+    })
 }
 
 fn program() -> Result<Program, TargetError> {
@@ -120,13 +128,24 @@ impl Target for External {
     }
 
     fn pipeline_bytes(&self) -> Result<Pipeline, TargetError> {
-        let text = std::fs::read_to_string(&self.p4info)
-            .map_err(|source| TargetError::File { path: self.p4info.clone(), source })?;
-        let p4info = p4runtime::proto::text::from_text(&text)
-            .map_err(|error| TargetError::P4Info { path: self.p4info.clone(), reason: error.to_string() })?;
-        let device_config = std::fs::read(&self.device_config)
-            .map_err(|source| TargetError::File { path: self.device_config.clone(), source })?;
-        Ok(Pipeline { p4info, device_config })
+        let text = std::fs::read_to_string(&self.p4info).map_err(|source| TargetError::File {
+            path: self.p4info.clone(),
+            source,
+        })?;
+        let p4info =
+            p4runtime::proto::text::from_text(&text).map_err(|error| TargetError::P4Info {
+                path: self.p4info.clone(),
+                reason: error.to_string(),
+            })?;
+        let device_config =
+            std::fs::read(&self.device_config).map_err(|source| TargetError::File {
+                path: self.device_config.clone(),
+                source,
+            })?;
+        Ok(Pipeline {
+            p4info,
+            device_config,
+        })
     }
 
     fn ports(&self) -> Vec<u32> {
@@ -148,9 +167,15 @@ mod tests {
 
     #[test]
     fn ports_are_pairs_of_number_and_interface() {
-        assert_eq!(parse_ports("1=a, 2=b").unwrap(), [(1, "a".to_owned()), (2, "b".to_owned())]);
+        assert_eq!(
+            parse_ports("1=a, 2=b").unwrap(),
+            [(1, "a".to_owned()), (2, "b".to_owned())]
+        );
         for wrong in ["", "1", "x=a", "1=a,2"] {
-            assert!(matches!(parse_ports(wrong), Err(TargetError::Environment { .. })), "{wrong}");
+            assert!(
+                matches!(parse_ports(wrong), Err(TargetError::Environment { .. })),
+                "{wrong}"
+            );
         }
     }
 }

@@ -37,13 +37,21 @@ impl Wire {
     pub fn new(ports: BTreeMap<u32, Arc<dyn Port>>) -> Result<Self, TargetError> {
         let (sender, frames) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut wire = Self { ports, frames: Mutex::new(frames), stop, threads: Vec::new() };
+        let mut wire = Self {
+            ports,
+            frames: Mutex::new(frames),
+            stop,
+            threads: Vec::new(),
+        };
         for (&id, port) in &wire.ports {
             let (port, sender, stop) = (Arc::clone(port), sender.clone(), Arc::clone(&wire.stop));
             let thread = std::thread::Builder::new()
                 .name(format!("wire-{id}"))
                 .spawn(move || listen(id, port.as_ref(), &sender, &stop))
-                .map_err(|source| TargetError::System { what: "starting a thread", source })?;
+                .map_err(|source| TargetError::System {
+                    what: "starting a thread",
+                    source,
+                })?;
             wire.threads.push(thread);
         }
         Ok(wire)

@@ -31,14 +31,25 @@ impl Run<'_> {
     pub(super) fn connect(&mut self, connect: &Connect) -> Result<(), ScenarioError> {
         let first = template::place(&connect.from, &self.found)?;
         let vip = template::place(&connect.to, &self.found)?;
-        let endpoints: Vec<Place> =
-            connect.endpoints.iter().map(|text| template::place(text, &self.found)).collect::<Result<_, _>>()?;
+        let endpoints: Vec<Place> = connect
+            .endpoints
+            .iter()
+            .map(|text| template::place(text, &self.found))
+            .collect::<Result<_, _>>()?;
         let mut chosen = BTreeSet::new();
         let mut opened = Vec::new();
         for number in 0..connect.count {
-            let client = Place { port: first.port.map(|port| port.wrapping_add(number)), ..first };
-            let mut connection =
-                Connection { port: connect.port, client, vip, endpoint: vip, proto: connect.proto.clone() };
+            let client = Place {
+                port: first.port.map(|port| port.wrapping_add(number)),
+                ..first
+            };
+            let mut connection = Connection {
+                port: connect.port,
+                client,
+                vip,
+                endpoint: vip,
+                proto: connect.proto.clone(),
+            };
             connection.endpoint = self.request(&connection, SYN, b"", &endpoints)?;
             self.response(&connection, SYN_ACK, b"")?;
             chosen.insert(connection.endpoint);
@@ -46,16 +57,23 @@ impl Run<'_> {
         }
         if connect.every && chosen.len() != endpoints.len() {
             let text: Vec<String> = chosen.iter().map(ToString::to_string).collect();
-            return Err(ScenarioError::Differs(format!("only {} were chosen", text.join(", "))));
+            return Err(ScenarioError::Differs(format!(
+                "only {} were chosen",
+                text.join(", ")
+            )));
         }
-        self.connections.entry(connect.name.clone()).or_default().extend(opened);
+        self.connections
+            .entry(connect.name.clone())
+            .or_default()
+            .extend(opened);
         Ok(())
     }
 
     pub(super) fn exchange(&mut self, exchange: &Exchange) -> Result<(), ScenarioError> {
         let open = self.connections.get(&exchange.name).cloned();
-        let open =
-            open.ok_or_else(|| ScenarioError::Differs(format!("no connections are called {}", exchange.name)))?;
+        let open = open.ok_or_else(|| {
+            ScenarioError::Differs(format!("no connections are called {}", exchange.name))
+        })?;
         for connection in &open {
             let flags = if exchange.close { FIN_ACK } else { PSH_ACK };
             self.request(connection, flags, b"GET / HTTP/1.1", &[connection.endpoint])?;
@@ -75,7 +93,9 @@ impl Run<'_> {
         payload: &[u8],
         endpoints: &[Place],
     ) -> Result<Place, ScenarioError> {
-        let Connection { port, client, vip, .. } = connection;
+        let Connection {
+            port, client, vip, ..
+        } = connection;
         let packet = self.packet(*port, *client, *vip, connection, flags, payload)?;
         let mut wanted = Vec::new();
         for endpoint in endpoints {
@@ -86,9 +106,22 @@ impl Run<'_> {
     }
 
     /// From the endpoint back to the client, who must see the VIP.
-    fn response(&mut self, connection: &Connection, flags: u8, payload: &[u8]) -> Result<(), ScenarioError> {
-        let Connection { client, vip, endpoint, .. } = connection;
-        let (port, ..) = self.scenario.hop(endpoint.ip).ok_or(TemplateError::Missing("a route to the endpoint"))?;
+    fn response(
+        &mut self,
+        connection: &Connection,
+        flags: u8,
+        payload: &[u8],
+    ) -> Result<(), ScenarioError> {
+        let Connection {
+            client,
+            vip,
+            endpoint,
+            ..
+        } = connection;
+        let (port, ..) = self
+            .scenario
+            .hop(endpoint.ip)
+            .ok_or(TemplateError::Missing("a route to the endpoint"))?;
         let packet = self.packet(port, *endpoint, *client, connection, flags, payload)?;
         let wanted = self.arrival(&packet, *vip, *client)?;
         self.send(port, packet)?;
@@ -113,9 +146,24 @@ impl Run<'_> {
         };
         let base = template.fresh(self.scenario.router_mac(port), &self.found)?;
         let transport = match connection.proto.as_str() {
-            "tcp" => Transport::Tcp { src: 0, dst: 0, seq: 1, ack: 1, flags, options: Vec::new() },
-            "udp" => Transport::Udp { src: 0, dst: 0, checksum: true },
-            _ => Transport::Sctp { src: 0, dst: 0, tag: 7 },
+            "tcp" => Transport::Tcp {
+                src: 0,
+                dst: 0,
+                seq: 1,
+                ack: 1,
+                flags,
+                options: Vec::new(),
+            },
+            "udp" => Transport::Udp {
+                src: 0,
+                dst: 0,
+                checksum: true,
+            },
+            _ => Transport::Sctp {
+                src: 0,
+                dst: 0,
+                tag: 7,
+            },
         };
         // SCTP carries whole chunks, each a multiple of four bytes; COOKIE ACK is the shortest.
         let mut payload = payload.to_vec();
@@ -132,9 +180,15 @@ impl Run<'_> {
         expect::hop(&mut packet);
         if let crate::packet::Body::Ip(ip) = &mut packet.body {
             (ip.from, ip.to) = (from.ip, to.ip);
-            ip.transport.set_ports(from.port.unwrap_or_default(), to.port.unwrap_or_default());
+            ip.transport
+                .set_ports(from.port.unwrap_or_default(), to.port.unwrap_or_default());
         }
         let port = self.routed(&mut packet, &Template::default())?;
-        Ok(Wanted { port, frame: packet.frame()?, finds: Vec::new(), consistent: true })
+        Ok(Wanted {
+            port,
+            frame: packet.frame()?,
+            finds: Vec::new(),
+            consistent: true,
+        })
     }
 }

@@ -1,0 +1,153 @@
+//! Mutated bytes from a seed, a clock that ends the run, and the folder of inputs that failed.
+//!
+//! In: a seed. Out: the same inputs in the same order for the same seed.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A small generator (splitmix64): enough to mutate, and the same everywhere.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Below `limit`; 0 for 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        if limit == 0 {
+            0
+        } else {
+            (self.next() % limit as u64) as usize
+        }
+    }
+
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.next() as u8).collect()
+    }
+
+    /// A few changes: bits, bytes, cuts, copies, and pieces of `words` put in.
+    pub fn mutate(&mut self, input: &mut Vec<u8>, words: &[&[u8]]) {
+        for _ in 0..1 + self.below(8) {
+            let at = self.below(input.len());
+            match self.below(8) {
+                0 if !input.is_empty() => input[at] ^= 1 << self.below(8),
+                1 if !input.is_empty() => input[at] = self.next() as u8,
+                2 => input.truncate(at),
+                3 if !input.is_empty() => {
+                    let end = (at + self.below(64)).min(input.len());
+                    input.drain(at..end);
+                }
+                4 if !input.is_empty() => {
+                    let end = (at + self.below(64)).min(input.len());
+                    let piece = input[at..end].to_vec();
+                    let to = self.below(input.len());
+                    input.splice(to..to, piece);
+                }
+                5 | 6 if !words.is_empty() => {
+                    let word = words[self.below(words.len())];
+                    input.splice(at..at, word.iter().copied());
+                }
+                _ => {
+                    let length = self.below(16);
+                    let piece = self.bytes(length);
+                    input.splice(at..at, piece);
+                }
+            }
+        }
+    }
+}
+
+/// How long a run lasts and where its inputs begin.
+pub struct Turns {
+    name: &'static str,
+    until: Instant,
+    seed: u64,
+    count: u64,
+}
+
+impl Turns {
+    pub fn from_environment(name: &'static str) -> Self {
+        let number = |variable: &str| {
+            std::env::var(variable)
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok())
+        };
+        let seconds = number("NICPROXY_FUZZ_SECONDS").unwrap_or(60);
+        let seed = number("NICPROXY_FUZZ_SEED").unwrap_or(1);
+        println!("{name}: {seconds} s from NICPROXY_FUZZ_SEED={seed}");
+        Self {
+            name,
+            until: Instant::now() + Duration::from_secs(seconds),
+            seed,
+            count: 0,
+        }
+    }
+
+    /// The next turn's generator; `None` when time is over.
+    pub fn next(&mut self) -> Option<Random> {
+        if Instant::now() >= self.until {
+            println!("{}: {} inputs, no finding", self.name, self.count);
+            return None;
+        }
+        self.count += 1;
+        Some(Random(
+            self.seed.wrapping_mul(0x1000_0000).wrapping_add(self.count),
+        ))
+    }
+}
+
+/// Inputs that failed.
+pub struct Corpus {
+    folder: PathBuf,
+}
+
+impl Corpus {
+    pub fn new(name: &str) -> Self {
+        Self {
+            folder: PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+                .join("corpus")
+                .join(name),
+        }
+    }
+
+    pub fn kept(&self) -> Vec<Vec<u8>> {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else {
+            return Vec::new();
+        };
+        entries
+            .flatten()
+            .map(|entry| std::fs::read(entry.path()).unwrap())
+            .collect()
+    }
+
+    /// Runs; an input that panics or takes too long is kept and fails the test.
+    pub fn guard(&self, input: &[u8], limit: Duration, run: impl FnOnce()) {
+        let start = Instant::now();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        let took = start.elapsed();
+        if outcome.is_ok() && took <= limit {
+            return;
+        }
+        std::fs::create_dir_all(&self.folder).unwrap();
+        let name = self.folder.join(format!("{:016x}", hash(input)));
+        std::fs::write(&name, input).unwrap();
+        let what = if outcome.is_err() {
+            "panicked".to_owned()
+        } else {
+            format!("took {took:?}")
+        };
+        panic!("an input {what}; kept as {}", name.display());
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}

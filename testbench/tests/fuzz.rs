@@ -3,6 +3,13 @@
 //! In: `NICPROXY_FUZZ_SECONDS` per target (60 unless set), `NICPROXY_FUZZ_SEED` to repeat a run. Out: nothing that panics, hangs
 //! or ends the switch. What failed is kept under `testbench/corpus`, and everything kept there is tried first, in the ordinary
 //! tests too.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what failed by panicking"
+)]
 
 mod fuzz {
     pub mod input;

@@ -2,6 +2,13 @@
 //!
 //! In: `NICPROXY_TEST_PYTHON`, a Python that has `p4runtime==1.5.0`, `grpcio` and `protobuf<4`. What is checked stands in
 //! `independent_client.py`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what failed by panicking"
+)]
 
 use std::path::Path;
 use std::process::Command;

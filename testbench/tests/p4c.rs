@@ -3,6 +3,13 @@
 //! In: `p4c-bm2-ss` and `p4c-dpdk` on PATH. Out: they accept the programs without errors, and the P4Info that they write
 //! is p4rs': the same message, with lists whose order says nothing compared as sets.
 //! `P4C_INCLUDE` names p4c's include folder where it is not `../share/p4c/p4include` or `../p4include` of the binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what failed by panicking"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -2,6 +2,13 @@
 //!
 //! In: a generated cluster. Out: every entry read back by a client of its own and compared with the objects; a control plane
 //! that takes over writes nothing, also when the one before ended in the middle of writing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what failed by panicking"
+)]
 
 use std::collections::BTreeMap;
 

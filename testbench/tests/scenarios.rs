@@ -3,6 +3,13 @@
 //! In: `testbench/scenarios`. softnic runs them with both programs in the ordinary tests; the switch that the environment
 //! names runs them in an ignored one, which fails when the environment names none. `NICPROXY_TEST_SCENARIO` picks the
 //! scenarios whose name contains it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what failed by panicking"
+)]
 
 use std::time::Instant;
 

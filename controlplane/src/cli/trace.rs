@@ -105,18 +105,34 @@ pub struct Step {
 pub async fn trace(args: TraceArgs) -> anyhow::Result<()> {
     let packets = args.packet.packets()?;
     let reader = Reader::open(&args.device).await?;
-    let twin = Twin::of(&reader).await?;
-    let ways = packets
-        .iter()
-        .map(|(name, bytes)| twin.way(name.clone(), args.port, bytes))
-        .collect::<anyhow::Result<Vec<Way>>>()?;
+    let ways = ways(&reader, args.port, &packets).await?;
     output::print(args.output, &ways, |ways| {
         ways.iter().map(table).collect::<Vec<_>>().join("\n\n")
     })
 }
 
+/// The ways of packets that come in at a port.
+///
+/// # Errors
+/// When the device does not answer, or runs a program that this build cannot run.
+pub async fn ways(
+    reader: &Reader,
+    port: u32,
+    packets: &[(String, Vec<u8>)],
+) -> anyhow::Result<Vec<Way>> {
+    let twin = Twin::of(reader).await?;
+    packets
+        .iter()
+        .map(|(name, bytes)| twin.way(name.clone(), port, bytes))
+        .collect()
+}
+
 impl PacketArgs {
-    fn packets(&self) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    /// The packets, each with a name.
+    ///
+    /// # Errors
+    /// When the capture file cannot be read, or the addresses are of two families.
+    pub fn packets(&self) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         if let Some(path) = &self.pcap {
             let file = std::fs::File::open(path)
                 .with_context(|| format!("cannot open {}", path.display()))?;

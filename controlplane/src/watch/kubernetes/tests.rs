@@ -1,6 +1,6 @@
-//! Watch events in, notices out; no API server.
+//! Watch events in, notices out; and the whole source against an API server's HTTP interface.
 
-use futures::stream;
+use futures::{StreamExt, stream};
 use kube::runtime::watcher::Event;
 
 use super::*;
@@ -118,4 +118,80 @@ async fn a_missing_kubeconfig_says_what_to_do() {
         text.contains("/no/such/config") && text.contains("--kubeconfig"),
         "{text}"
     );
+}
+
+/// An API server that has one Service, adds another while it is watched, and has nothing else.
+async fn api_server() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    use axum::extract::{Path, RawQuery};
+    use axum::response::IntoResponse;
+
+    async fn answer(
+        Path(path): Path<String>,
+        RawQuery(query): RawQuery,
+    ) -> axum::response::Response {
+        let query = query.unwrap_or_default();
+        let services = path.ends_with("services");
+        let filtered = path.ends_with("nodes")
+            || query.contains("labelSelector=%21service.kubernetes.io%2Fservice-proxy-name%2C%21");
+        if !filtered {
+            return axum::http::StatusCode::BAD_REQUEST.into_response();
+        }
+        let service = |name: &str| {
+            serde_json::json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": name, "namespace": "x", "resourceVersion": "2"},
+            })
+        };
+        if query.contains("watch=") {
+            let event =
+                serde_json::json!({"type": "ADDED", "object": service("b")}).to_string() + "\n";
+            let first = services.then(|| Ok::<_, std::io::Error>(event));
+            let body = axum::body::Body::from_stream(stream::iter(first).chain(stream::pending()));
+            return body.into_response();
+        }
+        let items = if services {
+            vec![service("a")]
+        } else {
+            Vec::new()
+        };
+        let list = serde_json::json!({"kind": "List", "metadata": {"resourceVersion": "1"}, "items": items});
+        axum::Json(list).into_response()
+    }
+
+    let router = axum::Router::new().route("/{*path}", axum::routing::get(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (
+        address,
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }),
+    )
+}
+
+#[tokio::test]
+async fn a_cluster_is_listed_then_watched() {
+    let (address, server) = api_server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config");
+    let kubeconfig = format!(
+        "{{apiVersion: v1, kind: Config, current-context: c, contexts: [{{name: c, context: {{cluster: c, user: u}}}}],\n\
+         users: [{{name: u, user: {{}}}}], clusters: [{{name: c, cluster: {{server: 'http://{address}'}}}}]}}"
+    );
+    std::fs::write(&path, kubeconfig).unwrap();
+    let client = client(&Access::Kubeconfig(Some(path))).await.unwrap();
+    let (sender, mut receiver) = channel();
+    let cancel = CancellationToken::new();
+    let task = tokio::spawn(run(client, "me".into(), sender, cancel.clone()));
+    let mut heard = Vec::new();
+    while !(heard.contains(&"synced".to_owned()) && heard.contains(&"+x/b".to_owned())) {
+        let notice =
+            tokio::time::timeout(std::time::Duration::from_secs(30), receiver.recv()).await;
+        heard.push(words(&notice.expect("in time").expect("running")));
+    }
+    let at = |text: &str| heard.iter().position(|word| word == text).unwrap();
+    for list in ["1 services", "0 slices", "0 nodes"] {
+        assert!(at(list) < at("synced"), "{heard:?}");
+    }
+    cancel.cancel();
+    task.await.unwrap();
+    server.abort();
 }

@@ -145,7 +145,7 @@ async fn api_server() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
         if query.contains("watch=") {
             let event =
                 serde_json::json!({"type": "ADDED", "object": service("b")}).to_string() + "\n";
-            let first = services.then(|| Ok::<_, std::io::Error>(event));
+            let first = services.then_some(Ok::<_, std::io::Error>(event));
             let body = axum::body::Body::from_stream(stream::iter(first).chain(stream::pending()));
             return body.into_response();
         }

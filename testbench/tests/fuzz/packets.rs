@@ -1,9 +1,11 @@
 //! The packet path of both programs: mutated packets over entries whose values are random.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nicproxy::config::{Program, SLOW_PATH_PORT};
 use p4rs::engine::{Config, Engine, Outputs, Time};
+use p4rs::ir::Direction;
 use testbench::packet::show::unhex;
 
 use super::input::{Corpus, Random, Turns};
@@ -22,6 +24,7 @@ const SEEDS: [&str; 8] = [
 
 pub struct Bench {
     engines: Vec<Engine>,
+    entries: AtomicUsize,
 }
 
 impl Bench {
@@ -37,6 +40,7 @@ impl Bench {
         });
         Self {
             engines: engines.into(),
+            entries: AtomicUsize::new(0),
         }
     }
 
@@ -47,7 +51,13 @@ impl Bench {
         };
         let mut random = Random(u64::from_be_bytes(*seed));
         for engine in &self.engines {
-            entries(engine, &mut random);
+            if random.below(64) == 0 {
+                for (table, _) in engine.program().tables.iter() {
+                    let _ = engine.clear(table);
+                }
+            }
+            self.entries
+                .fetch_add(entries(engine, &mut random), Ordering::Relaxed);
             let mut out = Outputs::default();
             for (step, port) in [1, 2, SLOW_PATH_PORT, random.next() as u32]
                 .into_iter()
@@ -76,10 +86,11 @@ impl Bench {
     }
 }
 
-/// Entries of every table, through the engine's own text form of keys and arguments.
-fn entries(engine: &Engine, random: &mut Random) {
+/// Tries to put one entry into every table; how many were taken.
+fn entries(engine: &Engine, random: &mut Random) -> usize {
     use p4rs::engine::{ActionCall, FieldMatch, MatchKind, NewEntry};
 
+    let mut taken = 0;
     for (table, known) in engine.program().tables.iter() {
         let fields = engine.key_fields(table).unwrap();
         let values: Vec<(Vec<u8>, Vec<u8>)> = fields
@@ -107,9 +118,22 @@ fn entries(engine: &Engine, random: &mut Random) {
             })
             .collect();
         let action = random.below(known.actions.len() + 1);
-        let params: Vec<Vec<u8>> = (0..random.below(9))
+        let mut count = known.actions.get(action).map_or(0, |reference| {
+            let action = engine.program().actions.get(reference.action);
+            action.map_or(0, |action| {
+                action
+                    .params
+                    .iter()
+                    .filter(|p| p.direction == Direction::None)
+                    .count()
+            })
+        });
+        if random.below(8) == 0 {
+            count = random.below(9);
+        }
+        let params: Vec<Vec<u8>> = (0..count)
             .map(|_| {
-                let length = [1, 1, 2, 4, 6, 8][random.below(6)];
+                let length = [1, 1, 1, 1, 2, 8][random.below(6)];
                 random.bytes(length)
             })
             .collect();
@@ -122,13 +146,14 @@ fn entries(engine: &Engine, random: &mut Random) {
             },
         );
         entry.priority = random.below(200) as i32;
-        // Most are refused, and must be refused politely.
-        let _ = engine.insert(Time(0), table, &entry);
+        // Many are refused, and must be refused politely.
+        taken += usize::from(engine.insert(Time(0), table, &entry).is_ok());
         let _ = engine.modify(Time(0), table, &entry);
-        if random.below(2) == 0 {
+        if random.below(4) == 0 {
             let _ = engine.delete(table, &matches, entry.priority);
         }
     }
+    taken
 }
 
 pub fn run(mut turns: Turns) {
@@ -154,4 +179,8 @@ pub fn run(mut turns: Turns) {
         let input = [&random.next().to_be_bytes()[..], &packet].concat();
         corpus.guard(&input, Duration::from_secs(5), || bench.try_one(&input));
     }
+    println!(
+        "packets: {} entries were taken",
+        bench.entries.load(Ordering::Relaxed)
+    );
 }

@@ -88,7 +88,7 @@ fn main() -> Result<(), Failed> {
     drop(plane);
 
     println!(
-        "{} Services × {} endpoints, release of the interpreter",
+        "{} Services × {} endpoints, softnic with the PNA program",
         shape.services, shape.endpoints
     );
     println!("  parse manifests        {:>8.2} s", parse.as_secs_f64());

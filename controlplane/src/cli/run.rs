@@ -77,6 +77,7 @@ async fn serve(
             handle,
             device: counters.clone(),
             slow_path: Some(link.slow_path.clone()),
+            client: Some(link.client.clone()),
             health: health.clone(),
             config: config.clone(),
         };

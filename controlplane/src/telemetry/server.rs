@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
+use p4runtime::client::Client;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +80,8 @@ pub struct Shown {
     pub device: Arc<DeviceCounters>,
     /// What the slow path did.
     pub slow_path: Option<Arc<crate::slowpath::Counters>>,
+    /// The session with the device.
+    pub client: Option<Client>,
     /// Health.
     pub health: Arc<Health>,
     /// The effective configuration.
@@ -174,6 +177,21 @@ async fn scrape(State(shown): State<Shown>) -> Response {
             ));
         }
     }
+    if let Some(drops) = shown.client.map(|client| client.drops()) {
+        text.push_str("# HELP nicproxy_stream_drops_total Messages lost because a queue was full or the stream broke\n");
+        text.push_str("# TYPE nicproxy_stream_drops_total counter\n");
+        for (queue, count) in [
+            ("packet_in", drops.packets),
+            ("packet_out", drops.outgoing),
+            ("idle_timeout", drops.idle),
+            ("digest", drops.digests),
+            ("error", drops.errors),
+        ] {
+            text.push_str(&format!(
+                "nicproxy_stream_drops_total{{queue=\"{queue}\"}} {count}\n"
+            ));
+        }
+    }
     (content_type, text).into_response()
 }
 
@@ -207,6 +225,7 @@ mod tests {
             handle: metric::install(),
             device: device.clone(),
             slow_path: Some(Arc::default()),
+            client: None,
             health: health.clone(),
             config: Arc::new(Config {
                 node_name: "worker-x".into(),

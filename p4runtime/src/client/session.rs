@@ -210,7 +210,8 @@ impl Session {
     }
 
     async fn connection(&mut self) -> End {
-        let (requests, outgoing) = mpsc::channel(64);
+        // As deep as the other queues: packets come back in bursts, and what does not fit here is lost.
+        let (requests, outgoing) = mpsc::channel(self.config.queue.max(64));
         // The first message goes ahead of the call: servers may answer only when they have it.
         if requests.try_send(self.arbitration()).is_err() {
             return End::Broken(Status::internal("a new queue is full"));

@@ -42,9 +42,16 @@ pub struct Failure {
 /// # Errors
 /// [`Failure`] with the findings of the first stage that fails.
 pub fn compile(sources: &Sources) -> Result<Compiled, Failure> {
-    let front::Parsed { program, map, diagnostics } = front::parse(sources);
+    let front::Parsed {
+        program,
+        map,
+        diagnostics,
+    } = front::parse(sources);
     if diagnostics.has_errors() {
-        return Err(Failure { diagnostics: diagnostics.into_list(), map });
+        return Err(Failure {
+            diagnostics: diagnostics.into_list(),
+            map,
+        });
     }
     let mut warnings = diagnostics.into_list();
     let checked = sema::lower_with_warnings(&program, &map).and_then(|(program, more)| {
@@ -52,7 +59,11 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Failure> {
         valid::validate(program)
     });
     match checked {
-        Ok(checked) => Ok(Compiled { checked, map, warnings }),
+        Ok(checked) => Ok(Compiled {
+            checked,
+            map,
+            warnings,
+        }),
         Err(diagnostics) => Err(Failure { diagnostics, map }),
     }
 }

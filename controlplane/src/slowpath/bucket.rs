@@ -13,7 +13,11 @@ pub(super) struct Bucket {
 impl Bucket {
     /// A full bucket.
     pub(super) fn new(rate: u32, now: Instant) -> Self {
-        Self { rate: rate.into(), tokens: rate.into(), filled: now }
+        Self {
+            rate: rate.into(),
+            tokens: rate.into(),
+            filled: now,
+        }
     }
 
     /// Whether an event may happen now.

@@ -58,13 +58,19 @@ pub(super) struct Connections {
 
 /// The key that answers to `new` have.
 pub(super) fn reply_key(flow: &Key, new: Tuple) -> Key {
-    Key { tuple: new.reversed(), ..*flow }
+    Key {
+        tuple: new.reversed(),
+        ..*flow
+    }
 }
 
 impl Connections {
     /// Room for `bound` connections.
     pub(super) fn new(bound: usize) -> Self {
-        Self { bound: bound.max(1), ..Self::default() }
+        Self {
+            bound: bound.max(1),
+            ..Self::default()
+        }
     }
 
     /// Number of connections known, idle ones included.
@@ -75,7 +81,13 @@ impl Connections {
     /// Opens the connection of a packet for which the pipeline picked `endpoint`.
     ///
     /// `begins` says that the packet starts a connection (SYN): what is remembered of an idle one is then void.
-    pub(super) fn open(&mut self, flow: Key, endpoint: (Address, u16), begins: bool, now: Instant) -> Opening {
+    pub(super) fn open(
+        &mut self,
+        flow: Key,
+        endpoint: (Address, u16),
+        begins: bool,
+        now: Instant,
+    ) -> Opening {
         if let Some(known) = self.flows.get(&flow).copied() {
             match known.state {
                 State::Installed => return Opening::Present,
@@ -83,7 +95,11 @@ impl Connections {
                 State::Idle => self.remove(&flow),
             }
         }
-        let natural = Tuple { dst: endpoint.0, dst_port: endpoint.1, ..flow.tuple };
+        let natural = Tuple {
+            dst: endpoint.0,
+            dst_port: endpoint.1,
+            ..flow.tuple
+        };
         match self.free_tuple(&flow, natural, None) {
             Some(new) => self.install(flow, new, now),
             None => Opening::Conflict,
@@ -92,8 +108,15 @@ impl Connections {
 
     /// Opens a connection whose present reply tuple the device found to be taken by another.
     pub(super) fn reopen(&mut self, flow: Key, endpoint: (Address, u16), now: Instant) -> Opening {
-        let natural = Tuple { dst: endpoint.0, dst_port: endpoint.1, ..flow.tuple };
-        let taken = self.flows.get(&flow).map_or(natural.src_port, |known| known.new.src_port);
+        let natural = Tuple {
+            dst: endpoint.0,
+            dst_port: endpoint.1,
+            ..flow.tuple
+        };
+        let taken = self
+            .flows
+            .get(&flow)
+            .map_or(natural.src_port, |known| known.new.src_port);
         self.remove(&flow);
         match self.free_tuple(&flow, natural, Some(taken)) {
             Some(new) => self.install(flow, new, now),
@@ -103,7 +126,10 @@ impl Connections {
 
     /// The translation of a connection whose entries are in the device.
     pub(super) fn installed(&self, flow: &Key) -> Option<Tuple> {
-        self.flows.get(flow).filter(|known| known.state == State::Installed).map(|known| known.new)
+        self.flows
+            .get(flow)
+            .filter(|known| known.state == State::Installed)
+            .map(|known| known.new)
     }
 
     /// Takes a connection that the device already holds.
@@ -120,7 +146,11 @@ impl Connections {
 
     /// Its entries were removed for idleness: the pick stays known, the reply tuple is free for others.
     pub(super) fn rest(&mut self, flow: &Key, now: Instant) {
-        if let Some(known) = self.flows.get_mut(flow).filter(|known| known.state == State::Installed) {
+        if let Some(known) = self
+            .flows
+            .get_mut(flow)
+            .filter(|known| known.state == State::Installed)
+        {
             known.state = State::Idle;
             known.since = now;
             self.replies.remove(&reply_key(flow, known.new));
@@ -140,7 +170,11 @@ impl Connections {
 
     fn install(&mut self, flow: Key, new: Tuple, now: Instant) -> Opening {
         let reply = reply_key(&flow, new);
-        if self.replies.get(&reply).is_some_and(|holder| *holder != flow) {
+        if self
+            .replies
+            .get(&reply)
+            .is_some_and(|holder| *holder != flow)
+        {
             // Someone took the tuple while this connection was idle.
             return match self.free_tuple(&flow, new, Some(new.src_port)) {
                 Some(other) => self.install(flow, other, now),
@@ -148,7 +182,14 @@ impl Connections {
             };
         }
         self.replies.insert(reply, flow);
-        self.flows.insert(flow, Connection { new, state: State::Installed, since: now });
+        self.flows.insert(
+            flow,
+            Connection {
+                new,
+                state: State::Installed,
+                since: now,
+            },
+        );
         self.history.push_back((now, flow));
         self.forget();
         Opening::Install(new)
@@ -171,7 +212,10 @@ impl Connections {
         let span = u32::from(u16::MAX - FIRST_PORT) + 1;
         let start = hasher.finish() as u32 % span;
         (0..u32::from(TRIES))
-            .map(|step| Tuple { src_port: FIRST_PORT + ((start + step) % span) as u16, ..natural })
+            .map(|step| Tuple {
+                src_port: FIRST_PORT + ((start + step) % span) as u16,
+                ..natural
+            })
             .find(free)
     }
 
@@ -181,13 +225,18 @@ impl Connections {
             let Some((since, flow)) = self.history.pop_front() else {
                 return;
             };
-            if self.flows.get(&flow).is_some_and(|known| known.since == since) {
+            if self
+                .flows
+                .get(&flow)
+                .is_some_and(|known| known.since == since)
+            {
                 self.remove(&flow);
             }
         }
         if self.history.len() > 4 * self.bound {
             let flows = &self.flows;
-            self.history.retain(|(since, flow)| flows.get(flow).is_some_and(|known| known.since == *since));
+            self.history
+                .retain(|(since, flow)| flows.get(flow).is_some_and(|known| known.since == *since));
         }
     }
 }

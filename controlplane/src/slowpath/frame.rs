@@ -54,12 +54,27 @@ impl<'a> Frame<'a> {
         let ip = sliced.ether_payload()?.payload;
         let net = sliced.net?;
         let (src, dst): (IpAddr, IpAddr) = match &net {
-            LaxNetSlice::Ipv4(v4) => (v4.header().source_addr().into(), v4.header().destination_addr().into()),
-            LaxNetSlice::Ipv6(v6) => (v6.header().source_addr().into(), v6.header().destination_addr().into()),
+            LaxNetSlice::Ipv4(v4) => (
+                v4.header().source_addr().into(),
+                v4.header().destination_addr().into(),
+            ),
+            LaxNetSlice::Ipv6(v6) => (
+                v6.header().source_addr().into(),
+                v6.header().destination_addr().into(),
+            ),
             LaxNetSlice::Arp(_) => return None,
         };
         let payload = net.ip_payload_ref()?;
-        Some(Self { src_mac, dst_mac, vlan, src, dst, protocol: payload.ip_number.0, ip, transport: payload.payload })
+        Some(Self {
+            src_mac,
+            dst_mac,
+            vlan,
+            src,
+            dst,
+            protocol: payload.ip_number.0,
+            ip,
+            transport: payload.payload,
+        })
     }
 
     /// Addresses and ports, where the protocol has ports.

@@ -53,13 +53,21 @@ pub struct Timeouts {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { refusals_per_second: 1000, connections: 1 << 20, timeouts: Timeouts::default() }
+        Self {
+            refusals_per_second: 1000,
+            connections: 1 << 20,
+            timeouts: Timeouts::default(),
+        }
     }
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { tcp: Duration::from_secs(300), udp: Duration::from_secs(120), sctp: Duration::from_secs(300) }
+        Self {
+            tcp: Duration::from_secs(300),
+            udp: Duration::from_secs(120),
+            sctp: Duration::from_secs(300),
+        }
     }
 }
 

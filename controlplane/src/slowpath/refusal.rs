@@ -7,7 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::icmpv4::{DestUnreachableHeader, TimeExceededCode};
 use etherparse::icmpv6::{DestUnreachableCode, TimeExceededCode as HopLimitExceeded};
-use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder, PacketBuilderStep, TcpHeader, VlanId, VlanHeader, SingleVlanHeader, EtherType, ip_number};
+use etherparse::{
+    EtherType, Icmpv4Type, Icmpv6Type, PacketBuilder, PacketBuilderStep, SingleVlanHeader,
+    TcpHeader, VlanHeader, VlanId, ip_number,
+};
 
 use super::frame::Frame;
 
@@ -59,12 +62,16 @@ fn reset(frame: &Frame<'_>) -> Option<Vec<u8>> {
     }
     let (src, dst) = (frame.dst, frame.src);
     write(|out| match (src, dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            link(frame).v4(src, dst).tcp_header(header).write(out, &[]).ok()
-        }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            link(frame).v6(src, dst).tcp_header(header).write(out, &[]).ok()
-        }
+        (IpAddr::V4(src), IpAddr::V4(dst)) => link(frame)
+            .v4(src, dst)
+            .tcp_header(header)
+            .write(out, &[])
+            .ok(),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => link(frame)
+            .v6(src, dst)
+            .tcp_header(header)
+            .write(out, &[])
+            .ok(),
         _ => None,
     })
 }
@@ -73,21 +80,38 @@ fn icmp(frame: &Frame<'_>, src: IpAddr, reason: Reason) -> Option<Vec<u8>> {
     if !answerable(frame) || is_icmp_error(frame) {
         return None;
     }
-    let quoted = |longest: usize, headers: usize| &frame.ip[..frame.ip.len().min(longest - headers)];
+    let quoted =
+        |longest: usize, headers: usize| &frame.ip[..frame.ip.len().min(longest - headers)];
     write(|out| match (src, frame.src) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let kind = match reason {
-                Reason::PortUnreachable => Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port),
-                Reason::TimeExceeded => Icmpv4Type::TimeExceeded(TimeExceededCode::TtlExceededInTransit),
+                Reason::PortUnreachable => {
+                    Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port)
+                }
+                Reason::TimeExceeded => {
+                    Icmpv4Type::TimeExceeded(TimeExceededCode::TtlExceededInTransit)
+                }
             };
-            link(frame).v4(src, dst).icmpv4(kind).write(out, quoted(LONGEST_V4, 28)).ok()
+            link(frame)
+                .v4(src, dst)
+                .icmpv4(kind)
+                .write(out, quoted(LONGEST_V4, 28))
+                .ok()
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             let kind = match reason {
-                Reason::PortUnreachable => Icmpv6Type::DestinationUnreachable(DestUnreachableCode::Port),
-                Reason::TimeExceeded => Icmpv6Type::TimeExceeded(HopLimitExceeded::HopLimitExceeded),
+                Reason::PortUnreachable => {
+                    Icmpv6Type::DestinationUnreachable(DestUnreachableCode::Port)
+                }
+                Reason::TimeExceeded => {
+                    Icmpv6Type::TimeExceeded(HopLimitExceeded::HopLimitExceeded)
+                }
             };
-            link(frame).v6(src, dst).icmpv6(kind).write(out, quoted(LONGEST_V6, 48)).ok()
+            link(frame)
+                .v6(src, dst)
+                .icmpv6(kind)
+                .write(out, quoted(LONGEST_V6, 48))
+                .ok()
         }
         _ => None,
     })
@@ -150,7 +174,8 @@ fn answerable(frame: &Frame<'_>) -> bool {
 
 /// A fragment without the transport header (RFC 1122, 3.2.2); of IPv6 every fragment may be answered.
 fn is_later_fragment(frame: &Frame<'_>) -> bool {
-    frame.src.is_ipv4() && matches!(frame.ip, [_, _, _, _, _, _, high, low, ..] if high & 0x1f != 0 || *low != 0)
+    frame.src.is_ipv4()
+        && matches!(frame.ip, [_, _, _, _, _, _, high, low, ..] if high & 0x1f != 0 || *low != 0)
 }
 
 /// ICMP errors beget no ICMP errors.
@@ -168,5 +193,22 @@ fn is_icmp_error(frame: &Frame<'_>) -> bool {
 
 /// The link-local address that belongs to a MAC address (RFC 4291, appendix A).
 fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Ipv6Addr {
-    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+    Ipv6Addr::from([
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ])
 }

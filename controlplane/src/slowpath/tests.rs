@@ -66,10 +66,17 @@ impl Device for Fake {
     async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, DeviceError> {
         *self.writes.lock() += 1;
         let mut entries = self.entries.lock();
-        let refuse = |kind| Err(UpdateError { kind, message: String::new() });
+        let refuse = |kind| {
+            Err(UpdateError {
+                kind,
+                message: String::new(),
+            })
+        };
         let mut apply = |update: proto::Update| {
             let kind = update.r#type();
-            let Some(proto::entity::Entity::TableEntry(entry)) = update.entity.and_then(|e| e.entity) else {
+            let Some(proto::entity::Entity::TableEntry(entry)) =
+                update.entity.and_then(|e| e.entity)
+            else {
                 return refuse(Failure::Refused);
             };
             let key = key_of(&entry);
@@ -89,7 +96,10 @@ impl Device for Fake {
         Ok(updates.into_iter().map(&mut apply).collect())
     }
 
-    fn read(&self, query: Vec<proto::Entity>) -> BoxStream<'static, Result<Vec<proto::Entity>, DeviceError>> {
+    fn read(
+        &self,
+        query: Vec<proto::Entity>,
+    ) -> BoxStream<'static, Result<Vec<proto::Entity>, DeviceError>> {
         let wanted: Vec<u32> = query
             .into_iter()
             .filter_map(|entity| match entity.entity {
@@ -98,8 +108,15 @@ impl Device for Fake {
             })
             .collect();
         let entries = self.entries.lock();
-        let found = entries.values().filter(|e| wanted.contains(&e.table_id)).cloned();
-        let found = found.map(|e| proto::Entity { entity: Some(proto::entity::Entity::TableEntry(e)) }).collect();
+        let found = entries
+            .values()
+            .filter(|e| wanted.contains(&e.table_id))
+            .cloned();
+        let found = found
+            .map(|e| proto::Entity {
+                entity: Some(proto::entity::Entity::TableEntry(e)),
+            })
+            .collect();
         futures::stream::iter([Ok(found)]).boxed()
     }
 }
@@ -120,7 +137,9 @@ struct Rig {
 
 impl Rig {
     fn new(program: Program) -> Self {
-        let info = Image::load(&PipelineConfig::Bundled(program)).unwrap().p4info;
+        let info = Image::load(&PipelineConfig::Bundled(program))
+            .unwrap()
+            .p4info;
         Self::with(Arc::new(Schema::new(info).unwrap()), HashMap::new())
     }
 
@@ -132,8 +151,16 @@ impl Rig {
             sent: Mutex::default(),
             writes: Mutex::default(),
         });
-        let config = Config { refusals_per_second: 3, ..Config::default() };
-        Self { path: SlowPath::new(device.clone(), device.clone(), config), device, tables, now: Instant::now() }
+        let config = Config {
+            refusals_per_second: 3,
+            ..Config::default()
+        };
+        Self {
+            path: SlowPath::new(device.clone(), device.clone(), config),
+            device,
+            tables,
+            now: Instant::now(),
+        }
     }
 
     fn packet_in(&self, verdict: u8, payload: Vec<u8>) -> proto::PacketIn {
@@ -149,9 +176,13 @@ impl Rig {
         };
         let metadata = header.fields.iter().map(|field| proto::PacketMetadata {
             metadata_id: field.id,
-            value: p4runtime::value::from_u128(value(&field.name), field.width.bits().unwrap()).unwrap(),
+            value: p4runtime::value::from_u128(value(&field.name), field.width.bits().unwrap())
+                .unwrap(),
         });
-        proto::PacketIn { payload, metadata: metadata.collect() }
+        proto::PacketIn {
+            payload,
+            metadata: metadata.collect(),
+        }
     }
 
     async fn take(&mut self, packets: Vec<proto::PacketIn>) {
@@ -169,30 +200,59 @@ impl Rig {
     }
 
     fn look<T: Table<Key = Key, Action = Tuple>>(&self, table: &T, tuple: &Tuple) -> Option<Tuple> {
-        let key = Key { vpc: 0, protocol: TCP, tuple: *tuple };
+        let key = Key {
+            vpc: 0,
+            protocol: TCP,
+            tuple: *tuple,
+        };
         let entries = self.device.entries.lock();
-        table.decode(entries.get(&key_of(&table.key(&key)))?).map(|(_, new)| new)
+        table
+            .decode(entries.get(&key_of(&table.key(&key)))?)
+            .map(|(_, new)| new)
     }
 
     fn sent(&self) -> Vec<(u128, u128, Vec<u8>)> {
         let header = self.device.schema.packet_out().unwrap();
         let field = |packet: &proto::PacketOut, name: &str| {
             let id = header.fields.iter().find(|f| f.name == name).unwrap().id;
-            let value = &packet.metadata.iter().find(|m| m.metadata_id == id).unwrap().value;
-            value.iter().fold(0u128, |number, byte| number << 8 | u128::from(*byte))
+            let value = &packet
+                .metadata
+                .iter()
+                .find(|m| m.metadata_id == id)
+                .unwrap()
+                .value;
+            value
+                .iter()
+                .fold(0u128, |number, byte| number << 8 | u128::from(*byte))
         };
         let packets = std::mem::take(&mut *self.device.sent.lock());
-        packets.into_iter().map(|p| (field(&p, "ingress_port"), field(&p, "egress_port"), p.payload)).collect()
+        packets
+            .into_iter()
+            .map(|p| {
+                (
+                    field(&p, "ingress_port"),
+                    field(&p, "egress_port"),
+                    p.payload,
+                )
+            })
+            .collect()
     }
 }
 
 fn tuple(src: [u8; 4], src_port: u16, dst: [u8; 4], dst_port: u16) -> Tuple {
-    Tuple { src: IpAddr::from(src).into(), dst: IpAddr::from(dst).into(), src_port, dst_port }
+    Tuple {
+        src: IpAddr::from(src).into(),
+        dst: IpAddr::from(dst).into(),
+        src_port,
+        dst_port,
+    }
 }
 
 fn syn(vip: [u8; 4], port: u16) -> Vec<u8> {
     let mut out = Vec::new();
-    let builder = PacketBuilder::ethernet2(MACS.0, MACS.1).ipv4(CLIENT, vip, 64).tcp(port, 80, 1000, 100);
+    let builder = PacketBuilder::ethernet2(MACS.0, MACS.1)
+        .ipv4(CLIENT, vip, 64)
+        .tcp(port, 80, 1000, 100);
     builder.syn().write(&mut out, &[]).unwrap();
     out
 }
@@ -202,25 +262,54 @@ async fn a_new_connection_is_installed_before_its_packet_goes_back() {
     let mut rig = Rig::new(Program::V1model);
     let packets = (0..3).map(|_| rig.packet_in(5, syn(VIP, 40_000))).collect();
     rig.take(packets).await;
-    assert_eq!(rig.flow(VIP, 40_000), Some(tuple(CLIENT, 40_000, ENDPOINT, 8080)));
+    assert_eq!(
+        rig.flow(VIP, 40_000),
+        Some(tuple(CLIENT, 40_000, ENDPOINT, 8080))
+    );
     assert_eq!(rig.reply(40_000), Some(tuple(VIP, 80, CLIENT, 40_000)));
-    assert!(rig.device.entries.lock().values().all(|e| e.idle_timeout_ns == 300_000_000_000));
+    assert!(
+        rig.device
+            .entries
+            .lock()
+            .values()
+            .all(|e| e.idle_timeout_ns == 300_000_000_000)
+    );
     let sent = rig.sent();
-    assert_eq!(sent.len(), 3, "every packet of the batch goes back, the entries are written once");
-    assert!(sent.iter().all(|(ingress, egress, packet)| (*ingress, *egress) == (4, 0) && *packet == syn(VIP, 40_000)));
+    assert_eq!(
+        sent.len(),
+        3,
+        "every packet of the batch goes back, the entries are written once"
+    );
+    assert!(
+        sent.iter()
+            .all(|(ingress, egress, packet)| (*ingress, *egress) == (4, 0)
+                && *packet == syn(VIP, 40_000))
+    );
     let counters = rig.path.counters().snapshot();
-    assert_eq!((counters.connections, counters.reinjected, counters.received), (1, 3, 3));
+    assert_eq!(
+        (counters.connections, counters.reinjected, counters.received),
+        (1, 3, 3)
+    );
 }
 
 #[tokio::test]
 async fn two_connections_never_share_a_reply_tuple() {
     let mut rig = Rig::new(Program::V1model);
-    let packets = vec![rig.packet_in(5, syn(VIP, 40_000)), rig.packet_in(5, syn(OTHER_VIP, 40_000))];
+    let packets = vec![
+        rig.packet_in(5, syn(VIP, 40_000)),
+        rig.packet_in(5, syn(OTHER_VIP, 40_000)),
+    ];
     rig.take(packets).await;
-    let (first, second) = (rig.flow(VIP, 40_000).unwrap(), rig.flow(OTHER_VIP, 40_000).unwrap());
+    let (first, second) = (
+        rig.flow(VIP, 40_000).unwrap(),
+        rig.flow(OTHER_VIP, 40_000).unwrap(),
+    );
     assert_eq!(first.src_port, 40_000);
     assert_ne!(second.src_port, first.src_port);
-    assert_eq!(rig.reply(second.src_port), Some(tuple(OTHER_VIP, 80, CLIENT, 40_000)));
+    assert_eq!(
+        rig.reply(second.src_port),
+        Some(tuple(OTHER_VIP, 80, CLIENT, 40_000))
+    );
     assert_eq!(rig.path.counters().snapshot().port_changes, 1);
 }
 
@@ -228,9 +317,19 @@ async fn two_connections_never_share_a_reply_tuple() {
 async fn a_conflict_in_a_learning_device_is_resolved_there() {
     let mut rig = Rig::new(Program::Pna);
     // What the device learned: the other connection's reply, and this one's flow.
-    let key = |tuple| Key { vpc: 0, protocol: TCP, tuple };
-    let held = rig.tables.reply.entry(&key(tuple(ENDPOINT, 8080, CLIENT, 40_000)), &tuple(OTHER_VIP, 80, CLIENT, 40_000));
-    let learned = rig.tables.flow.entry(&key(tuple(CLIENT, 40_000, VIP, 80)), &tuple(CLIENT, 40_000, ENDPOINT, 8080));
+    let key = |tuple| Key {
+        vpc: 0,
+        protocol: TCP,
+        tuple,
+    };
+    let held = rig.tables.reply.entry(
+        &key(tuple(ENDPOINT, 8080, CLIENT, 40_000)),
+        &tuple(OTHER_VIP, 80, CLIENT, 40_000),
+    );
+    let learned = rig.tables.flow.entry(
+        &key(tuple(CLIENT, 40_000, VIP, 80)),
+        &tuple(CLIENT, 40_000, ENDPOINT, 8080),
+    );
     for entry in [held, learned] {
         rig.device.entries.lock().insert(key_of(&entry), entry);
     }
@@ -238,10 +337,24 @@ async fn a_conflict_in_a_learning_device_is_resolved_there() {
     rig.take(vec![packet]).await;
     let new = rig.flow(VIP, 40_000).unwrap();
     assert_ne!(new.src_port, 40_000);
-    assert_eq!(rig.reply(new.src_port), Some(tuple(VIP, 80, CLIENT, 40_000)));
-    assert_eq!(rig.reply(40_000), Some(tuple(OTHER_VIP, 80, CLIENT, 40_000)), "the holder keeps its entry");
+    assert_eq!(
+        rig.reply(new.src_port),
+        Some(tuple(VIP, 80, CLIENT, 40_000))
+    );
+    assert_eq!(
+        rig.reply(40_000),
+        Some(tuple(OTHER_VIP, 80, CLIENT, 40_000)),
+        "the holder keeps its entry"
+    );
     assert_eq!(rig.sent().len(), 1);
-    assert!(rig.device.entries.lock().values().all(|e| e.idle_timeout_ns == 0), "the device times out itself");
+    assert!(
+        rig.device
+            .entries
+            .lock()
+            .values()
+            .all(|e| e.idle_timeout_ns == 0),
+        "the device times out itself"
+    );
 }
 
 #[tokio::test]
@@ -250,7 +363,14 @@ async fn idleness_of_the_answers_ends_a_connection_and_the_pick_stays() {
     let packet = rig.packet_in(5, syn(VIP, 40_000));
     rig.take(vec![packet]).await;
     let notice = |rig: &Rig, table: u32| proto::IdleTimeoutNotification {
-        table_entry: rig.device.entries.lock().values().filter(|e| e.table_id == table).cloned().collect(),
+        table_entry: rig
+            .device
+            .entries
+            .lock()
+            .values()
+            .filter(|e| e.table_id == table)
+            .cloned()
+            .collect(),
         timestamp: 0,
     };
     let flow_only = notice(&rig, rig.tables.flow.id());
@@ -262,14 +382,29 @@ async fn idleness_of_the_answers_ends_a_connection_and_the_pick_stays() {
     assert_eq!(rig.path.counters().snapshot().expired, 1);
     // It goes on: a bare acknowledgment finds the same pick although the pipeline would now pick another endpoint.
     let mut ack = Vec::new();
-    let builder = PacketBuilder::ethernet2(MACS.0, MACS.1).ipv4(CLIENT, VIP, 64).tcp(40_000, 80, 1001, 100);
+    let builder = PacketBuilder::ethernet2(MACS.0, MACS.1)
+        .ipv4(CLIENT, VIP, 64)
+        .tcp(40_000, 80, 1001, 100);
     builder.ack(5).write(&mut ack, &[]).unwrap();
     let mut moved = rig.packet_in(5, ack);
     let header = rig.device.schema.packet_in().unwrap();
-    let port = header.fields.iter().find(|f| f.name == "endpoint_port").unwrap().id;
-    moved.metadata.iter_mut().find(|m| m.metadata_id == port).unwrap().value = vec![0x23, 0x28];
+    let port = header
+        .fields
+        .iter()
+        .find(|f| f.name == "endpoint_port")
+        .unwrap()
+        .id;
+    moved
+        .metadata
+        .iter_mut()
+        .find(|m| m.metadata_id == port)
+        .unwrap()
+        .value = vec![0x23, 0x28];
     rig.take(vec![moved]).await;
-    assert_eq!(rig.flow(VIP, 40_000), Some(tuple(CLIENT, 40_000, ENDPOINT, 8080)));
+    assert_eq!(
+        rig.flow(VIP, 40_000),
+        Some(tuple(CLIENT, 40_000, ENDPOINT, 8080))
+    );
 }
 
 #[tokio::test]
@@ -281,25 +416,37 @@ async fn a_restart_reads_connections_back() {
     let mut after = Rig::with(rig.device.schema.clone(), entries.clone());
     let packet = after.packet_in(5, syn(VIP, 40_000));
     after.take(vec![packet]).await;
-    assert_eq!(*after.device.writes.lock(), 0, "what is there is not written again");
+    assert_eq!(
+        *after.device.writes.lock(),
+        0,
+        "what is there is not written again"
+    );
     assert_eq!(*after.device.entries.lock(), entries);
     assert_eq!(after.sent().len(), 1);
     let other = after.packet_in(5, syn(OTHER_VIP, 40_000));
     after.take(vec![other]).await;
-    assert_ne!(after.flow(OTHER_VIP, 40_000).unwrap().src_port, 40_000, "tuples read back are taken");
+    assert_ne!(
+        after.flow(OTHER_VIP, 40_000).unwrap().src_port,
+        40_000,
+        "tuples read back are taken"
+    );
 }
 
 #[tokio::test]
 async fn refusals_have_the_right_numbers_and_a_limit() {
     let mut rig = Rig::new(Program::V1model);
-    let packets = (0..5).map(|n| rig.packet_in(6, syn(VIP, 40_000 + n))).collect();
+    let packets = (0..5)
+        .map(|n| rig.packet_in(6, syn(VIP, 40_000 + n)))
+        .collect();
     rig.take(packets).await;
     let sent = rig.sent();
     assert_eq!(sent.len(), 3);
     let (ingress, egress, reset) = &sent[0];
     assert_eq!((*ingress, *egress), (0, 4));
     let parsed = PacketHeaders::from_ethernet_slice(reset).unwrap();
-    let Some(TransportHeader::Tcp(tcp)) = parsed.transport else { panic!("no TCP") };
+    let Some(TransportHeader::Tcp(tcp)) = parsed.transport else {
+        panic!("no TCP")
+    };
     assert!(tcp.rst && tcp.ack);
     assert_eq!((tcp.sequence_number, tcp.acknowledgment_number), (0, 1001));
     assert_eq!((tcp.source_port, tcp.destination_port), (80, 40_000));
@@ -307,10 +454,21 @@ async fn refusals_have_the_right_numbers_and_a_limit() {
     rig.now += Duration::from_secs(1);
     // A reset is not answered, nor is an ICMP error.
     let mut rst = Vec::new();
-    PacketBuilder::ethernet2(MACS.0, MACS.1).ipv4(CLIENT, VIP, 64).tcp(1, 80, 5, 0).rst().write(&mut rst, &[]).unwrap();
+    PacketBuilder::ethernet2(MACS.0, MACS.1)
+        .ipv4(CLIENT, VIP, 64)
+        .tcp(1, 80, 5, 0)
+        .rst()
+        .write(&mut rst, &[])
+        .unwrap();
     let mut unreachable = Vec::new();
-    let kind = etherparse::Icmpv4Type::DestinationUnreachable(etherparse::icmpv4::DestUnreachableHeader::Host);
-    PacketBuilder::ethernet2(MACS.0, MACS.1).ipv4(CLIENT, VIP, 64).icmpv4(kind).write(&mut unreachable, &[0; 28]).unwrap();
+    let kind = etherparse::Icmpv4Type::DestinationUnreachable(
+        etherparse::icmpv4::DestUnreachableHeader::Host,
+    );
+    PacketBuilder::ethernet2(MACS.0, MACS.1)
+        .ipv4(CLIENT, VIP, 64)
+        .icmpv4(kind)
+        .write(&mut unreachable, &[0; 28])
+        .unwrap();
     let packets = vec![rig.packet_in(6, rst), rig.packet_in(6, unreachable)];
     rig.take(packets).await;
     assert!(rig.sent().is_empty());
@@ -322,7 +480,11 @@ async fn icmp_refusals_quote_the_packet() {
     let mut rig = Rig::new(Program::V1model);
     let mut v6 = Vec::new();
     let (src, dst) = ([0xfd; 16], [0xfc; 16]);
-    PacketBuilder::ethernet2(MACS.0, MACS.1).ipv6(src, dst, 1).udp(7, 53).write(&mut v6, &[1; 2000]).unwrap();
+    PacketBuilder::ethernet2(MACS.0, MACS.1)
+        .ipv6(src, dst, 1)
+        .udp(7, 53)
+        .write(&mut v6, &[1; 2000])
+        .unwrap();
     let packets = vec![rig.packet_in(6, v6.clone()), rig.packet_in(8, v6.clone())];
     rig.take(packets).await;
     let sent = rig.sent();
@@ -330,13 +492,24 @@ async fn icmp_refusals_quote_the_packet() {
     for ((_, port, answer), kind) in sent.iter().zip([1u8, 3]) {
         assert_eq!(*port, 4);
         assert_eq!(&answer[0..6], &MACS.0);
-        assert_eq!(answer.len(), 14 + 1280, "as much as the smallest MTU takes (RFC 4443)");
+        assert_eq!(
+            answer.len(),
+            14 + 1280,
+            "as much as the smallest MTU takes (RFC 4443)"
+        );
         assert_eq!(answer[54], kind);
         assert_eq!(&answer[62..], &v6[14..14 + 1280 - 48]);
         let parsed = PacketHeaders::from_ethernet_slice(answer).unwrap();
-        let Some(TransportHeader::Icmpv6(icmp)) = &parsed.transport else { panic!("no ICMPv6") };
-        let Some(etherparse::NetHeaders::Ipv6(ip, _)) = &parsed.net else { panic!("no IPv6") };
-        let sum = icmp.icmp_type.calc_checksum(ip.source, ip.destination, parsed.payload.slice()).unwrap();
+        let Some(TransportHeader::Icmpv6(icmp)) = &parsed.transport else {
+            panic!("no ICMPv6")
+        };
+        let Some(etherparse::NetHeaders::Ipv6(ip, _)) = &parsed.net else {
+            panic!("no IPv6")
+        };
+        let sum = icmp
+            .icmp_type
+            .calc_checksum(ip.source, ip.destination, parsed.payload.slice())
+            .unwrap();
         assert_eq!(sum, icmp.checksum);
         assert_eq!(ip.destination, src);
     }
@@ -345,11 +518,21 @@ async fn icmp_refusals_quote_the_packet() {
 #[test]
 fn an_sctp_connection_keeps_its_port_or_is_refused() {
     let mut connections = Connections::new(10);
-    let key = |vip| Key { vpc: 0, protocol: SCTP, tuple: tuple(CLIENT, 5000, vip, 80) };
+    let key = |vip| Key {
+        vpc: 0,
+        protocol: SCTP,
+        tuple: tuple(CLIENT, 5000, vip, 80),
+    };
     let endpoint = (IpAddr::from(ENDPOINT).into(), 80);
     let now = Instant::now();
-    assert!(matches!(connections.open(key(VIP), endpoint, true, now), Opening::Install(_)));
-    assert_eq!(connections.open(key(OTHER_VIP), endpoint, true, now), Opening::Conflict);
+    assert!(matches!(
+        connections.open(key(VIP), endpoint, true, now),
+        Opening::Install(_)
+    ));
+    assert_eq!(
+        connections.open(key(OTHER_VIP), endpoint, true, now),
+        Opening::Conflict
+    );
 }
 
 proptest! {
@@ -394,7 +577,12 @@ async fn packets_without_sense_are_counted() {
     let mut rig = Rig::new(Program::V1model);
     let mut short = rig.packet_in(5, syn(VIP, 1));
     short.metadata.truncate(2);
-    let packets = vec![short, rig.packet_in(5, vec![0; 9]), rig.packet_in(99, syn(VIP, 1)), proto::PacketIn::default()];
+    let packets = vec![
+        short,
+        rig.packet_in(5, vec![0; 9]),
+        rig.packet_in(99, syn(VIP, 1)),
+        proto::PacketIn::default(),
+    ];
     rig.take(packets).await;
     assert_eq!(rig.path.counters().snapshot().malformed, 4);
     assert!(rig.device.entries.lock().is_empty());

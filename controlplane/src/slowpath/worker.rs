@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::Schema;
 use proto::update::Type as Kind;
-use futures::StreamExt;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -128,14 +128,22 @@ impl SlowPath {
             };
             match said.verdict {
                 verdict::REJECT => self.refuse(&frame, said.ingress_port, refusal::reject, now),
-                verdict::TTL_EXPIRED => self.refuse(&frame, said.ingress_port, refusal::time_exceeded, now),
+                verdict::TTL_EXPIRED => {
+                    self.refuse(&frame, said.ingress_port, refusal::time_exceeded, now)
+                }
                 verdict::NEW_FLOW | verdict::CONFLICT => {
                     let Some(tuple) = frame.tuple() else {
                         Counters::count(&self.counters.malformed);
                         continue;
                     };
-                    let flow = Key { vpc: said.vpc, protocol: frame.protocol, tuple };
-                    let begins = frame.segment().is_some_and(|s| s.syn && s.acknowledgment.is_none());
+                    let flow = Key {
+                        vpc: said.vpc,
+                        protocol: frame.protocol,
+                        tuple,
+                    };
+                    let begins = frame
+                        .segment()
+                        .is_some_and(|s| s.syn && s.acknowledgment.is_none());
                     if said.verdict == verdict::CONFLICT {
                         conflicts.push((flow, said, packet.payload));
                         continue;
@@ -153,7 +161,11 @@ impl SlowPath {
                             continue;
                         }
                     }
-                    waiting.push(Waiting { flow, ingress_port: said.ingress_port, packet: packet.payload });
+                    waiting.push(Waiting {
+                        flow,
+                        ingress_port: said.ingress_port,
+                        packet: packet.payload,
+                    });
                 }
                 _ => Counters::count(&self.counters.malformed),
             }
@@ -164,7 +176,11 @@ impl SlowPath {
         }
         for (flow, said, packet) in conflicts {
             if self.resolve_conflict(flow, &said, now).await {
-                self.reinject(Waiting { flow, ingress_port: said.ingress_port, packet });
+                self.reinject(Waiting {
+                    flow,
+                    ingress_port: said.ingress_port,
+                    packet,
+                });
             }
         }
     }
@@ -173,7 +189,11 @@ impl SlowPath {
     ///
     /// A client's packet refreshes both entries, an answer only `reply`: so it is `reply` that tells when a connection
     /// is idle both ways.
-    pub(super) async fn idle(&mut self, notices: &mut Vec<proto::IdleTimeoutNotification>, now: Instant) {
+    pub(super) async fn idle(
+        &mut self,
+        notices: &mut Vec<proto::IdleTimeoutNotification>,
+        now: Instant,
+    ) {
         if !self.prepare(now).await {
             notices.clear();
             return;
@@ -184,14 +204,18 @@ impl SlowPath {
         let mut gone = Vec::new();
         for entry in notices.drain(..).flat_map(|notice| notice.table_entry) {
             if entry.table_id == reply_table.id() {
-                let Some(key) = read_key(reply_table, &entry) else { continue };
+                let Some(key) = read_key(reply_table, &entry) else {
+                    continue;
+                };
                 updates.push(entry::update(Kind::Delete, reply_table.key(&key)));
                 if let Some((flow, _)) = self.connections.by_reply(&key) {
                     updates.push(entry::update(Kind::Delete, flow_table.key(&flow)));
                     gone.push(flow);
                 }
             } else if entry.table_id == flow_table.id() {
-                let Some(key) = read_key(flow_table, &entry) else { continue };
+                let Some(key) = read_key(flow_table, &entry) else {
+                    continue;
+                };
                 if self.connections.installed(&key).is_none() {
                     updates.push(entry::update(Kind::Delete, flow_table.key(&key)));
                 }
@@ -215,7 +239,11 @@ impl SlowPath {
         let Some(session) = self.device.session() else {
             return false;
         };
-        if self.program.as_ref().is_some_and(|program| program.session == session) {
+        if self
+            .program
+            .as_ref()
+            .is_some_and(|program| program.session == session)
+        {
             return true;
         }
         let Some(schema) = self.device.schema() else {
@@ -230,7 +258,12 @@ impl SlowPath {
         };
         let learns = !schema.table("flow").is_some_and(|table| table.idle_timeout);
         self.connections = Connections::new(self.config.connections);
-        self.program = Some(Program { session, schema, tables, learns });
+        self.program = Some(Program {
+            session,
+            schema,
+            tables,
+            learns,
+        });
         if !learns && let Err(error) = self.recover(now).await {
             warn!(%error, "connections in the device could not be read back");
             self.program = None;
@@ -241,8 +274,12 @@ impl SlowPath {
 
     /// Reads the device's connections back: after a restart they go on as they are.
     async fn recover(&mut self, now: Instant) -> Result<(), DeviceError> {
-        let Some(program) = &self.program else { return Ok(()) };
-        let mut entities = self.device.read(vec![entry::all_of(program.tables.flow.id())]);
+        let Some(program) = &self.program else {
+            return Ok(());
+        };
+        let mut entities = self
+            .device
+            .read(vec![entry::all_of(program.tables.flow.id())]);
         while let Some(chunk) = entities.next().await {
             for entity in chunk? {
                 if let Some(proto::entity::Entity::TableEntry(entry)) = entity.entity
@@ -252,7 +289,10 @@ impl SlowPath {
                 }
             }
         }
-        debug!(connections = self.connections.len(), "connections read back");
+        debug!(
+            connections = self.connections.len(),
+            "connections read back"
+        );
         Ok(())
     }
 
@@ -264,13 +304,22 @@ impl SlowPath {
             ingress_port: number("ingress_port")? as u32,
             vpc: number("vpc")? as u32,
             endpoint: (
-                Address { hi: number("endpoint_hi")? as u64, lo: number("endpoint_lo")? as u64 },
+                Address {
+                    hi: number("endpoint_hi")? as u64,
+                    lo: number("endpoint_lo")? as u64,
+                },
                 number("endpoint_port")? as u16,
             ),
         })
     }
 
-    fn refuse(&mut self, frame: &Frame<'_>, port: u32, answer: fn(&Frame<'_>) -> Option<Vec<u8>>, now: Instant) {
+    fn refuse(
+        &mut self,
+        frame: &Frame<'_>,
+        port: u32,
+        answer: fn(&Frame<'_>) -> Option<Vec<u8>>,
+        now: Instant,
+    ) {
         let Some(answer) = answer(frame) else {
             Counters::count(&self.counters.unanswerable);
             return;
@@ -290,12 +339,17 @@ impl SlowPath {
         if opened.is_empty() {
             return;
         }
-        let updates = opened.iter().flat_map(|(flow, new)| self.entries(flow, *new, Kind::Insert)).collect();
+        let updates = opened
+            .iter()
+            .flat_map(|(flow, new)| self.entries(flow, *new, Kind::Insert))
+            .collect();
         let results = match self.device.write(updates).await {
             Ok(results) => results,
             Err(error) => {
                 warn!(%error, "new connections could not be installed");
-                opened.iter().for_each(|(flow, _)| self.connections.remove(flow));
+                opened
+                    .iter()
+                    .for_each(|(flow, _)| self.connections.remove(flow));
                 Counters::add(&self.counters.write_errors, opened.len() as u64);
                 return;
             }
@@ -328,8 +382,14 @@ impl SlowPath {
 
     async fn upsert(&self, update: proto::Update) -> bool {
         for kind in [Kind::Modify, Kind::Insert] {
-            let update = proto::Update { r#type: kind as i32, ..update.clone() };
-            if matches!(self.device.write(vec![update]).await.as_deref(), Ok([Ok(())])) {
+            let update = proto::Update {
+                r#type: kind as i32,
+                ..update.clone()
+            };
+            if matches!(
+                self.device.write(vec![update]).await.as_deref(),
+                Ok([Ok(())])
+            ) {
                 return true;
             }
         }
@@ -373,7 +433,15 @@ impl SlowPath {
             flow_table.entry(flow, &new),
             reply_table.entry(&reply_key(flow, new), &flow.tuple.reversed()),
         ]
-        .map(|entry| entry::update(kind, proto::TableEntry { idle_timeout_ns, ..entry }))
+        .map(|entry| {
+            entry::update(
+                kind,
+                proto::TableEntry {
+                    idle_timeout_ns,
+                    ..entry
+                },
+            )
+        })
     }
 
     fn timeout(&self, protocol: u8) -> Duration {
@@ -392,13 +460,18 @@ impl SlowPath {
 
     /// Sends a packet back into the pipeline if its connection is there.
     fn reinject(&self, waiting: Waiting) {
-        if self.connections.installed(&waiting.flow).is_some() && self.send(waiting.packet, waiting.ingress_port, 0) {
+        if self.connections.installed(&waiting.flow).is_some()
+            && self.send(waiting.packet, waiting.ingress_port, 0)
+        {
             Counters::count(&self.counters.reinjected);
         }
     }
 
     fn send(&self, packet: Vec<u8>, ingress_port: u32, egress_port: u32) -> bool {
-        let fields = [("ingress_port", ingress_port.into()), ("egress_port", egress_port.into())];
+        let fields = [
+            ("ingress_port", ingress_port.into()),
+            ("egress_port", egress_port.into()),
+        ];
         let sent = self
             .program
             .as_ref()
@@ -413,14 +486,34 @@ impl SlowPath {
 
 /// The failure that matters most of a connection's two entries.
 fn worst(results: &[UpdateResult]) -> Option<Failure> {
-    let mut failures = results.iter().filter_map(|result| result.as_ref().err()).map(|error| error.kind);
+    let mut failures = results
+        .iter()
+        .filter_map(|result| result.as_ref().err())
+        .map(|error| error.kind);
     let first = failures.next()?;
-    Some(failures.fold(first, |worst, kind| if worst == Failure::AlreadyExists { kind } else { worst }))
+    Some(failures.fold(first, |worst, kind| {
+        if worst == Failure::AlreadyExists {
+            kind
+        } else {
+            worst
+        }
+    }))
 }
 
 /// The key of an entry that may come without its action.
-fn read_key<T: Table<Key = Key, Action = Tuple>>(table: &T, entry: &proto::TableEntry) -> Option<Key> {
-    let nowhere = Tuple { src: Address::default(), dst: Address::default(), src_port: 0, dst_port: 0 };
-    let whole = proto::TableEntry { action: Some(table.action(&nowhere)), ..entry.clone() };
+fn read_key<T: Table<Key = Key, Action = Tuple>>(
+    table: &T,
+    entry: &proto::TableEntry,
+) -> Option<Key> {
+    let nowhere = Tuple {
+        src: Address::default(),
+        dst: Address::default(),
+        src_port: 0,
+        dst_port: 0,
+    };
+    let whole = proto::TableEntry {
+        action: Some(table.action(&nowhere)),
+        ..entry.clone()
+    };
     table.decode(&whole).map(|(key, _)| key)
 }

@@ -17,7 +17,7 @@ const OURS: [(&str, &[&str]); 6] = [
     ("p4runtime-proto", &[]),
     ("p4rs", &["p4runtime-proto"]),
     ("p4runtime", &["p4runtime-proto"]),
-    ("softnic", &["p4rs", "p4runtime"]),
+    ("softnic", &["p4rs", "p4runtime", "p4runtime-proto"]),
     ("nicproxy", &["p4rs", "p4runtime", "softnic"]),
     ("testbench", &["nicproxy", "p4rs", "p4runtime", "softnic"]),
 ];

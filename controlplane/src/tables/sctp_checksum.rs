@@ -1,7 +1,7 @@
 //! Table `sctp_checksum`: how a change of ports changes the checksum of an SCTP packet of a given length.
 //!
 //! CRC32c is linear: the difference depends on the difference of the ports and on how many bytes follow, not on what
-//! they are (RFC 9260, 6.8 and appendix A). [`change`] computes it; the pipeline XORs it into the packet.
+//! they are (RFC 9260, 6.8 and appendix A). [`changes`] computes it; the pipeline XORs it into the packet.
 
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Requirement, Schema};

@@ -3,7 +3,7 @@
 //! In: the preprocessor's tokens. Out: a [`Program`] and findings; after a syntax error it goes on at the next statement
 //! or declaration, so that one run reports several.
 //! P4's grammar needs to know which names are types: `(T) - x` is a cast or a subtraction, `f < T > (x)` a call or two
-//! comparisons. As in the reference compiler the parser keeps the declared names in scopes ([`scope::Scopes`]); everything
+//! comparisons. As in the reference compiler the parser keeps the declared names in scopes (`scope::Scopes`); everything
 //! else is decided by looking ahead, with a single place that backs up (a keyset in parentheses).
 //! Invariants: it ends (every loop takes a token or leaves), never nests deeper than [`MAX_DEPTH`], and builds no
 //! expression or type that is higher.

@@ -5,7 +5,7 @@
 //! programs use it: `#include`, `#define` (object- and function-like, variadic, `#`, `##`), `#undef`, `#if` and its kin,
 //! `#error`, `#warning`, `#line`, `#pragma` (ignored but for `once`).
 //! Invariant: bounded in depth ([`MAX_INCLUDE_DEPTH`]), text ([`crate::source::MAX_SOURCE_BYTES`]) and work
-//! ([`macros::MAX_WORK`]); the last token is always [`TokenKind::End`].
+//! (`macros::MAX_WORK`); the last token is always [`TokenKind::End`].
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Input that nobody means well: P4 sources, packets, RPCs.
 //!
-//! In: `NICPROXY_FUZZ_SECONDS` per target (60 unless set), `NICPROXY_FUZZ_SEED` to repeat a run. Out: nothing that panics, hangs
+//! In: `NICPROXY_FUZZ_SECONDS` per target (60 unless set), `NICPROXY_FUZZ_SEED` to repeat a run (else the time). Out: nothing that panics, hangs
 //! or ends the switch. What failed is kept under `testbench/corpus`, and everything kept there is tried first, in the ordinary
 //! tests too.
 #![allow(
@@ -28,6 +28,7 @@ fn what_failed_once_does_not_fail_again() {
     for input in Corpus::new("packets").kept() {
         fuzz::packets::Bench::new().try_one(&input);
     }
+    fuzz::rpc::replay(Corpus::new("rpc").kept());
 }
 
 #[test]

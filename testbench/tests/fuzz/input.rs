@@ -3,7 +3,7 @@
 //! In: a seed. Out: the same inputs in the same order for the same seed.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A small generator (splitmix64): enough to mutate, and the same everywhere.
 #[derive(Clone, Debug)]
@@ -79,7 +79,10 @@ impl Turns {
                 .and_then(|text| text.parse::<u64>().ok())
         };
         let seconds = number("NICPROXY_FUZZ_SECONDS").unwrap_or(60);
-        let seed = number("NICPROXY_FUZZ_SEED").unwrap_or(1);
+        let seed = number("NICPROXY_FUZZ_SEED").unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            now.map_or(1, |now| now.as_secs())
+        });
         println!("{name}: {seconds} s from NICPROXY_FUZZ_SEED={seed}");
         Self {
             name,
@@ -126,6 +129,14 @@ impl Corpus {
             .collect()
     }
 
+    /// Keeps an input that failed; where.
+    pub fn keep(&self, input: &[u8]) -> PathBuf {
+        std::fs::create_dir_all(&self.folder).unwrap();
+        let name = self.folder.join(format!("{:016x}", hash(input)));
+        std::fs::write(&name, input).unwrap();
+        name
+    }
+
     /// Runs; an input that panics or takes too long is kept and fails the test.
     pub fn guard(&self, input: &[u8], limit: Duration, run: impl FnOnce()) {
         let start = Instant::now();
@@ -134,9 +145,7 @@ impl Corpus {
         if outcome.is_ok() && took <= limit {
             return;
         }
-        std::fs::create_dir_all(&self.folder).unwrap();
-        let name = self.folder.join(format!("{:016x}", hash(input)));
-        std::fs::write(&name, input).unwrap();
+        let name = self.keep(input);
         let what = if outcome.is_err() {
             "panicked".to_owned()
         } else {

@@ -1,12 +1,20 @@
 //! The packet path of both programs: mutated packets over entries whose values are random.
+//!
+//! In: packets and entries. Out: nothing that panics; every packet ends in an output or a counted drop; an output whose packet
+//! came in with right checksums has right ones, whatever was translated. SCTP is left out of that: its checksum follows
+//! entries, which are random here.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use nicproxy::config::{Program, SLOW_PATH_PORT};
-use p4rs::engine::{Config, Engine, Outputs, Time};
-use p4rs::ir::Direction;
-use testbench::packet::show::unhex;
+use p4rs::engine::{
+    ActionCall, Config, Engine, FieldMatch, MatchKind, NewEntry, Outputs, TableError, Time,
+};
+use p4rs::ir::{ActionRef, Direction};
+use testbench::packet::check::{CheckError, verify};
+use testbench::packet::show::{dump, unhex};
 
 use super::input::{Corpus, Random, Turns};
 
@@ -25,6 +33,7 @@ const SEEDS: [&str; 8] = [
 pub struct Bench {
     engines: Vec<Engine>,
     entries: AtomicUsize,
+    rewritten: AtomicUsize,
 }
 
 impl Bench {
@@ -41,6 +50,7 @@ impl Bench {
         Self {
             engines: engines.into(),
             entries: AtomicUsize::new(0),
+            rewritten: AtomicUsize::new(0),
         }
     }
 
@@ -56,9 +66,11 @@ impl Bench {
                     let _ = engine.clear(table);
                 }
             }
+            service(engine, &mut random);
             self.entries
                 .fetch_add(entries(engine, &mut random), Ordering::Relaxed);
             let mut out = Outputs::default();
+            let right = has_checksums(packet) && verify(packet).is_ok();
             for (step, port) in [1, 2, SLOW_PATH_PORT, random.next() as u32]
                 .into_iter()
                 .enumerate()
@@ -71,7 +83,14 @@ impl Bench {
                     &mut out,
                 );
                 assert_eq!(engine.statistics().received, before + 1);
-                for (_, bytes) in out.transmitted() {
+                assert!(
+                    out.transmitted().len() + out.drops.len() > 0,
+                    "a packet that is nowhere"
+                );
+                for (to, bytes) in out.transmitted() {
+                    if right && port != SLOW_PATH_PORT && to != SLOW_PATH_PORT {
+                        self.check(packet, bytes);
+                    }
                     assert!(
                         bytes.len() <= packet.len() + 64,
                         "{} bytes out of {}",
@@ -86,10 +105,141 @@ impl Bench {
     }
 }
 
+/// IPv4 or IPv6 with TCP, UDP or ICMP.
+fn has_checksums(packet: &[u8]) -> bool {
+    SlicedPacket::from_ethernet(packet).is_ok_and(|sliced| sliced.transport.is_some())
+}
+
+impl Bench {
+    fn check(&self, packet: &[u8], output: &[u8]) {
+        // Past every field that forwarding changes, tagged or not: addresses and ports.
+        if output.get(30..) != packet.get(30..) {
+            self.rewritten.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Err(error) = verify(output) {
+            panic!("{error}\n{}\nbecame\n{}", dump(packet), dump(output));
+        }
+    }
+}
+
+/// Puts right checksums into a packet that has them.
+fn repair(packet: &mut [u8]) {
+    // The IP header's first, then the transport's.
+    for _ in 0..2 {
+        let Err(CheckError::Checksum { layer, right, .. }) = verify(packet) else {
+            return;
+        };
+        let Some(at) = checksum_at(packet, layer) else {
+            return;
+        };
+        if let (Some(field), Ok(right)) = (packet.get_mut(at..at + 2), u16::try_from(right)) {
+            field.copy_from_slice(&right.to_be_bytes());
+        }
+    }
+}
+
+fn checksum_at(packet: &[u8], layer: &str) -> Option<usize> {
+    let sliced = SlicedPacket::from_ethernet(packet).ok()?;
+    let place = |part: &[u8]| (part.as_ptr() as usize).checked_sub(packet.as_ptr() as usize);
+    match (layer, &sliced.net, &sliced.transport) {
+        ("IPv4", Some(NetSlice::Ipv4(ip)), _) => Some(place(ip.header().slice())? + 10),
+        (_, _, Some(TransportSlice::Tcp(tcp))) => Some(place(tcp.slice())? + 16),
+        (_, _, Some(TransportSlice::Udp(udp))) => Some(place(udp.slice())? + 6),
+        (_, _, Some(TransportSlice::Icmpv4(icmp))) => Some(place(icmp.slice())? + 2),
+        (_, _, Some(TransportSlice::Icmpv6(icmp))) => Some(place(icmp.slice())? + 2),
+        _ => None,
+    }
+}
+
+/// Address as the tables have it.
+type Halves = (u128, u128);
+
+/// Client, VIP, protocol and port of the seeds.
+const CALLS: [(Halves, Halves, u128, u128); 4] = [
+    (CLIENT_4, VIP_4, 6, 80),
+    (CLIENT_4, VIP_4, 17, 53),
+    (CLIENT_4, VIP_4, 132, 9899),
+    (CLIENT_6, VIP_6, 6, 80),
+];
+const CLIENT_4: Halves = (0, 0xffff_0af4_0005);
+const VIP_4: Halves = (0, 0xffff_0a60_000a);
+const CLIENT_6: Halves = (0xfd00_0010_0244_0000, 5);
+const VIP_6: Halves = (0xfd00_0010_0096_0000, 0x10);
+const CLIENT_PORT: u128 = 40_000;
+
+/// Services behind the seeds' addresses, with endpoints that are new each time, and connections that are set up: so that
+/// packets come as far as being translated.
+fn service(engine: &Engine, random: &mut Random) {
+    let slow = u128::from(SLOW_PATH_PORT) * (random.next() as u128 & 1);
+    for port in [1, 2] {
+        put(engine, "port", "attach", &[port], &[0, port, 0, slow]);
+    }
+    put(
+        engine,
+        "route",
+        "forward",
+        &[0],
+        &[2, 0x0200_0000_0001, 0x0200_0000_0002],
+    );
+    for (number, (client, vip, protocol, port)) in CALLS.into_iter().enumerate() {
+        // Far from the numbers of random entries: an endpoint of the other family is not what a control plane writes.
+        let set = 0x7000_0000 + number as u128;
+        let to = if vip.0 == 0 {
+            (0, 0xffff_0000_0000 | u128::from(random.next() as u32))
+        } else {
+            (u128::from(random.next()), u128::from(random.next()))
+        };
+        let to_port = u128::from(random.next() as u16);
+        let key = [0, protocol, vip.0, vip.1, port];
+        put(engine, "frontend", "serve", &key, &[set, 0, set, 0]);
+        let arguments = [to.0, to.1, to_port];
+        put(engine, "endpoint", "to_endpoint", &[set, 0], &arguments);
+        if random.below(2) == 0 {
+            continue;
+        }
+        let (from, with) = (client, CLIENT_PORT);
+        let key = [0, protocol, from.0, from.1, vip.0, vip.1, with, port];
+        let new = [from.0, from.1, with, to_port, to.0, to.1];
+        put(engine, "flow", "translate", &key, &new);
+        let key = [0, protocol, to.0, to.1, from.0, from.1, to_port, with];
+        let back = [vip.0, vip.1, port, with, from.0, from.1];
+        put(engine, "reply", "translate_back", &key, &back);
+    }
+}
+
+/// Inserts, or writes over; key fields that are not given may have any value.
+fn put(engine: &Engine, table: &str, action: &str, key: &[u128], arguments: &[u128]) {
+    let program = engine.program();
+    let (table, known) = program
+        .tables
+        .iter()
+        .find(|(_, known)| known.name.control_plane == table)
+        .unwrap();
+    let named = |reference: &ActionRef| {
+        let action_of = program.actions.get(reference.action);
+        action_of.is_some_and(|known| known.name.control_plane == action)
+    };
+    let action = known.actions.iter().position(named).unwrap();
+    let key: Vec<[u8; 16]> = key.iter().map(|value| value.to_be_bytes()).collect();
+    let mut matches: Vec<FieldMatch<'_>> = key.iter().map(|v| FieldMatch::Exact(v)).collect();
+    matches.resize(known.keys.len(), FieldMatch::DontCare);
+    let arguments: Vec<[u8; 16]> = arguments.iter().map(|value| value.to_be_bytes()).collect();
+    let params: Vec<&[u8]> = arguments.iter().map(<[u8; 16]>::as_slice).collect();
+    let call = ActionCall {
+        action,
+        params: &params,
+    };
+    let mut entry = NewEntry::new(&matches, call);
+    entry.priority = i32::from(key.len() < known.keys.len());
+    match engine.insert(Time(0), table, &entry) {
+        Ok(()) | Err(TableError::Full { .. }) => {}
+        Err(TableError::Exists) => engine.modify(Time(0), table, &entry).unwrap(),
+        Err(error) => panic!("{} refuses: {error}", known.name.control_plane),
+    }
+}
+
 /// Tries to put one entry into every table; how many were taken.
 fn entries(engine: &Engine, random: &mut Random) -> usize {
-    use p4rs::engine::{ActionCall, FieldMatch, MatchKind, NewEntry};
-
     let mut taken = 0;
     for (table, known) in engine.program().tables.iter() {
         let fields = engine.key_fields(table).unwrap();
@@ -166,8 +316,10 @@ pub fn run(mut turns: Turns) {
             // As a packet_out.
             packet.splice(0..0, [0, 0, 0, 1, 0, 0, 0, random.below(3) as u8]);
         }
+        let untouched = random.below(4) == 0;
+        let mut mutant = packet.clone();
         random.mutate(
-            &mut packet,
+            &mut mutant,
             &[
                 &[0x81, 0, 0, 1],
                 &[8, 0],
@@ -176,11 +328,18 @@ pub fn run(mut turns: Turns) {
                 &[0xff; 64],
             ],
         );
+        if !untouched {
+            packet = mutant;
+        }
+        if random.below(3) > 0 {
+            repair(&mut packet);
+        }
         let input = [&random.next().to_be_bytes()[..], &packet].concat();
         corpus.guard(&input, Duration::from_secs(5), || bench.try_one(&input));
     }
     println!(
-        "packets: {} entries were taken",
-        bench.entries.load(Ordering::Relaxed)
+        "packets: {} entries were taken, {} outputs with right checksums were rewritten",
+        bench.entries.load(Ordering::Relaxed),
+        bench.rewritten.load(Ordering::Relaxed)
     );
 }

@@ -1,5 +1,8 @@
 //! The P4Runtime server over real gRPC: messages whose bytes were mutated, as long as they still are messages.
+//!
+//! In: messages. Out: an answer to each, in time, with a code that the specification has for it; a server that still serves.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,10 +13,17 @@ use prost::Message;
 use testbench::target::Target;
 use testbench::target::softnic::Embedded;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
-use super::input::{Random, Turns};
+use super::input::{Corpus, Random, Turns};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// First byte of an input: which call.
+const WRITE: u8 = 0;
+const READ: u8 = 1;
+const STREAM: u8 = 2;
+const PUSH: u8 = 3;
 
 fn arbitration(election: u64) -> pb::StreamMessageRequest {
     let election_id = Some(pb::Uint128 {
@@ -90,33 +100,14 @@ fn write(random: &mut Random, info: &p4runtime::proto::p4::config::v1::P4Info) -
     }
 }
 
-/// The message with some of its bytes changed; `None` when it is no message any more.
-fn mutated<M: Message + Default>(random: &mut Random, message: &M) -> Option<M> {
-    let mut bytes = message.encode_to_vec();
-    random.mutate(
-        &mut bytes,
-        &[&[0xff; 10], &[0x0a, 0x00], &[0x08, 0x00], &[0x80; 5]],
-    );
-    M::decode(bytes.as_slice()).ok()
-}
-
-/// An answer, of whatever kind, within a bounded time.
-async fn in_time<T>(what: &str, call: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, call).await {
-        Ok(answer) => answer,
-        Err(_) => panic!("no answer to {what} within {PATIENCE:?}"),
-    }
-}
-
-async fn one(client: &mut P4RuntimeClient<Channel>, random: &mut Random, target: &Known) -> usize {
-    match random.below(8) {
-        0..=3 => {
-            let good = write(random, &target.pipeline.p4info);
-            let Some(request) = mutated(random, &good) else {
-                return 0;
-            };
-            let _ = in_time("a write", client.write(request)).await;
-        }
+/// One message, of one of four calls, in bytes: as it is sent, and as it is kept when it fails.
+fn input(random: &mut Random, target: &Known) -> Vec<u8> {
+    let words: [&[u8]; 4] = [&[0xff; 10], &[0x0a, 0x00], &[0x08, 0x00], &[0x80; 5]];
+    let (kind, mut bytes) = match random.below(8) {
+        0..=3 => (
+            WRITE,
+            write(random, &target.pipeline.p4info).encode_to_vec(),
+        ),
         4 | 5 => {
             let entities = write(random, &target.pipeline.p4info)
                 .updates
@@ -127,45 +118,10 @@ async fn one(client: &mut P4RuntimeClient<Channel>, random: &mut Random, target:
                 entities: entities.collect(),
                 ..Default::default()
             };
-            let Some(request) = mutated(random, &good) else {
-                return 0;
-            };
-            let read = async {
-                if let Ok(answer) = client.read(request).await {
-                    let mut answers = answer.into_inner();
-                    while let Some(Ok(_)) = answers.next().await {}
-                }
-            };
-            in_time("a read", read).await;
+            (READ, good.encode_to_vec())
         }
-        6 => {
-            let mut messages = vec![arbitration(1 + random.next() % 9)];
-            let packet = pb::PacketOut {
-                payload: random.bytes(60),
-                metadata: vec![
-                    pb::PacketMetadata {
-                        metadata_id: 1,
-                        value: vec![1],
-                    },
-                    pb::PacketMetadata {
-                        metadata_id: 2,
-                        value: vec![0],
-                    },
-                ],
-            };
-            let packet = pb::StreamMessageRequest {
-                update: Some(pb::stream_message_request::Update::Packet(packet)),
-            };
-            messages.extend((0..4).filter_map(|_| mutated(random, &packet)));
-            messages.extend(mutated(random, &arbitration(5)));
-            let stream = async {
-                if let Ok(answer) = client.stream_channel(futures::stream::iter(messages)).await {
-                    let mut answers = answer.into_inner();
-                    while let Some(Ok(_)) = answers.next().await {}
-                }
-            };
-            in_time("a stream", stream).await;
-        }
+        6 if random.below(2) == 0 => (STREAM, arbitration(5).encode_to_vec()),
+        6 => (STREAM, packet_out(random).encode_to_vec()),
         _ => {
             let good = pb::SetForwardingPipelineConfigRequest {
                 device_id: 1,
@@ -179,22 +135,118 @@ async fn one(client: &mut P4RuntimeClient<Channel>, random: &mut Random, target:
                 }),
                 ..Default::default()
             };
-            let Some(mut request) = mutated(random, &good) else {
-                return 0;
-            };
-            request.action = 1;
-            let push = client.set_forwarding_pipeline_config(request);
-            let _ = in_time("a push", push).await;
+            (PUSH, good.encode_to_vec())
+        }
+    };
+    if random.below(3) == 0 {
+        random.mutate(&mut bytes, &words);
+    } else {
+        // Fewer changes, none of length: most of these still are messages.
+        for _ in 0..random.below(4) {
+            let at = random.below(bytes.len());
+            bytes[at] = [random.next() as u8, 0, 1, 0xff][random.below(4)];
         }
     }
-    1
+    bytes.insert(0, kind);
+    bytes
+}
+
+fn packet_out(random: &mut Random) -> pb::StreamMessageRequest {
+    let metadata = |metadata_id, value| pb::PacketMetadata {
+        metadata_id,
+        value: vec![value],
+    };
+    let packet = pb::PacketOut {
+        payload: random.bytes(60),
+        metadata: vec![metadata(1, 1), metadata(2, 0)],
+    };
+    pb::StreamMessageRequest {
+        update: Some(pb::stream_message_request::Update::Packet(packet)),
+    }
+}
+
+/// Codes that the specification gives to requests that are wrong; UNKNOWN is for a batch, and says more in its details.
+fn specified(status: &Status) -> bool {
+    match status.code() {
+        Code::Unknown => !status.details().is_empty(),
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::ResourceExhausted
+        | Code::Unimplemented => true,
+        _ => false,
+    }
+}
+
+/// Sends an input; `None` when its bytes are no message, otherwise what the server answered.
+async fn send(client: &mut P4RuntimeClient<Channel>, input: &[u8]) -> Option<Result<(), Status>> {
+    let (kind, bytes) = input.split_first()?;
+    match *kind {
+        WRITE => {
+            let request = pb::WriteRequest::decode(bytes).ok()?;
+            Some(client.write(request).await.map(|_| ()))
+        }
+        READ => {
+            let request = pb::ReadRequest::decode(bytes).ok()?;
+            Some(match client.read(request).await {
+                Ok(answer) => to_the_end(answer.into_inner()).await,
+                Err(status) => Err(status),
+            })
+        }
+        STREAM => {
+            let message = pb::StreamMessageRequest::decode(bytes).ok()?;
+            let messages = futures::stream::iter([arbitration(3), message]);
+            Some(match client.stream_channel(messages).await {
+                Ok(answer) => to_the_end(answer.into_inner()).await,
+                Err(status) => Err(status),
+            })
+        }
+        _ => {
+            let mut request = pb::SetForwardingPipelineConfigRequest::decode(bytes).ok()?;
+            request.action = 1;
+            let answer = client.set_forwarding_pipeline_config(request).await;
+            Some(answer.map(|_| ()))
+        }
+    }
+}
+
+async fn to_the_end<T>(mut answers: tonic::Streaming<T>) -> Result<(), Status> {
+    while let Some(answer) = answers.next().await {
+        answer?;
+    }
+    Ok(())
+}
+
+/// What was answered, counted; fails when there is no answer in time, or a code that is not one of the specified.
+async fn try_one(
+    client: &mut P4RuntimeClient<Channel>,
+    input: &[u8],
+    answers: &mut BTreeMap<String, usize>,
+) -> Result<(), String> {
+    let answer = tokio::time::timeout(PATIENCE, send(client, input)).await;
+    let code = match answer {
+        Err(_) => return Err(format!("no answer within {PATIENCE:?}")),
+        Ok(None) => return Ok(()),
+        Ok(Some(Ok(()))) => Code::Ok,
+        Ok(Some(Err(status))) if specified(&status) => status.code(),
+        Ok(Some(Err(status))) => return Err(format!("answered {status}")),
+    };
+    let kind = usize::from(input.first().copied().unwrap_or_default().min(3));
+    let call = ["write", "read", "stream", "push"][kind];
+    *answers.entry(format!("{call} {code:?}")).or_default() += 1;
+    Ok(())
 }
 
 pub struct Known {
     pipeline: testbench::target::Pipeline,
 }
 
-pub fn run(mut turns: Turns) {
+/// Sends inputs to a server of its own, until there are no more; then the server must still serve.
+fn serve(mut next: impl FnMut(&Known) -> Option<Vec<u8>>) {
+    let corpus = Corpus::new("rpc");
     let target = Embedded::start(Program::V1model, &[1, 2]).unwrap();
     testbench::probe::Probe::open(&target)
         .unwrap()
@@ -218,11 +270,13 @@ pub fn run(mut turns: Turns) {
             );
         let mut answers = client.stream_channel(requests).await.unwrap().into_inner();
         answers.next().await.unwrap().unwrap();
-        let mut taken = 0;
-        while let Some(mut random) = turns.next() {
-            taken += one(&mut client, &mut random, &known).await;
+        let mut counts = BTreeMap::new();
+        while let Some(input) = next(&known) {
+            if let Err(what) = try_one(&mut client, &input, &mut counts).await {
+                panic!("{what}; kept as {}", corpus.keep(&input).display());
+            }
         }
-        println!("rpc: {taken} of them were messages and were answered");
+        println!("rpc: {counts:?}");
         // The server still serves.
         let entry = pb::Entity {
             entity: Some(pb::entity::Entity::TableEntry(pb::TableEntry::default())),
@@ -237,4 +291,13 @@ pub fn run(mut turns: Turns) {
             answer.unwrap();
         }
     });
+}
+
+pub fn replay(inputs: Vec<Vec<u8>>) {
+    let mut inputs = inputs.into_iter();
+    serve(|_| inputs.next());
+}
+
+pub fn run(mut turns: Turns) {
+    serve(|known| turns.next().map(|mut random| input(&mut random, known)));
 }

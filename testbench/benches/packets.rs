@@ -1,7 +1,7 @@
 //! Packets per second through both programs, on one thread, without ports.
 //!
 //! In: packets of established connections, first packets of new ones, packets of no Service. Out: the median of several turns of each, and the
-//! ratio to plain routing of the same run, as a table and as one line of JSON. `--test` takes few packets.
+//! ratio to plain routing of the same run, the middle time of one packet, for several sizes, as a table and as one line of JSON. `--test` takes few packets.
 #![allow(clippy::print_stdout, reason = "the result is printed")]
 
 use std::net::IpAddr;
@@ -19,7 +19,10 @@ type Failed = Box<dyn std::error::Error>;
 const TURNS: usize = 7;
 const FLOWS: u32 = 1024;
 
-fn frame(client: u32, to: [u8; 4], dst: u16) -> Result<Vec<u8>, Failed> {
+/// Shortest, usual and longest frames on an Ethernet, in bytes without the FCS.
+const SIZES: [usize; 4] = [64, 256, 512, 1500];
+
+fn frame(client: u32, to: [u8; 4], dst: u16, size: usize) -> Result<Vec<u8>, Failed> {
     let src = 1024 + (client % 60_000) as u16;
     let from = IpAddr::from([10, 244, 0, 1 + (client / 60_000) as u8]);
     let packet = Packet {
@@ -43,7 +46,8 @@ fn frame(client: u32, to: [u8; 4], dst: u16) -> Result<Vec<u8>, Failed> {
                 flags: 2,
                 options: Vec::new(),
             },
-            payload: Vec::new(),
+            // Ethernet 14, IPv4 20, TCP 20.
+            payload: vec![0x5a; size.saturating_sub(54)],
         }),
         cut: None,
     };
@@ -63,7 +67,27 @@ fn rate(mut turn: impl FnMut(usize) -> usize) -> f64 {
     rates[TURNS / 2]
 }
 
-fn measure(program: Program, packets: u32) -> Result<[f64; 3], Failed> {
+/// Nanoseconds of the packet in the middle, each timed by itself.
+fn p50(frames: &[Vec<u8>], mut one: impl FnMut(&[u8])) -> u128 {
+    let mut times: Vec<u128> = frames
+        .iter()
+        .map(|frame| {
+            let start = Instant::now();
+            one(frame);
+            start.elapsed().as_nanos()
+        })
+        .collect();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Rates of established, first and routed packets; the middle times of established and routed ones.
+struct Measured {
+    rates: [f64; 3],
+    p50: [u128; 2],
+}
+
+fn measure(program: Program, packets: u32, size: usize) -> Result<Measured, Failed> {
     let scenarios = load_all(&folder())?;
     let scenario = scenarios
         .iter()
@@ -78,7 +102,7 @@ fn measure(program: Program, packets: u32) -> Result<[f64; 3], Failed> {
 
     const VIP: [u8; 4] = [10, 96, 0, 10];
     let established: Vec<Vec<u8>> = (0..FLOWS)
-        .map(|n| frame(n, VIP, 80))
+        .map(|n| frame(n, VIP, 80, size))
         .collect::<Result<_, _>>()?;
     // Set up: until every flow's packet comes out at once (v1model: after the control plane installed it).
     for flow in &established {
@@ -99,15 +123,20 @@ fn measure(program: Program, packets: u32) -> Result<[f64; 3], Failed> {
     let turns = (packets / FLOWS).max(1);
     let translated = rate(|_| (0..turns).map(|_| run(&established)).sum());
     let routed: Vec<Vec<u8>> = (0..FLOWS)
-        .map(|n| frame(n, [10, 244, 1, 99], 80))
+        .map(|n| frame(n, [10, 244, 1, 99], 80, size))
         .collect::<Result<_, _>>()?;
     let plain = rate(|_| (0..turns).map(|_| run(&routed)).sum());
+    let times = [&established, &routed].map(|frames| {
+        p50(frames, |frame| {
+            nic.inject(1, frame);
+        })
+    });
     // Every packet is the first of its connection: fresh ones each turn.
     let each = packets.min(40_000);
     let fresh: Vec<Vec<Vec<u8>>> = (0..TURNS as u32)
         .map(|turn| {
             (0..each)
-                .map(|n| frame(60_000 + turn * each + n, VIP, 80))
+                .map(|n| frame(60_000 + turn * each + n, VIP, 80, size))
                 .collect::<Result<_, _>>()
         })
         .collect::<Result<_, _>>()?;
@@ -116,7 +145,10 @@ fn measure(program: Program, packets: u32) -> Result<[f64; 3], Failed> {
         run(&fresh[turn]);
         each as usize
     });
-    Ok([translated, new, plain])
+    Ok(Measured {
+        rates: [translated, new, plain],
+        p50: times,
+    })
 }
 
 fn main() -> Result<(), Failed> {
@@ -127,22 +159,31 @@ fn main() -> Result<(), Failed> {
         "packets per second, one thread, interpreter (median of {TURNS}; share of plain routing in brackets)"
     );
     println!(
-        "{:<10} {:>22} {:>22} {:>14}",
-        "program", "established", "first packet", "route only"
+        "{:<10} {:>6} {:>22} {:>22} {:>14} {:>24}",
+        "program", "bytes", "established", "first packet", "route only", "p50 established / route"
     );
     for program in [Program::Pna, Program::V1model] {
-        let [translated, new, plain] = measure(program, packets)?;
-        println!(
-            "{:<10} {translated:>14.0} ({:>4.2}) {new:>15.0} ({:>4.2}) {plain:>14.0}",
-            program.to_string(),
-            translated / plain,
-            new / plain
-        );
-        json.push(format!(
-            "\"{program}\":{{\"established\":{translated:.0},\"first_packet\":{new:.0},\"route_only\":{plain:.0}}}"
-        ));
+        for size in SIZES {
+            let measured = measure(program, packets, size)?;
+            let ([translated, new, plain], [of_flow, of_route]) = (measured.rates, measured.p50);
+            println!(
+                "{:<10} {size:>6} {translated:>15.0} ({:>4.2}) {new:>15.0} ({:>4.2}) {plain:>14.0} {of_flow:>12} / {of_route} ns",
+                program.to_string(),
+                translated / plain,
+                new / plain
+            );
+            json.push(serde_json::json!({
+                "program": program.to_string(),
+                "bytes": size,
+                "established": translated,
+                "first_packet": new,
+                "route_only": plain,
+                "p50_established_ns": of_flow as u64,
+                "p50_route_ns": of_route as u64,
+            }));
+        }
     }
-    println!("{{{}}}", json.join(","));
+    println!("{}", serde_json::Value::from(json));
     println!(
         "v1model's first packets are counted up to the control plane's door: flow set-up is not in them"
     );

@@ -2,16 +2,21 @@
 //!
 //! In: `NICPROXY_BENCH_SERVICES` and `NICPROXY_BENCH_ENDPOINTS` where other numbers are wanted. Out: time per phase, write
 //! calls, entries, the process's peak memory (control plane and NIC together), and the time of a restart, which must write
-//! nothing; as a table and as one line of JSON. `--test` takes a small cluster, to show that it runs.
+//! nothing; as a table and as JSON, printed and kept in the target folder. Writing the manifests is not measured. `--test` takes a small cluster, to show that it runs.
 #![allow(clippy::print_stdout, reason = "the result is printed")]
 
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nicproxy::config::Program;
-use nicproxy::model::{Changes, Event, Model};
-use nicproxy::watch::manifest::document::{Object, read_yaml};
+use nicproxy::model::{Changes, Model};
+use nicproxy::reconcile::Report;
+use nicproxy::watch::manifest::ManifestSource;
+use nicproxy::watch::{self, Notice};
 use testbench::cluster::Shape;
-use testbench::plane::Plane;
+use testbench::plane::{Cluster, Plane};
 use testbench::probe::Probe;
 use testbench::scenario::{folder, load_all};
 use testbench::target::softnic::Embedded;
@@ -25,23 +30,48 @@ fn number(variable: &str, default: usize) -> usize {
         .unwrap_or(default)
 }
 
-/// Parses the manifests, one file per Service, and fills a model.
-fn model(files: &[String]) -> Result<(Model, Changes, Duration), Failed> {
+/// Reads a folder through the daemon's own source, until its lists are complete.
+fn model(folder: &Path) -> Result<(Model, Changes, Duration), Failed> {
     let start = Instant::now();
-    let (mut services, mut slices) = (Vec::new(), Vec::new());
-    for file in files {
-        for object in read_yaml(file)? {
-            match object {
-                Object::Service(service) => services.push(service),
-                Object::Slice(slice) => slices.push(slice),
-                Object::Node(..) => {}
-            }
+    let (sender, mut notices) = watch::channel();
+    let source = ManifestSource::start(folder, Arc::from("bench"), sender)?;
+    let mut model = Model::new();
+    let mut changes = Changes::default();
+    let mut waiting = VecDeque::new();
+    loop {
+        let notice = match waiting.pop_front() {
+            Some(notice) => notice,
+            None => notices.blocking_recv().ok_or("the source ended")?,
+        };
+        match notice {
+            Notice::Cluster(event) => changes.merge(model.apply(event)),
+            Notice::Together(several) => waiting.extend(several),
+            Notice::NodeEligible { .. } => {}
+            Notice::Synced => break,
         }
     }
-    let mut model = Model::new();
-    let mut changes = model.apply(Event::ReplaceServices(services));
-    changes.merge(model.apply(Event::ReplaceSlices(slices)));
-    Ok((model, changes, start.elapsed()))
+    let took = start.elapsed();
+    drop(source);
+    Ok((model, changes, took))
+}
+
+/// A Service more, from its manifest's text to the device.
+fn add(plane: &mut Plane, manifest: &str) -> Result<(Duration, Report), Failed> {
+    let start = Instant::now();
+    let mut cluster = Cluster::default();
+    let report = plane.change(cluster.apply(manifest)?)?;
+    Ok((start.elapsed(), report))
+}
+
+/// Keeps the result where other results of builds are.
+fn keep(json: &str) -> Result<PathBuf, Failed> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        PathBuf::from,
+    );
+    let file = target.join("bench-scale.json");
+    std::fs::write(&file, json)?;
+    Ok(file)
 }
 
 /// Peak of this process's memory, in MiB.
@@ -69,10 +99,12 @@ fn main() -> Result<(), Failed> {
     let mut probe = Probe::open(&target)?;
     probe.reset(1)?;
 
-    let files: Vec<String> = (0..shape.services)
-        .map(|service| shape.service(service))
-        .collect();
-    let (first, changes, parse) = model(&files)?;
+    let files = tempfile::tempdir()?;
+    for service in 0..shape.services {
+        let name = format!("s{service}.yaml");
+        std::fs::write(files.path().join(name), shape.service(service))?;
+    }
+    let (first, changes, parse) = model(files.path())?;
     let start = Instant::now();
     let plane = Plane::with_model(&target, &config, first, &changes)?;
     let write = start.elapsed();
@@ -80,18 +112,19 @@ fn main() -> Result<(), Failed> {
     let programmed = peak();
     drop(plane);
 
-    let (second, changes, _) = model(&files)?;
+    let (second, changes, _) = model(files.path())?;
     let start = Instant::now();
-    let plane = Plane::with_model(&target, &config, second, &changes)?;
+    let mut plane = Plane::with_model(&target, &config, second, &changes)?;
     let restart = start.elapsed();
     let again = plane.writes();
+    let (added, report) = add(&mut plane, &shape.service(shape.services))?;
     drop(plane);
 
     println!(
         "{} Services × {} endpoints, softnic with the PNA program",
         shape.services, shape.endpoints
     );
-    println!("  parse manifests        {:>8.2} s", parse.as_secs_f64());
+    println!("  read manifests         {:>8.2} s", parse.as_secs_f64());
     println!(
         "  compile and write      {:>8.2} s  ({:.2} s in the reconciler)",
         write.as_secs_f64(),
@@ -99,23 +132,33 @@ fn main() -> Result<(), Failed> {
     );
     println!("  entries written        {writes:>8}");
     println!("  write calls            {rpcs:>8}");
-    println!(
-        "  peak memory            {programmed:>8} MiB (control plane and NIC; manifests' text included)"
-    );
+    println!("  peak memory            {programmed:>8} MiB (control plane and NIC)");
     println!(
         "  restart, read back     {:>8.2} s  ({again} entries written)",
         restart.as_secs_f64()
     );
     println!("  peak after the restart {:>8} MiB", peak());
     println!(
-        "{{\"services\":{},\"endpoints\":{},\"parse_s\":{:.3},\"write_s\":{:.3},\"writes\":{writes},\"rpcs\":{rpcs},\
-         \"peak_mib\":{programmed},\"restart_s\":{:.3},\"restart_writes\":{again}}}",
-        shape.services,
-        shape.endpoints,
-        parse.as_secs_f64(),
-        write.as_secs_f64(),
-        restart.as_secs_f64()
+        "  one Service more       {:>8.2} ms ({} entries, {} calls)",
+        added.as_secs_f64() * 1000.0,
+        report.writes(),
+        report.rpcs
     );
+    let json = serde_json::json!({
+        "services": shape.services,
+        "endpoints": shape.endpoints,
+        "read_s": parse.as_secs_f64(),
+        "write_s": write.as_secs_f64(),
+        "writes": writes,
+        "rpcs": rpcs,
+        "peak_mib": programmed,
+        "restart_s": restart.as_secs_f64(),
+        "restart_writes": again,
+        "add_ms": added.as_secs_f64() * 1000.0,
+        "add_writes": report.writes(),
+    });
+    println!("{json}");
+    println!("kept in {}", keep(&json.to_string())?.display());
     if again != 0 {
         return Err("the restart wrote something".into());
     }

@@ -25,11 +25,14 @@ const READ: u8 = 1;
 const STREAM: u8 = 2;
 const PUSH: u8 = 3;
 
-fn arbitration(election: u64) -> pb::StreamMessageRequest {
-    let election_id = Some(pb::Uint128 {
-        high: 0,
-        low: election,
-    });
+/// The highest election id there is: no fuzzed arbitration can take the primary's place.
+const PRIMARY: pb::Uint128 = pb::Uint128 {
+    high: u64::MAX,
+    low: u64::MAX,
+};
+
+fn arbitration(election: pb::Uint128) -> pb::StreamMessageRequest {
+    let election_id = Some(election);
     let update = pb::MasterArbitrationUpdate {
         device_id: 1,
         election_id,
@@ -94,7 +97,7 @@ fn write(random: &mut Random, info: &p4runtime::proto::p4::config::v1::P4Info) -
     };
     pb::WriteRequest {
         device_id: 1,
-        election_id: Some(pb::Uint128 { high: 0, low: 10 }),
+        election_id: Some(PRIMARY),
         updates: vec![update; 1 + random.below(3)],
         ..Default::default()
     }
@@ -120,12 +123,15 @@ fn input(random: &mut Random, target: &Known) -> Vec<u8> {
             };
             (READ, good.encode_to_vec())
         }
-        6 if random.below(2) == 0 => (STREAM, arbitration(5).encode_to_vec()),
+        6 if random.below(2) == 0 => (
+            STREAM,
+            arbitration(pb::Uint128 { high: 0, low: 5 }).encode_to_vec(),
+        ),
         6 => (STREAM, packet_out(random).encode_to_vec()),
         _ => {
             let good = pb::SetForwardingPipelineConfigRequest {
                 device_id: 1,
-                election_id: Some(pb::Uint128 { high: 0, low: 10 }),
+                election_id: Some(PRIMARY),
                 // VERIFY, so that the program stays.
                 action: 1,
                 config: Some(pb::ForwardingPipelineConfig {
@@ -198,7 +204,8 @@ async fn send(client: &mut P4RuntimeClient<Channel>, input: &[u8]) -> Option<Res
         }
         STREAM => {
             let message = pb::StreamMessageRequest::decode(bytes).ok()?;
-            let messages = futures::stream::iter([arbitration(3), message]);
+            let messages =
+                futures::stream::iter([arbitration(pb::Uint128 { high: 0, low: 3 }), message]);
             Some(match client.stream_channel(messages).await {
                 Ok(answer) => to_the_end(answer.into_inner()).await,
                 Err(status) => Err(status),
@@ -262,7 +269,7 @@ fn serve(mut next: impl FnMut(&Known) -> Option<Vec<u8>>) {
     runtime.block_on(async {
         let mut client = P4RuntimeClient::connect(target.address()).await.unwrap();
         let (primary, receiver) = tokio::sync::mpsc::channel::<pb::StreamMessageRequest>(4);
-        primary.send(arbitration(10)).await.unwrap();
+        primary.send(arbitration(PRIMARY)).await.unwrap();
         let requests =
             futures::stream::unfold(
                 receiver,

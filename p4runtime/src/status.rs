@@ -17,6 +17,30 @@ const PER_UPDATE: usize = 100;
 /// What an error without message takes at most, as it travels.
 const BARE: usize = 60;
 
+/// What a status message may take as it travels, percent-encoded: half of what clients must be ready for.
+const LONGEST_MESSAGE: usize = BASE / 2;
+
+/// A status whose message fits a response header, whatever it quotes; what is too long is cut and says so.
+pub fn refused(code: Code, message: impl Into<String>) -> Status {
+    const CUT: &str = " [...]";
+    let mut message: String = message.into();
+    let travels = |c: char| match c {
+        ' '..='~' if c != '%' => 1,
+        _ => 3 * c.len_utf8(),
+    };
+    let mut left = LONGEST_MESSAGE;
+    let end = message.char_indices().find(|(_, c)| {
+        let fits = travels(*c) <= left;
+        left = left.saturating_sub(travels(*c));
+        !fits
+    });
+    if let Some((end, _)) = end {
+        message.truncate(end);
+        message.push_str(CUT);
+    }
+    Status::new(code, message)
+}
+
 /// Size of the response metadata that a client must allow for a batch of so many updates.
 pub fn metadata_allowance(updates: usize) -> usize {
     BASE.saturating_add(updates.saturating_mul(PER_UPDATE))
@@ -101,6 +125,21 @@ mod tests {
             batch_errors(&Status::with_details(Code::Unknown, "", vec![0xff].into())),
             None
         );
+    }
+
+    #[test]
+    fn long_messages_are_cut_where_a_character_ends() {
+        assert_eq!(refused(Code::NotFound, "short").message(), "short");
+        for text in ["x", "\n", "%", "é", "漢"] {
+            let status = refused(Code::InvalidArgument, text.repeat(20_000));
+            let travels: usize = status
+                .message()
+                .bytes()
+                .map(|b| if b == b'x' { 1 } else { 3 })
+                .sum();
+            assert!(travels <= LONGEST_MESSAGE + 3 * 6, "{text:?}: {travels}");
+            assert!(travels > LONGEST_MESSAGE - 12 && status.message().ends_with(" [...]"));
+        }
     }
 
     #[test]

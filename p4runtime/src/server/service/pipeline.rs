@@ -8,7 +8,7 @@ use std::sync::Arc;
 use p4runtime_proto::p4::v1 as proto;
 use proto::get_forwarding_pipeline_config_request::ResponseType;
 use proto::set_forwarding_pipeline_config_request::Action;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{Loaded, Pipelines, Shared, lost_thread};
 use crate::schema::Schema;
@@ -16,6 +16,7 @@ use crate::server::encode;
 use crate::server::events::Hub;
 use crate::server::switch::{Item, Key, LoadError, Query, Select, Switch, SwitchError, Want};
 use crate::server::validate::{self, Checked};
+use crate::status::refused;
 
 impl Shared {
     pub(super) async fn set_pipeline(
@@ -87,9 +88,8 @@ fn apply(
             let loaded = load(switch, config)?;
             if let Some(old) = &pipelines.live {
                 carry_over(old, &loaded).map_err(|reason| {
-                    Status::invalid_argument(format!(
-                        "the forwarding state cannot be kept: {reason}"
-                    ))
+                    let reason = format!("the forwarding state cannot be kept: {reason}");
+                    refused(Code::InvalidArgument, reason)
                 })?;
             }
             activate(pipelines, hub, loaded)
@@ -106,8 +106,8 @@ fn load(
         .p4info
         .clone()
         .ok_or_else(|| Status::invalid_argument("the P4Info is not set"))?;
-    let schema =
-        Schema::new(info).map_err(|error| Status::invalid_argument(format!("P4Info: {error}")))?;
+    let schema = Schema::new(info)
+        .map_err(|error| refused(Code::InvalidArgument, format!("P4Info: {error}")))?;
     let schema = Arc::new(schema);
     let pipeline = switch.load(&config, &schema).map_err(load_status)?;
     Ok(Loaded {
@@ -128,7 +128,7 @@ fn activate(pipelines: &mut Pipelines, hub: &Hub, loaded: Loaded) -> Result<(), 
 }
 
 fn load_status(error: LoadError) -> Status {
-    Status::new(error.code(), error.to_string())
+    refused(error.code(), error.to_string())
 }
 
 /// Writes the state of one program into another, by id.

@@ -1,14 +1,14 @@
 // The whole way of a packet, for every architecture.
 //
 // ```text
-// packet_out ──────────────────────────────────────────────▶ send
-// attachment ▶ classify ▶ service ▶ TTL ▶ route ▶ SCTP checksum ▶ translate ▶ decrement ▶ send
-//     │            │          │      │      │          │
-//     └─ drop      ├─ bridge  ├──────┴──────┴──────────┴─ slow path (unaltered) or drop
+// packet_out ──▶ injection ───────────────────────────────────────────────────────▶ send
+// attachment ▶ classify ▶ expiry ▶ service ▶ route ▶ TTL ▶ SCTP checksum ▶ translate ▶ decrement ▶ send
+//     │            │                  │        │      │          │
+//     └─ drop      └─ bridge, drop    └────────┴──────┴──────────┴─ slow path (unaltered), bridge or drop
 // ```
 //
-// Out: hdr.local.decided, hdr.local.verdict, and the port last given to SEND_TO_PORT. Nothing of the packet is changed before its fate is known, so the
-// control plane sees what the sender sent.
+// Out: hdr.local.decided, hdr.local.verdict, and the port last given to SEND_TO_PORT. Nothing of the packet is changed
+// before its fate is known, so the control plane sees what the sender sent.
 
 #ifndef NICPROXY_CORE_PIPELINE_P4
 #define NICPROXY_CORE_PIPELINE_P4

@@ -15,9 +15,9 @@ pub struct Shape {
     pub endpoints: usize,
 }
 
-/// The cluster IP of a Service, in 10.96.0.0/12.
+/// The cluster IP of a Service, in 10.96.0.0/12 behind the first 256, from which API servers serve themselves.
 pub fn vip(service: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::from(0x0a60_0001 + service as u32))
+    IpAddr::V4(Ipv4Addr::from(0x0a60_0100 + service as u32))
 }
 
 impl Shape {

@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`cluster`] | clusters of any size, as manifests |
+//! | [`kubernetes`] | a real API server, for tests on real objects |
 //! | [`packet`] | frames described, built and checked |
 //! | [`target`] | a switch: ports to send and receive on, a P4Runtime address |
 //! | [`plane`] | nicproxy's reconciler and slow path against a target |
@@ -16,6 +17,7 @@
 //! P4Runtime by a client of their own.
 
 pub mod cluster;
+pub mod kubernetes;
 pub mod packet;
 pub mod plane;
 pub mod probe;

@@ -10,6 +10,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -28,6 +29,20 @@ use crate::model;
 /// What the default proxy may see (S01, S02).
 const SERVED_BY_DEFAULT_PROXY: &str =
     "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless";
+
+/// First and longest wait before a failed watch is tried again. Changes must be caught up with within a second of the
+/// API server's return; client-go's 30 s would let a cluster's Services go stale long after that. Jitter, which spreads nodes,
+/// adds up to as much again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(400));
+
+fn retry() -> watcher::ExponentialBackoff {
+    backon::ExponentialBuilder::default()
+        .with_min_delay(RETRY.0)
+        .with_max_delay(RETRY.1)
+        .with_jitter()
+        .without_max_times()
+        .into()
+}
 
 /// How the API server is found.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,18 +120,18 @@ pub async fn run(
     let unlisted = Arc::new(AtomicUsize::new(3));
     let mut tasks = JoinSet::new();
     tasks.spawn(follow(
-        services.default_backoff(),
+        services.backoff(retry()),
         node.clone(),
         notices.clone(),
         unlisted.clone(),
     ));
     tasks.spawn(follow(
-        slices.default_backoff(),
+        slices.backoff(retry()),
         node.clone(),
         notices.clone(),
         unlisted.clone(),
     ));
-    tasks.spawn(follow(nodes.default_backoff(), node, notices, unlisted));
+    tasks.spawn(follow(nodes.backoff(retry()), node, notices, unlisted));
     tokio::select! {
         () = cancel.cancelled() => {}
         _ = tasks.join_next() => {}

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`cluster`] | clusters of any size, as manifests |
 //! | [`kubernetes`] | a real API server, for tests on real objects |
+//! | [`netns`] | hosts as network namespaces, for tests with real TCP stacks |
 //! | [`packet`] | frames described, built and checked |
 //! | [`target`] | a switch: ports to send and receive on, a P4Runtime address |
 //! | [`plane`] | nicproxy's reconciler and slow path against a target |
@@ -18,6 +19,8 @@
 
 pub mod cluster;
 pub mod kubernetes;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub mod packet;
 pub mod plane;
 pub mod probe;

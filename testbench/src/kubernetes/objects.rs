@@ -110,8 +110,11 @@ impl Applier {
         .await
     }
 
-    async fn apply_one(&self, value: serde_json::Value) -> Result<DynamicObject, ObjectsError> {
-        let status = value.get("status").cloned();
+    async fn apply_one(&self, mut value: serde_json::Value) -> Result<DynamicObject, ObjectsError> {
+        // The status is no business of apply; a node's dual-stack addresses even have one key twice.
+        let status = value
+            .as_object_mut()
+            .and_then(|object| object.remove("status"));
         let (api, object) = self.api(value)?;
         let name = object.metadata.name.clone().unwrap_or_default();
         let mut params = PatchParams::apply(MANAGER).force();

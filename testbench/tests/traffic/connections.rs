@@ -1,0 +1,209 @@
+//! Connections that are open while things change.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use nicproxy::config::Program;
+use testbench::kubernetes::process::Process;
+use testbench::netns::topology::Place;
+use testbench::netns::{Namespace, run};
+
+use crate::world::{PATIENCE, World, curl, in_a_world};
+
+const OBJECTS: &str = include_str!("objects.yaml");
+
+/// Connections held open at one time.
+const OPEN: usize = 200;
+
+fn vip() -> IpAddr {
+    "10.96.7.1".parse().unwrap()
+}
+
+/// One request over an open connection; who answered.
+fn ask(stream: &mut TcpStream) -> Result<IpAddr, String> {
+    let mut exchange = || -> std::io::Result<String> {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
+        let mut text = Vec::new();
+        let mut buffer = [0; 2048];
+        while !text.ends_with(b"\n")
+            || !text.windows(4).any(|part| part == b"\r\n\r\n")
+            || text.ends_with(b"\r\n\r\n")
+        {
+            match stream.read(&mut buffer)? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                count => text.extend_from_slice(&buffer[..count]),
+            }
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    };
+    let text = exchange().map_err(|error| error.to_string())?;
+    let body = text.rsplit("\r\n\r\n").next().unwrap_or_default();
+    body.split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok())
+        .ok_or_else(|| format!("an unexpected answer: {text}"))
+}
+
+/// Runs something on a thread that is in a namespace.
+fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                namespace.enter().unwrap();
+                work()
+            })
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn open_connections(world: &World) -> Vec<(TcpStream, IpAddr)> {
+    inside(&world.topology.pod, || {
+        (0..OPEN)
+            .map(|_| {
+                let address = SocketAddr::new(vip(), 80);
+                let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+                stream
+                    .set_read_timeout(Some(Duration::from_secs(20)))
+                    .unwrap();
+                let by = ask(&mut stream).unwrap();
+                (stream, by)
+            })
+            .collect()
+    })
+}
+
+fn check(connections: &mut [(TcpStream, IpAddr)]) {
+    for (at, (stream, by)) in connections.iter_mut().enumerate() {
+        assert_eq!(ask(stream).as_ref(), Ok(&*by), "connection {at}");
+    }
+}
+
+/// Takes three of the four pods out, then puts them back.
+fn connections_survive_changes(program: Program) {
+    in_a_world(program, |world| {
+        world.apply(OBJECTS);
+        world.until("the first answer", |world| {
+            curl(&world.topology.pod, vip(), 80)
+        });
+        let mut connections = open_connections(world);
+        let pods: std::collections::BTreeSet<IpAddr> =
+            connections.iter().map(|(_, by)| *by).collect();
+        assert_eq!(pods.len(), 4, "{pods:?}");
+
+        let lone = OBJECTS
+            .lines()
+            .filter(|line| {
+                !["10.244.1.2", "10.244.2.1", "10.244.2.2"]
+                    .iter()
+                    .any(|pod| line.contains(pod))
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+        world.apply(&lone);
+        let last = IpAddr::V4(Place(1).pod_v4(1));
+        world.until("only one pod for new connections", |world| {
+            let served = (0..20)
+                .map(|_| curl(&world.topology.pod, vip(), 80))
+                .collect::<Result<Vec<_>, _>>()?;
+            if served.iter().all(|answer| answer.by == last) {
+                Ok(())
+            } else {
+                Err(format!("{served:?}"))
+            }
+        });
+        check(&mut connections);
+        world.apply(OBJECTS);
+        check(&mut connections);
+    });
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn s62_open_connections_survive_changes_on_the_pna_program() {
+    connections_survive_changes(Program::Pna);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn s62_open_connections_survive_changes_on_the_v1model_program() {
+    connections_survive_changes(Program::V1model);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn an_outage_of_the_api_server_costs_no_connection() {
+    in_a_world(Program::Pna, |world| {
+        world.apply(OBJECTS);
+        world.until("the first answer", |world| {
+            curl(&world.topology.pod, vip(), 80)
+        });
+        let mut connections = open_connections(world);
+        world.api.outage().unwrap();
+        check(&mut connections);
+        curl(&world.topology.pod, vip(), 80).unwrap();
+        world.runtime.block_on(world.api.resume()).unwrap();
+        check(&mut connections);
+    });
+}
+
+/// Half a second of bulk traffic each way, several streams: segments of every size, retransmissions, window updates.
+#[test]
+#[ignore = "needs root, iproute2, curl, python3, iperf3 and Go or KUBEBUILDER_ASSETS"]
+fn bulk_traffic_passes_both_ways() {
+    in_a_world(Program::Pna, |world| {
+        world.apply(OBJECTS);
+        world.apply(IPERF);
+        let folder = tempfile::tempdir().unwrap();
+        let pod = Place(1).pod_v4(1);
+        let mut command = world.topology.backends[0].command("iperf3");
+        command.args(["--server", "--bind", &pod.to_string(), "--port", "5201"]);
+        let server =
+            Process::start("iperf3", &mut command, &folder.path().join("iperf3.log")).unwrap();
+        for reverse in [&[][..], &["--reverse"]] {
+            world.until("bulk traffic", |world| {
+                let mut client = world.topology.pod.command("iperf3");
+                client.args([
+                    "--client",
+                    "10.96.7.2",
+                    "--port",
+                    "5201",
+                    "--time",
+                    "1",
+                    "--parallel",
+                    "2",
+                    "--json",
+                ]);
+                let text = run(client.args(reverse)).map_err(|error| error.to_string())?;
+                let report: serde_json::Value =
+                    serde_json::from_str(&text).map_err(|error| error.to_string())?;
+                let received = report["end"]["sum_received"]["bits_per_second"]
+                    .as_f64()
+                    .unwrap_or(0.0);
+                println!("bulk{}: {:.0} Mbit/s", reverse.concat(), received / 1e6);
+                if received > 1e6 { Ok(()) } else { Err(text) }
+            });
+        }
+        drop(server);
+    });
+}
+
+const IPERF: &str = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: iperf, namespace: shop}
+spec:
+  clusterIP: 10.96.7.2
+  ports: [{port: 5201, targetPort: 5201}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: iperf-v4
+  namespace: shop
+  labels: {kubernetes.io/service-name: iperf}
+addressType: IPv4
+ports: [{name: "", protocol: TCP, port: 5201}]
+endpoints: [{addresses: [10.244.1.1], nodeName: node-b, conditions: {ready: true}}]
+"#;

@@ -1,0 +1,38 @@
+"""A server on one address and port, TCP (HTTP) or UDP, that says who it is and whom it serves."""
+
+import http.server
+import socket
+import sys
+
+kind, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        size = int(self.path.strip("/") or 0)
+        body = f"{address} {self.client_address[0]}\n".encode() + b"x" * size
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    address_family = family
+    request_queue_size = 1024
+
+
+if kind == "http":
+    Server((address, port), Handler).serve_forever()
+else:
+    with socket.socket(family, socket.SOCK_DGRAM) as udp:
+        udp.bind((address, port))
+        while True:
+            data, client = udp.recvfrom(65535)
+            udp.sendto(f"{address} {client[0]}\n".encode() + data, client)

@@ -1,0 +1,58 @@
+//! Services called with curl, by every address that they have.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use nicproxy::config::Program;
+use testbench::netns::topology::Place;
+
+use crate::world::{curl, in_a_world};
+
+const OBJECTS: &str = include_str!("objects.yaml");
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// Every pod of the backends, of one family.
+fn pods(v6: bool) -> BTreeSet<IpAddr> {
+    [(1, 1), (1, 2), (2, 1), (2, 2)]
+        .map(|(node, pod)| match v6 {
+            false => IpAddr::V4(Place(node).pod_v4(pod)),
+            true => IpAddr::V6(Place(node).pod_v6(pod)),
+        })
+        .into()
+}
+
+fn cluster_ips_are_served_by_every_pod(program: Program) {
+    in_a_world(program, |world| {
+        world.apply(OBJECTS);
+        for (vip, client) in [
+            (ip("10.96.7.1"), IpAddr::V4(Place(0).pod_v4(1))),
+            (ip("fd00:10:96::701"), IpAddr::V6(Place(0).pod_v6(1))),
+        ] {
+            world.until("the first answer", |world| {
+                curl(&world.topology.pod, vip, 80)
+            });
+            let mut served = BTreeSet::new();
+            for _ in 0..60 {
+                let answer = curl(&world.topology.pod, vip, 80).unwrap();
+                assert_eq!(answer.client, client, "a pod's address is kept (S47)");
+                served.insert(answer.by);
+            }
+            assert_eq!(served, pods(vip.is_ipv6()));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn s21_cluster_ips_are_served_by_every_pod_on_the_pna_program() {
+    cluster_ips_are_served_by_every_pod(Program::Pna);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn s21_cluster_ips_are_served_by_every_pod_on_the_v1model_program() {
+    cluster_ips_are_served_by_every_pod(Program::V1model);
+}

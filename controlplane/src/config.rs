@@ -6,6 +6,7 @@
 
 mod duration;
 mod mac;
+mod services;
 mod wiring;
 
 #[cfg(test)]
@@ -20,6 +21,11 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::{DurationError, Period};
 pub use mac::{Mac, MacError};
+pub use services::{
+    API_VERSION, AffinityProfileConfig, AttachmentConfig, DetectLocalMode, DsrConfig, KIND,
+    MasqueradeAddressConfig, MasqueradeConfig, NodePortAddress, PortRangeConfig, TunnelConfig,
+    VportConfig,
+};
 
 /// Ports with a meaning of their own: 0 is "none" in table entries, 511 is bmv2's drop port.
 const RESERVED_PORTS: [u32; 3] = [0, SLOW_PATH_PORT, 511];
@@ -31,6 +37,11 @@ pub const SLOW_PATH_PORT: u32 = 255;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Version of this file's form.
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// What this file is.
+    pub kind: String,
     /// The node whose view of the cluster is programmed. Empty: the host name.
     pub node_name: String,
     /// The NIC's P4Runtime server.
@@ -47,6 +58,34 @@ pub struct Config {
     pub service_cidrs: Vec<IpNet>,
     /// Ranges of pod addresses (kube-proxy's `--cluster-cidr`).
     pub cluster_cidrs: Vec<IpNet>,
+    /// Serve the Services that carry this in their label `service.kubernetes.io/service-proxy-name`, and no others.
+    /// Empty: those that carry no such label.
+    pub proxy_name: String,
+    /// The node's addresses, the primary one of each family first. Empty: those of its Node object.
+    pub node_addresses: Vec<IpAddr>,
+    /// Which of them answer NodePorts (kube-proxy's `--nodeport-addresses`). Empty: the primary ones.
+    pub nodeport_addresses: Vec<NodePortAddress>,
+    /// How pods are told from other clients (kube-proxy's `--detect-local-mode`).
+    pub detect_local_mode: DetectLocalMode,
+    /// Name of the port that pods are behind, for `BridgeInterface`.
+    pub pod_bridge_interface: String,
+    /// What names of ports that pods are behind begin with, for `InterfaceNamePrefix`.
+    pub pod_interface_name_prefix: String,
+    /// Every connection to a cluster IP gets another source address (kube-proxy's `--masquerade-all`).
+    pub masquerade_all: bool,
+    /// Source addresses that connections get.
+    pub masquerade: MasqueradeConfig,
+    /// Where the NIC sits.
+    pub attachment: AttachmentConfig,
+    /// Ports of pods.
+    pub vports: Vec<VportConfig>,
+    /// How packets of Services with direct server return reach endpoints.
+    pub dsr: DsrConfig,
+    /// Expiry profiles with which the data plane itself remembers clients. A Service whose timeout is none of these is
+    /// remembered by the control plane.
+    pub affinity_profiles: Vec<AffinityProfileConfig>,
+    /// Answer ARP and neighbour solicitations for addresses of load balancers.
+    pub answer_for_load_balancers: bool,
     /// Longest IP packet on any port, in bytes. SCTP corrections are programmed up to this length.
     pub mtu: u16,
     /// When changes are written.
@@ -117,6 +156,9 @@ impl std::fmt::Display for Program {
 pub struct PortConfig {
     /// Number in the data plane.
     pub port: u32,
+    /// Name, for `detect_local_mode`.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Virtual network that its packets belong to.
     #[serde(default)]
     pub vpc: u32,
@@ -220,6 +262,8 @@ pub struct SlowPathConfig {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
             node_name: String::new(),
             device: DeviceConfig::default(),
             ports: Vec::new(),
@@ -228,6 +272,19 @@ impl Default for Config {
             vpc: 0,
             service_cidrs: Vec::new(),
             cluster_cidrs: Vec::new(),
+            proxy_name: String::new(),
+            node_addresses: Vec::new(),
+            nodeport_addresses: Vec::new(),
+            detect_local_mode: DetectLocalMode::default(),
+            pod_bridge_interface: String::new(),
+            pod_interface_name_prefix: String::new(),
+            masquerade_all: false,
+            masquerade: MasqueradeConfig::default(),
+            attachment: AttachmentConfig::default(),
+            vports: Vec::new(),
+            dsr: DsrConfig::default(),
+            affinity_profiles: Vec::new(),
+            answer_for_load_balancers: false,
             mtu: 1500,
             sync: SyncConfig::default(),
             slow_path: SlowPathConfig::default(),
@@ -348,6 +405,7 @@ impl Config {
         self.check_ports(&mut problems);
         self.check_routes(&mut problems);
         self.check_node_routes(&mut problems);
+        self.check_services(&mut problems);
         if self.mtu < 576 {
             problems.push(Problem {
                 field: "mtu".to_owned(),

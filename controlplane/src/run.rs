@@ -73,7 +73,7 @@ impl Daemon {
     ) -> (Self, watch::Receiver<Status>) {
         let (status, seen) = watch::channel(Status::default());
         let settings = reconcile::Config {
-            view: config.view(),
+            view: config.viewpoint(),
             wiring: config.wiring(),
             limits: reconcile::Limits::default(),
         };

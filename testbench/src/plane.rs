@@ -184,7 +184,7 @@ impl Plane {
             let slow_path = SlowPath::new(device.clone(), Arc::new(client), limits);
             tokio::spawn(slow_path.run(notifications.packets, notifications.idle));
             let settings = reconcile::Config {
-                view: config.view(),
+                view: config.viewpoint(),
                 wiring: config.wiring(),
                 limits: Limits::default(),
             };

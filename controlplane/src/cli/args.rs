@@ -11,7 +11,9 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use softnic::cli::PortSpec;
 
-use crate::config::{Config, ConfigError, Period, PipelineConfig, Program};
+use crate::config::{
+    Config, ConfigError, DetectLocalMode, NodePortAddress, Period, PipelineConfig, Program,
+};
 use crate::telemetry::LogFormat;
 use crate::watch::kubernetes::Access;
 
@@ -84,6 +86,24 @@ pub struct RunArgs {
     /// Ranges of pod addresses
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub cluster_cidr: Vec<IpNet>,
+    /// Node addresses that answer NodePorts: ranges, or `primary` [default: primary]
+    #[arg(long, value_name = "CIDR|primary", value_delimiter = ',')]
+    pub nodeport_addresses: Vec<NodePortAddress>,
+    /// How pods are told from other clients [default: ClusterCIDR]
+    #[arg(long, value_name = "MODE", ignore_case = true)]
+    pub detect_local_mode: Option<DetectLocalMode>,
+    /// The NIC's port that pods are behind, by name, for BridgeInterface
+    #[arg(long, value_name = "NAME")]
+    pub pod_bridge_interface: Option<String>,
+    /// What the names of the NIC's ports that pods are behind begin with, for InterfaceNamePrefix
+    #[arg(long, value_name = "PREFIX")]
+    pub pod_interface_name_prefix: Option<String>,
+    /// Give every connection to a cluster IP another source address
+    #[arg(long)]
+    pub masquerade_all: bool,
+    /// Serve Services labelled with this proxy's name, and no others
+    #[arg(long, value_name = "NAME")]
+    pub service_proxy_name: Option<String>,
     /// Ranges of cluster IPs: unassigned addresses in them are dropped
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub service_cidr: Vec<IpNet>,
@@ -278,6 +298,27 @@ impl RunArgs {
         if !self.service_cidr.is_empty() {
             config.service_cidrs.clone_from(&self.service_cidr);
         }
+        if !self.nodeport_addresses.is_empty() {
+            config
+                .nodeport_addresses
+                .clone_from(&self.nodeport_addresses);
+        }
+        if let Some(mode) = self.detect_local_mode {
+            config.detect_local_mode = mode;
+        }
+        for (given, field) in [
+            (&self.pod_bridge_interface, &mut config.pod_bridge_interface),
+            (
+                &self.pod_interface_name_prefix,
+                &mut config.pod_interface_name_prefix,
+            ),
+            (&self.service_proxy_name, &mut config.proxy_name),
+        ] {
+            if let Some(name) = given {
+                field.clone_from(name);
+            }
+        }
+        config.masquerade_all |= self.masquerade_all;
         if let Some(Bind(address)) = self.healthz_bind_address {
             config.healthz_bind_address = address;
         }

@@ -116,7 +116,11 @@ async fn start_source(
         Source::Manifests(path) => Ok(Some(ManifestSource::start(path, node, notices)?)),
         Source::Kubernetes(access) => {
             let client = kubernetes::client(access).await?;
-            tasks.spawn(kubernetes::run(client, node, notices, stop.clone()));
+            let extras = kubernetes::Extras {
+                proxy_name: config.proxy_name.clone(),
+                pods: config.needs_pods(),
+            };
+            tasks.spawn(kubernetes::run(client, node, extras, notices, stop.clone()));
             Ok(None)
         }
     }

@@ -4,17 +4,21 @@
 //! depends on that Service's size, not on how many there are. Of two Services that claim one address and port, the one
 //! whose name sorts first has it, whatever the order they came in; the other gets it when the first lets go.
 
+use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use super::service::CompiledService;
+use super::service::{CompiledFamily, CompiledPort, CompiledService, CompiledSet};
 use super::state::{Entries, Owned, State};
 use super::wiring::Wired;
 use crate::model::ObjectKey;
-use crate::tables::{egress, frontend, port, route, sctp_checksum, source_range, vip};
+use crate::tables::{
+    client, egress, frontend, masquerade, member, port, route, sctp_checksum, source_range, tunnel,
+    vip,
+};
 
 /// Keys whose entries may differ between what is wanted and what is installed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +33,14 @@ pub struct Touched {
     pub sctp_checksums: FxHashSet<sctp_checksum::Key>,
     /// Of table `source_range`.
     pub source_ranges: FxHashSet<source_range::Key>,
+    /// Of table `client`.
+    pub clients: FxHashSet<client::Key>,
+    /// Of table `masquerade`.
+    pub masquerades: FxHashSet<masquerade::Key>,
+    /// Of table `tunnel`.
+    pub tunnels: FxHashSet<tunnel::Key>,
+    /// Of table `member`.
+    pub members: FxHashSet<member::Key>,
     /// Of table `frontend`.
     pub frontends: FxHashSet<frontend::Key>,
     /// Of table `vip`.
@@ -53,6 +65,7 @@ pub struct Desired {
     vip_claims: Claims<vip::Key, Owned<vip::Action>>,
     port_changes: FxHashMap<u32, usize>,
     set_owners: FxHashMap<u32, Arc<str>>,
+    own: BTreeSet<vip::Key>,
 }
 
 impl Desired {
@@ -111,6 +124,30 @@ impl Desired {
         swap(&mut self.state.ports, wired.ports, &mut touched.ports);
         swap(&mut self.state.egress, wired.egress, &mut touched.egress);
         swap(&mut self.state.routes, wired.routes, &mut touched.routes);
+        swap(&mut self.state.clients, wired.clients, &mut touched.clients);
+        let masquerades = &mut self.state.masquerades;
+        swap(masquerades, wired.masquerades, &mut touched.masquerades);
+        swap(&mut self.state.tunnels, wired.tunnels, &mut touched.tunnels);
+        self.own(wired.own, touched);
+    }
+
+    /// Puts the NIC's own addresses in the place of the former ones. They go before any Service's.
+    fn own(&mut self, own: BTreeSet<vip::Key>, touched: &mut Touched) {
+        let nic = ObjectKey::default();
+        for gone in self.own.difference(&own) {
+            self.vip_claims.withdraw(gone, &nic, &mut self.state.vips);
+            touched.vips.insert(*gone);
+        }
+        for fresh in own.difference(&self.own) {
+            let entry = Owned {
+                owner: Arc::from("nic"),
+                action: vip::Action::Own,
+            };
+            self.vip_claims
+                .claim(*fresh, &nic, entry, &mut self.state.vips);
+            touched.vips.insert(*fresh);
+        }
+        self.own = own;
     }
 
     fn withdraw(
@@ -125,19 +162,37 @@ impl Desired {
             touched.vips.insert(*vip);
         }
         for family in before.ports.iter().flat_map(|port| &port.families) {
-            for frontend in &family.frontends {
-                self.frontend_claims
-                    .withdraw(frontend, key, &mut self.state.frontends);
-                touched.frontends.insert(*frontend);
+            self.withdraw_family(key, family, longest, touched);
+        }
+    }
+
+    fn withdraw_family(
+        &mut self,
+        key: &ObjectKey,
+        family: &CompiledFamily,
+        longest: u16,
+        touched: &mut Touched,
+    ) {
+        for frontend in &family.frontends {
+            self.frontend_claims
+                .withdraw(&frontend.key, key, &mut self.state.frontends);
+            touched.frontends.insert(frontend.key);
+        }
+        for set in &family.sets {
+            self.state.sets.remove(&set.id);
+            self.set_owners.remove(&set.id);
+            touched.sets.insert(set.id);
+            for member in members(set) {
+                self.state.members.remove(&member);
+                touched.members.insert(member);
             }
-            if let Some((id, _)) = &family.set {
-                self.state.sets.remove(id);
-                self.set_owners.remove(id);
-                touched.sets.insert(*id);
-            }
-            for change in &family.port_changes {
-                self.withdraw_port_change(*change, longest, touched);
-            }
+        }
+        for range in &family.source_ranges {
+            self.state.source_ranges.remove(range);
+            touched.source_ranges.insert(*range);
+        }
+        for change in &family.port_changes {
+            self.withdraw_port_change(*change, longest, touched);
         }
     }
 
@@ -155,24 +210,43 @@ impl Desired {
         }
         for port in &compiled.ports {
             for family in &port.families {
-                for frontend in &family.frontends {
-                    let entry = Owned {
-                        owner: port.owner.clone(),
-                        action: family.action,
-                    };
-                    self.frontend_claims
-                        .claim(*frontend, key, entry, &mut self.state.frontends);
-                    touched.frontends.insert(*frontend);
-                }
-                if let Some((id, set)) = &family.set {
-                    self.state.sets.insert(*id, set.clone());
-                    self.set_owners.insert(*id, port.owner.clone());
-                    touched.sets.insert(*id);
-                }
-                for change in &family.port_changes {
-                    self.add_port_change(*change, longest, touched);
-                }
+                self.add_family(key, port, family, longest, touched);
             }
+        }
+    }
+
+    fn add_family(
+        &mut self,
+        key: &ObjectKey,
+        port: &CompiledPort,
+        family: &CompiledFamily,
+        longest: u16,
+        touched: &mut Touched,
+    ) {
+        for frontend in &family.frontends {
+            let entry = Owned {
+                owner: port.owner.clone(),
+                action: frontend.action,
+            };
+            self.frontend_claims
+                .claim(frontend.key, key, entry, &mut self.state.frontends);
+            touched.frontends.insert(frontend.key);
+        }
+        for set in &family.sets {
+            self.state.sets.insert(set.id, set.slots.clone());
+            self.set_owners.insert(set.id, port.owner.clone());
+            touched.sets.insert(set.id);
+            for member in members(set) {
+                self.state.members.insert(member, member::IsMember);
+                touched.members.insert(member);
+            }
+        }
+        for range in &family.source_ranges {
+            self.state.source_ranges.insert(*range, source_range::Allow);
+            touched.source_ranges.insert(*range);
+        }
+        for change in &family.port_changes {
+            self.add_port_change(*change, longest, touched);
         }
     }
 
@@ -200,6 +274,16 @@ impl Desired {
             }
         }
     }
+}
+
+/// Entries of table `member` that a set needs.
+fn members(set: &CompiledSet) -> impl Iterator<Item = member::Key> + '_ {
+    let wanted = set.slots.members().iter().filter(|_| set.members);
+    wanted.map(|target| member::Key {
+        set_id: set.id,
+        address: target.address,
+        port: target.port,
+    })
 }
 
 fn swap<K: Hash + Eq + Copy, A: PartialEq>(

@@ -1,11 +1,11 @@
 //! Which slot leads to which endpoint.
 //!
-//! In: endpoints with weights. Out: how many slots a set has, and their filling. The filling is a function of endpoints,
-//! weights and size alone, so every NIC and every restart agrees; an endpoint that comes or goes moves few slots but
-//! its own. After Maglev (Eisenbud et al., NSDI 2016, 3.4): every endpoint has a permutation of the slots and takes
+//! In: endpoints with weights. Out: how many slots a set has, and their filling. Both are functions of endpoints and
+//! weights alone, never of what was before, so every NIC of a cluster and every restart agrees: several NICs may see
+//! packets of one connection to a load balancer's address. An endpoint that comes or goes moves few slots but its own. After Maglev (Eisenbud et al., NSDI 2016, 3.4): every endpoint has a permutation of the slots and takes
 //! its favourite free one in turn. Sizes are powers of two, so odd steps make a permutation; weights are turns.
 
-use crate::tables::endpoint::Target;
+use crate::tables::Address;
 
 /// The most slots a set has: the pipeline's mask has 16 bits.
 pub const MAX_SLOTS: usize = 65_536;
@@ -13,25 +13,27 @@ pub const MAX_SLOTS: usize = 65_536;
 /// An endpoint and its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weighted {
-    /// The endpoint.
-    pub target: Target,
+    /// The endpoint's address.
+    pub address: Address,
+    /// Its port.
+    pub port: u16,
     /// Its weight, above 0.
     pub weight: u32,
 }
 
-/// Number of slots for these endpoints: a power of two that gives none more than 12.5 % above its due share.
+/// Slots per endpoint at least, so that endpoints that come and go do not change the size every time, and none has
+/// more than 12.5 % above its due share for want of slots.
+const SPREAD: usize = 8;
+
+/// Number of slots for these endpoints: a power of two that gives none more than 12.5 % above its due share, as far as
+/// [`MAX_SLOTS`] allow.
 ///
-/// A set keeps its present size while that holds and the size is not beyond what some mix of as many endpoints needs,
-/// so that endpoints that come and go rewrite slots in place; otherwise the smallest size is taken.
-pub fn size(endpoints: &[Weighted], present: Option<usize>) -> usize {
-    if let Some(present) = present
-        && present.is_power_of_two()
-        && present <= (endpoints.len() * 8).next_power_of_two().min(MAX_SLOTS)
-        && is_fair(endpoints, present)
-    {
-        return present;
+/// It grows where the number of endpoints passes a power of two, not in between: there, a change rewrites slots in place.
+pub fn size(endpoints: &[Weighted]) -> usize {
+    if endpoints.len() < 2 {
+        return 1;
     }
-    let mut size = endpoints.len().next_power_of_two().min(MAX_SLOTS);
+    let mut size = (endpoints.len().next_power_of_two() * SPREAD).min(MAX_SLOTS);
     while size < MAX_SLOTS && !is_fair(endpoints, size) {
         size *= 2;
     }
@@ -52,7 +54,7 @@ pub fn fill(endpoints: &[Weighted], size: usize) -> Vec<u32> {
     let mut turns: Vec<(usize, usize)> = endpoints
         .iter()
         .map(|endpoint| {
-            let hash = hash(&endpoint.target);
+            let hash = hash(endpoint);
             (hash as usize & mask, mix(hash) as usize | 1)
         })
         .collect();
@@ -105,7 +107,7 @@ fn quotas(endpoints: &[Weighted], size: usize) -> Vec<u32> {
         give(&mut quotas, (size - given) as usize, |at| {
             let floor_is_zero = due(at) < total;
             let left = if floor_is_zero { 0 } else { due(at) % total };
-            (std::cmp::Reverse(left), hash(&endpoints[at].target))
+            (std::cmp::Reverse(left), hash(&endpoints[at]))
         });
     } else {
         take(&mut quotas, given - size);
@@ -145,9 +147,9 @@ fn take(quotas: &mut [u32], mut count: u64) {
 }
 
 /// Part of the format: another hash would move connections on every upgrade.
-fn hash(target: &Target) -> u64 {
-    let address = mix(mix(target.address.hi) ^ target.address.lo);
-    mix(address ^ u64::from(target.port))
+fn hash(endpoint: &Weighted) -> u64 {
+    let address = mix(mix(endpoint.address.hi) ^ endpoint.address.lo);
+    mix(address ^ u64::from(endpoint.port))
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
@@ -170,13 +172,11 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(at, weight)| Weighted {
-                target: Target {
-                    address: Address {
-                        hi: 0,
-                        lo: 0xffff_0a01_0000 + at as u64,
-                    },
-                    port: 8080,
+                address: Address {
+                    hi: 0,
+                    lo: 0xffff_0a01_0000 + at as u64,
                 },
+                port: 8080,
                 weight: *weight,
             })
             .collect()
@@ -193,45 +193,30 @@ mod tests {
     #[test]
     fn sizes() {
         for (count, expected) in [
+            (0, 1),
             (1, 1),
-            (2, 2),
-            (3, 8),
-            (4, 4),
-            (5, 32),
-            (7, 32),
-            (8, 8),
+            (2, 16),
+            (3, 32),
+            (4, 32),
+            (5, 64),
+            (8, 64),
+            (17, 256),
             (25, 256),
-            (32, 32),
-            (64, 64),
+            (32, 256),
+            (33, 512),
+            (8192, 65_536),
             (65_536, 65_536),
         ] {
             assert_eq!(
-                size(&endpoints(&vec![1; count]), None),
+                size(&endpoints(&vec![1; count])),
                 expected,
                 "{count} endpoints"
             );
         }
-        assert_eq!(size(&endpoints(&[3, 1]), None), 4);
-        assert_eq!(size(&endpoints(&[100, 1]), None), 128);
-        assert_eq!(size(&endpoints(&[65_535, 1]), None), 65_536);
-        assert_eq!(size(&endpoints(&[1; 70_000]), None), MAX_SLOTS);
-    }
-
-    #[test]
-    fn size_stays_while_it_is_fair_and_not_absurd() {
-        for (count, present, expected) in [
-            (25, 256, 256),
-            (24, 256, 256),
-            (32, 256, 256),
-            (33, 256, 256),
-            (42, 256, 512),
-            (16, 256, 16),
-            (1, 8, 8),
-            (25, 100, 256),
-        ] {
-            let found = size(&endpoints(&vec![1; count]), Some(present));
-            assert_eq!(found, expected, "{count} endpoints, {present} slots");
-        }
+        assert_eq!(size(&endpoints(&[3, 1])), 16);
+        assert_eq!(size(&endpoints(&[100, 1])), 128);
+        assert_eq!(size(&endpoints(&[65_535, 1])), 65_536);
+        assert_eq!(size(&endpoints(&[1; 70_000])), MAX_SLOTS);
     }
 
     #[test]
@@ -253,7 +238,7 @@ mod tests {
             let moved = (0..256)
                 .filter(|slot| before[*slot] != gone as u32)
                 .filter(|slot| {
-                    all[before[*slot] as usize].target != left[after[*slot] as usize].target
+                    all[before[*slot] as usize].address != left[after[*slot] as usize].address
                 })
                 .count();
             worst = worst.max(moved);
@@ -268,10 +253,9 @@ mod tests {
         #[test]
         fn all_slots_are_filled_and_shares_are_due(
             weights in prop::collection::vec(1u32..20, 1..80),
-            present in prop::option::of(0u32..17),
         ) {
             let endpoints = endpoints(&weights);
-            let size = size(&endpoints, present.map(|bits| 1 << bits));
+            let size = size(&endpoints);
             let slots = fill(&endpoints, size);
             prop_assert!(slots.iter().all(|slot| (*slot as usize) < endpoints.len()));
             let total: u64 = weights.iter().map(|w| u64::from(*w)).sum();

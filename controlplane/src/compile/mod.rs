@@ -1,11 +1,13 @@
 //! Resolved Services to the entries that the device should hold.
 //!
 //! ```text
-//! Resolved ─▶ service (per Service: frontends, sets, addresses) ─▶ desired (all of them; who touched what)
-//!               │      └ fill: endpoints ▶ slots   └ ids: numbers that survive restarts
-//! Wiring + nodes ─▶ wiring (ports, routes) ───────────────────────▶ state
+//! Resolved ─▶ service (per Service: frontends, sets, ranges, addresses) ─▶ desired (all of them; who touched what)
+//!               │      ├ fill: endpoints ▶ slots   └ ids: numbers that survive restarts
+//!               │      └ balance: open connections ▶ weights
+//! Wiring + view + nodes ─▶ wiring (ports, routes, classes, source NAT) ───▶ state
 //! ```
 
+mod balance;
 mod desired;
 pub mod fill;
 mod ids;
@@ -16,9 +18,15 @@ mod state;
 mod tests;
 mod wiring;
 
+pub use balance::{ActiveConnections, Balance};
 pub use desired::{Desired, Touched};
-pub use ids::{Ids, SetRef};
-pub use service::{CompiledFamily, CompiledPort, CompiledService, compile};
+pub use ids::{Ids, SetRef, policy_of};
+pub use service::{
+    CompiledFamily, CompiledFrontend, CompiledPort, CompiledService, CompiledSet, Context, compile,
+};
 pub use set::EndpointSet;
 pub use state::{Entries, Owned, State};
-pub use wiring::{NextHop, NodeRoutes, Port, Route, Wired, Wiring, wire};
+pub use wiring::{
+    Attachment, MasqueradeAddress, NextHop, NodeRoutes, Port, PortRange, Route, Vport, VportKey,
+    Wired, Wiring, wire,
+};

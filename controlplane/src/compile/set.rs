@@ -24,6 +24,11 @@ impl EndpointSet {
         Self { members, slots }
     }
 
+    /// Endpoints that slots lead to; while it is written there may be more.
+    pub fn members(&self) -> &[Target] {
+        &self.members
+    }
+
     /// Slots up to the last one that leads somewhere, or that was asked for.
     pub fn len(&self) -> usize {
         self.slots.len()
@@ -150,6 +155,8 @@ mod tests {
         Target {
             address: std::net::IpAddr::from([10, 0, 0, n]).into(),
             port: 80,
+            flags: 0,
+            endpoint_id: u32::from(n),
         }
     }
 

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::set::EndpointSet;
-use crate::tables::{egress, frontend, port, route, sctp_checksum, source_range, vip};
+use crate::tables::{
+    client, egress, frontend, masquerade, member, port, route, sctp_checksum, source_range, tunnel,
+    vip,
+};
 
 /// An action and whose it is: the entry's metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,6 +37,14 @@ pub struct State {
     pub sctp_checksums: Entries<sctp_checksum::Key, sctp_checksum::Action>,
     /// Table `source_range`.
     pub source_ranges: Entries<source_range::Key, source_range::Allow>,
+    /// Table `client`.
+    pub clients: Entries<client::Key, client::Class>,
+    /// Table `masquerade`.
+    pub masquerades: Entries<masquerade::Key, masquerade::Action>,
+    /// Table `tunnel`.
+    pub tunnels: Entries<tunnel::Key, tunnel::Action>,
+    /// Table `member`.
+    pub members: Entries<member::Key, member::IsMember>,
     /// Table `frontend`.
     pub frontends: Entries<frontend::Key, Owned<frontend::Action>>,
     /// Table `vip`.
@@ -55,6 +66,10 @@ impl State {
             + self.routes.len()
             + self.sctp_checksums.len()
             + self.source_ranges.len()
+            + self.clients.len()
+            + self.masquerades.len()
+            + self.tunnels.len()
+            + self.members.len()
             + self.frontends.len()
             + self.vips.len()
             + self.slots()

@@ -1,12 +1,15 @@
 //! Services in, entries out.
 
+mod entries;
+mod wired;
+
 use std::net::IpAddr;
 
 use super::*;
 use crate::model::sample::{cluster, port, service, slice, slice_port};
-use crate::model::{Changes, Event, Model, Node, ObjectKey, Protocol};
+use crate::model::{Changes, Event, Model, ObjectKey, Protocol};
 use crate::resolve::{NodeView, resolve};
-use crate::tables::{frontend, port as ports, route, vip};
+use crate::tables::{frontend, vip};
 
 /// Keeps a desired state as the driver does.
 #[derive(Default)]
@@ -14,6 +17,8 @@ struct Compiler {
     ids: Ids,
     desired: Desired,
     wiring: Wiring,
+    view: NodeView,
+    balance: Balance,
 }
 
 impl Compiler {
@@ -22,12 +27,16 @@ impl Compiler {
         for key in &changes.services {
             let resolved = model
                 .service(key)
-                .and_then(|s| resolve(&NodeView::default(), s, model.slices_of(key)));
+                .and_then(|s| resolve(&self.view, s, model.slices_of(key)));
             let before = self.desired.service(key);
             let state = self.desired.state();
-            let taken = |id| state.sets.contains_key(&id);
-            let compiled =
-                resolved.map(|r| compile(&r, before, &self.wiring, &mut self.ids, taken));
+            let context = Context {
+                wiring: &self.wiring,
+                balance: &self.balance,
+                interface: Default::default(),
+                taken: &|id| state.sets.contains_key(&id),
+            };
+            let compiled = resolved.map(|r| compile(&r, before, context, &mut self.ids));
             self.desired
                 .replace(key, compiled, self.wiring.mtu - 20, &mut touched);
         }
@@ -56,11 +65,13 @@ impl Compiler {
                     frontend::Action::Serve {
                         set_id,
                         slot_mask,
+                        outside_set_id,
                         service_id,
                         flags,
-                    } => {
-                        format!("serve set {set_id} mask {slot_mask} id {service_id} flags {flags}")
-                    }
+                        ..
+                    } => format!(
+                        "serve set {set_id} mask {slot_mask} outside {outside_set_id} id {service_id} flags {flags:#x}"
+                    ),
                     frontend::Action::Reject { service_id } => format!("reject id {service_id}"),
                     frontend::Action::Drop { service_id } => format!("drop id {service_id}"),
                 };
@@ -114,14 +125,14 @@ fn s10_s21_golden() {
     assert_eq!(
         compiler.frontends(),
         [
-            "10.96.0.10 53 17: serve set 1 mask 1 id 1 flags 0 shop/dns:dns/UDP",
-            "10.96.0.10 53 6: serve set 3 mask 1 id 2 flags 0 shop/dns:dns-tcp/TCP",
-            "fd00::a 53 17: serve set 2 mask 0 id 1 flags 0 shop/dns:dns/UDP",
+            "10.96.0.10 53 17: serve set 2 mask 15 outside 2 id 1 flags 0x0 shop/dns:dns/UDP",
+            "10.96.0.10 53 6: serve set 6 mask 15 outside 6 id 2 flags 0x0 shop/dns:dns-tcp/TCP",
+            "fd00::a 53 17: serve set 4 mask 0 outside 4 id 1 flags 0x0 shop/dns:dns/UDP",
             "fd00::a 53 6: reject id 2 shop/dns:dns-tcp/TCP",
         ]
     );
     let sets = compiler.sets();
-    assert_eq!(sets[1], "2: fd00:1::1:5353");
+    assert_eq!(sets[1], "4: fd00:1::1:5353");
     assert!(sets[0].contains("10.0.0.1:5353") && sets[0].contains("10.0.0.2:5353"));
     // S22: the addresses themselves, whatever the port.
     let mut vips: Vec<_> = compiler.desired.state().vips.iter().collect();
@@ -168,7 +179,7 @@ fn growth_takes_a_new_set_and_movement_keeps_it() {
         &["10.0.0.1", "10.0.0.3"],
     )));
     let touched = compiler.take(&model, &moved);
-    assert_eq!(touched.sets.into_iter().collect::<Vec<_>>(), [1]);
+    assert_eq!(touched.sets.into_iter().collect::<Vec<_>>(), [2]);
     assert_eq!(compiler.desired.state().sets.len(), 1);
     let three = &["10.0.0.1", "10.0.0.3", "10.0.0.4"];
     let grown = model.apply(Event::ApplySlice(slice("cart", "a", three)));
@@ -176,11 +187,11 @@ fn growth_takes_a_new_set_and_movement_keeps_it() {
     assert_eq!(touched.sets.len(), 2);
     assert_eq!(
         compiler.frontends(),
-        ["10.96.0.1 80 6: serve set 2 mask 7 id 1 flags 0 shop/cart:http/TCP"]
+        ["10.96.0.1 80 6: serve set 4 mask 31 outside 4 id 1 flags 0x0 shop/cart:http/TCP"]
     );
     assert_eq!(
         compiler.desired.state().sets.keys().collect::<Vec<_>>(),
-        [&2]
+        [&4]
     );
 }
 
@@ -193,10 +204,10 @@ fn weights_are_shares() {
         vec![cart],
         vec![slice("cart", "a", &["10.0.0.1", "10.0.0.2"])],
     ));
-    let shares = compiler.desired.state().sets[&1].shares();
+    let shares = compiler.desired.state().sets[&2].shares();
     let mut counts: Vec<_> = shares.values().copied().collect();
     counts.sort_unstable();
-    assert_eq!(counts, [1, 3]);
+    assert_eq!(counts, [4, 12]);
 }
 
 #[test]
@@ -243,77 +254,4 @@ fn sctp_corrections_are_shared_and_go_with_their_last_user() {
     let changes = model.apply(Event::DeleteService(key("b")));
     assert_eq!(compiler.take(&model, &changes).sctp_checksums.len(), both);
     assert_eq!(compiler.desired.state().entries(), 0);
-}
-
-#[test]
-fn s22_wiring() {
-    let hop = |port, dst_mac| NextHop {
-        port,
-        src_mac: 9,
-        dst_mac,
-    };
-    let wiring = Wiring {
-        ports: vec![Port {
-            port: 1,
-            vpc: 0,
-            role: ports::ROLE_HOST,
-            peer: Some(2),
-            slow_path: true,
-        }],
-        routes: vec![Route {
-            vpc: 0,
-            prefix: "10.0.1.0/24".parse().unwrap(),
-            via: Some(hop(1, 7)),
-        }],
-        node_routes: Some(NodeRoutes {
-            node: "here".into(),
-            host: hop(1, 1),
-            network: hop(2, 2),
-            neighbours: [("192.0.2.3".parse().unwrap(), 3)].into(),
-        }),
-        service_cidrs: vec!["10.96.0.0/12".parse().unwrap()],
-        ..Wiring::default()
-    };
-    let mut model = cluster(vec![], vec![]);
-    for (name, ip, cidr) in [
-        ("here", "192.0.2.1", "10.0.1.0/24"),
-        ("there", "192.0.2.2", "10.0.2.0/24"),
-        ("known", "192.0.2.3", "10.0.3.0/24"),
-    ] {
-        model.apply(Event::ApplyNode(Node {
-            name: name.into(),
-            internal_ips: vec![ip.parse().unwrap()],
-            pod_cidrs: vec![cidr.parse().unwrap()],
-            labels: Default::default(),
-        }));
-    }
-    let wired = wire(&wiring, &model);
-    let routes: Vec<String> = wired
-        .routes
-        .iter()
-        .map(|(key, action)| match action {
-            route::Action::Forward { port, dst_mac, .. } => {
-                format!("{} port {port} to {dst_mac}", key.prefix)
-            }
-            route::Action::Blackhole => format!("{} blackhole", key.prefix),
-        })
-        .collect();
-    assert_eq!(
-        routes,
-        [
-            "10.0.1.0/24 port 1 to 7",
-            "10.0.2.0/24 port 2 to 2",
-            "10.0.3.0/24 port 2 to 3",
-            "10.96.0.0/12 blackhole",
-            "192.0.2.1/32 port 1 to 1",
-            "192.0.2.2/32 port 2 to 2",
-            "192.0.2.3/32 port 2 to 3",
-        ]
-    );
-    let attached: Vec<_> = wired.ports.values().collect();
-    assert_eq!(
-        (attached[0].peer_port, attached[0].slow_port),
-        (2, ports::SLOW_PORT)
-    );
-    assert_eq!(wired.egress.len(), 1);
 }

@@ -164,3 +164,93 @@ fn macs() {
         assert!(text.parse::<Mac>().is_err(), "{text}");
     }
 }
+
+const SERVICES: &str = "
+apiVersion: nicproxy.dev/v1alpha1
+kind: NicProxyConfiguration
+ports:
+  - {port: 1, role: host, mac: 02:00:00:00:00:01, name: vf0}
+  - {port: 2, role: network, mac: 02:00:00:00:00:02, name: uplink}
+cluster_cidrs: [10.244.0.0/16]
+nodeport_addresses: [primary, 192.0.2.0/24]
+detect_local_mode: InterfaceNamePrefix
+pod_interface_name_prefix: vf
+masquerade_all: true
+masquerade: {addresses: [{address: 192.0.2.200, local: true}]}
+attachment: bump_in_the_wire
+vports: [{device: '0000:18:02.5', port: 1}]
+dsr: {ipv4: {gue: {source: 192.0.2.1}}}
+affinity_profiles: [{profile: 3, seconds: 10800}]
+";
+
+#[test]
+fn what_is_said_of_services_reaches_the_stages() {
+    let config = parse(SERVICES).unwrap();
+    config.validate().unwrap();
+    assert_eq!(parse(&config.to_yaml()).unwrap(), config);
+    let view = config.viewpoint();
+    assert_eq!(view.detector, crate::resolve::Detector::Ports(vec![1]));
+    assert!(view.node_ports.primary && view.node_ports.ranges.len() == 1);
+    assert!(view.masquerade_all && config.needs_pods());
+    assert_eq!(view.tunnels, [crate::model::Family::V4]);
+    let wiring = config.wiring();
+    assert_eq!(wiring.attachment, crate::compile::Attachment::BumpInTheWire);
+    assert_eq!(wiring.affinity_profiles, [(3, 10_800)]);
+    let range = wiring.masquerade[0].ports;
+    assert_eq!((range.base, range.mask), (32_768, 0x7fff));
+    assert_eq!((wiring.vports.len(), wiring.tunnels.len()), (1, 1));
+}
+
+#[test]
+fn s48_without_ranges_cluster_cidr_detects_nobody() {
+    let none = parse("").unwrap().viewpoint();
+    assert_eq!(none.detector, crate::resolve::Detector::None);
+    let known = parse("cluster_cidrs: [10.244.0.0/16]").unwrap().viewpoint();
+    assert!(matches!(
+        known.detector,
+        crate::resolve::Detector::ClusterCidr(_)
+    ));
+    let node = parse("detect_local_mode: NodeCIDR").unwrap().viewpoint();
+    assert_eq!(node.detector, crate::resolve::Detector::NodeCidr);
+}
+
+#[test]
+fn wrong_values_for_services_are_named_with_what_to_do() {
+    for (text, field) in [
+        ("kind: KubeProxyConfiguration", "kind"),
+        ("apiVersion: v1", "apiVersion"),
+        ("detect_local_mode: BridgeInterface", "pod_bridge_interface"),
+        (
+            "detect_local_mode: InterfaceNamePrefix",
+            "pod_interface_name_prefix",
+        ),
+        ("vports: [{port: 9}]", "vports[0]"),
+        (
+            "masquerade: {node_ports: {first: 60000, count: 3000}}",
+            "masquerade.node_ports",
+        ),
+        (
+            "masquerade: {addresses: [{address: 10.0.0.1, ports: {first: 65000, count: 1024}}]}",
+            "masquerade.addresses[0]",
+        ),
+        (
+            "masquerade: {addresses: [{address: 10.0.0.1}, {address: 10.0.0.2}]}",
+            "masquerade.addresses[1]",
+        ),
+        ("dsr: {ipv4: {ipip: {source: 'fd00::1'}}}", "dsr.ipv4"),
+        (
+            "affinity_profiles: [{profile: 255, seconds: 10}]",
+            "affinity_profiles[0]",
+        ),
+    ] {
+        let error = parse(text).unwrap().validate().unwrap_err();
+        let ConfigError::Invalid(problems) = error else {
+            panic!("{text}");
+        };
+        assert!(
+            problems.iter().any(|p| p.field == field),
+            "{text}: {problems:?}"
+        );
+    }
+    assert!(parse("nodeport_addresses: [everywhere]").is_err());
+}

@@ -1,24 +1,12 @@
 //! The configuration as the stages take it.
 //!
-//! In: a validated configuration. Out: [`Wiring`] and [`NodeView`]. What validation would have refused is left out.
-
-use std::sync::Arc;
+//! In: a validated configuration. Out: [`Wiring`]. What validation would have refused is left out.
 
 use super::{Config, NextHopConfig, PortRole};
 use crate::compile::{NextHop, NodeRoutes, Port, Route, Wiring};
-use crate::resolve::NodeView;
 use crate::tables::port::{ROLE_HOST, ROLE_NETWORK};
 
 impl Config {
-    /// The node whose view is programmed.
-    pub fn view(&self) -> NodeView {
-        let node = (!self.node_name.is_empty()).then(|| Arc::from(self.node_name.as_str()));
-        NodeView {
-            node,
-            proxy_name: None,
-        }
-    }
-
     /// Ports, routes and ranges.
     pub fn wiring(&self) -> Wiring {
         Wiring {
@@ -58,10 +46,21 @@ impl Config {
             }),
             service_cidrs: self.service_cidrs.iter().map(ipnet::IpNet::trunc).collect(),
             mtu: self.mtu,
+            attachment: self.attachment(),
+            vports: self.vport_table(),
+            masquerade: self.masquerade_addresses(),
+            masquerade_ports: self.masquerade_ports(),
+            tunnels: self.tunnels(),
+            affinity_profiles: self
+                .affinity_profiles
+                .iter()
+                .map(|one| (one.profile, one.seconds))
+                .collect(),
+            answer_for_load_balancers: self.answer_for_load_balancers,
         }
     }
 
-    fn hop(&self, hop: &NextHopConfig) -> Option<NextHop> {
+    pub(super) fn hop(&self, hop: &NextHopConfig) -> Option<NextHop> {
         let own = || self.ports.iter().find(|port| port.port == hop.port)?.mac;
         Some(NextHop {
             port: hop.port,
@@ -122,6 +121,6 @@ node_routes:
             (nodes.host.src_mac, nodes.network.src_mac),
             (0x0200_0000_0001, 0x0200_0000_000c)
         );
-        assert_eq!(config.view().node.as_deref(), Some("n1"));
+        assert_eq!(config.viewpoint().node.as_deref(), Some("n1"));
     }
 }

@@ -100,7 +100,9 @@ impl Objects {
             self.model.apply(match object {
                 Object::Service(service) => Event::ApplyService(service),
                 Object::Slice(slice) => Event::ApplySlice(slice),
-                Object::Node(node, _) => Event::ApplyNode(node),
+                Object::Node(node) => Event::ApplyNode(node),
+                Object::ServiceCidr(range) => Event::ApplyServiceCidr(range),
+                Object::Pod(pod) => Event::ApplyPod(pod),
             });
         }
         Ok(())

@@ -166,7 +166,7 @@ impl Stage {
             if String::from_utf8_lossy(&entry.metadata).contains(&owner)
                 && let Some((_, action)) = tables.frontend.decode(&entry)
             {
-                sets.extend(action.set_id());
+                sets.extend(action.sets().into_iter().flatten().map(|(set, _)| set));
             }
         }
         let mut found = BTreeSet::new();

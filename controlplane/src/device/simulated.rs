@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use prost::Message;
 
 use super::{Device, DeviceError, Failure, UpdateError, UpdateResult};
-use crate::tables::Tables;
+use crate::tables::{Interface, Tables};
 
 type Fault = Box<dyn FnMut(&proto::Update) -> Option<Failure> + Send>;
 
@@ -36,12 +36,17 @@ struct Inner {
 impl Simulated {
     /// Connected and empty.
     pub fn new() -> Arc<Self> {
+        Self::with(Interface::Full)
+    }
+
+    /// One whose program can do this much.
+    pub fn with(interface: Interface) -> Arc<Self> {
         let inner = Inner {
             session: Some(1),
             ..Inner::default()
         };
         Arc::new(Self {
-            schema: Arc::new(schema()),
+            schema: Arc::new(schema(interface)),
             inner: Mutex::new(inner),
         })
     }
@@ -226,10 +231,10 @@ impl Device for Simulated {
 }
 
 /// The P4Info of a program that has exactly what is required.
-fn schema() -> Schema {
+fn schema(interface: Interface) -> Schema {
     let mut info = p4info::P4Info::default();
     let mut next = 1;
-    let requirements = Tables::requirements();
+    let requirements = Tables::requirements(interface);
     for requirement in &requirements {
         if let Requirement::Action { name, params } = requirement
             && !info

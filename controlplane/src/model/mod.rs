@@ -9,9 +9,11 @@
 
 pub mod address;
 mod node;
+mod pod;
 #[cfg(test)]
 pub(crate) mod sample;
 mod service;
+mod service_cidr;
 mod slice;
 mod store;
 #[cfg(test)]
@@ -19,10 +21,12 @@ mod tests;
 
 pub use address::{AddressError, Family};
 pub use node::Node;
+pub use pod::{Attachment, Pod};
 pub use service::{
-    MAX_WEIGHT, ObjectKey, Protocol, Service, ServiceKind, ServicePort, SessionAffinity,
-    TrafficPolicy, WeightsError, parse_weights,
+    Forwarding, MAX_WEIGHT, ObjectKey, Protocol, Scheduler, Service, ServiceKind, ServicePort,
+    SessionAffinity, TrafficPolicy, WeightsError, parse_weights,
 };
+pub use service_cidr::ServiceCidr;
 pub use slice::{AddressType, Conditions, Endpoint, EndpointSlice, Hints, SlicePort};
 pub use store::{Changes, Event, Model, Problem};
 
@@ -34,5 +38,14 @@ pub const HEADLESS: &str = "service.kubernetes.io/headless";
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Label of a node that names its zone.
 pub const ZONE: &str = "topology.kubernetes.io/zone";
-/// Annotation of a Service: `address=weight` pairs separated by commas. Without it every endpoint has weight 1.
+/// Taint by which the cluster autoscaler announces that it removes a node (KEP-3836).
+pub const DELETION_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
+/// Annotation of a Service: `rr`, `wrr`, `lc`, `wlc`, `sh`, `dh` or `mh`.
+pub const SCHEDULER: &str = "nicproxy.dev/scheduler";
+/// Annotation of a Service: `nat` or `dsr`.
+pub const FORWARDING: &str = "nicproxy.dev/forwarding";
+/// Annotation of a Pod by which the CNI says to what it attached the Pod.
+pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
+/// Annotation of a Service, or of an EndpointSlice, whose word counts more: `address=weight` pairs separated by commas.
+/// Without it every endpoint has weight 1.
 pub const ENDPOINT_WEIGHTS: &str = "nicproxy.dev/endpoint-weights";

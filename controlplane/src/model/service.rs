@@ -101,7 +101,7 @@ pub enum ServiceKind {
 }
 
 /// `spec.internalTrafficPolicy` and `spec.externalTrafficPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum TrafficPolicy {
     /// Any endpoint.
     #[default]
@@ -121,6 +121,71 @@ pub enum SessionAffinity {
         /// Idle seconds after which it may change.
         timeout_seconds: u32,
     },
+}
+
+/// How a connection's endpoint is picked: the annotation [`SCHEDULER`](super::SCHEDULER), by IPVS's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scheduler {
+    /// `rr`: evenly; weights count only where they are 0.
+    RoundRobin,
+    /// `wrr`, also where nothing is said: evenly by weight.
+    #[default]
+    WeightedRoundRobin,
+    /// `lc`: endpoints with fewer open connections get more new ones.
+    LeastConnection,
+    /// `wlc`: the same by weight.
+    WeightedLeastConnection,
+    /// `sh`: by the client's address alone.
+    SourceHash,
+    /// `dh`: by the address called alone.
+    DestinationHash,
+    /// `mh`: as `sh`, as in IPVS without `mh-port`.
+    Maglev,
+}
+
+impl Scheduler {
+    const NAMES: [(&'static str, Self); 7] = [
+        ("rr", Self::RoundRobin),
+        ("wrr", Self::WeightedRoundRobin),
+        ("lc", Self::LeastConnection),
+        ("wlc", Self::WeightedLeastConnection),
+        ("sh", Self::SourceHash),
+        ("dh", Self::DestinationHash),
+        ("mh", Self::Maglev),
+    ];
+
+    /// By IPVS's name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, scheduler)| *scheduler)
+    }
+
+    /// Weights count.
+    pub const fn is_weighted(self) -> bool {
+        !matches!(self, Self::RoundRobin | Self::LeastConnection)
+    }
+
+    /// Open connections count.
+    pub const fn is_least_connection(self) -> bool {
+        matches!(self, Self::LeastConnection | Self::WeightedLeastConnection)
+    }
+}
+
+impl fmt::Display for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = Self::NAMES.iter().find(|(_, scheduler)| scheduler == self);
+        f.write_str(found.map_or("", |(name, _)| name))
+    }
+}
+
+/// How packets to a load balancer's address reach the endpoint: the annotation [`FORWARDING`](super::FORWARDING).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Forwarding {
+    /// Translated, and the answers translated back.
+    #[default]
+    Nat,
+    /// As they are, in a tunnel or a frame to the endpoint, which answers the client directly.
+    Dsr,
 }
 
 /// One entry of `spec.ports`.
@@ -169,6 +234,10 @@ pub struct Service {
     pub headless_label: bool,
     /// The annotation [`ENDPOINT_WEIGHTS`](super::ENDPOINT_WEIGHTS), read by [`parse_weights`].
     pub endpoint_weights: Vec<(IpAddr, u32)>,
+    /// The annotation [`SCHEDULER`](super::SCHEDULER).
+    pub scheduler: Scheduler,
+    /// The annotation [`FORWARDING`](super::FORWARDING).
+    pub forwarding: Forwarding,
 }
 
 impl Default for ObjectKey {
@@ -248,5 +317,13 @@ mod tests {
             assert_eq!(Protocol::from_name(&protocol.to_string()), Some(protocol));
         }
         assert_eq!(Protocol::from_name("tcp"), None);
+    }
+
+    #[test]
+    fn schedulers_have_ipvs_names() {
+        for name in ["rr", "wrr", "lc", "wlc", "sh", "dh", "mh"] {
+            assert_eq!(Scheduler::from_name(name).unwrap().to_string(), name);
+        }
+        assert_eq!(Scheduler::from_name("sed"), None);
     }
 }

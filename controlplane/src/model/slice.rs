@@ -90,6 +90,8 @@ pub struct Endpoint {
     pub zone: Option<Arc<str>>,
     /// `hints`, if there are any.
     pub hints: Option<Box<Hints>>,
+    /// Its weight by the slice's annotation [`ENDPOINT_WEIGHTS`](super::ENDPOINT_WEIGHTS).
+    pub weight: Option<u32>,
 }
 
 /// An EndpointSlice.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::node::Node;
+use super::pod::Pod;
 use super::service::{ObjectKey, Service};
+use super::service_cidr::ServiceCidr;
 use super::slice::EndpointSlice;
 
 /// What happened to the cluster.
@@ -34,6 +36,18 @@ pub enum Event {
     DeleteNode(Arc<str>),
     /// These nodes are there and no others.
     ReplaceNodes(Vec<Node>),
+    /// A range of cluster IPs is there.
+    ApplyServiceCidr(ServiceCidr),
+    /// A range of cluster IPs is gone.
+    DeleteServiceCidr(Arc<str>),
+    /// These ranges of cluster IPs are there and no others.
+    ReplaceServiceCidrs(Vec<ServiceCidr>),
+    /// A pod is there.
+    ApplyPod(Pod),
+    /// A pod is gone.
+    DeletePod(ObjectKey),
+    /// These pods are there and no others.
+    ReplacePods(Vec<Pod>),
 }
 
 /// What is to be looked at again.
@@ -41,7 +55,7 @@ pub enum Event {
 pub struct Changes {
     /// Services that changed, or whose slices did; also those that are gone.
     pub services: BTreeSet<ObjectKey>,
-    /// Some node changed.
+    /// Some node, pod or range of cluster IPs changed: the wiring is to be looked at again.
     pub nodes: bool,
     /// Objects that were taken but say nothing, for the log.
     pub problems: Vec<Problem>,
@@ -80,6 +94,8 @@ pub struct Model {
     /// Slices in order of name, by Service.
     by_service: FxHashMap<ObjectKey, BTreeMap<ObjectKey, Arc<EndpointSlice>>>,
     nodes: BTreeMap<Arc<str>, Arc<Node>>,
+    service_cidrs: BTreeMap<Arc<str>, Arc<ServiceCidr>>,
+    pods: BTreeMap<ObjectKey, Arc<Pod>>,
     /// Node and zone names, each kept once.
     names: FxHashSet<Arc<str>>,
     services_listed: bool,
@@ -120,16 +136,31 @@ impl Model {
                     self.apply_slice(slice, &mut changes);
                 }
             }
-            Event::ApplyNode(node) => changes.nodes = self.apply_node(node),
+            Event::ApplyNode(node) => {
+                changes.nodes = apply(&mut self.nodes, node.name.clone(), node);
+            }
             Event::DeleteNode(name) => changes.nodes = self.nodes.remove(&name).is_some(),
             Event::ReplaceNodes(all) => {
-                let kept: FxHashSet<_> = all.iter().map(|n| n.name.clone()).collect();
-                let before = self.nodes.len();
-                self.nodes.retain(|name, _| kept.contains(name));
-                changes.nodes = self.nodes.len() != before;
-                for node in all {
-                    changes.nodes |= self.apply_node(node);
-                }
+                let all = all.into_iter().map(|node| (node.name.clone(), node));
+                changes.nodes = replace(&mut self.nodes, all);
+            }
+            Event::ApplyServiceCidr(range) => {
+                changes.nodes = apply(&mut self.service_cidrs, range.name.clone(), range);
+            }
+            Event::DeleteServiceCidr(name) => {
+                changes.nodes = self.service_cidrs.remove(&name).is_some();
+            }
+            Event::ReplaceServiceCidrs(all) => {
+                let all = all.into_iter().map(|range| (range.name.clone(), range));
+                changes.nodes = replace(&mut self.service_cidrs, all);
+            }
+            Event::ApplyPod(pod) => {
+                changes.nodes = apply(&mut self.pods, pod.key.clone(), pod);
+            }
+            Event::DeletePod(key) => changes.nodes = self.pods.remove(&key).is_some(),
+            Event::ReplacePods(all) => {
+                let all = all.into_iter().map(|pod| (pod.key.clone(), pod));
+                changes.nodes = replace(&mut self.pods, all);
             }
         }
         changes
@@ -171,6 +202,16 @@ impl Model {
     /// A node by name.
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
         self.nodes.get(name)
+    }
+
+    /// All ranges of cluster IPs, in order of name.
+    pub fn service_cidrs(&self) -> impl ExactSizeIterator<Item = &Arc<ServiceCidr>> {
+        self.service_cidrs.values()
+    }
+
+    /// All pods that a source told of, in order of name.
+    pub fn pods(&self) -> impl ExactSizeIterator<Item = &Arc<Pod>> {
+        self.pods.values()
     }
 
     fn apply_service(&mut self, service: Service, changes: &mut Changes) {
@@ -240,16 +281,6 @@ impl Model {
         changes.services.insert(service.clone());
     }
 
-    fn apply_node(&mut self, node: Node) -> bool {
-        match self.nodes.get(&node.name) {
-            Some(known) if **known == node => false,
-            _ => {
-                self.nodes.insert(node.name.clone(), Arc::new(node));
-                true
-            }
-        }
-    }
-
     fn name(&mut self, name: Arc<str>) -> Arc<str> {
         match self.names.get(&name) {
             Some(known) => known.clone(),
@@ -266,4 +297,32 @@ fn gone<T>(map: &FxHashMap<ObjectKey, T>, kept: &FxHashSet<ObjectKey>) -> Vec<Ob
         .filter(|key| !kept.contains(*key))
         .cloned()
         .collect()
+}
+
+/// Puts an object in; `false` if it is there already.
+fn apply<K: Ord, T: PartialEq>(map: &mut BTreeMap<K, Arc<T>>, key: K, object: T) -> bool {
+    match map.get(&key) {
+        Some(known) if **known == object => false,
+        _ => {
+            map.insert(key, Arc::new(object));
+            true
+        }
+    }
+}
+
+/// Puts objects in the place of all there are; `false` if they are the same.
+fn replace<K: Ord + Clone, T: PartialEq>(
+    map: &mut BTreeMap<K, Arc<T>>,
+    objects: impl Iterator<Item = (K, T)>,
+) -> bool {
+    let mut gone: BTreeSet<K> = map.keys().cloned().collect();
+    let mut changed = false;
+    for (key, object) in objects {
+        gone.remove(&key);
+        changed |= apply(map, key, object);
+    }
+    for key in &gone {
+        map.remove(key);
+    }
+    changed || !gone.is_empty()
 }

@@ -95,8 +95,8 @@ fn nodes() {
     let node = Node {
         name: "n1".into(),
         internal_ips: vec!["192.0.2.1".parse().unwrap()],
-        pod_cidrs: vec![],
         labels: [(ZONE.to_owned(), "west".to_owned())].into(),
+        ..Node::default()
     };
     assert_eq!(node.zone(), Some("west"));
     assert!(model.apply(Event::ApplyNode(node.clone())).nodes);
@@ -114,4 +114,49 @@ fn s79_synced_once_both_lists_came() {
     assert!(!model.is_synced());
     model.apply(Event::ReplaceSlices(vec![]));
     assert!(model.is_synced());
+}
+
+#[test]
+fn s46_s22_whatever_the_wiring_depends_on_is_reported_once() {
+    let mut model = Model::new();
+    let range = ServiceCidr {
+        name: "kubernetes".into(),
+        cidrs: vec!["10.96.0.0/16".parse().unwrap()],
+    };
+    assert!(model.apply(Event::ApplyServiceCidr(range.clone())).nodes);
+    assert!(
+        model
+            .apply(Event::ReplaceServiceCidrs(vec![range]))
+            .is_empty()
+    );
+    assert_eq!(model.service_cidrs().len(), 1);
+    assert!(
+        model
+            .apply(Event::DeleteServiceCidr("kubernetes".into()))
+            .nodes
+    );
+    let pod = Pod {
+        key: key("a"),
+        ..Pod::default()
+    };
+    assert!(model.apply(Event::ApplyPod(pod.clone())).nodes);
+    assert!(model.apply(Event::ApplyPod(pod)).is_empty());
+    assert!(model.apply(Event::ReplacePods(vec![])).nodes);
+    assert!(model.apply(Event::DeletePod(key("a"))).is_empty());
+}
+
+#[test]
+fn s75_a_node_about_to_go_is_not_eligible() {
+    let mut node = Node {
+        taints: vec!["node.kubernetes.io/unreachable".into()],
+        ..Node::default()
+    };
+    assert!(node.is_eligible());
+    node.taints.push(DELETION_TAINT.into());
+    assert!(!node.is_eligible());
+    let leaving = Node {
+        deleting: true,
+        ..Node::default()
+    };
+    assert!(!leaving.is_eligible());
 }

@@ -7,7 +7,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::compile::{EndpointSet, Entries, Owned, State, Touched};
-use crate::tables::{egress, frontend, port, route, sctp_checksum, source_range, vip};
+use crate::tables::{
+    client, egress, frontend, masquerade, member, port, route, sctp_checksum, source_range, tunnel,
+    vip,
+};
 
 /// One operation on an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +89,14 @@ pub struct Diff {
     pub sctp_checksums: Vec<Op<sctp_checksum::Key, sctp_checksum::Action>>,
     /// Table `source_range`.
     pub source_ranges: Vec<Op<source_range::Key, source_range::Allow>>,
+    /// Table `client`.
+    pub clients: Vec<Op<client::Key, client::Class>>,
+    /// Table `masquerade`.
+    pub masquerades: Vec<Op<masquerade::Key, masquerade::Action>>,
+    /// Table `tunnel`.
+    pub tunnels: Vec<Op<tunnel::Key, tunnel::Action>>,
+    /// Table `member`.
+    pub members: Vec<Op<member::Key, member::IsMember>>,
     /// Table `frontend`.
     pub frontends: Vec<Op<frontend::Key, Owned<frontend::Action>>>,
     /// Table `vip`.
@@ -114,6 +125,10 @@ pub fn diff(desired: &State, installed: &State, scope: Scope<'_>) -> Diff {
         routes: table!(routes),
         sctp_checksums: table!(sctp_checksums),
         source_ranges: table!(source_ranges),
+        clients: table!(clients),
+        masquerades: table!(masquerades),
+        tunnels: table!(tunnels),
+        members: table!(members),
         frontends: table!(frontends),
         vips: table!(vips),
         sets: sets(desired, installed, touched),

@@ -12,17 +12,20 @@ use super::execute::Execution;
 use super::installed::Installed;
 use super::plan::plan;
 use super::report::{Outcome, Report};
-use crate::compile::{Desired, Ids, State, Touched, Wiring, compile, wire};
+use crate::compile::{
+    ActiveConnections, Balance, CompiledService, Context, Desired, Ids, State, Touched, Wiring,
+    compile, wire,
+};
 use crate::device::{Device, DeviceError};
 use crate::model::{Changes, Model, ObjectKey};
-use crate::resolve::{NodeView, resolve};
-use crate::tables::Tables;
+use crate::resolve::{NodeView, Viewpoint, resolve};
+use crate::tables::{Interface, Tables};
 
 /// What a reconciler needs to know beside the cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Whose view of the cluster is programmed.
-    pub view: NodeView,
+    pub view: Viewpoint,
     /// How the NIC is wired.
     pub wiring: Wiring,
     /// Bounds of one write.
@@ -61,7 +64,12 @@ const IP_HEADER: u16 = 20;
 pub struct Reconciler {
     device: Arc<dyn Device>,
     pub(super) config: Config,
+    /// What was seen from there last.
+    pub(super) view: NodeView,
+    /// What the device's program can do.
+    interface: Interface,
     ids: Ids,
+    balance: Balance,
     pub(super) desired: Desired,
     pub(super) link: Option<Link>,
     /// Differences that were not written yet; `None`: anything may differ.
@@ -93,7 +101,10 @@ impl Reconciler {
         Self {
             device,
             config,
+            view: NodeView::default(),
+            interface: Interface::default(),
             ids: Ids::default(),
+            balance: Balance::default(),
             desired: Desired::default(),
             link: None,
             touched: None,
@@ -116,6 +127,29 @@ impl Reconciler {
     /// Forces the next [`sync`](Self::sync) to read the device back and compare everything.
     pub fn resync(&mut self) {
         self.resync = true;
+    }
+
+    /// Weighs the endpoints of Services that balance by open connections anew; `true` if the next
+    /// [`sync`](Self::sync) has something to do.
+    pub fn balance(&mut self, connections: &dyn ActiveConnections) -> bool {
+        let by_load = |service: &CompiledService| service.scheduler.is_least_connection();
+        let mut services = self
+            .desired
+            .services()
+            .filter(|(_, s)| by_load(s))
+            .peekable();
+        if services.peek().is_none() {
+            return false;
+        }
+        let active = connections.active();
+        for (key, service) in services {
+            for port in &service.ports {
+                if self.balance.observe(port, &active) {
+                    self.pending.services.insert(key.clone());
+                }
+            }
+        }
+        !self.pending.services.is_empty()
     }
 
     /// The device.
@@ -174,8 +208,19 @@ impl Reconciler {
                 self.touched = None;
                 let link = self.read_back(session).await?;
                 self.resync = false;
-                if self.ids.recover(link.installed.state().frontends.iter()) {
+                let found = link.installed.state();
+                if self.ids.recover(found.frontends.iter(), &found.sets) {
                     self.start_over();
+                }
+                if std::mem::replace(&mut self.interface, link.tables.interface)
+                    != link.tables.interface
+                {
+                    self.start_over();
+                }
+                if self.interface == Interface::Basic {
+                    tracing::warn!(
+                        "the device's program tells no clients apart and changes no source addresses: traffic policies count as for clients from outside, S47–S53 do not hold; load a current program with --program"
+                    );
                 }
                 link
             }
@@ -256,19 +301,20 @@ impl Reconciler {
         let mut ignored = Touched::default();
         let target = touched.as_mut().unwrap_or(&mut ignored);
         if pending.all || pending.nodes {
-            self.desired
-                .rewire(wire(&self.config.wiring, model), target);
+            let view = self.config.view.look(model);
+            if view != self.view && !pending.all {
+                // Another zone, other addresses: everything may look different (S46).
+                keys.extend(model.services().map(|service| service.key.clone()));
+            }
+            self.view = view;
+            let mut wired = wire(&self.config.wiring, &self.view, model);
+            if self.interface == Interface::Basic {
+                wired = wired.basic();
+            }
+            self.desired.rewire(wired, target);
         }
         for key in &keys {
-            Self::work_out_one(
-                key,
-                model,
-                &self.config,
-                &mut self.ids,
-                &mut self.desired,
-                installed,
-                target,
-            );
+            self.work_out_one(key, model, installed, target);
         }
         if pending.all {
             // A device that was read back may know owners that are gone.
@@ -282,33 +328,37 @@ impl Reconciler {
     }
 
     fn work_out_one(
+        &mut self,
         key: &ObjectKey,
         model: &Model,
-        config: &Config,
-        ids: &mut Ids,
-        desired: &mut Desired,
         installed: &State,
         touched: &mut Touched,
     ) {
         let resolved = model
             .service(key)
-            .and_then(|service| resolve(&config.view, service, model.slices_of(key)));
-        let before = desired.service(key);
+            .and_then(|service| resolve(&self.view, service, model.slices_of(key)));
+        let before = self.desired.service(key);
         let compiled = resolved.map(|resolved| {
-            let state = desired.state();
-            let taken = |id| state.sets.contains_key(&id) || installed.sets.contains_key(&id);
-            compile(&resolved, before, &config.wiring, ids, taken)
+            let state = self.desired.state();
+            let context = Context {
+                wiring: &self.config.wiring,
+                balance: &self.balance,
+                interface: self.interface,
+                taken: &|id| state.sets.contains_key(&id) || installed.sets.contains_key(&id),
+            };
+            compile(&resolved, before, context, &mut self.ids)
         });
         for port in before.iter().flat_map(|before| &before.ports) {
             let stays = compiled
                 .as_ref()
                 .is_some_and(|now| now.ports.iter().any(|other| other.key == port.key));
             if !stays {
-                ids.release(&port.owner);
+                self.ids.release(&port.owner);
+                self.balance.forget(&port.owner);
             }
         }
-        let longest = config.wiring.mtu.saturating_sub(IP_HEADER);
-        desired.replace(key, compiled, longest, touched);
+        let longest = self.config.wiring.mtu.saturating_sub(IP_HEADER);
+        self.desired.replace(key, compiled, longest, touched);
     }
 
     fn start_over(&mut self) {

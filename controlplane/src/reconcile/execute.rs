@@ -17,7 +17,7 @@ use super::plan::{Edit, Phase};
 use super::report::{Report, WriteFailure};
 use crate::compile::{State, Touched};
 use crate::device::{Device, DeviceError, Failure, UpdateError, UpdateResult};
-use crate::tables::{Table, Tables, entry, frontend};
+use crate::tables::{Table, Tables, entry};
 
 /// A plan being written.
 pub(super) struct Execution<'a> {
@@ -134,7 +134,9 @@ impl<'a> Execution<'a> {
                 self.come_back(&edit);
                 continue;
             }
-            let update = encode(self.tables, &edit);
+            let Some(update) = encode(self.tables, &edit) else {
+                continue;
+            };
             bytes += size(&update);
             updates.push(update);
             batch.push(edit);
@@ -145,15 +147,13 @@ impl<'a> Execution<'a> {
     /// What it refers to is not whole, or what refers to it is still there.
     fn is_held_back(&self, edit: &Edit) -> bool {
         match edit {
-            Edit::Frontend(Op::Insert(_, entry) | Op::Modify(_, entry)) => match entry.action {
-                frontend::Action::Serve {
-                    set_id, slot_mask, ..
-                } => {
-                    let set = self.installed.state().sets.get(&set_id);
-                    !set.is_some_and(|set| set.covers(usize::from(slot_mask) + 1))
-                }
-                _ => false,
-            },
+            Edit::Frontend(Op::Insert(_, entry) | Op::Modify(_, entry)) => {
+                let whole = |(id, mask): (u32, u16)| {
+                    let set = self.installed.state().sets.get(&id);
+                    set.is_some_and(|set| set.covers(usize::from(mask) + 1))
+                };
+                !entry.action.sets().into_iter().flatten().all(whole)
+            }
             Edit::Slot(Op::Delete(key)) => {
                 !self.desired.sets.contains_key(&key.set_id) && self.installed.is_served(key.set_id)
             }
@@ -263,6 +263,10 @@ impl<'a> Execution<'a> {
             Edit::Route(op) => drop(self.left.routes.insert(*op.key())),
             Edit::SctpChecksum(op) => drop(self.left.sctp_checksums.insert(*op.key())),
             Edit::SourceRange(op) => drop(self.left.source_ranges.insert(*op.key())),
+            Edit::Member(op) => drop(self.left.members.insert(*op.key())),
+            Edit::Tunnel(op) => drop(self.left.tunnels.insert(*op.key())),
+            Edit::Masquerade(op) => drop(self.left.masquerades.insert(*op.key())),
+            Edit::Client(op) => drop(self.left.clients.insert(*op.key())),
             Edit::Frontend(op) => drop(self.left.frontends.insert(*op.key())),
             Edit::Vip(op) => drop(self.left.vips.insert(*op.key())),
             Edit::Slot(op) => drop(self.left.sets.insert(op.key().set_id)),
@@ -277,13 +281,18 @@ enum After {
     Left,
 }
 
-fn encode(tables: &Tables, edit: &Edit) -> proto::Update {
-    match edit {
+/// `None` if the program has no such table; nothing of it is wanted then.
+fn encode(tables: &Tables, edit: &Edit) -> Option<proto::Update> {
+    Some(match edit {
         Edit::Port(op) => update(&tables.port, op, b"port"),
         Edit::Egress(op) => update(&tables.egress, op, b"port"),
         Edit::Route(op) => update(&tables.route, op, b"route"),
         Edit::SctpChecksum(op) => update(&tables.sctp_checksum, op, b""),
         Edit::SourceRange(op) => update(&tables.source_range, op, b""),
+        Edit::Member(op) => return optional(tables.member.as_ref(), op, b""),
+        Edit::Tunnel(op) => return optional(tables.tunnel.as_ref(), op, b"tunnel"),
+        Edit::Masquerade(op) => return optional(tables.masquerade.as_ref(), op, b"masquerade"),
+        Edit::Client(op) => return optional(tables.client.as_ref(), op, b"client"),
         Edit::Slot(op) => update(&tables.endpoint, op, b""),
         Edit::Frontend(op) => match op {
             Op::Insert(key, entry) => update(
@@ -311,7 +320,15 @@ fn encode(tables: &Tables, edit: &Edit) -> proto::Update {
             ),
             Op::Delete(key) => update(&tables.vip, &Op::Delete(*key), b""),
         },
-    }
+    })
+}
+
+fn optional<T: Table>(
+    table: Option<&T>,
+    op: &Op<T::Key, T::Action>,
+    owner: &[u8],
+) -> Option<proto::Update> {
+    Some(update(table?, op, owner))
 }
 
 fn update<T: Table>(table: &T, op: &Op<T::Key, T::Action>, owner: &[u8]) -> proto::Update {

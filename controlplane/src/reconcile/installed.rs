@@ -81,17 +81,17 @@ impl Installed {
     }
 
     fn serve(&mut self, action: Option<frontend::Action>, more: bool) {
-        let Some(set) = action.and_then(|action| action.set_id()) else {
-            return;
-        };
-        let count = self.served.entry(set).or_default();
-        *count = if more {
-            *count + 1
-        } else {
-            count.saturating_sub(1)
-        };
-        if *count == 0 {
-            self.served.remove(&set);
+        let sets = action.map(|action| action.sets());
+        for (set, _) in sets.into_iter().flatten().flatten() {
+            let count = self.served.entry(set).or_default();
+            *count = if more {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+            if *count == 0 {
+                self.served.remove(&set);
+            }
         }
     }
 
@@ -107,9 +107,16 @@ impl Installed {
             tables.vip.id(),
             tables.endpoint.id(),
         ];
+        let optional = [
+            tables.client.as_ref().map(Table::id),
+            tables.masquerade.as_ref().map(Table::id),
+            tables.tunnel.as_ref().map(Table::id),
+            tables.member.as_ref().map(Table::id),
+        ];
+        let wanted = own.into_iter().chain(optional.into_iter().flatten());
         let mut found = Self::default();
         let mut sets: FxHashMap<u32, SetReader> = FxHashMap::default();
-        let mut answer = device.read(own.map(entry::all_of).to_vec());
+        let mut answer = device.read(wanted.map(entry::all_of).collect());
         while let Some(part) = answer.next().await {
             for entity in part? {
                 if let Some(proto::entity::Entity::TableEntry(entry)) = &entity.entity
@@ -177,6 +184,20 @@ impl Installed {
         plain!(port, ports);
         plain!(egress, egress);
         plain!(source_range, source_ranges);
+        macro_rules! optional {
+            ($table:ident, $entries:ident) => {
+                if let Some(known) = tables.$table.as_ref().filter(|known| known.id() == table) {
+                    let found = known.decode(entry);
+                    return found
+                        .map(|(key, action)| state.$entries.insert(key, action))
+                        .is_some();
+                }
+            };
+        }
+        optional!(client, clients);
+        optional!(masquerade, masquerades);
+        optional!(tunnel, tunnels);
+        optional!(member, members);
         false
     }
 }

@@ -5,7 +5,8 @@
 //! and serves afterwards has a whole set of endpoints at every moment in between.
 //!
 //! ```text
-//! make    ways out, checksums, slots that are missing     nothing refers to them yet
+//! make    ways out, checksums, ranges, classes, members,
+//!         slots that are missing                          nothing refers to them yet
 //! move    slots of sets in use                            each leads to a live endpoint before and after
 //! face    frontends: new ones, and those that change set  their sets are whole
 //! claim   addresses, ranges that swallow the rest; ports  what they do not catch is served
@@ -19,7 +20,8 @@ use std::sync::Arc;
 use super::diff::{Diff, Kind, Op, SetChange};
 use crate::compile::{EndpointSet, Owned, State};
 use crate::tables::{
-    Table, egress, endpoint, frontend, port, route, sctp_checksum, source_range, vip,
+    Table, client, egress, endpoint, frontend, masquerade, member, port, route, sctp_checksum,
+    source_range, tunnel, vip,
 };
 
 /// One update.
@@ -35,6 +37,14 @@ pub enum Edit {
     SctpChecksum(Op<sctp_checksum::Key, sctp_checksum::Action>),
     /// Of table `source_range`.
     SourceRange(Op<source_range::Key, source_range::Allow>),
+    /// Of table `client`.
+    Client(Op<client::Key, client::Class>),
+    /// Of table `masquerade`.
+    Masquerade(Op<masquerade::Key, masquerade::Action>),
+    /// Of table `tunnel`.
+    Tunnel(Op<tunnel::Key, tunnel::Action>),
+    /// Of table `member`.
+    Member(Op<member::Key, member::IsMember>),
     /// Of table `frontend`.
     Frontend(Op<frontend::Key, Owned<frontend::Action>>),
     /// Of table `vip`.
@@ -52,6 +62,10 @@ impl Edit {
             Self::Route(op) => op.kind(),
             Self::SctpChecksum(op) => op.kind(),
             Self::SourceRange(op) => op.kind(),
+            Self::Member(op) => op.kind(),
+            Self::Tunnel(op) => op.kind(),
+            Self::Masquerade(op) => op.kind(),
+            Self::Client(op) => op.kind(),
             Self::Frontend(op) => op.kind(),
             Self::Vip(op) => op.kind(),
             Self::Slot(op) => op.kind(),
@@ -66,6 +80,10 @@ impl Edit {
             Self::Route(_) => route::Route::NAME,
             Self::SctpChecksum(_) => sctp_checksum::SctpChecksum::NAME,
             Self::SourceRange(_) => source_range::SourceRange::NAME,
+            Self::Member(_) => member::Member::NAME,
+            Self::Tunnel(_) => tunnel::Tunnel::NAME,
+            Self::Masquerade(_) => masquerade::Masquerade::NAME,
+            Self::Client(_) => client::Client::NAME,
             Self::Frontend(_) => frontend::Frontend::NAME,
             Self::Vip(_) => vip::Vip::NAME,
             Self::Slot(_) => endpoint::Endpoint::NAME,
@@ -80,6 +98,10 @@ impl Edit {
             Self::Route(op) => Self::Route(turn(op, kind)),
             Self::SctpChecksum(op) => Self::SctpChecksum(turn(op, kind)),
             Self::SourceRange(op) => Self::SourceRange(turn(op, kind)),
+            Self::Member(op) => Self::Member(turn(op, kind)),
+            Self::Tunnel(op) => Self::Tunnel(turn(op, kind)),
+            Self::Masquerade(op) => Self::Masquerade(turn(op, kind)),
+            Self::Client(op) => Self::Client(turn(op, kind)),
             Self::Frontend(op) => Self::Frontend(turn(op, kind)),
             Self::Vip(op) => Self::Vip(turn(op, kind)),
             Self::Slot(op) => Self::Slot(turn(op, kind)),
@@ -181,6 +203,10 @@ pub fn plan(diff: Diff) -> Vec<Phase> {
         mut routes,
         mut sctp_checksums,
         mut source_ranges,
+        mut clients,
+        mut masquerades,
+        mut tunnels,
+        mut members,
         mut frontends,
         mut vips,
         sets,
@@ -192,6 +218,10 @@ pub fn plan(diff: Diff) -> Vec<Phase> {
     make.take(&mut egress, Edit::Egress, is_write);
     make.take(&mut sctp_checksums, Edit::SctpChecksum, is_write);
     make.take(&mut source_ranges, Edit::SourceRange, is_write);
+    make.take(&mut clients, Edit::Client, is_write);
+    make.take(&mut masquerades, Edit::Masquerade, is_write);
+    make.take(&mut tunnels, Edit::Tunnel, is_write);
+    make.take(&mut members, Edit::Member, is_write);
     make.slots(&sets, Kind::Insert, |change| &change.insert);
     moves.slots(&sets, Kind::Modify, |change| &change.modify);
     face.take(&mut frontends, Edit::Frontend, is_write);
@@ -204,6 +234,10 @@ pub fn plan(diff: Diff) -> Vec<Phase> {
     hide.take(&mut frontends, Edit::Frontend, |_| true);
     remove.slots(&sets, Kind::Delete, |change| &change.delete);
     remove.take(&mut source_ranges, Edit::SourceRange, |_| true);
+    remove.take(&mut clients, Edit::Client, |_| true);
+    remove.take(&mut masquerades, Edit::Masquerade, |_| true);
+    remove.take(&mut tunnels, Edit::Tunnel, |_| true);
+    remove.take(&mut members, Edit::Member, |_| true);
     remove.take(&mut sctp_checksums, Edit::SctpChecksum, |_| true);
     remove.take(&mut egress, Edit::Egress, |_| true);
     remove.take(&mut routes, Edit::Route, |_| true);
@@ -234,6 +268,10 @@ pub fn apply<'e>(state: &mut State, edits: impl Iterator<Item = &'e Edit>) {
             Edit::Route(op) => one(&mut state.routes, op),
             Edit::SctpChecksum(op) => one(&mut state.sctp_checksums, op),
             Edit::SourceRange(op) => one(&mut state.source_ranges, op),
+            Edit::Member(op) => one(&mut state.members, op),
+            Edit::Tunnel(op) => one(&mut state.tunnels, op),
+            Edit::Masquerade(op) => one(&mut state.masquerades, op),
+            Edit::Client(op) => one(&mut state.clients, op),
             Edit::Frontend(op) => one(&mut state.frontends, op),
             Edit::Vip(op) => one(&mut state.vips, op),
             Edit::Slot(first) => {

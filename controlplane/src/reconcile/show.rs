@@ -3,12 +3,17 @@
 use std::fmt::Debug;
 
 use super::driver::Reconciler;
-use super::views::{EndpointView, EntryView, FamilyView, ServiceView, TableView};
-use crate::compile::{CompiledFamily, CompiledPort, CompiledService, Owned, State};
-use crate::model::{Model, ObjectKey};
+use super::views::{
+    EndpointView, EntryView, FamilyView, FrontendView, ServiceView, SetView, TableView,
+};
+use crate::compile::{
+    CompiledFamily, CompiledFrontend, CompiledPort, CompiledService, Owned, State, policy_of,
+};
+use crate::model::{Model, ObjectKey, TrafficPolicy};
 use crate::resolve::{Candidate, ResolvedFamily, ResolvedPort, resolve};
 use crate::tables::{
-    Table, egress, endpoint, frontend, port, route, sctp_checksum, source_range, vip,
+    Table, client, egress, endpoint, frontend, masquerade, member, port, route, sctp_checksum,
+    source_range, tunnel, vip,
 };
 
 impl Reconciler {
@@ -35,14 +40,11 @@ impl Reconciler {
         let frontends = || port.families.iter().flat_map(|family| &family.frontends);
         let mut problems: Vec<String> = service.issues.iter().map(ToString::to_string).collect();
         for frontend in frontends() {
-            if let Some(winner) = self.desired.winner(frontend)
+            if let Some(winner) = self.desired.winner(&frontend.key)
                 && winner != key
             {
-                let address = frontend.address;
-                problems.push(format!(
-                    "{winner} has {address} port {}, too",
-                    frontend.port
-                ));
+                let (address, port) = (frontend.key.address, frontend.key.port);
+                problems.push(format!("{winner} has {address} port {port}, too"));
             }
         }
         for family in port
@@ -67,25 +69,38 @@ impl Reconciler {
             port_name: port.key.port.to_string(),
             protocol: port.key.protocol.to_string(),
             port: port.port,
-            vips: frontends().map(|frontend| frontend.address.ip()).collect(),
+            vips: frontends().map(|f| f.key.address.ip()).collect(),
+            frontends: frontends().map(frontend_view).collect(),
+            scheduler: service.scheduler.to_string(),
+            affinity_seconds: service.affinity,
             families: port.families.iter().map(|f| self.family_view(f)).collect(),
             problems,
         }
     }
 
     fn family_view(&self, family: &CompiledFamily) -> FamilyView {
-        let set = family.set.as_ref();
+        let cluster_ip = family.frontends.first().map(|frontend| &frontend.action);
+        let sets = family.sets.iter().map(|set| SetView {
+            policy: format!("{:?}", set.policy),
+            id: set.id,
+            basis: family.choice.basis(set.policy).to_string(),
+            slots: set.slots.len(),
+            endpoints: set.slots.shares().len(),
+        });
         FamilyView {
             family: family.family.to_string(),
-            action: match family.action {
-                frontend::Action::Serve { .. } => "serve",
-                frontend::Action::Reject { .. } => "reject",
-                frontend::Action::Drop { .. } => "drop",
+            action: match cluster_ip {
+                Some(frontend::Action::Serve { .. }) => "serve",
+                Some(frontend::Action::Reject { .. }) => "reject",
+                Some(frontend::Action::Drop { .. }) | None => "drop",
             }
             .to_owned(),
-            set_id: set.map(|(id, _)| *id),
-            slots: set.map_or(0, |(_, set)| set.len()),
-            endpoints: set.map_or(0, |(_, set)| set.shares().len()),
+            sets: sets.collect(),
+            source_ranges: family
+                .source_ranges
+                .iter()
+                .map(|range| range.source.to_string())
+                .collect(),
             installed: self
                 .installed()
                 .is_some_and(|state| is_installed(state, family)),
@@ -99,7 +114,7 @@ impl Reconciler {
         let mut views = Vec::new();
         for service in services {
             let slices = model.slices_of(&service.key);
-            let Some(resolved) = resolve(&self.config.view, service, slices) else {
+            let Some(resolved) = resolve(&self.view, service, slices) else {
                 continue;
             };
             let compiled = self.desired.service(&service.key);
@@ -147,6 +162,10 @@ impl Reconciler {
             route::Route::NAME => plain(table, state.routes.iter(), limit),
             sctp_checksum::SctpChecksum::NAME => plain(table, state.sctp_checksums.iter(), limit),
             source_range::SourceRange::NAME => plain(table, state.source_ranges.iter(), limit),
+            client::Client::NAME => plain(table, state.clients.iter(), limit),
+            masquerade::Masquerade::NAME => plain(table, state.masquerades.iter(), limit),
+            tunnel::Tunnel::NAME => plain(table, state.tunnels.iter(), limit),
+            member::Member::NAME => plain(table, state.members.iter(), limit),
             frontend::Frontend::NAME => owned(table, state.frontends.iter(), limit),
             vip::Vip::NAME => owned(table, state.vips.iter(), limit),
             endpoint::Endpoint::NAME => self.slots(state, limit),
@@ -170,14 +189,63 @@ impl Reconciler {
     }
 }
 
-/// The device holds a family's frontends and the whole of its set, as wanted.
+/// The device holds a family's frontends and the whole of its sets, as wanted.
 fn is_installed(state: &State, family: &CompiledFamily) -> bool {
-    let frontends = family.frontends.iter().all(|key| {
-        let found = state.frontends.get(key);
-        found.is_some_and(|entry| entry.action == family.action)
+    let frontends = family.frontends.iter().all(|wanted| {
+        let found = state.frontends.get(&wanted.key);
+        found.is_some_and(|entry| entry.action == wanted.action)
     });
-    let set = family.set.as_ref();
-    frontends && set.is_none_or(|(id, set)| state.sets.get(id) == Some(set))
+    let mut sets = family.sets.iter();
+    frontends && sets.all(|set| state.sets.get(&set.id) == Some(&set.slots))
+}
+
+fn frontend_view(frontend: &CompiledFrontend) -> FrontendView {
+    let (inside, outside) = outcomes(&frontend.action);
+    FrontendView {
+        entry: frontend.entry.to_string(),
+        address: frontend.key.address.ip(),
+        port: frontend.key.port,
+        inside,
+        outside,
+        masquerade: masqueraded(&frontend.action),
+        checks_source: matches!(frontend.action,
+            frontend::Action::Serve { flags, .. } if flags & frontend::CHECK_SOURCE != 0),
+    }
+}
+
+/// What becomes of connections of pods and the node, and of all others.
+pub(super) fn outcomes(action: &frontend::Action) -> (String, String) {
+    match *action {
+        frontend::Action::Serve {
+            set_id,
+            outside_set_id,
+            flags,
+            ..
+        } => {
+            let say = |set: u32| match set {
+                0 if flags & frontend::REFUSE != 0 => "reject".to_owned(),
+                0 => "drop".to_owned(),
+                set => format!("serve from {:?} set {set}", policy_of(set)),
+            };
+            (say(set_id), say(outside_set_id))
+        }
+        frontend::Action::Reject { .. } => ("reject".to_owned(), "reject".to_owned()),
+        frontend::Action::Drop { .. } => ("drop".to_owned(), "drop".to_owned()),
+    }
+}
+
+/// Whose connections get another source address: `pod`, `node`, `outside`.
+pub(super) fn masqueraded(action: &frontend::Action) -> String {
+    let frontend::Action::Serve { flags, .. } = *action else {
+        return String::new();
+    };
+    let all = [
+        (frontend::MASQUERADE_POD, "pod"),
+        (frontend::MASQUERADE_NODE, "node"),
+        (frontend::MASQUERADE_OUTSIDE, "outside"),
+    ];
+    let set = all.iter().filter(|(flag, _)| flags & flag != 0);
+    set.map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
 }
 
 fn endpoint_views(
@@ -186,23 +254,33 @@ fn endpoint_views(
     known: Option<&CompiledFamily>,
     views: &mut Vec<EndpointView>,
 ) {
-    let set = known.and_then(|known| known.set.as_ref());
-    let shares = set.map(|(_, set)| set.shares()).unwrap_or_default();
-    let total = set.map_or(0, |(_, set)| set.filled()).max(1);
+    // The set of all endpoints, or the only one there is.
+    let set = known.and_then(|known| known.sets.first());
+    let shares = set.map(|set| set.slots.shares()).unwrap_or_default();
+    let total = set.map_or(0, |set| set.slots.filled()).max(1);
     views.extend(family.candidates.iter().map(|candidate| {
-        let slots = shares.get(&candidate.target).copied().unwrap_or(0);
+        let mut own = shares.iter();
+        let own = own.find(|(t, _)| (t.address, t.port) == (candidate.address, candidate.port));
+        let slots = own.map_or(0, |(_, slots)| *slots);
+        let say = |policy| {
+            let basis = family.choice.basis(policy);
+            candidate.standing(policy, basis).to_owned()
+        };
         EndpointView {
             namespace: port.key.service.namespace.to_string(),
             service: port.key.service.name.to_string(),
             port_name: port.key.port.to_string(),
             protocol: port.key.protocol.to_string(),
-            address: candidate.target.address.ip(),
-            port: candidate.target.port,
+            address: candidate.address.ip(),
+            port: candidate.port,
             weight: candidate.weight,
             slots,
             share: slots as f64 / total as f64,
             node: candidate.node.as_ref().map(ToString::to_string),
             state: condition(candidate).to_owned(),
+            cluster: say(TrafficPolicy::Cluster),
+            local: say(TrafficPolicy::Local),
+            endpoint_id: own.map_or(0, |(target, _)| target.endpoint_id),
         }
     }));
 }
@@ -217,12 +295,16 @@ fn condition(candidate: &Candidate) -> &'static str {
     }
 }
 
-fn counts(state: &State) -> [(&'static str, usize); 8] {
+fn counts(state: &State) -> [(&'static str, usize); 12] {
     [
         (port::Port::NAME, state.ports.len()),
         (egress::Egress::NAME, state.egress.len()),
         (frontend::Frontend::NAME, state.frontends.len()),
         (source_range::SourceRange::NAME, state.source_ranges.len()),
+        (client::Client::NAME, state.clients.len()),
+        (masquerade::Masquerade::NAME, state.masquerades.len()),
+        (tunnel::Tunnel::NAME, state.tunnels.len()),
+        (member::Member::NAME, state.members.len()),
         (endpoint::Endpoint::NAME, state.slots()),
         (vip::Vip::NAME, state.vips.len()),
         (route::Route::NAME, state.routes.len()),

@@ -2,6 +2,7 @@
 
 mod faults;
 mod order;
+mod policy;
 mod scale;
 mod sync;
 

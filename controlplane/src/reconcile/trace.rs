@@ -226,17 +226,20 @@ impl Trace<'_> {
         let found = self.state.vips.get(&key);
         let (result, because) = match found {
             Some(entry) => {
-                let what = match entry.action {
-                    vip::Action::Reject => "refused",
-                    vip::Action::Drop => "dropped",
+                let owner = &entry.owner;
+                let because = match entry.action {
+                    vip::Action::Reject => {
+                        format!("refused: {owner} does not serve this port there")
+                    }
+                    vip::Action::Drop => format!("dropped: {owner} does not serve this port there"),
+                    vip::Action::Own => format!("an address that the NIC answers for, {owner}'s"),
                 };
-                let because = format!("{what}: {} does not serve this port there", entry.owner);
                 (fields(&entry.action), because)
             }
             None => ("miss".to_owned(), "not the address of a Service".to_owned()),
         };
         self.step(vip::Vip::NAME, fields(&key), result, because);
-        found.is_some()
+        found.is_some_and(|entry| entry.action != vip::Action::Own)
     }
 
     /// `false` if the packet ends here.

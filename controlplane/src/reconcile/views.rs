@@ -19,10 +19,50 @@ pub struct ServiceView {
     pub port: u16,
     /// Addresses that answer.
     pub vips: Vec<IpAddr>,
+    /// Addresses that answer, with what becomes of connections there.
+    pub frontends: Vec<FrontendView>,
+    /// How endpoints are picked, by IPVS's name.
+    pub scheduler: String,
+    /// Idle seconds for which a client keeps its endpoint.
+    pub affinity_seconds: Option<u32>,
     /// State per address family.
     pub families: Vec<FamilyView>,
     /// What is wrong with the objects, or was refused by the device.
     pub problems: Vec<String>,
+}
+
+/// One address at which a Service port answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FrontendView {
+    /// `ClusterIP`, `LoadBalancer`, `externalIP` or `NodePort`.
+    pub entry: String,
+    /// Address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// What becomes of connections of pods and of this node.
+    pub inside: String,
+    /// What becomes of all others.
+    pub outside: String,
+    /// Whose connections get another source address.
+    pub masquerade: String,
+    /// Only admitted sources are served.
+    pub checks_source: bool,
+}
+
+/// One endpoint set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SetView {
+    /// `Cluster` or `Local`.
+    pub policy: String,
+    /// Number.
+    pub id: u32,
+    /// On what basis its endpoints were chosen.
+    pub basis: String,
+    /// Slots.
+    pub slots: usize,
+    /// Endpoints.
+    pub endpoints: usize,
 }
 
 /// One address family of a Service port.
@@ -30,14 +70,12 @@ pub struct ServiceView {
 pub struct FamilyView {
     /// `IPv4` or `IPv6`.
     pub family: String,
-    /// `serve`, `reject` or `drop`.
+    /// What the cluster IP says: `serve`, `reject` or `drop`.
     pub action: String,
-    /// Id of the endpoint set while it serves.
-    pub set_id: Option<u32>,
-    /// Slots of the set.
-    pub slots: usize,
-    /// Endpoints that get connections.
-    pub endpoints: usize,
+    /// Sets that frontends serve from.
+    pub sets: Vec<SetView>,
+    /// Sources that addresses of load balancers admit; none: all.
+    pub source_ranges: Vec<String>,
     /// The device holds this.
     pub installed: bool,
 }
@@ -67,6 +105,12 @@ pub struct EndpointView {
     pub node: Option<String>,
     /// `ready`, `terminating` (serving while it goes away) or `unready`.
     pub state: String,
+    /// Why it serves, or does not, where any endpoint will do.
+    pub cluster: String,
+    /// Why it serves, or does not, where the policy asks for this node.
+    pub local: String,
+    /// Number by which it is counted; 0: none.
+    pub endpoint_id: u32,
 }
 
 /// One table.

@@ -1,33 +1,41 @@
 //! One Service, seen from one node.
 //!
-//! In: a Service, its slices, and whose view it is. Out: per port and address family the VIPs, the endpoints, and what
-//! becomes of new connections. Nothing is remembered: the same objects always give the same answer, whatever order
-//! they came in, and an object that makes no sense costs no more than its own endpoints.
+//! In: a Service, its slices, and whose view it is. Out: per port and address family the endpoints, which of them serve
+//! under each traffic policy, and the frontends with what becomes of new connections there. Nothing is remembered: the
+//! same objects always give the same answer, whatever order they came in, and an object that makes no sense costs no
+//! more than its own endpoints.
 //!
 //! ```text
-//! Service ─┐  visible? (S01–S04)   ports × families (S07, S09)   merge slices (S11–S15)   ready? (S17, S32, S36)
-//! slices  ─┴──────────────────────▶ Resolved { ports: [ families: [ vips, candidates, verdict ] ] }
+//! Service ─┐  visible? (S01–S04)   ports × families (S07, S09)   merge slices (S11–S15)   choose (S32–S45)
+//! slices  ─┼──────────────────────▶ Resolved { ports: [ families: [ candidates, choice, frontends ] ] }
+//! view    ─┘                        entry points, policies, source NAT, filters (S21–S29, S35–S39, S47–S56)
 //! ```
 
 mod candidates;
+mod choice;
+mod frontend;
 #[cfg(test)]
 mod tests;
 mod view;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use ipnet::IpNet;
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use crate::model::{
-    EndpointSlice, Family, ObjectKey, Protocol, Service, ServiceKind, SessionAffinity,
-    TrafficPolicy,
+    EndpointSlice, Family, Forwarding, ObjectKey, Protocol, Scheduler, Service, ServiceKind,
+    ServicePort, SessionAffinity, TrafficPolicy,
 };
 
-pub use candidates::Candidate;
-pub use view::NodeView;
+pub use candidates::{Candidate, Hint};
+pub use choice::{Basis, Choice, Topology};
+pub use frontend::{EntryPoint, Frontend, Masquerade, Verdict};
+pub use view::{Detector, NodePortAddresses, NodeView, PodRanges, Viewpoint};
 
 /// What is load-balanced as one thing (S09).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +61,12 @@ pub struct Resolved {
     pub key: ObjectKey,
     /// Its cluster IPs, each once.
     pub vips: Vec<IpAddr>,
+    /// Its addresses at load balancers, each once.
+    pub load_balancer_ips: Vec<IpAddr>,
+    /// How endpoints are picked.
+    pub scheduler: Scheduler,
+    /// Idle seconds for which a client keeps its endpoint; `None`: no longer than the connection.
+    pub affinity: Option<u32>,
     /// Its ports, in order of the Service.
     pub ports: Vec<ResolvedPort>,
     /// What was left out, and why.
@@ -75,46 +89,30 @@ pub struct ResolvedPort {
 pub struct ResolvedFamily {
     /// The family.
     pub family: Family,
-    /// Cluster IPs of the family.
-    pub vips: SmallVec<[IpAddr; 2]>,
     /// All endpoints, in order of address and port, those that get no connections included.
     pub candidates: Vec<Candidate>,
-    /// What becomes of new connections.
-    pub verdict: Verdict,
+    /// On what basis they were chosen.
+    pub choice: Choice,
+    /// Where the port answers, each address and port once.
+    pub frontends: SmallVec<[Frontend; 2]>,
+    /// Sources that frontends with `check_source` admit.
+    pub admitted: Vec<IpNet>,
 }
 
 impl ResolvedFamily {
-    /// The endpoints that get new connections.
-    pub fn backends(&self) -> impl Iterator<Item = &Candidate> {
-        let verdict = self.verdict;
+    /// The endpoints that get new connections under a policy.
+    pub fn backends(&self, policy: TrafficPolicy) -> impl Iterator<Item = &Candidate> {
         self.candidates
             .iter()
-            .filter(move |candidate| verdict.takes(candidate))
+            .filter(move |candidate| candidate.serves(policy))
     }
-}
 
-/// What becomes of new connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// They go to the ready endpoints.
-    Ready(TrafficPolicy),
-    /// None is ready: they go to those that still answer while they go away (S32, S33, KEP-1669).
-    Terminating(TrafficPolicy),
-    /// There is none anywhere (S36).
-    Reject,
-    /// There is one, but not on this node, and the policy asks for this node (S37).
-    Drop,
-}
-
-impl Verdict {
-    /// Whether this endpoint gets new connections.
-    pub fn takes(self, candidate: &Candidate) -> bool {
-        let (policy, able) = match self {
-            Self::Ready(policy) => (policy, candidate.ready),
-            Self::Terminating(policy) => (policy, candidate.is_last_resort()),
-            Self::Reject | Self::Drop => return false,
-        };
-        able && candidate.weight > 0 && (policy == TrafficPolicy::Cluster || candidate.local)
+    /// Some frontend serves from this policy's set (S34).
+    pub fn needs(&self, policy: TrafficPolicy) -> bool {
+        let wanted = Verdict::Serve(policy);
+        self.frontends
+            .iter()
+            .any(|frontend| frontend.inside == wanted || frontend.outside == wanted)
     }
 }
 
@@ -141,9 +139,11 @@ pub enum Issue {
         /// Protocol.
         protocol: Protocol,
     },
-    /// Not supported yet.
-    #[error("sessionAffinity ClientIP is not programmed: every connection is on its own")]
-    NoAffinity,
+    /// Direct answers are asked for, but the configuration says of no way to the endpoints.
+    #[error(
+        "direct server return is asked for, but `dsr` in the configuration has no way to {0} endpoints: translated instead"
+    )]
+    NoTunnel(Family),
 }
 
 /// What is to be programmed for a Service; `None` if nothing.
@@ -156,21 +156,17 @@ pub fn resolve<'a>(
         return None;
     }
     let mut issues = Vec::new();
-    if service.session_affinity != SessionAffinity::None {
-        issues.push(Issue::NoAffinity);
-    }
     let slices: SmallVec<[&EndpointSlice; 8]> = slices
         .map(|slice| &**slice)
         .filter(|slice| slice.proxy_name == view.proxy_name && !slice.headless_label)
         .collect();
     candidates::check(&slices, &mut issues);
-    let weights: FxHashMap<IpAddr, u32> = service.endpoint_weights.iter().copied().collect();
-
-    let mut vips = Vec::new();
-    for vip in &service.cluster_ips {
-        if !vips.contains(vip) {
-            vips.push(*vip);
-        }
+    let weights = candidates::Weights::new(&service.endpoint_weights, service.scheduler);
+    let vips = once(&service.cluster_ips);
+    if service.forwarding == Forwarding::Dsr {
+        let wanted = service.load_balancer_ips.iter().map(|ip| Family::of(*ip));
+        let missing: BTreeSet<Family> = wanted.filter(|f| !view.tunnels.contains(f)).collect();
+        issues.extend(missing.into_iter().map(Issue::NoTunnel));
     }
     let mut names = FxHashSet::default();
     let mut numbers = FxHashSet::default();
@@ -186,20 +182,11 @@ pub fn resolve<'a>(
             continue;
         }
         let families = [Family::V4, Family::V6].into_iter().filter_map(|family| {
-            let vips: SmallVec<[IpAddr; 2]> = vips
-                .iter()
-                .copied()
-                .filter(|vip| Family::of(*vip) == family)
-                .collect();
-            // Without an address of the family the Service has no part in it (S07).
-            (!vips.is_empty()).then(|| {
+            // Without a cluster IP of the family the Service has no part in it (S07).
+            let takes_part = vips.iter().any(|vip| Family::of(*vip) == family);
+            takes_part.then(|| {
                 let candidates = candidates::merge(view, port, family, &slices, &weights);
-                ResolvedFamily {
-                    family,
-                    vips,
-                    verdict: judge(service.internal_traffic_policy, &candidates),
-                    candidates,
-                }
+                resolve_family(view, service, port, family, candidates)
             })
         });
         ports.push(ResolvedPort {
@@ -215,9 +202,44 @@ pub fn resolve<'a>(
     Some(Resolved {
         key: service.key.clone(),
         vips,
+        load_balancer_ips: once(&service.load_balancer_ips),
+        scheduler: service.scheduler,
+        affinity: match service.session_affinity {
+            SessionAffinity::None => None,
+            SessionAffinity::ClientIp { timeout_seconds } => Some(timeout_seconds),
+        },
         ports,
         issues,
     })
+}
+
+fn resolve_family(
+    view: &NodeView,
+    service: &Service,
+    port: &ServicePort,
+    family: Family,
+    mut candidates: Vec<Candidate>,
+) -> ResolvedFamily {
+    let choice = choice::choose(&mut candidates);
+    let admitted = frontend::admitted(view, service, family);
+    let check = admitted.is_some();
+    ResolvedFamily {
+        family,
+        frontends: frontend::frontends(view, service, port, family, choice, check),
+        admitted: admitted.unwrap_or_default(),
+        candidates,
+        choice,
+    }
+}
+
+fn once(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let mut found = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        if !found.contains(address) {
+            found.push(*address);
+        }
+    }
+    found
 }
 
 fn is_served(view: &NodeView, service: &Service) -> bool {
@@ -226,21 +248,4 @@ fn is_served(view: &NodeView, service: &Service) -> bool {
         && !service.headless
         && service.kind != ServiceKind::ExternalName
         && !service.cluster_ips.is_empty()
-}
-
-fn judge(policy: TrafficPolicy, candidates: &[Candidate]) -> Verdict {
-    let usable = |verdict: Verdict| candidates.iter().any(|c| verdict.takes(c));
-    let wanted = [Verdict::Ready(policy), Verdict::Terminating(policy)];
-    if let Some(verdict) = wanted.into_iter().find(|verdict| usable(*verdict)) {
-        return verdict;
-    }
-    let anywhere = [
-        Verdict::Ready(TrafficPolicy::Cluster),
-        Verdict::Terminating(TrafficPolicy::Cluster),
-    ];
-    if anywhere.into_iter().any(usable) {
-        Verdict::Drop
-    } else {
-        Verdict::Reject
-    }
 }

@@ -1,5 +1,8 @@
 //! Objects in, endpoints and verdicts out.
 
+mod entry;
+mod policy;
+
 use std::sync::Arc;
 
 use super::*;
@@ -14,7 +17,7 @@ fn run(view: &NodeView, service: &Service, slices: Vec<EndpointSlice>) -> Option
 fn here() -> NodeView {
     NodeView {
         node: Some("here".into()),
-        proxy_name: None,
+        ..NodeView::default()
     }
 }
 
@@ -22,17 +25,34 @@ fn here() -> NodeView {
 fn backends(service: &Service, slices: Vec<EndpointSlice>) -> (Verdict, Vec<String>) {
     let resolved = run(&here(), service, slices).unwrap();
     let family = &resolved.ports[0].families[0];
-    (family.verdict, targets(family))
+    (verdict(family), targets(family))
 }
 
+/// Of the cluster IP, which asks nobody who he is.
+fn verdict(family: &ResolvedFamily) -> Verdict {
+    let frontend = &family.frontends[0];
+    assert_eq!(frontend.entry, EntryPoint::ClusterIp);
+    assert_eq!(frontend.inside, frontend.outside);
+    frontend.inside
+}
+
+/// `address:port` of the endpoints that serve at the cluster IP.
 fn targets(family: &ResolvedFamily) -> Vec<String> {
+    match verdict(family) {
+        Verdict::Serve(policy) => serving(family, policy),
+        Verdict::Drop | Verdict::Reject => Vec::new(),
+    }
+}
+
+fn serving(family: &ResolvedFamily, policy: TrafficPolicy) -> Vec<String> {
     family
-        .backends()
-        .map(|b| format!("{}:{}", b.target.address, b.target.port))
+        .backends(policy)
+        .map(|b| format!("{}:{}", b.address, b.port))
         .collect()
 }
 
-const READY: Verdict = Verdict::Ready(TrafficPolicy::Cluster);
+const READY: Verdict = Verdict::Serve(TrafficPolicy::Cluster);
+const LOCAL: Verdict = Verdict::Serve(TrafficPolicy::Local);
 
 #[test]
 fn s01_objects_of_another_proxy_are_invisible() {
@@ -89,7 +109,7 @@ fn s06_s07_families_are_apart() {
     ];
     let resolved = run(&here(), &cart, slices.clone()).unwrap();
     let families = &resolved.ports[0].families;
-    assert_eq!(families[0].vips.len(), 1);
+    assert_eq!(families[0].frontends.len(), 1);
     assert_eq!(targets(&families[0]), ["10.0.0.1:8080"]);
     assert_eq!(targets(&families[1]), ["fd00:1::1:8080", "fd00:1::2:8080"]);
     let only_six = run(&here(), &service("cart", &["fd00::1"]), slices).unwrap();
@@ -126,7 +146,7 @@ fn s09_s10_s11_ports_are_matched_by_name_and_protocol() {
     let of = |at: usize| targets(&resolved.ports[at].families[0]);
     assert_eq!(of(0), ["10.0.0.1:5353", "10.0.0.2:1053"]);
     assert_eq!(of(1), ["10.0.0.1:5354"]);
-    assert_eq!(resolved.ports[2].families[0].verdict, Verdict::Reject);
+    assert_eq!(verdict(&resolved.ports[2].families[0]), Verdict::Reject);
 }
 
 #[test]
@@ -156,7 +176,7 @@ fn s13_addresses_of_the_wrong_family_or_none_are_left_out() {
     mixed.endpoints.push(crate::model::Endpoint::default());
     let resolved = run(&here(), &cart, vec![mixed]).unwrap();
     assert_eq!(targets(&resolved.ports[0].families[0]), ["10.0.0.1:8080"]);
-    assert_eq!(resolved.ports[0].families[1].verdict, Verdict::Reject);
+    assert_eq!(verdict(&resolved.ports[0].families[1]), Verdict::Reject);
     assert!(matches!(
         resolved.issues[..],
         [Issue::WrongFamily {
@@ -204,7 +224,6 @@ fn s17_s32_s36_s40_conditions() {
             .collect();
         backends(&cart, vec![one])
     };
-    let last = Verdict::Terminating(TrafficPolicy::Cluster);
     // Nothing said means ready.
     assert_eq!(
         backends(&cart, vec![slice("cart", "a", &["10.0.0.1"])]).0,
@@ -217,30 +236,9 @@ fn s17_s32_s36_s40_conditions() {
         (false, false, true),
         (false, true, false),
     ]);
-    assert_eq!(fallback, (last, vec!["10.0.0.1:8080".to_owned()]));
+    assert_eq!(fallback, (READY, vec!["10.0.0.1:8080".to_owned()]));
     assert_eq!(with(&[(false, false, false)]).0, Verdict::Reject);
     assert_eq!(with(&[]).0, Verdict::Reject);
-}
-
-#[test]
-fn s33_s37_s38_internal_policy_local() {
-    let mut cart = service("cart", &["10.96.0.1"]);
-    cart.internal_traffic_policy = TrafficPolicy::Local;
-    let mut one = slice("cart", "a", &["10.0.0.1", "10.0.0.2"]);
-    assert_eq!(backends(&cart, vec![one.clone()]).0, Verdict::Drop);
-    one.endpoints[1].node = Some("here".into());
-    let ready = Verdict::Ready(TrafficPolicy::Local);
-    assert_eq!(
-        backends(&cart, vec![one.clone()]),
-        (ready, vec!["10.0.0.2:8080".to_owned()])
-    );
-    one.endpoints[1].conditions = conditions(false, true, true);
-    let last = Verdict::Terminating(TrafficPolicy::Local);
-    assert_eq!(
-        backends(&cart, vec![one]),
-        (last, vec!["10.0.0.2:8080".to_owned()])
-    );
-    assert_eq!(backends(&cart, vec![]).0, Verdict::Reject);
 }
 
 #[test]
@@ -253,7 +251,10 @@ fn weights_are_by_address_and_zero_takes_nothing() {
     let slices = vec![slice("cart", "a", &["10.0.0.1", "10.0.0.2", "10.0.0.3"])];
     let resolved = run(&here(), &cart, slices).unwrap();
     let family = &resolved.ports[0].families[0];
-    let weights: Vec<_> = family.backends().map(|b| b.weight).collect();
+    let weights: Vec<_> = family
+        .backends(TrafficPolicy::Cluster)
+        .map(|b| b.weight)
+        .collect();
     assert_eq!(weights, [3, 1]);
     assert_eq!(family.candidates.len(), 3);
     // Nothing but such endpoints is nothing.

@@ -3,9 +3,9 @@
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Requirement, Schema};
 
-use super::endpoint::Target;
-use super::entry::{ActionLayout, KeyLayout};
-use super::{Address, Table};
+use super::endpoint::{Target, TargetLayout};
+use super::entry::KeyLayout;
+use super::{Address, Interface, Table};
 
 /// A client of a Service port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,31 +20,22 @@ pub struct Key {
 #[derive(Debug, Clone)]
 pub struct Affinity {
     key: KeyLayout<3>,
-    pin: ActionLayout<3>,
+    pin: TargetLayout,
 }
-
-const PARAMS: [&str; 3] = ["endpoint_hi", "endpoint_lo", "endpoint_port"];
 
 impl Table for Affinity {
     type Key = Key;
     type Action = Target;
     const NAME: &'static str = "affinity";
 
-    fn requirements() -> Vec<Requirement> {
+    fn requirements(interface: Interface) -> Vec<Requirement> {
         vec![
             Requirement::table(Self::NAME)
                 .field("affinity_id", MatchKind::Exact, 32)
                 .field("client_hi", MatchKind::Exact, 64)
                 .field("client_lo", MatchKind::Exact, 64)
                 .uses("pin"),
-            Requirement::action(
-                "pin",
-                &[
-                    ("endpoint_hi", 64),
-                    ("endpoint_lo", 64),
-                    ("endpoint_port", 16),
-                ],
-            ),
+            TargetLayout::requirement("pin", interface),
         ]
     }
 
@@ -52,7 +43,7 @@ impl Table for Affinity {
         let names = ["affinity_id", "client_hi", "client_lo"];
         Some(Self {
             key: KeyLayout::resolve(schema, Self::NAME, names)?,
-            pin: ActionLayout::resolve(schema, Self::NAME, "pin", PARAMS)?,
+            pin: TargetLayout::resolve(schema, Self::NAME, "pin")?,
         })
     }
 
@@ -66,25 +57,15 @@ impl Table for Affinity {
     }
 
     fn action(&self, target: &Target) -> proto::TableAction {
-        self.pin
-            .call([target.address.hi, target.address.lo, target.port.into()])
+        self.pin.call(target)
     }
 
     fn decode(&self, entry: &proto::TableEntry) -> Option<(Key, Target)> {
         let [affinity_id, hi, lo] = self.key.read_exact(entry)?;
-        let [to_hi, to_lo, port] = self.pin.read(entry)?;
-        Some((
-            Key {
-                affinity_id: affinity_id as u32,
-                client: Address { hi, lo },
-            },
-            Target {
-                address: Address {
-                    hi: to_hi,
-                    lo: to_lo,
-                },
-                port: port as u16,
-            },
-        ))
+        let key = Key {
+            affinity_id: affinity_id as u32,
+            client: Address { hi, lo },
+        };
+        Some((key, self.pin.read(entry)?))
     }
 }

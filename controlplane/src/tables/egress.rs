@@ -3,8 +3,8 @@
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Requirement, Schema};
 
-use super::Table;
 use super::entry::{ActionLayout, KeyLayout};
+use super::{Interface, Table};
 
 /// A port as packet_out names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ impl Table for Egress {
     type Action = Action;
     const NAME: &'static str = "egress";
 
-    fn requirements() -> Vec<Requirement> {
+    fn requirements(_: Interface) -> Vec<Requirement> {
         vec![
             Requirement::table(Self::NAME)
                 .field("egress_port", MatchKind::Exact, 32)

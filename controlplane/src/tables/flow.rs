@@ -6,7 +6,7 @@ use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Requirement, Schema};
 
 use super::entry::{ActionLayout, KeyLayout};
-use super::{Address, Table};
+use super::{Address, Interface, Table};
 
 /// Addresses and ports of one direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ impl Table for Flow {
     type Action = Tuple;
     const NAME: &'static str = "flow";
 
-    fn requirements() -> Vec<Requirement> {
+    fn requirements(_: Interface) -> Vec<Requirement> {
         Connection::requirements(Self::NAME, "translate")
     }
 

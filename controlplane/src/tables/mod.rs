@@ -8,11 +8,14 @@
 //! ```
 
 pub mod affinity;
+pub mod client;
 pub mod egress;
 pub mod endpoint;
 pub mod entry;
 pub mod flow;
 pub mod frontend;
+pub mod masquerade;
+pub mod member;
 pub mod port;
 pub mod reply;
 pub mod route;
@@ -20,6 +23,7 @@ pub mod sctp_checksum;
 pub mod source_range;
 #[cfg(test)]
 mod tests;
+pub mod tunnel;
 pub mod vip;
 
 use std::fmt;
@@ -29,6 +33,16 @@ use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{Mismatch, Missing, Requirement, Schema};
 
 use crate::model::Family;
+
+/// How much a program can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interface {
+    /// One set per frontend, no source NAT: a program without the tables `client`, `masquerade`, `tunnel`, `member`.
+    Basic,
+    /// All tables.
+    #[default]
+    Full,
+}
 
 /// What one table's file says of it.
 pub trait Table: Sized {
@@ -40,7 +54,7 @@ pub trait Table: Sized {
     const NAME: &'static str;
 
     /// The table and its actions as the program must have them.
-    fn requirements() -> Vec<Requirement>;
+    fn requirements(interface: Interface) -> Vec<Requirement>;
 
     /// The ids that a device's program gives them; `None` where [`requirements`](Self::requirements) do not hold.
     fn resolve(schema: &Schema) -> Option<Self>;
@@ -69,6 +83,8 @@ pub trait Table: Sized {
 /// All tables of one device.
 #[derive(Debug, Clone)]
 pub struct Tables {
+    /// How much the program can do.
+    pub interface: Interface,
     /// Ports.
     pub port: port::Port,
     /// Ports for packet_out.
@@ -89,33 +105,53 @@ pub struct Tables {
     pub vip: vip::Vip,
     /// Corrections of the SCTP checksum.
     pub sctp_checksum: sctp_checksum::SctpChecksum,
+    /// Classes of sources.
+    pub client: Option<client::Client>,
+    /// Endpoints of sets whose clients keep theirs.
+    pub member: Option<member::Member>,
+    /// New source addresses.
+    pub masquerade: Option<masquerade::Masquerade>,
+    /// Ways to endpoints for packets that are not translated.
+    pub tunnel: Option<tunnel::Tunnel>,
     /// Ways out.
     pub route: route::Route,
 }
 
 impl Tables {
     /// What a device's program must have.
-    pub fn requirements() -> Vec<Requirement> {
-        [
-            port::Port::requirements(),
-            egress::Egress::requirements(),
-            frontend::Frontend::requirements(),
-            source_range::SourceRange::requirements(),
-            endpoint::Endpoint::requirements(),
-            affinity::Affinity::requirements(),
-            flow::Flow::requirements(),
-            reply::Reply::requirements(),
-            vip::Vip::requirements(),
-            sctp_checksum::SctpChecksum::requirements(),
-            route::Route::requirements(),
+    pub fn requirements(interface: Interface) -> Vec<Requirement> {
+        let mut all = [
+            port::Port::requirements(interface),
+            egress::Egress::requirements(interface),
+            frontend::Frontend::requirements(interface),
+            source_range::SourceRange::requirements(interface),
+            endpoint::Endpoint::requirements(interface),
+            affinity::Affinity::requirements(interface),
+            flow::Flow::requirements(interface),
+            reply::Reply::requirements(interface),
+            vip::Vip::requirements(interface),
+            sctp_checksum::SctpChecksum::requirements(interface),
+            route::Route::requirements(interface),
         ]
-        .concat()
+        .concat();
+        if interface == Interface::Full {
+            all.extend(client::Client::requirements(interface));
+            all.extend(member::Member::requirements(interface));
+            all.extend(masquerade::Masquerade::requirements(interface));
+            all.extend(tunnel::Tunnel::requirements(interface));
+        }
+        all
     }
 
     /// Compares the tables with a device's program and takes its ids; the error lists all that differs.
     pub fn resolve(schema: &Schema) -> Result<Self, Missing> {
-        schema.require(&Self::requirements())?;
+        let interface = match schema.table(client::Client::NAME) {
+            Some(_) => Interface::Full,
+            None => Interface::Basic,
+        };
+        schema.require(&Self::requirements(interface))?;
         Ok(Self {
+            interface,
             port: resolved(schema)?,
             egress: resolved(schema)?,
             frontend: resolved(schema)?,
@@ -126,8 +162,19 @@ impl Tables {
             reply: resolved(schema)?,
             vip: resolved(schema)?,
             sctp_checksum: resolved(schema)?,
+            client: optional(schema, interface)?,
+            member: optional(schema, interface)?,
+            masquerade: optional(schema, interface)?,
+            tunnel: optional(schema, interface)?,
             route: resolved(schema)?,
         })
+    }
+}
+
+fn optional<T: Table>(schema: &Schema, interface: Interface) -> Result<Option<T>, Missing> {
+    match interface {
+        Interface::Full => resolved(schema).map(Some),
+        Interface::Basic => Ok(None),
     }
 }
 

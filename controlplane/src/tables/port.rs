@@ -3,8 +3,8 @@
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Requirement, Schema};
 
-use super::Table;
 use super::entry::{ActionLayout, KeyLayout};
+use super::{Interface, Table};
 
 /// Role of a port with this node's pods behind it.
 pub const ROLE_HOST: u8 = 1;
@@ -45,7 +45,7 @@ impl Table for Port {
     type Action = Action;
     const NAME: &'static str = "port";
 
-    fn requirements() -> Vec<Requirement> {
+    fn requirements(_: Interface) -> Vec<Requirement> {
         vec![
             Requirement::table(Self::NAME)
                 .field("ingress_port", MatchKind::Exact, 32)

@@ -3,8 +3,8 @@
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{Requirement, Schema};
 
-use super::Table;
 use super::flow::{Connection, Key, Tuple};
+use super::{Interface, Table};
 
 /// The table in one device.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ impl Table for Reply {
     type Action = Tuple;
     const NAME: &'static str = "reply";
 
-    fn requirements() -> Vec<Requirement> {
+    fn requirements(_: Interface) -> Vec<Requirement> {
         Connection::requirements(Self::NAME, "translate_back")
     }
 

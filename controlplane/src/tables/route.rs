@@ -7,7 +7,7 @@ use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Requirement, Schema};
 
 use super::entry::{ActionLayout, KeyLayout, Masked};
-use super::{Address, Table};
+use super::{Address, Interface, Table};
 use crate::model::Family;
 
 /// A prefix over the pipeline's 128 bits: 96 longer than people write it for IPv4.
@@ -118,7 +118,7 @@ impl Table for Route {
     type Action = Action;
     const NAME: &'static str = "route";
 
-    fn requirements() -> Vec<Requirement> {
+    fn requirements(_: Interface) -> Vec<Requirement> {
         vec![
             Requirement::table(Self::NAME)
                 .field("vpc", MatchKind::Exact, 32)

@@ -6,8 +6,8 @@
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Requirement, Schema};
 
-use super::Table;
 use super::entry::{ActionLayout, KeyLayout};
+use super::{Interface, Table};
 
 /// A change of ports in a packet of some length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ impl Table for SctpChecksum {
     type Action = Action;
     const NAME: &'static str = "sctp_checksum";
 
-    fn requirements() -> Vec<Requirement> {
+    fn requirements(_: Interface) -> Vec<Requirement> {
         vec![
             Requirement::table(Self::NAME)
                 .field("src_port_change", MatchKind::Exact, 16)

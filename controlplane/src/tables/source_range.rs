@@ -5,7 +5,7 @@ use p4runtime::schema::{MatchKind, Requirement, Schema};
 
 use super::entry::{ActionLayout, KeyLayout, Masked};
 use super::route::Prefix;
-use super::{Address, Table};
+use super::{Address, Interface, Table};
 
 /// A range of a Service port's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ impl Table for SourceRange {
     type Action = Allow;
     const NAME: &'static str = "source_range";
 
-    fn requirements() -> Vec<Requirement> {
+    fn requirements(_: Interface) -> Vec<Requirement> {
         vec![
             Requirement::table(Self::NAME)
                 .field("range_id", MatchKind::Exact, 32)

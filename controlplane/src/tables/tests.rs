@@ -48,8 +48,11 @@ fn entries_come_back_as_they_went() {
     let serve = frontend::Action::Serve {
         set_id: 9,
         slot_mask: 255,
+        outside_set_id: 8,
+        outside_slot_mask: 7,
         service_id: 4,
-        flags: 3,
+        flags: 0x3ff,
+        affinity_profile: frontend::NO_PROFILE,
     };
     round(&tables.frontend, key, serve);
     round(
@@ -65,6 +68,8 @@ fn entries_come_back_as_they_went() {
     let target = endpoint::Target {
         address: address("10.0.0.1"),
         port: 8080,
+        flags: endpoint::LOCAL,
+        endpoint_id: 70_000,
     };
     round(
         &tables.endpoint,
@@ -95,6 +100,41 @@ fn entries_come_back_as_they_went() {
     };
     round(&tables.vip, key, vip::Action::Reject);
     round(&tables.vip, key, vip::Action::Drop);
+    round(&tables.vip, key, vip::Action::Own);
+    let key = member::Key {
+        set_id: 9,
+        address: address("10.0.0.1"),
+        port: 8080,
+    };
+    round(tables.member.as_ref().unwrap(), key, member::IsMember);
+    let source = address("fd00::5");
+    for family in [Family::V4, Family::V6] {
+        for local in [false, true] {
+            let action = masquerade::Action {
+                address: source,
+                port_base: 61_440,
+                port_mask: 0xfff,
+            };
+            let key = masquerade::Key {
+                vpc: 7,
+                family,
+                local,
+            };
+            round(tables.masquerade.as_ref().unwrap(), key, action);
+        }
+        let key = tunnel::Key { vpc: 7, family };
+        round(
+            tables.tunnel.as_ref().unwrap(),
+            key,
+            tunnel::Action::Ipip { source },
+        );
+        round(
+            tables.tunnel.as_ref().unwrap(),
+            key,
+            tunnel::Action::Gue { source, port: 6080 },
+        );
+        round(tables.tunnel.as_ref().unwrap(), key, tunnel::Action::SameL2);
+    }
     let key = sctp_checksum::Key {
         port_change: 5 << 16,
         length: 1480,
@@ -129,6 +169,12 @@ fn entries_come_back_as_they_went() {
             source: prefix,
         };
         round(&tables.source_range, key, source_range::Allow);
+        let key = client::Key {
+            vpc: 7,
+            source: prefix,
+        };
+        round(tables.client.as_ref().unwrap(), key, client::Class::Pod);
+        round(tables.client.as_ref().unwrap(), key, client::Class::Node);
     }
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: lenient. A value that cannot be read is left out and reported; the rest of the object counts. Only an
 //! object without a name is refused.
 
+mod pod;
 #[cfg(test)]
 mod tests;
 
@@ -12,12 +13,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::model::{self, ObjectKey, address};
 
-/// Taint by which the cluster autoscaler announces that it removes a node (KEP-3836).
-const DELETION_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
+pub use pod::pod;
+
 /// Kubernetes' default of `sessionAffinityConfig.clientIP.timeoutSeconds`.
 const AFFINITY_TIMEOUT: u32 = 10_800;
 /// Labels of nodes that matter to the model.
@@ -150,18 +152,20 @@ pub fn service(from: &core::Service) -> Result<Converted<model::Service>, Conver
         headless_label: label(&from.metadata, model::HEADLESS).is_some(),
         ..model::Service::default()
     };
-    if let Some(text) = from
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|all| all.get(model::ENDPOINT_WEIGHTS))
-    {
-        let weights = reader.take(
-            || format!("metadata.annotations[{}]", model::ENDPOINT_WEIGHTS),
-            model::parse_weights(text),
-        );
-        object.endpoint_weights = weights.unwrap_or_default();
-    }
+    object.endpoint_weights = weights(&from.metadata, &mut reader);
+    object.scheduler = annotation(&from.metadata, model::SCHEDULER, &mut reader, |name| {
+        model::Scheduler::from_name(name).ok_or("not one of rr, wrr, lc, wlc, sh, dh, mh")
+    });
+    object.forwarding = annotation(
+        &from.metadata,
+        model::FORWARDING,
+        &mut reader,
+        |name| match name {
+            "nat" => Ok(model::Forwarding::Nat),
+            "dsr" => Ok(model::Forwarding::Dsr),
+            _ => Err("not nat or dsr"),
+        },
+    );
     if let Some(spec) = spec {
         object.kind = service_kind(spec.type_.as_deref(), &mut reader);
         (object.cluster_ips, object.headless) = cluster_ips(spec, &mut reader);
@@ -201,6 +205,34 @@ pub fn service(from: &core::Service) -> Result<Converted<model::Service>, Conver
         object,
         left_out: reader.left_out,
     })
+}
+
+/// What an annotation says; the default where it is absent or cannot be read.
+fn annotation<T: Default>(
+    metadata: &ObjectMeta,
+    name: &str,
+    reader: &mut Reader,
+    read: impl Fn(&str) -> Result<T, &'static str>,
+) -> T {
+    let text = metadata.annotations.as_ref().and_then(|all| all.get(name));
+    let value = text.and_then(|text| {
+        let value = read(text.trim()).map_err(|reason| format!("`{text}` is {reason}"));
+        reader.take(|| format!("metadata.annotations[{name}]"), value)
+    });
+    value.unwrap_or_default()
+}
+
+/// Weights by address, of a Service or a slice.
+fn weights(metadata: &ObjectMeta, reader: &mut Reader) -> Vec<(IpAddr, u32)> {
+    let name = model::ENDPOINT_WEIGHTS;
+    let text = metadata.annotations.as_ref().and_then(|all| all.get(name));
+    let read = text.and_then(|text| {
+        reader.take(
+            || format!("metadata.annotations[{name}]"),
+            model::parse_weights(text),
+        )
+    });
+    read.unwrap_or_default()
 }
 
 fn service_kind(text: Option<&str>, reader: &mut Reader) -> model::ServiceKind {
@@ -347,6 +379,7 @@ pub fn slice(
 
 fn endpoints(from: &discovery::EndpointSlice, reader: &mut Reader) -> Vec<model::Endpoint> {
     let readable = matches!(from.address_type.as_str(), "IPv4" | "IPv6");
+    let weights = weights(&from.metadata, reader);
     let mut found = Vec::with_capacity(from.endpoints.as_ref().map_or(0, Vec::len));
     for (at, endpoint) in from.endpoints.iter().flatten().enumerate() {
         let address = endpoint
@@ -370,6 +403,10 @@ fn endpoints(from: &discovery::EndpointSlice, reader: &mut Reader) -> Vec<model:
             node: endpoint.node_name.as_deref().map(Arc::from),
             zone: endpoint.zone.as_deref().map(Arc::from),
             hints: hints(endpoint),
+            weight: address.and_then(|own| {
+                let named = weights.iter().rev().find(|(ip, _)| *ip == own);
+                named.map(|(_, weight)| *weight)
+            }),
         });
     }
     found
@@ -418,16 +455,22 @@ pub fn node(from: &core::Node) -> Result<Converted<model::Node>, ConvertError> {
             reader.take(|| format!("spec.podCIDRs[{at}]"), address::parse_net(text))
         })
         .collect();
-    let internal: Vec<String> = from
-        .status
-        .iter()
-        .flat_map(|status| status.addresses.iter().flatten())
-        .filter(|address| address.type_ == "InternalIP")
-        .map(|address| address.address.clone())
-        .collect();
+    let mut addresses = |kind: &str| -> Vec<IpAddr> {
+        let texts: Vec<String> = from
+            .status
+            .iter()
+            .flat_map(|status| status.addresses.iter().flatten())
+            .filter(|address| address.type_ == kind)
+            .map(|address| address.address.clone())
+            .collect();
+        reader.addresses("status.addresses", &texts)
+    };
+    let internal_ips = addresses("InternalIP");
+    let external_ips = addresses("ExternalIP");
     let object = model::Node {
         name: name.into(),
-        internal_ips: reader.addresses("status.addresses", &internal),
+        internal_ips,
+        external_ips,
         pod_cidrs,
         labels: from
             .metadata
@@ -437,6 +480,12 @@ pub fn node(from: &core::Node) -> Result<Converted<model::Node>, ConvertError> {
             .filter(|(name, _)| name.starts_with(TOPOLOGY))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
+        taints: spec
+            .iter()
+            .flat_map(|spec| spec.taints.iter().flatten())
+            .map(|taint| taint.key.as_str().into())
+            .collect(),
+        deleting: from.metadata.deletion_timestamp.is_some(),
     };
     Ok(Converted {
         object,
@@ -444,13 +493,31 @@ pub fn node(from: &core::Node) -> Result<Converted<model::Node>, ConvertError> {
     })
 }
 
-/// Whether a node may go on taking traffic from outside: it is neither being deleted nor about to be (S75).
-pub fn node_eligible(from: &core::Node) -> bool {
-    let mut taints = from
-        .spec
-        .iter()
-        .flat_map(|spec| spec.taints.iter().flatten());
-    from.metadata.deletion_timestamp.is_none() && !taints.any(|taint| taint.key == DELETION_TAINT)
+/// A ServiceCIDR.
+///
+/// # Errors
+/// When it has no name.
+pub fn service_cidr(
+    from: &networking::ServiceCIDR,
+) -> Result<Converted<model::ServiceCidr>, ConvertError> {
+    let mut reader = Reader::default();
+    let key = key(&from.metadata, "ServiceCIDR")?;
+    let given = from.spec.as_ref().and_then(|spec| spec.cidrs.as_ref());
+    let cidrs = given
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .filter_map(|(at, text)| {
+            reader.take(|| format!("spec.cidrs[{at}]"), address::parse_net(text))
+        })
+        .collect();
+    Ok(Converted {
+        object: model::ServiceCidr {
+            name: key.name,
+            cidrs,
+        },
+        left_out: reader.left_out,
+    })
 }
 
 /// Namespace and name. A manifest may leave the namespace out: `default`.

@@ -7,17 +7,21 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt};
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +30,14 @@ use super::Notice;
 use super::convert::{self, ConvertError, Converted};
 use crate::model;
 
-/// What the default proxy may see (S01, S02).
-const SERVED_BY_DEFAULT_PROXY: &str =
-    "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless";
+/// What a proxy may see (S01, S02): an empty name is the default proxy's.
+fn served_by(proxy: &str) -> String {
+    use crate::model::{HEADLESS, SERVICE_PROXY_NAME};
+    match proxy {
+        "" => format!("!{SERVICE_PROXY_NAME},!{HEADLESS}"),
+        name => format!("{SERVICE_PROXY_NAME}={name},!{HEADLESS}"),
+    }
+}
 
 /// First and longest wait before a failed watch is tried again. Changes must be caught up with within a second of the
 /// API server's return; client-go's 30 s would let a cluster's Services go stale long after that. Jitter, which spreads nodes,
@@ -106,35 +115,102 @@ async fn kubeconfig(path: Option<&Path>) -> Result<kube::Config, kube::config::K
     }
 }
 
-/// Watches until cancelled. `node` is the node whose eligibility is reported.
+/// Which Services are watched, and what beside Services, slices and nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Name of the proxy whose Services are watched; empty: the default proxy's.
+    pub proxy_name: String,
+    /// Pods of this node: where the NIC has a port per pod and the CNI says which.
+    pub pods: bool,
+}
+
+/// Watches until cancelled. `node` is the node whose eligibility is reported. ServiceCIDRs are watched where the API
+/// server has them (Kubernetes 1.31 and later).
 pub async fn run(
     client: Client,
     node: Arc<str>,
+    extras: Extras,
     notices: mpsc::Sender<Notice>,
     cancel: CancellationToken,
 ) {
-    let served = || watcher::Config::default().labels(SERVED_BY_DEFAULT_PROXY);
-    let services = watcher(Api::<Service>::all(client.clone()), served());
-    let slices = watcher(Api::<EndpointSlice>::all(client.clone()), served());
-    let nodes = watcher(Api::<Node>::all(client), watcher::Config::default());
-    let unlisted = Arc::new(AtomicUsize::new(3));
+    let ranges = tokio::select! {
+        () = cancel.cancelled() => return,
+        ranges = has_service_cidrs(&client) => ranges,
+    };
+    let count = 3 + usize::from(ranges) + usize::from(extras.pods);
+    let unlisted = Arc::new(AtomicUsize::new(count));
     let mut tasks = JoinSet::new();
-    tasks.spawn(follow(
-        services.backoff(retry()),
-        node.clone(),
-        notices.clone(),
-        unlisted.clone(),
-    ));
-    tasks.spawn(follow(
-        slices.backoff(retry()),
-        node.clone(),
-        notices.clone(),
-        unlisted.clone(),
-    ));
-    tasks.spawn(follow(nodes.backoff(retry()), node, notices, unlisted));
+    let mut watch = Watch {
+        client: &client,
+        node: &node,
+        notices: &notices,
+        unlisted: &unlisted,
+        tasks: &mut tasks,
+    };
+    let labels = served_by(&extras.proxy_name);
+    let served = || watcher::Config::default().labels(&labels);
+    watch.start::<Service>(served());
+    watch.start::<EndpointSlice>(served());
+    watch.start::<Node>(watcher::Config::default());
+    if ranges {
+        watch.start::<ServiceCIDR>(watcher::Config::default());
+    }
+    if extras.pods {
+        let here = format!("spec.nodeName={node}");
+        watch.start::<Pod>(watcher::Config::default().fields(&here));
+    }
     tokio::select! {
         () = cancel.cancelled() => {}
         _ = tasks.join_next() => {}
+    }
+}
+
+/// Whether the API server knows ServiceCIDRs; asks until it answers.
+async fn has_service_cidrs(client: &Client) -> bool {
+    let api = Api::<ServiceCIDR>::all(client.clone());
+    loop {
+        match api.list_metadata(&ListParams::default().limit(1)).await {
+            Ok(_) => return true,
+            Err(kube::Error::Api(status)) if status.code == 404 => return false,
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                tracing::warn!(
+                    "ServiceCIDRs may not be read: unassigned cluster IPs are dropped in --service-cidr only"
+                );
+                return false;
+            }
+            Err(error) => {
+                metrics::counter!("nicproxy_watch_errors_total", "kind" => "ServiceCIDR")
+                    .increment(1);
+                tracing::warn!(%error, "cannot ask for ServiceCIDRs; trying again");
+                tokio::time::sleep(RETRY.1).await;
+            }
+        }
+    }
+}
+
+/// What all watches share.
+struct Watch<'a> {
+    client: &'a Client,
+    node: &'a Arc<str>,
+    notices: &'a mpsc::Sender<Notice>,
+    unlisted: &'a Arc<AtomicUsize>,
+    tasks: &'a mut JoinSet<()>,
+}
+
+impl Watch<'_> {
+    fn start<K>(&mut self, config: watcher::Config)
+    where
+        K: Watched + kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        K::DynamicType: Default + Clone,
+        K::Object: Send,
+    {
+        let stream = watcher(Api::<K>::all(self.client.clone()), config).backoff(retry());
+        self.tasks.spawn(follow(
+            stream,
+            self.node.clone(),
+            self.notices.clone(),
+            self.unlisted.clone(),
+        ));
     }
 }
 
@@ -207,8 +283,42 @@ impl Watched for Node {
         let name = self.metadata.name.as_deref()?;
         (name == node).then(|| Notice::NodeEligible {
             node: name.into(),
-            eligible: convert::node_eligible(self),
+            eligible: convert::node(self).is_ok_and(|node| node.object.is_eligible()),
         })
+    }
+}
+
+impl Watched for ServiceCIDR {
+    type Object = model::ServiceCidr;
+    const KIND: &'static str = "ServiceCIDR";
+    fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
+        convert::service_cidr(self)
+    }
+    fn apply(object: Self::Object) -> model::Event {
+        model::Event::ApplyServiceCidr(object)
+    }
+    fn replace(objects: Vec<Self::Object>) -> model::Event {
+        model::Event::ReplaceServiceCidrs(objects)
+    }
+    fn delete(object: Self::Object) -> model::Event {
+        model::Event::DeleteServiceCidr(object.name)
+    }
+}
+
+impl Watched for Pod {
+    type Object = model::Pod;
+    const KIND: &'static str = "Pod";
+    fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
+        convert::pod(self)
+    }
+    fn apply(object: Self::Object) -> model::Event {
+        model::Event::ApplyPod(object)
+    }
+    fn replace(objects: Vec<Self::Object>) -> model::Event {
+        model::Event::ReplacePods(objects)
+    }
+    fn delete(object: Self::Object) -> model::Event {
+        model::Event::DeletePod(object.key)
     }
 }
 

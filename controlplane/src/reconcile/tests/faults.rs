@@ -23,7 +23,7 @@ fn shop() -> Model {
 #[tokio::test]
 async fn full_table_holds_back_the_frontend_and_is_retried() {
     let mut bench = Bench::new(shop());
-    bench.device.bound(bench.tables.endpoint.id(), 3);
+    bench.device.bound(bench.tables.endpoint.id(), 31);
     let report = bench.sync().await;
     assert_eq!(report.outcome, Outcome::Done);
     assert_eq!(report.errors.len(), 1);
@@ -56,7 +56,7 @@ async fn full_table_holds_back_the_frontend_and_is_retried() {
 async fn growth_that_finds_no_room_keeps_the_old_set() {
     let mut bench = Bench::new(shop());
     bench.sync().await;
-    bench.device.bound(bench.tables.endpoint.id(), 5);
+    bench.device.bound(bench.tables.endpoint.id(), 40);
     let before = bench.frontends();
     let three = &["10.0.0.1", "10.0.0.2", "10.0.0.3"];
     let report = bench
@@ -64,12 +64,12 @@ async fn growth_that_finds_no_room_keeps_the_old_set() {
         .await;
     assert_eq!(report.errors.len(), 1);
     assert_eq!(bench.frontends(), before);
-    assert_eq!(bench.slots(1).len(), 2, "the set in use must stay whole");
+    assert_eq!(bench.slots(2).len(), 16, "the set in use must stay whole");
     bench.device.bound(bench.tables.endpoint.id(), 100);
     let report = bench.sync().await;
     assert!(report.is_clean(), "{report:?}");
     bench.assert_settled();
-    assert_eq!(bench.slots(1).len(), 0);
+    assert_eq!(bench.slots(2).len(), 0);
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn meddling_is_found_and_mended() {
         .filter(|e| e.table_id == bench.tables.endpoint.id())
         .collect();
     let gone = bench.tables.endpoint.decode(slots[0]).unwrap();
-    assert_eq!(gone.0.set_id, 1);
+    assert_eq!(gone.0.set_id, 2);
     bench
         .device
         .meddle(proto::update::Type::Delete, slots[0].clone());
@@ -138,8 +138,10 @@ async fn meddling_is_found_and_mended() {
     let target = endpoint::Target {
         address: Default::default(),
         port: 1,
+        flags: 0,
+        endpoint_id: 0,
     };
-    let key = endpoint::Key { set_id: 3, slot: 0 };
+    let key = endpoint::Key { set_id: 6, slot: 0 };
     bench.device.meddle(
         proto::update::Type::Insert,
         bench.tables.endpoint.entry(&key, &target),
@@ -201,7 +203,8 @@ async fn reconnect_reads_back_and_writes_the_difference() {
     let report = bench.sync().await;
     assert!(report.full && report.is_clean(), "{report:?}");
     assert_eq!((report.inserts, report.deletes), (1, 0));
-    assert!((1..=2).contains(&report.modifies));
+    // The slots of the endpoint that was replaced, and few others.
+    assert!((8..=12).contains(&report.modifies), "{report:?}");
     bench.assert_settled();
 }
 
@@ -224,6 +227,8 @@ async fn another_controller_had_other_numbers_meanwhile() {
                 slot_mask,
                 service_id,
                 flags,
+                affinity_profile,
+                ..
             },
         )) = bench.tables.frontend.decode(&entry)
         {
@@ -231,8 +236,11 @@ async fn another_controller_had_other_numbers_meanwhile() {
             let action = frontend::Action::Serve {
                 set_id,
                 slot_mask,
+                outside_set_id: set_id,
+                outside_slot_mask: slot_mask,
                 service_id,
                 flags,
+                affinity_profile,
             };
             let mut moved = bench.tables.frontend.entry(&key, &action);
             moved.metadata = entry.metadata.clone();

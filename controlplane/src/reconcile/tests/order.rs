@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::compile::{Desired, EndpointSet, Ids, Owned, State, Touched, Wiring, compile};
+use crate::compile::{
+    Balance, Context, Desired, EndpointSet, Ids, Owned, State, Touched, Wiring, compile,
+};
 use crate::model::sample::{cluster, service, slice};
 use crate::model::{Family, Model, ObjectKey};
 use crate::reconcile::diff::{Scope, diff};
@@ -18,6 +20,8 @@ fn target(n: u8) -> Target {
     Target {
         address: std::net::IpAddr::from([10, 0, 0, n]).into(),
         port: 80,
+        flags: 0,
+        endpoint_id: u32::from(n),
     }
 }
 
@@ -40,7 +44,15 @@ prop_compose! {
             }
         }
         for (n, (set_id, owner)) in frontends {
-            let action = frontend::Action::Serve { set_id, slot_mask: 0, service_id: 1, flags: 0 };
+            let action = frontend::Action::Serve {
+                set_id,
+                slot_mask: 0,
+                outside_set_id: set_id,
+                outside_slot_mask: 0,
+                service_id: 1,
+                flags: 0,
+                affinity_profile: frontend::NO_PROFILE,
+            };
             let key = frontend::Key { vpc: 0, protocol: 6, address: target(n).address, port: 1 };
             state.frontends.insert(key, Owned { owner: owner.to_string().into(), action });
         }
@@ -101,10 +113,14 @@ impl Compiler {
                 .service(&key)
                 .and_then(|s| resolve(&NodeView::default(), s, model.slices_of(&key)));
             let state = self.desired.state();
-            let taken = |id| state.sets.contains_key(&id);
             let before = self.desired.service(&key);
-            let compiled =
-                resolved.map(|r| compile(&r, before, &Wiring::default(), &mut self.ids, taken));
+            let context = Context {
+                wiring: &Wiring::default(),
+                balance: &Balance::default(),
+                interface: Default::default(),
+                taken: &|id| state.sets.contains_key(&id),
+            };
+            let compiled = resolved.map(|r| compile(&r, before, context, &mut self.ids));
             self.desired.replace(&key, compiled, 1480, &mut touched);
         }
         touched
@@ -113,9 +129,10 @@ impl Compiler {
 
 /// Endpoints per frontend.
 fn live(state: &State) -> BTreeMap<frontend::Key, BTreeSet<Target>> {
-    let targets = |action: &frontend::Action| match action.set_id() {
-        Some(id) => state.sets[&id].iter().map(|(_, target)| *target).collect(),
-        None => BTreeSet::new(),
+    let targets = |action: &frontend::Action| {
+        let sets = action.sets().into_iter().flatten();
+        sets.flat_map(|(id, _)| state.sets[&id].iter().map(|(_, target)| *target))
+            .collect()
     };
     state
         .frontends
@@ -133,10 +150,9 @@ fn check(
 ) -> Result<(), TestCaseError> {
     for (key, entry) in &state.frontends {
         prop_assert_eq!(key.address.family(), Family::V4);
-        let frontend::Action::Serve {
-            set_id, slot_mask, ..
-        } = entry.action
-        else {
+        let sets = entry.action.sets();
+        let Some((set_id, slot_mask)) = sets[0].filter(|_| sets[1].is_none()) else {
+            prop_assert_eq!(sets, [None, None], "one policy, one set");
             let some = |side: &BTreeMap<_, BTreeSet<Target>>| {
                 side.get(key).is_some_and(|targets| !targets.is_empty())
             };

@@ -17,8 +17,8 @@ fn shop() -> Model {
     )
 }
 
-/// 3 frontends, 3 addresses, 8 + 1 slots.
-const SHOP: usize = 15;
+/// 3 frontends, 3 addresses, 32 + 1 slots.
+const SHOP: usize = 39;
 
 #[tokio::test]
 async fn first_sync_writes_everything_and_the_next_nothing() {
@@ -39,7 +39,6 @@ async fn first_sync_writes_everything_and_the_next_nothing() {
 async fn s82_restart_with_unchanged_state_writes_nothing() {
     let mut bench = Bench::new(shop());
     bench.sync().await;
-    // The set keeps a size that a fresh one would not have.
     bench
         .apply(Event::ApplySlice(slice(
             "cart",
@@ -127,18 +126,17 @@ async fn s83_growth_fills_a_new_set_flips_and_then_removes_the_old() {
             &["10.0.0.4", "10.0.0.5"],
         )))
         .await;
-    assert_eq!((report.inserts, report.modifies, report.deletes), (2, 1, 1));
+    assert_eq!(
+        (report.inserts, report.modifies, report.deletes),
+        (16, 1, 1)
+    );
     let (slots, frontends) = (bench.tables.endpoint.id(), bench.tables.frontend.id());
     let updates = bench.device.taken();
     let order: Vec<_> = updates.iter().map(|u| (table_of(u), u.r#type())).collect();
     use proto::update::Type::{Delete, Insert, Modify};
-    let expected = [
-        (slots, Insert),
-        (slots, Insert),
-        (frontends, Modify),
-        (slots, Delete),
-    ];
-    assert_eq!(order, expected);
+    let filled = std::iter::repeat_n((slots, Insert), 16);
+    let flipped = [(frontends, Modify), (slots, Delete)];
+    assert_eq!(order, filled.chain(flipped).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -185,9 +183,11 @@ async fn views() {
     let services = bench.reconciler.services();
     assert_eq!(services.len(), 2);
     assert_eq!(
-        (&*services[0].name, services[0].families[0].slots),
-        ("cart", 8)
+        (&*services[0].name, services[0].families[0].sets[0].slots),
+        ("cart", 32)
     );
+    assert_eq!(services[0].families[0].sets[0].basis, "ready endpoints");
+    assert_eq!(services[0].frontends[0].inside, "serve from Cluster set 2");
     assert!(
         services
             .iter()
@@ -202,7 +202,12 @@ async fn views() {
     assert_eq!(actions, ["serve", "reject"]);
     let endpoints = bench.reconciler.endpoints(&bench.model);
     assert_eq!(endpoints.len(), 4);
-    assert_eq!(endpoints.iter().map(|e| e.slots).sum::<usize>(), 9);
+    assert_eq!(endpoints.iter().map(|e| e.slots).sum::<usize>(), 33);
+    assert!(
+        endpoints
+            .iter()
+            .all(|e| e.cluster == "serves: ready" && e.endpoint_id > 0)
+    );
     let tables = bench.reconciler.tables();
     assert!(
         tables
@@ -213,7 +218,7 @@ async fn views() {
     assert_eq!(entries[0].key, "vpc=0 protocol=6 address=10.96.0.1 port=80");
     assert_eq!(
         entries[0].action,
-        "serve set_id=1 slot_mask=7 service_id=1 flags=0"
+        "serve set_id=2 slot_mask=31 outside_set_id=2 outside_slot_mask=31 service_id=1 flags=0 affinity_profile=255"
     );
     assert_eq!(bench.reconciler.entries("endpoint", 5).len(), 5);
     assert!(serde_json::to_string(&services).is_ok());

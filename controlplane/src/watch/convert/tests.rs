@@ -249,15 +249,99 @@ status:
     assert_eq!(object.pod_cidrs.len(), 2);
     assert_eq!(object.zone(), Some("z1"));
     assert_eq!(object.labels.len(), 1);
-    assert!(node_eligible(&from));
+    assert_eq!(object.external_ips, [ip("192.0.2.1")]);
+    let node_eligible = |from| node(&from).unwrap().object.is_eligible();
+    assert!(node_eligible(from));
     let tainted = "{metadata: {name: a}, spec: {taints: [{key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule}]}}";
-    assert!(!node_eligible(&parse(tainted)));
+    assert!(!node_eligible(parse(tainted)));
     let other = "{metadata: {name: a}, spec: {taints: [{key: node.kubernetes.io/unreachable, effect: NoExecute}]}}";
     assert!(
-        node_eligible(&parse(other)),
+        node_eligible(parse(other)),
         "S75: other taints do not matter"
     );
-    assert!(!node_eligible(&parse(
+    assert!(!node_eligible(parse(
         "{metadata: {name: a, deletionTimestamp: '2026-01-01T00:00:00Z'}}"
     )));
+}
+
+#[test]
+fn s22_service_cidrs() {
+    let converted = service_cidr(&parse(
+        "{metadata: {name: kubernetes}, spec: {cidrs: [10.96.0.0/16, bad]}}",
+    ))
+    .unwrap();
+    assert_eq!(converted.left_out.len(), 1);
+    assert_eq!(converted.object.cidrs, ["10.96.0.0/16".parse().unwrap()]);
+}
+
+#[test]
+fn annotations_choose_scheduler_forwarding_and_weights() {
+    let converted = service(&parse(
+        "
+metadata:
+  name: a
+  annotations: {nicproxy.dev/scheduler: wlc, nicproxy.dev/forwarding: dsr, nicproxy.dev/endpoint-weights: 10.0.0.1=3}
+",
+    ))
+    .unwrap();
+    assert_eq!(converted.left_out, []);
+    assert_eq!(
+        converted.object.scheduler,
+        model::Scheduler::WeightedLeastConnection
+    );
+    assert_eq!(converted.object.forwarding, model::Forwarding::Dsr);
+    assert_eq!(converted.object.endpoint_weights.len(), 1);
+    let wrong = service(&parse(
+        "{metadata: {name: a, annotations: {nicproxy.dev/scheduler: sed, nicproxy.dev/forwarding: tun}}}",
+    ))
+    .unwrap();
+    assert_eq!(wrong.left_out.len(), 2);
+    assert!(
+        wrong.left_out[0].to_string().contains("rr, wrr, lc"),
+        "{:?}",
+        wrong.left_out
+    );
+    assert_eq!(wrong.object.scheduler, model::Scheduler::default());
+    let slice = slice(&parse(
+        "
+metadata: {name: a-1, annotations: {nicproxy.dev/endpoint-weights: '10.0.0.2=0, 10.0.0.9=4'}}
+addressType: IPv4
+endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}]
+",
+    ))
+    .unwrap();
+    let weights: Vec<_> = slice.object.endpoints.iter().map(|e| e.weight).collect();
+    assert_eq!(weights, [None, Some(0)]);
+}
+
+#[test]
+fn pods_are_attached_where_the_cni_says() {
+    let converted = pod(&parse(
+        r#"
+metadata:
+  name: a
+  annotations:
+    k8s.v1.cni.cncf.io/network-status: |
+      [{"name": "cbr0", "interface": "eth0", "ips": ["10.244.1.9"], "default": true},
+       {"name": "sriov", "interface": "net1", "ips": ["10.244.1.10", "fd00::a"], "mac": "02:00:00:00:01:0a",
+        "device-info": {"type": "pci", "version": "1.1.0",
+                        "pci": {"pci-address": "0000:18:02.5", "representor-device": "pf0vf5"}}}]
+spec: {nodeName: here, containers: []}
+"#,
+    ))
+    .unwrap();
+    assert_eq!(converted.left_out, []);
+    let [only] = &converted.object.attachments[..] else {
+        panic!("{:?}", converted.object)
+    };
+    let devices: Vec<&str> = only.devices.iter().map(|name| &**name).collect();
+    assert_eq!(devices, ["0000:18:02.5", "pf0vf5"]);
+    assert_eq!(only.addresses, [ip("10.244.1.10"), ip("fd00::a")]);
+    assert_eq!(only.mac.as_deref(), Some("02:00:00:00:01:0a"));
+    let broken = "{metadata: {name: a, annotations: {k8s.v1.cni.cncf.io/network-status: 'soon'}}}";
+    let converted = pod(&parse(broken)).unwrap();
+    assert_eq!(
+        (converted.left_out.len(), converted.object.attachments.len()),
+        (1, 0)
+    );
 }

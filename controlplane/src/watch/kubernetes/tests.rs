@@ -131,6 +131,10 @@ async fn api_server() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
     ) -> axum::response::Response {
         let query = query.unwrap_or_default();
         let services = path.ends_with("services");
+        // An API server before Kubernetes 1.31.
+        if path.ends_with("servicecidrs") {
+            return axum::http::StatusCode::NOT_FOUND.into_response();
+        }
         let filtered = path.ends_with("nodes")
             || query.contains("labelSelector=%21service.kubernetes.io%2Fservice-proxy-name%2C%21");
         if !filtered {
@@ -180,7 +184,13 @@ async fn a_cluster_is_listed_then_watched() {
     let client = client(&Access::Kubeconfig(Some(path))).await.unwrap();
     let (sender, mut receiver) = channel();
     let cancel = CancellationToken::new();
-    let task = tokio::spawn(run(client, "me".into(), sender, cancel.clone()));
+    let task = tokio::spawn(run(
+        client,
+        "me".into(),
+        Extras::default(),
+        sender,
+        cancel.clone(),
+    ));
     let mut heard = Vec::new();
     while !(heard.contains(&"synced".to_owned()) && heard.contains(&"+x/b".to_owned())) {
         let notice =

@@ -6,8 +6,9 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 
 use super::super::convert::{self, ConvertError, Converted};
 use crate::model;
@@ -19,8 +20,12 @@ pub enum Object {
     Service(model::Service),
     /// A slice.
     Slice(model::EndpointSlice),
-    /// A node, and whether it may take traffic from outside.
-    Node(model::Node, bool),
+    /// A node.
+    Node(model::Node),
+    /// A range of cluster IPs.
+    ServiceCidr(model::ServiceCidr),
+    /// A pod.
+    Pod(model::Pod),
 }
 
 /// A mistake in a file.
@@ -74,6 +79,11 @@ pub fn read_yaml(text: &str) -> Result<Vec<Object>, DocumentError> {
                 document.before + 1,
             )?),
             "Node" => objects.push(read_node(&parse::<Node>(&document)?, document.before + 1)?),
+            "ServiceCIDR" => objects.push(read_service_cidr(
+                &parse::<ServiceCIDR>(&document)?,
+                document.before + 1,
+            )?),
+            "Pod" => objects.push(read_pod(&parse::<Pod>(&document)?, document.before + 1)?),
             list if is_list(list) => {
                 for item in parse::<List>(&document)?.items {
                     let line = document.before + item.referenced.line().max(1);
@@ -121,7 +131,7 @@ fn line_at(text: &str, position: usize) -> u64 {
 fn is_list(kind: &str) -> bool {
     matches!(
         kind,
-        "List" | "ServiceList" | "EndpointSliceList" | "NodeList"
+        "List" | "ServiceList" | "EndpointSliceList" | "NodeList" | "ServiceCIDRList" | "PodList"
     )
 }
 
@@ -142,6 +152,8 @@ fn read_value(
         Some("Service") => Ok(vec![read_service(&from_value(value, line)?, line)?]),
         Some("EndpointSlice") => Ok(vec![read_slice(&from_value(value, line)?, line)?]),
         Some("Node") => Ok(vec![read_node(&from_value(value, line)?, line)?]),
+        Some("ServiceCIDR") => Ok(vec![read_service_cidr(&from_value(value, line)?, line)?]),
+        Some("Pod") => Ok(vec![read_pod(&from_value(value, line)?, line)?]),
         Some(kind) if is_list(kind) => {
             let kind = kind.to_owned();
             let items = match value {
@@ -195,10 +207,16 @@ fn read_slice(from: &EndpointSlice, line: u64) -> Result<Object, DocumentError> 
 }
 
 fn read_node(from: &Node, line: u64) -> Result<Object, DocumentError> {
-    Ok(Object::Node(
-        taken(convert::node(from), "Node", line)?,
-        convert::node_eligible(from),
-    ))
+    Ok(Object::Node(taken(convert::node(from), "Node", line)?))
+}
+
+fn read_service_cidr(from: &ServiceCIDR, line: u64) -> Result<Object, DocumentError> {
+    let converted = convert::service_cidr(from);
+    Ok(Object::ServiceCidr(taken(converted, "ServiceCIDR", line)?))
+}
+
+fn read_pod(from: &Pod, line: u64) -> Result<Object, DocumentError> {
+    Ok(Object::Pod(taken(convert::pod(from), "Pod", line)?))
 }
 
 fn taken<T>(
@@ -298,7 +316,9 @@ mod tests {
             .map(|object| match object {
                 Object::Service(service) => format!("service {}", service.key),
                 Object::Slice(slice) => format!("slice {}", slice.key),
-                Object::Node(node, eligible) => format!("node {} {eligible}", node.name),
+                Object::Node(node) => format!("node {} {}", node.name, node.is_eligible()),
+                Object::ServiceCidr(range) => format!("service cidr {}", range.name),
+                Object::Pod(pod) => format!("pod {}", pod.key),
             })
             .collect()
     }

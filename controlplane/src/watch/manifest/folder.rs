@@ -18,6 +18,8 @@ use crate::model::{Event, ObjectKey};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Node(Arc<str>),
+    ServiceCidr(Arc<str>),
+    Pod(ObjectKey),
     Service(ObjectKey),
     Slice(ObjectKey),
 }
@@ -80,16 +82,21 @@ impl Folder {
             }
         }
         let (mut services, mut slices, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut service_cidrs, mut pods) = (Vec::new(), Vec::new());
         for object in objects.into_values() {
             match object {
                 Object::Service(service) => services.push(service),
                 Object::Slice(slice) => slices.push(slice),
-                Object::Node(node, _) => nodes.push(node),
+                Object::Node(node) => nodes.push(node),
+                Object::ServiceCidr(range) => service_cidrs.push(range),
+                Object::Pod(pod) => pods.push(pod),
             }
         }
         self.report_broken();
         let lists = [
             Event::ReplaceNodes(nodes),
+            Event::ReplaceServiceCidrs(service_cidrs),
+            Event::ReplacePods(pods),
             Event::ReplaceServices(services),
             Event::ReplaceSlices(slices),
         ];
@@ -156,7 +163,9 @@ impl Folder {
             notices.push(Notice::Cluster(match object {
                 Object::Service(service) => Event::ApplyService(service),
                 Object::Slice(slice) => Event::ApplySlice(slice),
-                Object::Node(node, _) => Event::ApplyNode(node),
+                Object::Node(node) => Event::ApplyNode(node),
+                Object::ServiceCidr(range) => Event::ApplyServiceCidr(range),
+                Object::Pod(pod) => Event::ApplyPod(pod),
             }));
         }
         notices.extend(gone.into_iter().map(|key| {
@@ -164,6 +173,8 @@ impl Folder {
                 Key::Service(key) => Event::DeleteService(key),
                 Key::Slice(key) => Event::DeleteSlice(key),
                 Key::Node(name) => Event::DeleteNode(name),
+                Key::ServiceCidr(name) => Event::DeleteServiceCidr(name),
+                Key::Pod(key) => Event::DeletePod(key),
             })
         }));
         Ok(notices)
@@ -245,9 +256,9 @@ impl Folder {
 
     fn eligible(&self, object: &Object) -> Option<Notice> {
         match object {
-            Object::Node(node, eligible) if node.name == self.node => Some(Notice::NodeEligible {
+            Object::Node(node) if node.name == self.node => Some(Notice::NodeEligible {
                 node: node.name.clone(),
-                eligible: *eligible,
+                eligible: node.is_eligible(),
             }),
             _ => None,
         }
@@ -296,7 +307,9 @@ fn read_file(path: &Path) -> Result<BTreeMap<Key, Object>, FileError> {
         let key = match &object {
             Object::Service(service) => Key::Service(service.key.clone()),
             Object::Slice(slice) => Key::Slice(slice.key.clone()),
-            Object::Node(node, _) => Key::Node(node.name.clone()),
+            Object::Node(node) => Key::Node(node.name.clone()),
+            Object::ServiceCidr(range) => Key::ServiceCidr(range.name.clone()),
+            Object::Pod(pod) => Key::Pod(pod.key.clone()),
         };
         if by_key.insert(key.clone(), object).is_some() {
             tracing::warn!(object = ?key, file = %path.display(), "the file gives this object twice; the last counts");

@@ -1,0 +1,181 @@
+//! What nodes and programs change for all Services.
+
+use super::*;
+use crate::compile::{ActiveConnections, MasqueradeAddress, PortRange};
+use crate::model::sample::{cluster, endpoint as end, service, slice};
+use crate::model::{EndpointSlice, Hints, Node, Scheduler, Service, TrafficPolicy};
+use crate::resolve::{Detector, Viewpoint};
+use crate::tables::Interface;
+
+fn node(zone: &str, address: &str) -> Node {
+    Node {
+        name: "here".into(),
+        internal_ips: vec![address.parse().unwrap()],
+        labels: [("topology.kubernetes.io/zone".to_owned(), zone.to_owned())].into(),
+        ..Node::default()
+    }
+}
+
+fn hinted() -> EndpointSlice {
+    let mut one = slice("cart", "a", &[]);
+    one.endpoints = ["a", "b"]
+        .into_iter()
+        .zip(["10.0.0.1", "10.0.0.2"])
+        .map(|(zone, address)| crate::model::Endpoint {
+            hints: Some(Box::new(Hints {
+                zones: vec![zone.into()],
+                nodes: vec![],
+            })),
+            ..end(address)
+        })
+        .collect();
+    one
+}
+
+fn cart() -> Service {
+    let mut cart = service("cart", &["10.96.0.1"]);
+    cart.ports[0].node_port = Some(30_080);
+    cart.external_traffic_policy = TrafficPolicy::Local;
+    cart
+}
+
+fn bench(interface: Interface) -> Bench {
+    let mut model = cluster(vec![cart()], vec![hinted()]);
+    model.apply(Event::ApplyNode(node("a", "192.0.2.1")));
+    let device = Simulated::with(interface);
+    let config = Config {
+        view: Viewpoint {
+            node: Some("here".into()),
+            detector: Detector::ClusterCidr(vec!["10.0.0.0/8".parse().unwrap()]),
+            ..Viewpoint::default()
+        },
+        wiring: Wiring {
+            masquerade: vec![MasqueradeAddress {
+                local: true,
+                address: "192.0.2.200".parse().unwrap(),
+                ports: PortRange::default(),
+            }],
+            ..config().wiring
+        },
+        ..config()
+    };
+    Bench {
+        tables: device.tables(),
+        reconciler: Reconciler::new(device.clone(), config),
+        device,
+        model,
+    }
+}
+
+/// Addresses of the endpoints that the cluster IP serves.
+fn serving(bench: &Bench) -> Vec<String> {
+    let set = bench.reconciler.services()[0].families[0].sets[0].id;
+    let mut found: Vec<String> = bench
+        .slots(set)
+        .into_iter()
+        .map(|(_, target)| target.address.to_string())
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[tokio::test]
+async fn s46_another_zone_makes_everything_look_different() {
+    let mut bench = bench(Interface::Full);
+    assert!(bench.sync().await.is_clean());
+    assert_eq!(serving(&bench), ["10.0.0.1"]);
+    let moved = bench.apply(Event::ApplyNode(node("b", "192.0.2.1"))).await;
+    assert_eq!((moved.services, moved.full), (1, false));
+    assert_eq!(serving(&bench), ["10.0.0.2"]);
+    // A label that is nobody's concern is no change.
+    let mut same = node("b", "192.0.2.1");
+    same.taints = vec!["x".into()];
+    let report = bench.apply(Event::ApplyNode(same)).await;
+    assert_eq!((report.services, report.writes()), (0, 0));
+    bench.assert_settled();
+}
+
+#[tokio::test]
+async fn s23_node_ports_follow_the_nodes_addresses() {
+    let mut bench = bench(Interface::Full);
+    bench.sync().await;
+    let node_ports = |bench: &Bench| -> Vec<String> {
+        let mut found = bench.frontends();
+        found.retain(|(key, _)| key.port == 30_080);
+        found
+            .iter()
+            .map(|(key, _)| key.address.to_string())
+            .collect()
+    };
+    assert_eq!(node_ports(&bench), ["192.0.2.1"]);
+    let report = bench.apply(Event::ApplyNode(node("a", "192.0.2.7"))).await;
+    assert!(report.is_clean());
+    assert_eq!(node_ports(&bench), ["192.0.2.7"]);
+    bench.assert_settled();
+}
+
+#[tokio::test]
+async fn s82_a_restart_finds_policies_source_addresses_and_classes_as_they_are() {
+    let mut bench = bench(Interface::Full);
+    assert!(bench.sync().await.is_clean());
+    let tables = bench.reconciler.tables();
+    let of = |name: &str| tables.iter().find(|t| t.table == name).unwrap().desired;
+    assert_eq!((of("client"), of("masquerade")), (2, 2));
+    let config = bench.reconciler.config.clone();
+    bench.reconciler = Reconciler::new(bench.device.clone(), config);
+    let report = bench.sync().await;
+    assert!(report.full);
+    assert_eq!(report.writes(), 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_tells_no_clients_apart_gets_what_it_can_do() {
+    let mut bench = bench(Interface::Basic);
+    let report = bench.sync().await;
+    assert!(report.is_clean(), "{report:?}");
+    bench.assert_settled();
+    // From outside: the policy asks for this node, and nobody is here.
+    let outside = bench
+        .frontends()
+        .into_iter()
+        .find(|(key, _)| key.port == 30_080);
+    assert!(matches!(outside, Some((_, frontend::Action::Drop { .. }))));
+    assert_eq!(serving(&bench), ["10.0.0.1"]);
+    let config = bench.reconciler.config.clone();
+    bench.reconciler = Reconciler::new(bench.device.clone(), config);
+    assert_eq!(bench.sync().await.writes(), 0);
+}
+
+struct AllAtOne;
+
+impl ActiveConnections for AllAtOne {
+    fn active(&self) -> rustc_hash::FxHashMap<u32, u64> {
+        [(1, 1000)].into_iter().collect()
+    }
+}
+
+#[tokio::test]
+async fn least_connection_is_weighed_from_counts() {
+    let mut least = service("cart", &["10.96.0.1"]);
+    least.scheduler = Scheduler::LeastConnection;
+    let ends = slice("cart", "a", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    let mut bench = Bench::new(cluster(vec![least], vec![ends]));
+    bench.sync().await;
+    let slots = |bench: &Bench| {
+        let endpoints = bench.reconciler.endpoints(&bench.model);
+        let loaded = endpoints.iter().find(|e| e.endpoint_id == 1).unwrap().slots;
+        (loaded, endpoints.iter().map(|e| e.slots).sum::<usize>())
+    };
+    let (before, all) = slots(&bench);
+    assert!(before * 3 <= all + 3);
+    assert!(bench.reconciler.balance(&AllAtOne));
+    let report = bench.sync().await;
+    assert!(report.is_clean() && report.modifies + report.inserts > 0);
+    let (after, all) = slots(&bench);
+    assert!(after * 8 < all, "{after} of {all} slots for the loaded one");
+    assert!(
+        !bench.reconciler.balance(&AllAtOne),
+        "the same counts change nothing"
+    );
+}

@@ -81,10 +81,12 @@ impl Cluster {
                     self.slices.insert(name(&slice.key), slice.clone());
                     Event::ApplySlice(slice)
                 }
-                Object::Node(node, _) => {
+                Object::Node(node) => {
                     self.nodes.insert(node.name.to_string(), node.clone());
                     Event::ApplyNode(node)
                 }
+                Object::ServiceCidr(range) => Event::ApplyServiceCidr(range),
+                Object::Pod(pod) => Event::ApplyPod(pod),
             });
         }
         Ok(events)

@@ -27,6 +27,8 @@ use crate::watch::Notice;
 
 /// How often a session is looked for that came or went without being asked for.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often endpoints of Services that balance by open connections are weighed anew.
+const BALANCE: Duration = Duration::from_secs(10);
 /// Notices taken in before the device has its turn.
 const GULP: usize = 512;
 /// Wait after a failure whose report names none.
@@ -99,6 +101,8 @@ impl Daemon {
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut balance = tokio::time::interval(BALANCE);
+        balance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due = self.due(Instant::now());
             let wait =
@@ -120,6 +124,7 @@ impl Daemon {
                     }
                 }
                 _ = look.tick() => self.look(),
+                _ = balance.tick() => self.balance().await,
             }
         }
     }
@@ -208,6 +213,15 @@ impl Daemon {
         let session = self.device.session();
         if session != self.session && session.is_some() {
             self.again = Some(Instant::now());
+        }
+    }
+
+    /// Weighs endpoints by their open connections.
+    async fn balance(&mut self) {
+        match self.reconciler.balance().await {
+            Ok(true) => self.again = Some(Instant::now()),
+            Ok(false) => {}
+            Err(error) => tracing::warn!("cannot count open connections: {error}"),
         }
     }
 

@@ -12,8 +12,10 @@ use serde::Serialize;
 use super::args::DeviceArgs;
 use super::output::{self, Format};
 use super::reader::Reader;
+use crate::compile::policy_of;
 use crate::model::{Family, Protocol};
-use crate::tables::frontend::Action as Serving;
+use crate::reconcile;
+use crate::tables::frontend::{self, Action as Serving};
 use crate::telemetry::counters::Owner;
 
 /// Arguments of `nicproxy get`.
@@ -109,6 +111,16 @@ pub struct ServiceRow {
     pub port: u16,
     /// `serve`, `reject` or `drop`.
     pub action: &'static str,
+    /// What becomes of connections of pods and the node.
+    pub inside: String,
+    /// What becomes of all others.
+    pub outside: String,
+    /// Whose connections get another source address.
+    pub masquerade: String,
+    /// The client keeps its endpoint.
+    pub affinity: bool,
+    /// Only admitted sources are served.
+    pub checks_source: bool,
     /// Endpoints that get new connections.
     pub endpoints: usize,
     /// Slots of the endpoint set.
@@ -131,11 +143,18 @@ pub async fn services(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Vec
         if !wanted.fits(owner.namespace, owner.name) {
             continue;
         }
-        let slots = match found.action {
-            Serving::Serve {
-                set_id, slot_mask, ..
-            } => live(&sets, set_id, slot_mask),
-            Serving::Reject { .. } | Serving::Drop { .. } => BTreeMap::new(),
+        let mut slots: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        // The larger of the two sets: who is served from inside may be more.
+        for (set_id, slot_mask) in found.action.sets().into_iter().flatten() {
+            let own = live(&sets, set_id, slot_mask);
+            if own.len() > slots.len() {
+                slots = own;
+            }
+        }
+        let (inside, outside) = reconcile::outcomes(&found.action);
+        let flags = match found.action {
+            Serving::Serve { flags, .. } => flags,
+            Serving::Reject { .. } | Serving::Drop { .. } => 0,
         };
         let counted = found.entry.counter_data.unwrap_or_default();
         rows.push(ServiceRow {
@@ -150,6 +169,11 @@ pub async fn services(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Vec
                 Serving::Reject { .. } => "reject",
                 Serving::Drop { .. } => "drop",
             },
+            inside,
+            outside,
+            masquerade: reconcile::masqueraded(&found.action),
+            affinity: flags & frontend::AFFINITY != 0,
+            checks_source: flags & frontend::CHECK_SOURCE != 0,
             endpoints: slots.len(),
             slots: slots.values().sum(),
             packets: u64::try_from(counted.packet_count).unwrap_or_default(),
@@ -205,12 +229,14 @@ fn services_table(rows: &[ServiceRow]) -> String {
             "PORT",
             "VIP",
             "ACTION",
+            "OUTSIDE",
+            "SOURCE NAT",
             "ENDPOINTS",
             "SLOTS",
             "PACKETS",
             "BYTES",
         ],
-        &[5, 6, 7, 8],
+        &[7, 8, 9, 10],
         rows.iter().map(|row| {
             [
                 row.namespace.clone(),
@@ -219,7 +245,17 @@ fn services_table(rows: &[ServiceRow]) -> String {
                     .trim_start()
                     .to_owned(),
                 row.vip.to_string(),
-                row.action.to_owned(),
+                row.inside.clone(),
+                if row.outside == row.inside {
+                    "same".to_owned()
+                } else {
+                    row.outside.clone()
+                },
+                if row.masquerade.is_empty() {
+                    "-".to_owned()
+                } else {
+                    row.masquerade.clone()
+                },
                 row.endpoints.to_string(),
                 row.slots.to_string(),
                 row.packets.to_string(),
@@ -240,6 +276,8 @@ pub struct EndpointRow {
     pub port_name: String,
     /// Protocol.
     pub protocol: String,
+    /// Traffic policy that it serves under; `Cluster` may stand for both.
+    pub policy: String,
     /// Address and port.
     pub endpoint: SocketAddr,
     /// Slots that lead to it.
@@ -257,31 +295,29 @@ pub async fn endpoints(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Ve
     let mut seen = BTreeSet::new();
     let mut rows = Vec::new();
     for found in reader.entries(&reader.tables.frontend).await? {
-        let Serving::Serve {
-            set_id, slot_mask, ..
-        } = found.action
-        else {
-            continue;
-        };
         let owner = Owner::parse(&found.owner);
-        // VIPs of one port and family share a set.
-        let family = Family::of(found.key.address.ip());
-        if !wanted.fits(owner.namespace, owner.name)
-            || !seen.insert((found.owner.clone(), family, set_id))
-        {
+        if !wanted.fits(owner.namespace, owner.name) {
             continue;
         }
-        let slots = live(&sets, set_id, slot_mask);
-        let total: usize = slots.values().sum();
-        rows.extend(slots.into_iter().map(|(endpoint, slots)| EndpointRow {
-            namespace: owner.namespace.to_owned(),
-            service: owner.name.to_owned(),
-            port_name: owner.port_name.to_owned(),
-            protocol: protocol(found.key.protocol),
-            endpoint,
-            slots,
-            share: slots as f64 / total as f64,
-        }));
+        let family = Family::of(found.key.address.ip());
+        for (set_id, slot_mask) in found.action.sets().into_iter().flatten() {
+            // VIPs of one port and family share sets.
+            if !seen.insert((found.owner.clone(), family, set_id)) {
+                continue;
+            }
+            let slots = live(&sets, set_id, slot_mask);
+            let total: usize = slots.values().sum();
+            rows.extend(slots.into_iter().map(|(endpoint, slots)| EndpointRow {
+                namespace: owner.namespace.to_owned(),
+                service: owner.name.to_owned(),
+                port_name: owner.port_name.to_owned(),
+                protocol: protocol(found.key.protocol),
+                policy: format!("{:?}", policy_of(set_id)),
+                endpoint,
+                slots,
+                share: slots as f64 / total as f64,
+            }));
+        }
     }
     rows.sort_by(|a, b| {
         (&a.namespace, &a.service, &a.port_name, a.endpoint).cmp(&(
@@ -296,8 +332,16 @@ pub async fn endpoints(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Ve
 
 fn endpoints_table(rows: &[EndpointRow]) -> String {
     output::table(
-        ["NAMESPACE", "SERVICE", "PORT", "ENDPOINT", "SLOTS", "SHARE"],
-        &[4, 5],
+        [
+            "NAMESPACE",
+            "SERVICE",
+            "PORT",
+            "POLICY",
+            "ENDPOINT",
+            "SLOTS",
+            "SHARE",
+        ],
+        &[5, 6],
         rows.iter().map(|row| {
             [
                 row.namespace.clone(),
@@ -305,6 +349,7 @@ fn endpoints_table(rows: &[EndpointRow]) -> String {
                 format!("{} {}", row.port_name, row.protocol)
                     .trim_start()
                     .to_owned(),
+                row.policy.clone(),
                 row.endpoint.to_string(),
                 row.slots.to_string(),
                 format!("{:.1} %", row.share * 100.0),

@@ -1,7 +1,6 @@
 //! Weights that follow the number of open connections: `lc` and `wlc`.
 //!
-//! In: open connections per endpoint id, counted by whoever sets connections up or sees them end. Out: a factor per
-//! endpoint by which its weight is multiplied. An endpoint with fewer open connections per weight than the mean gets
+//! In: open connections per endpoint of a Service port. Out: a factor per endpoint by which its weight is multiplied. An endpoint with fewer open connections per weight than the mean gets
 //! more of the new ones, in proportion. Two things keep slots from flapping: counts are smoothed, and a factor changes
 //! only when it is off by a quarter. Each NIC counts its own connections, so under `lc` and `wlc` sets of two NICs
 //! differ, unlike under the other schedulers.
@@ -13,11 +12,8 @@ use rustc_hash::FxHashMap;
 use super::service::{CompiledPort, CompiledSet};
 use crate::tables::Address;
 
-/// Who knows how many connections are open.
-pub trait ActiveConnections: Send + Sync {
-    /// Open connections by `endpoint_id`; an endpoint without any may be left out.
-    fn active(&self) -> FxHashMap<u32, u64>;
-}
+/// Open connections by owner and endpoint; an endpoint without any may be left out.
+pub type OpenConnections = FxHashMap<(Arc<str>, Address, u16), u64>;
 
 /// The factor of an endpoint whose load is the mean, or unknown.
 const MEAN: f64 = 8.0;
@@ -51,12 +47,12 @@ impl Balance {
     }
 
     /// Takes a port's counts in; `true` if a factor changed.
-    pub fn observe(&mut self, port: &CompiledPort, active: &FxHashMap<u32, u64>) -> bool {
+    pub fn observe(&mut self, port: &CompiledPort, open: &OpenConnections) -> bool {
         let known = self.ports.entry(port.owner.clone()).or_default();
         let mut fresh = FxHashMap::default();
         let mut changed = false;
         for set in port.families.iter().flat_map(|family| &family.sets) {
-            changed |= observe_set(set, active, known, &mut fresh);
+            changed |= observe_set(&port.owner, set, open, known, &mut fresh);
         }
         *known = fresh;
         changed
@@ -69,8 +65,9 @@ impl Balance {
 }
 
 fn observe_set(
+    owner: &Arc<str>,
     set: &CompiledSet,
-    active: &FxHashMap<u32, u64>,
+    open: &OpenConnections,
     known: &FxHashMap<(Address, u16), Load>,
     fresh: &mut FxHashMap<(Address, u16), Load>,
 ) -> bool {
@@ -79,7 +76,8 @@ fn observe_set(
     let loads: Vec<((Address, u16), f64, f64)> = members
         .map(|(target, weight)| {
             let key = (target.address, target.port);
-            let count = active.get(&target.endpoint_id).copied().unwrap_or(0) as f64;
+            let counted = open.get(&(owner.clone(), target.address, target.port));
+            let count = counted.copied().unwrap_or(0) as f64;
             let before = known.get(&key).map_or(count, |load| load.connections);
             (key, before + (count - before) * NEWS, f64::from(*weight))
         })

@@ -18,7 +18,7 @@ mod state;
 mod tests;
 mod wiring;
 
-pub use balance::{ActiveConnections, Balance};
+pub use balance::{Balance, OpenConnections};
 pub use desired::{Desired, Touched};
 pub use ids::{Ids, SetRef, policy_of};
 pub use service::{

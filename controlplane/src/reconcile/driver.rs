@@ -7,19 +7,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use p4runtime::proto::p4::v1 as proto;
+
 use super::diff::{Scope, diff};
 use super::execute::Execution;
 use super::installed::Installed;
 use super::plan::plan;
 use super::report::{Outcome, Report};
 use crate::compile::{
-    ActiveConnections, Balance, CompiledService, Context, Desired, Ids, State, Touched, Wiring,
-    compile, wire,
+    Balance, CompiledService, Context, Desired, Entries, Ids, OpenConnections, Owned, State,
+    Touched, Wiring, compile, wire,
 };
 use crate::device::{Device, DeviceError};
 use crate::model::{Changes, Model, ObjectKey};
 use crate::resolve::{NodeView, Viewpoint, resolve};
-use crate::tables::{Interface, Tables};
+use crate::tables::{Interface, Table, Tables, entry, flow, frontend};
 
 /// What a reconciler needs to know beside the cluster.
 #[derive(Debug, Clone, Default)]
@@ -130,26 +133,28 @@ impl Reconciler {
     }
 
     /// Weighs the endpoints of Services that balance by open connections anew; `true` if the next
-    /// [`sync`](Self::sync) has something to do.
-    pub fn balance(&mut self, connections: &dyn ActiveConnections) -> bool {
+    /// [`sync`](Self::sync) has something to do. Asks the device for its connections only if there are such Services.
+    ///
+    /// # Errors
+    /// When the device does not answer; nothing is weighed anew then.
+    pub async fn balance(&mut self) -> Result<bool, DeviceError> {
         let by_load = |service: &CompiledService| service.scheduler.is_least_connection();
-        let mut services = self
-            .desired
-            .services()
-            .filter(|(_, s)| by_load(s))
-            .peekable();
-        if services.peek().is_none() {
-            return false;
+        let Some(link) = &self.link else {
+            return Ok(false);
+        };
+        if !self.desired.services().any(|(_, service)| by_load(service)) {
+            return Ok(false);
         }
-        let active = connections.active();
-        for (key, service) in services {
+        let frontends = &link.installed.state().frontends;
+        let open = count(&*self.device, &link.tables.flow, frontends).await?;
+        for (key, service) in self.desired.services().filter(|(_, s)| by_load(s)) {
             for port in &service.ports {
-                if self.balance.observe(port, &active) {
+                if self.balance.observe(port, &open) {
                     self.pending.services.insert(key.clone());
                 }
             }
         }
-        !self.pending.services.is_empty()
+        Ok(!self.pending.services.is_empty())
     }
 
     /// The device.
@@ -385,6 +390,37 @@ impl Reconciler {
     fn is_settled(&self) -> bool {
         self.touched.as_ref().is_some_and(Touched::is_empty)
     }
+}
+
+/// Open connections of every owner's endpoints, from the device's table `flow`.
+async fn count(
+    device: &dyn Device,
+    table: &flow::Flow,
+    frontends: &Entries<frontend::Key, Owned<frontend::Action>>,
+) -> Result<OpenConnections, DeviceError> {
+    let mut open = OpenConnections::default();
+    let mut answer = device.read(vec![entry::all_of(table.id())]);
+    while let Some(part) = answer.next().await {
+        for entity in part? {
+            let Some(proto::entity::Entity::TableEntry(entry)) = &entity.entity else {
+                continue;
+            };
+            let Some((key, to)) = table.decode(entry) else {
+                continue;
+            };
+            let called = frontend::Key {
+                vpc: key.vpc,
+                protocol: key.protocol,
+                address: key.tuple.dst,
+                port: key.tuple.dst_port,
+            };
+            if let Some(frontend) = frontends.get(&called) {
+                let endpoint = (frontend.owner.clone(), to.dst, to.dst_port);
+                *open.entry(endpoint).or_default() += 1;
+            }
+        }
+    }
+    Ok(open)
 }
 
 fn broken(error: DeviceError) -> Outcome {

@@ -20,3 +20,4 @@ pub mod views;
 
 pub use driver::{Config, Limits, Reconciler};
 pub use report::{Outcome, Report, WriteFailure};
+pub(crate) use show::{masqueraded, outcomes};

@@ -214,7 +214,7 @@ fn frontend_view(frontend: &CompiledFrontend) -> FrontendView {
 }
 
 /// What becomes of connections of pods and the node, and of all others.
-pub(super) fn outcomes(action: &frontend::Action) -> (String, String) {
+pub(crate) fn outcomes(action: &frontend::Action) -> (String, String) {
     match *action {
         frontend::Action::Serve {
             set_id,
@@ -235,7 +235,7 @@ pub(super) fn outcomes(action: &frontend::Action) -> (String, String) {
 }
 
 /// Whose connections get another source address: `pod`, `node`, `outside`.
-pub(super) fn masqueraded(action: &frontend::Action) -> String {
+pub(crate) fn masqueraded(action: &frontend::Action) -> String {
     let frontend::Action::Serve { flags, .. } = *action else {
         return String::new();
     };

@@ -8,14 +8,15 @@ use futures::StreamExt;
 use p4runtime::proto::p4::v1 as proto;
 
 use super::driver::Reconciler;
-use super::show::fields;
+use super::show::{fields, masqueraded, outcomes};
 use super::views::{Packet, TraceStep};
-use crate::compile::State;
+use crate::compile::{Desired, State, policy_of};
 use crate::device::DeviceError;
 use crate::model::Protocol;
 use crate::tables::flow::Tuple;
 use crate::tables::{
-    Address, Table, endpoint, flow, frontend, port, reply, route, sctp_checksum, vip,
+    Address, Table, affinity, client, endpoint, flow, frontend, masquerade, port, reply, route,
+    sctp_checksum, source_range, tunnel, vip,
 };
 
 impl Reconciler {
@@ -28,8 +29,10 @@ impl Reconciler {
         };
         let mut trace = Trace {
             state: link.installed.state(),
+            desired: &self.desired,
             packet,
             vpc: 0,
+            class: None,
             steps: Vec::new(),
         };
         if !trace.port() {
@@ -51,7 +54,12 @@ impl Reconciler {
             }
             match (frontend, leaves) {
                 (Some(action), None) => {
-                    trace.new_connection(action);
+                    if let Some(set) = trace.new_connection(action) {
+                        self.affinity(&mut trace, action, &link.tables.affinity)
+                            .await?;
+                        trace.endpoints(set);
+                        trace.source(action);
+                    }
                     return Ok(trace.steps);
                 }
                 (None, _) => {
@@ -77,11 +85,47 @@ impl Reconciler {
         Ok(trace.steps)
     }
 
-    /// Looks one connection up on the device.
-    async fn ask<T>(&self, table: &T, key: &flow::Key) -> Result<Option<Tuple>, DeviceError>
-    where
-        T: Table<Key = flow::Key, Action = Tuple>,
-    {
+    /// Whether the client has an endpoint that it keeps (S57).
+    async fn affinity(
+        &self,
+        trace: &mut Trace<'_>,
+        action: frontend::Action,
+        table: &affinity::Affinity,
+    ) -> Result<(), DeviceError> {
+        let frontend::Action::Serve {
+            flags, service_id, ..
+        } = action
+        else {
+            return Ok(());
+        };
+        if flags & frontend::AFFINITY == 0 {
+            return Ok(());
+        }
+        let key = affinity::Key {
+            affinity_id: service_id,
+            client: trace.packet.src.into(),
+        };
+        let pinned = self.ask(table, &key).await?;
+        let (result, because) = match pinned {
+            Some(target) => (
+                fields(&target),
+                "the client keeps its endpoint as long as that is one of the set's (S59)",
+            ),
+            None => (
+                "miss".to_owned(),
+                "the client has no endpoint yet: it keeps the one that is picked now",
+            ),
+        };
+        trace.step(affinity::Affinity::NAME, fields(&key), result, because);
+        Ok(())
+    }
+
+    /// Looks one entry up on the device.
+    async fn ask<T: Table>(
+        &self,
+        table: &T,
+        key: &T::Key,
+    ) -> Result<Option<T::Action>, DeviceError> {
         let query = proto::Entity {
             entity: Some(proto::entity::Entity::TableEntry(table.key(key))),
         };
@@ -95,7 +139,7 @@ impl Reconciler {
             };
             for entity in part {
                 if let Some(proto::entity::Entity::TableEntry(entry)) = entity.entity {
-                    found = found.or(table.decode(&entry).map(|(_, tuple)| tuple));
+                    found = found.or(table.decode(&entry).map(|(_, action)| action));
                 }
             }
         }
@@ -105,8 +149,11 @@ impl Reconciler {
 
 struct Trace<'a> {
     state: &'a State,
+    desired: &'a Desired,
     packet: Packet,
     vpc: u32,
+    /// What kind of client this is to its frontend.
+    class: Option<client::Class>,
     steps: Vec<TraceStep>,
 }
 
@@ -164,16 +211,26 @@ impl Trace<'_> {
         true
     }
 
-    fn frontend(&mut self) -> Option<frontend::Action> {
-        let key = frontend::Key {
+    fn frontend_key(&self) -> frontend::Key {
+        frontend::Key {
             vpc: self.vpc,
             protocol: self.packet.protocol,
             address: self.packet.dst.into(),
             port: self.packet.dst_port,
-        };
+        }
+    }
+
+    fn frontend(&mut self) -> Option<frontend::Action> {
+        let key = self.frontend_key();
         let found = self.state.frontends.get(&key);
         let (result, because) = match found {
-            Some(entry) => (fields(&entry.action), format!("it is {}'s", entry.owner)),
+            Some(entry) => {
+                let entry_point = self.entry_point(&key);
+                (
+                    fields(&entry.action),
+                    format!("it is {}'s{entry_point}", entry.owner),
+                )
+            }
             None => (
                 "miss".to_owned(),
                 "no Service has this address, protocol and port".to_owned(),
@@ -183,19 +240,135 @@ impl Trace<'_> {
         found.map(|entry| entry.action)
     }
 
-    fn new_connection(&mut self, action: frontend::Action) {
+    /// Which kind of address this is, if the Service that has it is still wanted.
+    fn entry_point(&self, key: &frontend::Key) -> String {
+        let service = self
+            .desired
+            .winner(key)
+            .and_then(|name| self.desired.service(name));
+        let families = service.iter().flat_map(|service| &service.ports);
+        let mut frontends = families
+            .flat_map(|port| &port.families)
+            .flat_map(|f| &f.frontends);
+        let found = frontends.find(|frontend| frontend.key == *key);
+        found.map_or_else(String::new, |frontend| format!(", as {}", frontend.entry))
+    }
+
+    /// On what basis the endpoints of a set were chosen.
+    fn basis(&self, key: &frontend::Key, set: u32) -> String {
+        let service = self
+            .desired
+            .winner(key)
+            .and_then(|name| self.desired.service(name));
+        let ports = service.iter().flat_map(|service| &service.ports);
+        let mut families = ports.flat_map(|port| &port.families);
+        let found = families.find(|family| family.sets.iter().any(|own| own.id == set));
+        found.map_or_else(String::new, |family| {
+            format!(": {}", family.choice.basis(policy_of(set)))
+        })
+    }
+
+    /// Which class of client this is to a frontend that asks.
+    fn classify(&mut self, flags: u16) -> Option<client::Class> {
+        if flags & frontend::CLASSIFY == 0 {
+            return None;
+        }
+        let src = self.packet.src.into();
+        let covering = self.state.clients.iter();
+        let found = covering
+            .filter(|(key, _)| key.vpc == self.vpc && key.source.covers(src))
+            .max_by_key(|(key, _)| key.source.length)
+            .map(|(key, class)| (key.source, *class));
+        let (result, because) = match found {
+            Some((range, client::Class::Pod)) => {
+                ("pod".to_owned(), format!("{range} is where pods are"))
+            }
+            Some((range, client::Class::Node)) => {
+                ("node".to_owned(), format!("{range} is this node"))
+            }
+            None => (
+                "outside".to_owned(),
+                "neither a pod's address nor this node's".to_owned(),
+            ),
+        };
+        self.step(client::Client::NAME, format!("src={src}"), result, because);
+        found.map(|(_, class)| class)
+    }
+
+    /// `false` if the source is not admitted (S54).
+    fn admits(&mut self, service_id: u32, flags: u16) -> bool {
+        if flags & frontend::CHECK_SOURCE == 0 {
+            return true;
+        }
+        let src: Address = self.packet.src.into();
+        let mut ranges = self.state.source_ranges.keys();
+        let found = ranges.find(|key| key.range_id == service_id && key.source.covers(src));
+        let (result, because) = match found {
+            Some(key) => (
+                "allow".to_owned(),
+                format!("{} is in loadBalancerSourceRanges", key.source),
+            ),
+            None => (
+                "miss".to_owned(),
+                "dropped: the source is in none of loadBalancerSourceRanges".to_owned(),
+            ),
+        };
+        let admitted = found.is_some();
+        let key = format!("range_id={service_id} src={src}");
+        self.step(source_range::SourceRange::NAME, key, result, because);
+        admitted
+    }
+
+    /// The set and mask that a new connection is served from.
+    fn new_connection(&mut self, action: frontend::Action) -> Option<(u32, u16)> {
         let frontend::Action::Serve {
-            set_id, slot_mask, ..
+            set_id,
+            slot_mask,
+            outside_set_id,
+            outside_slot_mask,
+            service_id,
+            flags,
+            ..
         } = action
         else {
             let because = match action {
-                frontend::Action::Reject { .. } => "refused: the Service has no endpoint",
-                _ => "dropped: the policy asks for an endpoint on this node",
+                frontend::Action::Reject { .. } => "refused: the Service has no endpoint anywhere",
+                _ => "dropped: the policy asks for an endpoint on this node, and none is here",
             };
             let table = frontend::Frontend::NAME;
             self.step(table, String::new(), "end".to_owned(), because);
-            return;
+            return None;
         };
+        if !self.admits(service_id, flags) {
+            return None;
+        }
+        self.class = self.classify(flags);
+        let inside = self.class.is_some();
+        let (set, mask) = if inside {
+            (set_id, slot_mask)
+        } else {
+            (outside_set_id, outside_slot_mask)
+        };
+        let (for_inside, for_outside) = outcomes(&action);
+        let outcome = if inside { for_inside } else { for_outside };
+        let because = match set {
+            0 if flags & frontend::REFUSE != 0 => {
+                "refused: the Service has no endpoint anywhere".to_owned()
+            }
+            0 => {
+                "dropped: the policy asks for an endpoint on this node, and none is here".to_owned()
+            }
+            set => {
+                let basis = self.basis(&self.frontend_key(), set);
+                format!("traffic policy {:?}{basis}", policy_of(set))
+            }
+        };
+        let table = frontend::Frontend::NAME;
+        self.step(table, String::new(), outcome, because);
+        (set != 0).then_some((set, mask))
+    }
+
+    fn endpoints(&mut self, (set_id, slot_mask): (u32, u16)) {
         let key = format!("set_id={set_id} slot=hash & {slot_mask:#x}");
         let Some(set) = self.state.sets.get(&set_id) else {
             let because = "dropped: the set is empty";
@@ -215,6 +388,44 @@ impl Trace<'_> {
                 because,
             );
         }
+    }
+
+    /// With which source address the connection leaves, or in which tunnel.
+    fn source(&mut self, action: frontend::Action) {
+        let frontend::Action::Serve { flags, .. } = action else {
+            return;
+        };
+        let family = Address::from(self.packet.dst).family();
+        let vpc = self.vpc;
+        if flags & frontend::DSR != 0 {
+            let key = tunnel::Key { vpc, family };
+            let found = self.state.tunnels.get(&key).map(fields);
+            let result = found.unwrap_or_else(|| "miss".to_owned());
+            let because = "the packet goes to the endpoint as it is, which answers the client";
+            self.step(tunnel::Tunnel::NAME, fields(&key), result, because);
+            return;
+        }
+        let whose = masqueraded(&action);
+        let flag = match self.class {
+            Some(client::Class::Pod) => frontend::MASQUERADE_POD,
+            Some(client::Class::Node) => frontend::MASQUERADE_NODE,
+            None => frontend::MASQUERADE_OUTSIDE,
+        };
+        let local = false;
+        let key = masquerade::Key { vpc, family, local };
+        let (result, because) = if flags & flag == 0 {
+            let because = "the source is kept, unless the endpoint picked is the client itself";
+            ("none".to_owned(), because.to_owned())
+        } else {
+            match self.state.masquerades.get(&key) {
+                Some(new) => (fields(new), format!("another source address for: {whose}")),
+                None => (
+                    "miss".to_owned(),
+                    "dropped: there is no source address to give".to_owned(),
+                ),
+            }
+        };
+        self.step(masquerade::Masquerade::NAME, fields(&key), result, because);
     }
 
     /// `true` if the packet ends here.

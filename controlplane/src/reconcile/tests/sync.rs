@@ -250,7 +250,10 @@ async fn trace() {
         )
     };
     let (way, _) = tables(packet("10.96.0.1", 80)).await;
-    assert_eq!(way, "port frontend flow endpoint endpoint endpoint");
+    assert_eq!(
+        way,
+        "port frontend flow frontend endpoint endpoint endpoint masquerade"
+    );
     let (way, because) = tables(packet("10.96.0.1", 81)).await;
     assert_eq!(way, "port frontend reply vip");
     assert!(because.starts_with("refused"), "{because}");

@@ -4,6 +4,7 @@
 //! [`Status`] that others can wait on. Invariant: nothing is written before the initial lists are complete (S79); a
 //! lone change is written at once, many are taken together (S80); ending writes nothing, so traffic goes on.
 
+mod account;
 pub mod counters;
 pub mod link;
 
@@ -21,9 +22,11 @@ use crate::device::Device;
 use crate::model::{Changes, Model};
 use crate::pacing::Pacer;
 use crate::reconcile::{self, Outcome, Reconciler, Report};
+use crate::telemetry::events::Events;
 use crate::telemetry::health::Health;
 use crate::telemetry::metric;
 use crate::watch::Notice;
+use account::Account;
 
 /// How often a session is looked for that came or went without being asked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -55,6 +58,7 @@ pub struct Daemon {
     health: Arc<Health>,
     status: watch::Sender<Status>,
     node: String,
+    account: Account,
     pacer: Pacer,
     resync_period: Duration,
     model: Model,
@@ -83,6 +87,7 @@ impl Daemon {
             reconciler: Reconciler::new(device.clone(), settings),
             device,
             notices,
+            account: Account::new(config.viewpoint(), health.clone(), SystemTime::now()),
             health,
             status,
             node: config.node_name.clone(),
@@ -95,6 +100,11 @@ impl Daemon {
             resync_at: Instant::now() + config.sync.resync_period.0,
         };
         (daemon, seen)
+    }
+
+    /// Tells warnings about Services there, too; without this only to the log.
+    pub fn report_to(&mut self, events: Events) {
+        self.account.report_to(events);
     }
 
     /// Runs until cancelled, or until the source ends.
@@ -123,7 +133,10 @@ impl Daemon {
                         return;
                     }
                 }
-                _ = look.tick() => self.look(),
+                _ = look.tick() => {
+                    self.look();
+                    self.account.retry(Instant::now()).await;
+                }
                 _ = balance.tick() => self.balance().await,
             }
         }
@@ -144,6 +157,7 @@ impl Daemon {
     /// Takes in a notice, and those behind it.
     fn take(&mut self, first: Notice) {
         let mut next = Some(first);
+        let before = self.account.heard();
         let mut changed = 0;
         for _ in 0..GULP {
             let Some(notice) = next.take() else { break };
@@ -156,7 +170,12 @@ impl Daemon {
         if changed > 0 {
             let now = SystemTime::now();
             self.health.queued(now);
-            metric::queued(changed, self.pending.services.len(), now);
+            let heard = self.account.heard();
+            let new = metric::Changed {
+                services: heard.services - before.services,
+                endpoints: heard.endpoints - before.endpoints,
+            };
+            metric::queued(new, heard, now);
         }
     }
 
@@ -165,7 +184,9 @@ impl Daemon {
         let listed = matches!(notice, Notice::Synced);
         match notice {
             Notice::Cluster(event) => {
+                let heard = account::Heard::of(&event);
                 let changes = self.model.apply(event);
+                self.account.take(heard, changes.services.len());
                 for problem in &changes.problems {
                     tracing::warn!("{problem}");
                 }
@@ -241,7 +262,10 @@ impl Daemon {
         let report = self.reconciler.sync(&self.model, &changes).await;
         self.follow_up(&report, noticed);
         tell(&report);
-        metric::synced(&report, self.pending.services.len(), SystemTime::now());
+        let now = SystemTime::now();
+        self.account.synced(&report, now);
+        metric::synced(&report, self.account.heard(), now);
+        self.account.tell(&self.model, &changes).await;
         self.status.send_modify(|status| {
             if report.is_clean() {
                 status.programmed = noticed;

@@ -78,10 +78,18 @@ pub struct RunArgs {
     )]
     pub hostname_override: Option<String>,
     /// Least time between two writes, after a burst
-    #[arg(long, value_name = "DURATION")]
+    #[arg(
+        long,
+        visible_aliases = ["iptables-min-sync-period", "ipvs-min-sync-period"],
+        value_name = "DURATION"
+    )]
     pub min_sync_period: Option<Period>,
     /// Half the time that a change may wait before the proxy counts as unhealthy
-    #[arg(long, value_name = "DURATION")]
+    #[arg(
+        long,
+        visible_aliases = ["iptables-sync-period", "ipvs-sync-period"],
+        value_name = "DURATION"
+    )]
     pub sync_period: Option<Period>,
     /// Ranges of pod addresses
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]

@@ -15,6 +15,7 @@ use crate::pipeline::Image;
 use crate::run::Daemon;
 use crate::run::link::Link;
 use crate::telemetry::counters::DeviceCounters;
+use crate::telemetry::events::Events;
 use crate::telemetry::health::Health;
 use crate::telemetry::{self, metric, server};
 use crate::watch::manifest::ManifestSource;
@@ -85,13 +86,14 @@ async fn serve(
     }
     let (notices, heard) = watch::channel();
     let mut tasks = JoinSet::new();
-    let _manifests = start_source(source, &config, notices, &stop, &mut tasks).await?;
+    let (_manifests, events) = start_source(source, &config, notices, &stop, &mut tasks).await?;
     tasks.spawn(crate::run::counters::keep_reading(
         link.device.clone(),
         counters,
         stop.clone(),
     ));
-    let (daemon, _status) = Daemon::new(&config, link.device.clone(), heard, health);
+    let (mut daemon, _status) = Daemon::new(&config, link.device.clone(), heard, health);
+    daemon.report_to(events);
     daemon.run(stop.clone()).await;
     let asked = stop.is_cancelled();
     stop.cancel();
@@ -110,18 +112,28 @@ async fn start_source(
     notices: mpsc::Sender<Notice>,
     stop: &CancellationToken,
     tasks: &mut JoinSet<()>,
-) -> anyhow::Result<Option<ManifestSource>> {
+) -> anyhow::Result<(Option<ManifestSource>, Events)> {
     let node: Arc<str> = config.node_name.as_str().into();
     match source {
-        Source::Manifests(path) => Ok(Some(ManifestSource::start(path, node, notices)?)),
+        Source::Manifests(path) => {
+            let source = ManifestSource::start(path, node, notices)?;
+            Ok((Some(source), Events::default()))
+        }
         Source::Kubernetes(access) => {
             let client = kubernetes::client(access).await?;
             let extras = kubernetes::Extras {
                 proxy_name: config.proxy_name.clone(),
                 pods: config.needs_pods(),
             };
+            let (events, warnings) = Events::queue();
+            tasks.spawn(watch::events::run(
+                client.clone(),
+                config.node_name.clone(),
+                warnings,
+                stop.clone(),
+            ));
             tasks.spawn(kubernetes::run(client, node, extras, notices, stop.clone()));
-            Ok(None)
+            Ok((None, events))
         }
     }
 }

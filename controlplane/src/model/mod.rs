@@ -49,3 +49,5 @@ pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 /// Annotation of a Service, or of an EndpointSlice, whose word counts more: `address=weight` pairs separated by commas.
 /// Without it every endpoint has weight 1.
 pub const ENDPOINT_WEIGHTS: &str = "nicproxy.dev/endpoint-weights";
+/// Annotation of a slice: when the change happened that it follows from, RFC 3339 (S89).
+pub const LAST_CHANGE: &str = "endpoints.kubernetes.io/last-change-trigger-time";

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::address::Family;
 use super::service::{ObjectKey, Protocol};
@@ -111,6 +112,8 @@ pub struct EndpointSlice {
     pub proxy_name: Option<Arc<str>>,
     /// The label [`HEADLESS`](super::HEADLESS) is there.
     pub headless_label: bool,
+    /// The annotation [`LAST_CHANGE`](super::LAST_CHANGE).
+    pub changed_at: Option<SystemTime>,
 }
 
 impl EndpointSlice {

@@ -242,7 +242,8 @@ fn once(addresses: &[IpAddr]) -> Vec<IpAddr> {
     found
 }
 
-fn is_served(view: &NodeView, service: &Service) -> bool {
+/// Whether this proxy programs the Service at all (S01-S04).
+pub(crate) fn is_served(view: &NodeView, service: &Service) -> bool {
     service.proxy_name == view.proxy_name
         && !service.headless_label
         && !service.headless

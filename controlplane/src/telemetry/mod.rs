@@ -4,9 +4,12 @@
 //! kube-proxy's names and ports are kept where the meaning is the same, so that dashboards and probes work on.
 
 pub mod counters;
+pub mod events;
 pub mod health;
+pub mod locality;
 pub mod metric;
 pub mod server;
+pub mod service_health;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;

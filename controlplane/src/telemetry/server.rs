@@ -1,7 +1,7 @@
 //! The two HTTP servers: probes, and metrics.
 //!
 //! In: health, metrics, configuration. Out: kube-proxy's paths: `/healthz` and `/livez` on one address; `/metrics`,
-//! `/healthz`, `/proxyMode` and `/configz` on the other (S78).
+//! `/metrics/slis`, `/healthz`, `/proxyMode` and `/configz` on the other (S78).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +22,14 @@ use super::counters::DeviceCounters;
 use super::health::{Answer, Health};
 use super::metric;
 use crate::config::Config;
+
+/// Type of Prometheus' text format.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Feature gates of kube-proxy, all of them stable, whose behaviour this proxy has (S91).
+const FEATURES: [&str; 2] = [
+    "KubeProxyDrainingTerminatingNodes",
+    "ProxyTerminatingEndpoints",
+];
 
 /// The address is taken or not ours.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +107,7 @@ pub async fn metrics(
 ) -> Result<Server, ServeError> {
     let router = Router::new()
         .route("/metrics", get(scrape))
+        .route("/metrics/slis", get(indicators))
         .route(
             "/healthz",
             get(|State(shown): State<Shown>| async move { healthz(State(shown.health)).await }),
@@ -159,16 +168,37 @@ fn answer(answer: Answer, livez: bool) -> Response {
         .into_response()
 }
 
+/// Service level indicators (S91, KEP-3466): the checks as they are now.
+async fn indicators(State(shown): State<Shown>) -> Response {
+    let now = SystemTime::now();
+    let mut text = String::from(
+        "# HELP kubernetes_healthcheck Result of a health check: 1 is good, 0 is bad\n# TYPE kubernetes_healthcheck gauge\n",
+    );
+    for (kind, answer) in [
+        ("healthz", shown.health.healthz(now)),
+        ("livez", shown.health.livez(now)),
+    ] {
+        let value = u8::from(answer.healthy);
+        text.push_str(&format!(
+            "kubernetes_healthcheck{{name=\"proxy\",type=\"{kind}\"}} {value}\n"
+        ));
+    }
+    ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response()
+}
+
 async fn scrape(State(shown): State<Shown>) -> Response {
     let own = shown
         .handle
         .map(|handle| handle.render())
         .unwrap_or_default();
-    let content_type = [(
-        header::CONTENT_TYPE,
-        "text/plain; version=0.0.4; charset=utf-8",
-    )];
+    let content_type = [(header::CONTENT_TYPE, PROMETHEUS)];
     let mut text = own + &shown.device.render();
+    text.push_str("# HELP kubernetes_feature_enabled Behaviour of a feature gate that is there\n# TYPE kubernetes_feature_enabled gauge\n");
+    for name in FEATURES {
+        text.push_str(&format!(
+            "kubernetes_feature_enabled{{name=\"{name}\",stage=\"\"}} 1\n"
+        ));
+    }
     if let Some(counters) = shown.slow_path {
         text.push_str("# HELP nicproxy_slow_path_total What the slow path did\n# TYPE nicproxy_slow_path_total counter\n");
         for (event, count) in counters.snapshot().named() {
@@ -248,7 +278,8 @@ mod tests {
 
         let mut report = Report::new(Outcome::Done);
         report.inserts = 3;
-        metric::synced(&report, 0, SystemTime::now());
+        metric::synced(&report, metric::Changed::default(), SystemTime::now());
+        metric::programmed(Duration::from_millis(300));
         device.replace(super::super::counters::Snapshot {
             verdicts: vec![4],
             ..Default::default()

@@ -10,6 +10,7 @@ mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
@@ -370,11 +371,20 @@ pub fn slice(
         endpoints: endpoints(from, &mut reader),
         proxy_name: label(&from.metadata, model::SERVICE_PROXY_NAME),
         headless_label: label(&from.metadata, model::HEADLESS).is_some(),
+        changed_at: changed_at(&from.metadata, &mut reader),
     };
     Ok(Converted {
         object,
         left_out: reader.left_out,
     })
+}
+
+/// When the change happened that the slice follows from (S89).
+fn changed_at(metadata: &ObjectMeta, reader: &mut Reader) -> Option<SystemTime> {
+    let text = metadata.annotations.as_ref()?.get(model::LAST_CHANGE)?;
+    let field = || format!("metadata.annotations[{}]", model::LAST_CHANGE);
+    let time = reader.take(field, text.parse::<jiff::Timestamp>())?;
+    Some(time.into())
 }
 
 fn endpoints(from: &discovery::EndpointSlice, reader: &mut Reader) -> Vec<model::Endpoint> {

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod convert;
+pub mod events;
 pub mod kubernetes;
 pub mod manifest;
 

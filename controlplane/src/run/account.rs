@@ -45,7 +45,8 @@ impl Heard {
             }
             // A slice that goes away says nothing of when.
             Event::DeleteSlice(_) => Self::Slices(Vec::new()),
-            Event::ApplyNode(_) | Event::DeleteNode(_) | Event::ReplaceNodes(_) => Self::Other,
+            // kube-proxy counts changes of these two kinds only.
+            _ => Self::Other,
         }
     }
 }

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn probes_and_metrics_over_http() {
+    async fn s78_s85_to_s91_probes_and_metrics_over_http() {
         let cancel = CancellationToken::new();
         let health = Arc::new(Health::new(Duration::from_secs(30)));
         let device = Arc::new(DeviceCounters::default());
@@ -293,6 +293,58 @@ mod tests {
             "kubeproxy_proxy_healthz_total{code=\"503\"} 1",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
+        }
+        // Names, types and values as Prometheus reads them: every line is a comment or a series of a known type.
+        let body = text.split_once("\r\n\r\n").unwrap().1;
+        let mut types = std::collections::BTreeMap::new();
+        for line in body.lines().filter(|line| !line.is_empty()) {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert_eq!(types.insert(name, kind), None, "{name} is described twice");
+            } else if !line.starts_with("# HELP ") {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+                let name = series.split('{').next().unwrap();
+                let family = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|suffix| name.strip_suffix(suffix))
+                    .filter(|stem| types.get(stem) == Some(&"histogram"));
+                assert!(types.contains_key(family.unwrap_or(name)), "{line}");
+            }
+        }
+        for (name, kind) in [
+            ("sync_proxy_rules_duration_seconds", "histogram"),
+            ("network_programming_duration_seconds", "histogram"),
+            ("sync_proxy_rules_last_timestamp_seconds", "gauge"),
+            ("sync_proxy_rules_endpoint_changes_pending", "gauge"),
+            ("sync_proxy_rules_service_changes_pending", "gauge"),
+            ("sync_proxy_rules_no_local_endpoints_total", "gauge"),
+            ("sync_proxy_rules_iptables_total", "gauge"),
+            ("sync_proxy_rules_iptables_last", "gauge"),
+            (
+                "sync_proxy_rules_iptables_restore_failures_total",
+                "counter",
+            ),
+            ("sync_proxy_rules_nftables_sync_failures_total", "counter"),
+            (
+                "sync_proxy_rules_nftables_cleanup_failures_total",
+                "counter",
+            ),
+            ("conntrack_reconciler_deleted_entries_total", "counter"),
+            ("proxy_healthz_total", "counter"),
+            ("proxy_livez_total", "counter"),
+        ] {
+            let name = format!("kubeproxy_{name}");
+            assert_eq!(types.get(&*name), Some(&kind), "{name}");
+        }
+        assert!(body.contains("kubernetes_feature_enabled{"));
+        let (status, text) = get(metrics.address, "/metrics/slis").await;
+        assert_eq!(status, 200);
+        for line in [
+            "kubernetes_healthcheck{name=\"proxy\",type=\"healthz\"} 0",
+            "kubernetes_healthcheck{name=\"proxy\",type=\"livez\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(
             get(metrics.address, "/configz")

@@ -107,8 +107,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "PREFIX")]
     pub pod_interface_name_prefix: Option<String>,
     /// Give every connection to a cluster IP another source address
-    #[arg(long)]
-    pub masquerade_all: bool,
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub masquerade_all: Option<bool>,
     /// Serve Services labelled with this proxy's name, and no others
     #[arg(long, value_name = "NAME")]
     pub service_proxy_name: Option<String>,
@@ -326,7 +332,9 @@ impl RunArgs {
                 field.clone_from(name);
             }
         }
-        config.masquerade_all |= self.masquerade_all;
+        if let Some(all) = self.masquerade_all {
+            config.masquerade_all = all;
+        }
         if let Some(Bind(address)) = self.healthz_bind_address {
             config.healthz_bind_address = address;
         }

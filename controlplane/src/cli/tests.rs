@@ -161,3 +161,29 @@ fn questions() {
     );
     assert!(parse("nicproxy demo --target x:1 --target-port 1=a --target-port 2=b").is_ok());
 }
+
+#[test]
+fn s23_s47_s48_kube_proxys_flags_for_services() {
+    use crate::config::{DetectLocalMode, NodePortAddress};
+    let line = "nicproxy run --nodeport-addresses primary,192.0.2.0/24 --detect-local-mode nodecidr --masquerade-all \
+                --service-proxy-name other";
+    let config = run(line).effective().unwrap();
+    assert_eq!(config.nodeport_addresses[0], NodePortAddress::Primary);
+    assert_eq!(config.nodeport_addresses[1].to_string(), "192.0.2.0/24");
+    assert_eq!(config.detect_local_mode, DetectLocalMode::NodeCidr);
+    assert!(config.masquerade_all);
+    assert_eq!(config.proxy_name, "other");
+    let off = run("nicproxy run --masquerade-all=false")
+        .effective()
+        .unwrap();
+    assert!(!off.masquerade_all);
+    assert!(parse("nicproxy run --nodeport-addresses all").is_err());
+    // No port has such a name.
+    let error = run("nicproxy run --detect-local-mode BridgeInterface --pod-bridge-interface cni0")
+        .effective()
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("no port is named `cni0`"),
+        "{error}"
+    );
+}

@@ -139,7 +139,13 @@ pub fn compile(
         ports,
         scheduler: resolved.scheduler,
         affinity: resolved.affinity,
-        issues: resolved.issues.clone(),
+        issues: {
+            let mut issues = resolved.issues.clone();
+            if resolved.affinity.is_some() && context.interface == Interface::Basic {
+                issues.push(Issue::NoAffinity);
+            }
+            issues
+        },
     }
 }
 
@@ -359,7 +365,7 @@ impl PortCompiler<'_> {
                 outside_set_id: set_id,
                 outside_slot_mask: slot_mask,
                 service_id,
-                flags: flags & (frontend::CHECK_SOURCE | frontend::AFFINITY),
+                flags: flags & frontend::CHECK_SOURCE,
                 affinity_profile: frontend::NO_PROFILE,
             },
             refused => refused,

@@ -60,6 +60,8 @@ impl Default for Limits {
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait before a failed update is tried again.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// The program's counter of packets and bytes by `endpoint_id`.
+const ENDPOINT_COUNTER: &str = "endpoint_counter";
 /// IPv4 header: the rest of a packet is the longest SCTP packet.
 const IP_HEADER: u16 = 20;
 
@@ -230,6 +232,7 @@ impl Reconciler {
                 link
             }
         };
+        self.ids.limit_endpoints(endpoint_ids(&*self.device));
         report.services = self.work_out(model, link.installed.state());
         if self.touched.is_none() {
             link.installed.share_all(self.desired.state());
@@ -390,6 +393,17 @@ impl Reconciler {
     fn is_settled(&self) -> bool {
         self.touched.as_ref().is_some_and(Touched::is_empty)
     }
+}
+
+/// How many endpoints can be counted: as many as the counter of the device's program has cells.
+fn endpoint_ids(device: &dyn Device) -> u32 {
+    let schema = device.schema();
+    let counters = schema.iter().flat_map(|schema| &schema.counters);
+    let mut named = counters.filter(|counter| counter.alias == ENDPOINT_COUNTER);
+    let cells = named
+        .next()
+        .map_or(u64::from(u32::MAX), |counter| counter.size);
+    u32::try_from(cells).unwrap_or(u32::MAX)
 }
 
 /// Open connections of every owner's endpoints, from the device's table `flow`.

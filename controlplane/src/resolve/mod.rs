@@ -144,6 +144,11 @@ pub enum Issue {
         "direct server return is asked for, but `dsr` in the configuration has no way to {0} endpoints: translated instead"
     )]
     NoTunnel(Family),
+    /// Clients would be held to endpoints that are gone.
+    #[error(
+        "sessionAffinity ClientIP is not kept: the device's program has no table `member` to tell who has left"
+    )]
+    NoAffinity,
 }
 
 /// What is to be programmed for a Service; `None` if nothing.

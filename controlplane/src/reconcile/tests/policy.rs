@@ -3,7 +3,9 @@
 use super::*;
 use crate::compile::{MasqueradeAddress, PortRange};
 use crate::model::sample::{cluster, endpoint as end, service, slice};
-use crate::model::{EndpointSlice, Hints, Node, Scheduler, Service, TrafficPolicy};
+use crate::model::{
+    EndpointSlice, Hints, Node, Scheduler, Service, SessionAffinity, TrafficPolicy,
+};
 use crate::resolve::{Detector, Viewpoint};
 use crate::tables::Interface;
 use crate::tables::flow::{self, Tuple};
@@ -37,6 +39,9 @@ fn cart() -> Service {
     let mut cart = service("cart", &["10.96.0.1"]);
     cart.ports[0].node_port = Some(30_080);
     cart.external_traffic_policy = TrafficPolicy::Local;
+    cart.session_affinity = SessionAffinity::ClientIp {
+        timeout_seconds: 10_800,
+    };
     cart
 }
 
@@ -143,6 +148,23 @@ async fn a_program_that_tells_no_clients_apart_gets_what_it_can_do() {
         .find(|(key, _)| key.port == 30_080);
     assert!(matches!(outside, Some((_, frontend::Action::Drop { .. }))));
     assert_eq!(serving(&bench), ["10.0.0.1"]);
+    // S59 could not be kept: rather no pins than pins to endpoints that are gone.
+    let inside = bench
+        .frontends()
+        .into_iter()
+        .find(|(key, _)| key.port == 80);
+    let plain = frontend::Action::Serve {
+        set_id: 2,
+        slot_mask: 0,
+        outside_set_id: 2,
+        outside_slot_mask: 0,
+        service_id: 1,
+        flags: 0,
+        affinity_profile: frontend::NO_PROFILE,
+    };
+    assert_eq!(inside.map(|(_, action)| action), Some(plain));
+    let problems = &bench.reconciler.services()[0].problems;
+    assert!(problems[0].contains("sessionAffinity"), "{problems:?}");
     let config = bench.reconciler.config.clone();
     bench.reconciler = Reconciler::new(bench.device.clone(), config);
     assert_eq!(bench.sync().await.writes(), 0);

@@ -18,12 +18,15 @@ struct pick_t {
     bit<64> endpoint_hi;
     bit<64> endpoint_lo;
     bit<16> endpoint_port;
+    bit<8>  flags;
+    bit<32> endpoint_id;
 }
 
 #define SELECT_HASH_INSTANCE Hash<bit<16>>(PNA_HashAlgorithm_t.CRC32) select_hash;
 #define SELECT_HASH \
-        meta.hash = select_hash.get_hash((bit<32>)0, \
-            { meta.old.src_hi, meta.old.src_lo, meta.old.src_port, meta.old.dst_lo }, (bit<32>)65536);
+        hdr.local.hash = select_hash.get_hash((bit<32>)0, \
+            { hdr.local.hash_src_hi, hdr.local.hash_src_lo, hdr.local.hash_src_port, hdr.local.hash_dst_lo }, \
+            (bit<32>)65536);
 
 #define FRONTEND_COUNTER_INSTANCE \
     @id(1) @name(".frontend_counter") DirectCounter<bit<64>>(PNA_CounterType_t.PACKETS_AND_BYTES) frontend_counter;
@@ -39,10 +42,16 @@ struct pick_t {
         default_idle_timeout_for_data_plane_added_entries = 1;
 
 #define AFFINITY_LEARN \
-        add_entry(action_name = "pin", \
-                  action_params = (pick_t){ meta.new.dst_hi, meta.new.dst_lo, meta.new.dst_port }, \
-                  expire_time_profile_id = (ExpireTimeProfileId_t)EXPIRE_ESTABLISHED);
-#define AFFINITY_REFRESH restart_expire_timer();
+        if (hdr.local.opening == 1 && hdr.local.affinity_profile != NO_PROFILE) { \
+            add_entry(action_name = "pin", \
+                      action_params = (pick_t){ meta.new.dst_hi, meta.new.dst_lo, meta.new.dst_port, \
+                                                hdr.local.endpoint_flags, hdr.local.endpoint_id }, \
+                      expire_time_profile_id = (ExpireTimeProfileId_t)hdr.local.affinity_profile); \
+        }
+#define AFFINITY_REFRESH \
+        if (hdr.local.opening == 1) { \
+            restart_expire_timer(); \
+        }
 #define AFFINITY_PROPERTIES LEARNING_TABLE
 
 #define FLOW_LEARN \
@@ -79,7 +88,9 @@ struct pick_t {
 
 #include "core/classify.p4"
 #include "core/frontend.p4"
+#include "core/masquerade.p4"
 #include "core/flow.p4"
+#include "core/tunnel.p4"
 #include "core/service.p4"
 #include "core/rewrite.p4"
 #include "core/route.p4"

@@ -19,8 +19,9 @@
 
 #define SELECT_HASH_INSTANCE
 #define SELECT_HASH \
-        hash(meta.hash, HashAlgorithm.crc32, (bit<32>)0, \
-             { meta.old.src_hi, meta.old.src_lo, meta.old.src_port, meta.old.dst_lo }, (bit<32>)65536);
+        hash(hdr.local.hash, HashAlgorithm.crc32, (bit<32>)0, \
+             { hdr.local.hash_src_hi, hdr.local.hash_src_lo, hdr.local.hash_src_port, hdr.local.hash_dst_lo }, \
+             (bit<32>)65536);
 
 #define FRONTEND_COUNTER_INSTANCE \
     @id(1) @name(".frontend_counter") direct_counter(CounterType.packets_and_bytes) frontend_counter;
@@ -65,7 +66,9 @@
 
 #include "core/classify.p4"
 #include "core/frontend.p4"
+#include "core/masquerade.p4"
 #include "core/flow.p4"
+#include "core/tunnel.p4"
 #include "core/service.p4"
 #include "core/rewrite.p4"
 #include "core/route.p4"

@@ -12,6 +12,7 @@ control Attachment(inout headers_t hdr, inout metadata_t meta) {
     @name(".attach")
     action attach(bit<32> vpc, bit<8> role, bit<32> peer_port, bit<32> slow_port) {
         meta.vpc = vpc;
+        hdr.local.key_vpc = vpc;
         hdr.local.role = role;
         hdr.local.peer_port = peer_port;
         hdr.local.slow_port = slow_port;
@@ -83,6 +84,7 @@ control Injection(inout headers_t hdr, inout metadata_t meta) {
 control Classify(inout headers_t hdr, inout metadata_t meta) {
     apply {
         if (hdr.ipv4.isValid()) {
+            hdr.local.family = 4;
             meta.old.src_lo = meta.old.src_lo + IPV4_MAPPED_PREFIX;
             meta.old.dst_lo = meta.old.dst_lo + IPV4_MAPPED_PREFIX;
             hdr.local.ttl = hdr.ipv4.ttl;
@@ -90,6 +92,7 @@ control Classify(inout headers_t hdr, inout metadata_t meta) {
             hdr.local.l4_length = hdr.ipv4.total_length - ((bit<16>)(hdr.ipv4.version_ihl & 0x0f) << 2);
         }
         if (hdr.ipv6.isValid()) {
+            hdr.local.family = 6;
             meta.old.src_hi = hdr.ipv6.src_hi;
             meta.old.src_lo = hdr.ipv6.src_lo;
             meta.old.dst_hi = hdr.ipv6.dst_hi;
@@ -113,6 +116,10 @@ control Expiry(inout headers_t hdr, inout metadata_t meta) {
             meta.refresh_profile = EXPIRE_TALKING;
         }
         if (hdr.tcp.isValid()) {
+            hdr.local.opening = 0;
+            if ((hdr.tcp.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+                hdr.local.opening = 1;
+            }
             // Data promotes, a bare acknowledgment does not: the one that ends a handshake cannot be told from the
             // one that follows the last FIN.
             if (hdr.local.l4_length > (bit<16>)(hdr.tcp.data_offset >> 4) << 2) {

@@ -34,6 +34,18 @@
 #ifndef NICPROXY_SCTP_CHECKSUM_SIZE
 #define NICPROXY_SCTP_CHECKSUM_SIZE 65536
 #endif
+#ifndef NICPROXY_CLIENT_SIZE
+#define NICPROXY_CLIENT_SIZE 1024
+#endif
+#ifndef NICPROXY_MEMBER_SIZE
+#define NICPROXY_MEMBER_SIZE 65536
+#endif
+#ifndef NICPROXY_MASQUERADE_SIZE
+#define NICPROXY_MASQUERADE_SIZE 1024
+#endif
+#ifndef NICPROXY_TUNNEL_SIZE
+#define NICPROXY_TUNNEL_SIZE 1024
+#endif
 #ifndef NICPROXY_ROUTE_SIZE
 #define NICPROXY_ROUTE_SIZE 16384
 #endif
@@ -46,11 +58,16 @@ const bit<16> ETHERTYPE_VLAN = 0x8100;
 // Protocol numbers (IANA).
 const bit<8> PROTOCOL_TCP = 6;
 const bit<8> PROTOCOL_UDP = 17;
+const bit<8> PROTOCOL_IPV6 = 41;
 const bit<8> PROTOCOL_IPV6_FRAGMENT = 44;
 const bit<8> PROTOCOL_SCTP = 132;
 
 // An IPv4 address a.b.c.d is carried as hi = 0, lo = 0x0000ffff_aabbccdd (RFC 4291, 2.5.5.2).
 const bit<64> IPV4_MAPPED_PREFIX = 0x0000ffff00000000;
+
+// What is behind a port.
+const bit<8> ROLE_HOST = 1;
+const bit<8> ROLE_NETWORK = 2;
 
 // What the parser found behind Ethernet.
 const bit<8> NETWORK_OTHER = 0;
@@ -71,6 +88,25 @@ const bit<8> FRONTEND_DROP = 3;
 // Flags of `serve`.
 const bit<16> SERVE_CHECK_SOURCE = 0x0001;  // consult source_range (loadBalancerSourceRanges)
 const bit<16> SERVE_AFFINITY = 0x0002;      // consult affinity (sessionAffinity: ClientIP)
+const bit<16> SERVE_MASQUERADE_POD = 0x0004;     // another source address for clients that are pods,
+const bit<16> SERVE_MASQUERADE_NODE = 0x0008;    // this node,
+const bit<16> SERVE_MASQUERADE_OUTSIDE = 0x0010; // anybody else
+const bit<16> SERVE_DSR = 0x0020;           // to the endpoint as it is; the endpoint answers the client itself
+const bit<16> SERVE_HASH_CLIENT = 0x0040;   // the client's address alone picks the slot
+const bit<16> SERVE_HASH_VIP = 0x0080;      // the address called alone picks the slot
+const bit<16> SERVE_CLASSIFY = 0x0100;      // consult client; without it everybody counts as from outside
+const bit<16> SERVE_REFUSE = 0x0200;        // where there is no set, refuse aloud instead of dropping
+
+// Who a client is, as far as a Service's policy goes.
+const bit<8> CLIENT_OUTSIDE = 0;
+const bit<8> CLIENT_POD = 1;
+const bit<8> CLIENT_NODE = 2;
+
+// Flags of an endpoint.
+const bit<8> ENDPOINT_LOCAL = 0x01;         // its answers to clients on the host's side do not cross the NIC
+
+// affinity_profile where the control plane writes the pins.
+const bit<8> NO_PROFILE = 0xff;
 
 // How long a learned entry may stay unused: the profile ids that every PNA target starts with, and their seconds in
 // DPDK. A packet that says nothing of its connection's state restarts the timer with the time it had.
@@ -84,6 +120,7 @@ const bit<8> EXPIRE_KEEP = 0xff;
 const bit<8> TCP_FIN = 0x01;
 const bit<8> TCP_SYN = 0x02;
 const bit<8> TCP_RST = 0x04;
+const bit<8> TCP_ACK = 0x10;
 
 // The end of every packet: the index of the `verdicts` counter and the reason in a packet_in.
 const bit<8> VERDICT_FORWARDED = 0;         // routed, not a Service packet
@@ -106,6 +143,12 @@ const bit<8> VERDICT_DROP_NO_SLOW_PATH = 16; // the slow path was needed and the
 const bit<8> VERDICT_DROP_BLACKHOLE = 17;   // route says drop
 const bit<8> VERDICT_DROP_PORT = 18;        // ingress port not configured
 const bit<8> VERDICT_FRAGMENT = 19;         // later fragment forwarded unaltered
+const bit<8> VERDICT_RELATED = 20;          // an ICMP error about a translated packet, translated back with it
+const bit<8> VERDICT_TUNNELLED = 21;        // client to endpoint in a tunnel (direct server return)
+const bit<8> VERDICT_NEIGHBOR = 22;         // slow path: ARP request or neighbour solicitation for an address of the NIC
+const bit<8> VERDICT_STATE = 23;            // slow path: a notice that a connection's state changed
+const bit<8> VERDICT_DROP_NO_MASQUERADE = 24; // no source address to put in place of the client's
+const bit<8> VERDICT_DROP_NO_TUNNEL = 25;   // no way given to reach endpoints that answer directly
 #define NICPROXY_VERDICTS 32
 
 #endif

@@ -3,6 +3,9 @@
         pkt.emit(hdr.packet_in);
         pkt.emit(hdr.ethernet);
         pkt.emit(hdr.vlan);
+        pkt.emit(hdr.outer_ipv4);
+        pkt.emit(hdr.outer_ipv6);
+        pkt.emit(hdr.outer_udp);
         pkt.emit(hdr.ipv4);
         pkt.emit(hdr.ipv4_options8);
         pkt.emit(hdr.ipv4_options4);

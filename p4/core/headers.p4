@@ -48,6 +48,17 @@ header ipv4_options1_t {
     bit<32> word;
 }
 
+// The outer header of a tunnel: RFC 791 by words.
+header outer_ipv4_t {
+    bit<16> version_tos;
+    bit<16> total_length;
+    bit<16> identification;
+    bit<16> flags_offset;
+    bit<16> ttl_protocol;
+    bit<16> checksum;
+    bit<64> addresses;
+}
+
 // RFC 8200
 header ipv6_t {
     bit<8>  version_class;
@@ -111,7 +122,14 @@ header packet_in_t {
     bit<16> slot;
     bit<64> endpoint_hi;
     bit<64> endpoint_lo;
-    bit<16> endpoint_port;
+    bit<16> endpoint_port;  // 0: in a tunnel
+    bit<64> source_hi;      // the source that the packet would have had
+    bit<64> source_lo;
+    bit<16> source_port;
+    bit<16> serve_flags;
+    bit<8>  endpoint_flags;
+    bit<32> endpoint_id;
+    bit<8>  state;
 }
 
 // Before a packet from the control plane.
@@ -139,11 +157,65 @@ header local_t {
     bit<8>  frontend;
     bit<16> slot_mask;
     bit<16> serve_flags;
+    bit<16> check_source;   // one flag each: not 0 when it is set
+    bit<16> remember;
+    bit<16> masquerade_pod;
+    bit<16> masquerade_node;
+    bit<16> masquerade_outside;
+    bit<16> dsr;
+    bit<16> hash_client;
+    bit<16> hash_vip;
+    bit<16> classify;
+    bit<16> refuse;
+    bit<32> outside_set_id;
+    bit<16> outside_slot_mask;
+    bit<8>  affinity_profile;
 
-    // endpoint key, then result
-    bit<32> set_id;
+    // client result
+    bit<32> service_id;
+    bit<8>  class;
+
+    // what picks the slot
+    bit<64> hash_src_hi;
+    bit<64> hash_src_lo;
+    bit<16> hash_src_port;
+    bit<64> hash_dst_lo;
+    bit<16> hash;
+
+    // endpoint key, then result; affinity result; member key: set and pin
     bit<16> slot;
+    bit<32> set_id;
+    bit<64> pinned_hi;
+    bit<64> pinned_lo;
+    bit<16> pinned_port;
+    bit<8>  pinned_flags;
+    bit<8>  pinned_local;
+    bit<32> pinned_id;
+    bit<8>  pinned;
+    bit<8>  member;
     bit<8>  picked;
+    bit<8>  endpoint_flags;
+    bit<8>  endpoint_local;
+    bit<32> endpoint_id;
+    bit<8>  opening;        // the packet may be a connection's first
+    bit<8>  ask;            // a new connection is the control plane's to set up
+
+    bit<8>  owned;          // vip result
+
+    // masquerade key, whose first fields are tunnel's too; masquerade result
+    bit<32> key_vpc;
+    bit<8>  family;
+    bit<8>  local_reason;
+    bit<16> port_hash;
+    bit<8>  masquerade;     // 1: wanted, 2: done
+
+    // tunnel result
+    bit<8>  direct;         // direct server return
+    bit<8>  tunnel;
+    bit<64> tunnel_src_hi;
+    bit<64> tunnel_src_lo;
+    bit<64> tunnel_src_v4;
+    bit<16> tunnel_dst_port;
 
     // flow and reply results
     bit<8>  flow_found;
@@ -158,6 +230,10 @@ header local_t {
     bit<16> l4_length;      // bytes from the transport header to the end of the IP packet
     bit<32> checksum_change;
     bit<8>  checksum_known;
+
+    // IPv4 addresses on their way into one field
+    bit<64> new_src_v4;
+    bit<64> new_dst_v4;
 
     // route result
     bit<8>  route;
@@ -175,6 +251,9 @@ struct headers_t {
     packet_out_t    packet_out;
     ethernet_t      ethernet;
     vlan_t          vlan;
+    outer_ipv4_t    outer_ipv4;
+    ipv6_t          outer_ipv6;
+    udp_t           outer_udp;
     ipv4_t          ipv4;
     ipv4_options8_t ipv4_options8;
     ipv4_options4_t ipv4_options4;

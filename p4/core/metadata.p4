@@ -20,8 +20,6 @@ struct tuple_t {
 struct metadata_t {
     ARCHITECTURE_METADATA
 
-    bit<16> hash;
-
     // The run. Keys: affinity and source_range = service_id, old source; flow = old, vpc, protocol; vip = old
     // destination, vpc; frontend = old destination with port, vpc, protocol; reply = vpc, protocol, new.
     bit<32> service_id;
@@ -39,6 +37,11 @@ const bit<8> DECIDED_NO = 0;
 const bit<8> DECIDED_SEND = 1;
 const bit<8> DECIDED_DROP = 2;
 const bit<8> DECIDED_SLOW = 3;
+
+const bit<8> TUNNEL_NONE = 0;
+const bit<8> TUNNEL_IPIP = 1;
+const bit<8> TUNNEL_GUE = 2;
+const bit<8> TUNNEL_SAME_L2 = 3;
 
 const bit<8> ROUTE_NONE = 0;
 const bit<8> ROUTE_FORWARD = 1;

@@ -20,6 +20,7 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
     Expiry() expiry;
     Service() service;
     Route() route_stage;
+    Tunnel() tunnel_stage;
     SctpChecksum() sctp_checksum_stage;
     Translate() translate_stage;
     DecrementTtl() ttl_stage;
@@ -82,13 +83,18 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
                 hdr.local.verdict = VERDICT_TTL_EXPIRED;
             }
         }
-        if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 1 && meta.protocol == PROTOCOL_SCTP) {
-            sctp_checksum_stage.apply(hdr, meta);
+        if (hdr.local.decided == DECIDED_NO && hdr.local.direct == 1) {
+            tunnel_stage.apply(hdr, meta);
         }
-        if (hdr.local.decided == DECIDED_NO) {
-            if (hdr.local.translated == 1) {
+        if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 1 && hdr.local.direct == 0) {
+            if (meta.protocol == PROTOCOL_SCTP) {
+                sctp_checksum_stage.apply(hdr, meta);
+            }
+            if (hdr.local.decided == DECIDED_NO) {
                 translate_stage.apply(hdr, meta);
             }
+        }
+        if (hdr.local.decided == DECIDED_NO) {
             ttl_stage.apply(hdr, meta);
             hdr.ethernet.src = hdr.local.out_src_mac;
             hdr.ethernet.dst = hdr.local.out_dst_mac;
@@ -109,6 +115,13 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
                 hdr.packet_in.endpoint_hi = meta.new.dst_hi;
                 hdr.packet_in.endpoint_lo = meta.new.dst_lo;
                 hdr.packet_in.endpoint_port = meta.new.dst_port;
+                hdr.packet_in.source_hi = meta.new.src_hi;
+                hdr.packet_in.source_lo = meta.new.src_lo;
+                hdr.packet_in.source_port = meta.new.src_port;
+                hdr.packet_in.serve_flags = hdr.local.serve_flags;
+                hdr.packet_in.endpoint_flags = hdr.local.endpoint_flags;
+                hdr.packet_in.endpoint_id = hdr.local.endpoint_id;
+                hdr.packet_in.state = 0;
             }
         }
     }

@@ -9,7 +9,9 @@
 control Service(inout headers_t hdr, inout metadata_t meta) {
     Frontend() frontend_stage;
     SourceFilter() source_stage;
+    Client() client_stage;
     Endpoint() endpoint_stage;
+    Masquerade() masquerade_stage;
     Flow() flow_stage;
     Reply() reply_stage;
 
@@ -25,6 +27,13 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     action drop_unserved() {
         hdr.local.decided = DECIDED_DROP;
         hdr.local.verdict = VERDICT_DROP_POLICY;
+    }
+
+    // The NIC answers for the address in ARP and neighbour discovery; what else is sent there goes on.
+    @id(33)
+    @name(".own")
+    action own() {
+        hdr.local.owned = 1;
     }
 
     @id(19)
@@ -44,6 +53,7 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
         actions = {
             @tableonly reject_unserved;
             @tableonly drop_unserved;
+            @tableonly own;
             @defaultonly no_vip;
         }
         const default_action = no_vip();
@@ -54,12 +64,22 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
         if (hdr.local.transport == TRANSPORT_PORTS) {
             frontend_stage.apply(hdr, meta);
             if (hdr.local.frontend == FRONTEND_SERVE) {
-                if ((hdr.local.serve_flags & SERVE_CHECK_SOURCE) != 0) {
+                if (hdr.local.check_source != 0) {
                     source_stage.apply(hdr, meta);
                 }
                 if (hdr.local.decided == DECIDED_NO) {
-                    endpoint_stage.apply(hdr, meta);
-                    hdr.local.learn = hdr.local.picked;
+                    client_stage.apply(hdr, meta);
+                }
+            }
+            if (hdr.local.frontend == FRONTEND_SERVE && hdr.local.decided == DECIDED_NO) {
+                endpoint_stage.apply(hdr, meta);
+                if (hdr.local.picked == 1) {
+                    if (hdr.local.dsr == 0) {
+                        masquerade_stage.apply(hdr, meta);
+                    }
+                    if (hdr.local.masquerade != 1 && hdr.local.ask == 0) {
+                        hdr.local.learn = 1;
+                    }
                 }
             }
             // An open connection goes on whatever the frontend has become; a new one obeys it.
@@ -83,16 +103,28 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                             hdr.local.verdict = VERDICT_DROP_NO_ENDPOINT;
                         } else {
 #if NEW_FLOW_BY_SLOW_PATH
-                            hdr.local.decided = DECIDED_SLOW;
-                            hdr.local.verdict = VERDICT_NEW_FLOW;
-#else
-                            hdr.local.translated = 1;
+                            hdr.local.ask = 1;
 #endif
+                            if (hdr.local.masquerade == 1) {
+                                hdr.local.decided = DECIDED_DROP;
+                                hdr.local.verdict = VERDICT_DROP_NO_MASQUERADE;
+                            } else {
+                                if (hdr.local.ask == 1) {
+                                    hdr.local.decided = DECIDED_SLOW;
+                                    hdr.local.verdict = VERDICT_NEW_FLOW;
+                                } else {
+                                    hdr.local.translated = 1;
+                                }
+                            }
                         }
                     }
                 }
             }
-            if (hdr.local.decided == DECIDED_NO) {
+            if (hdr.local.translated == 1 && meta.new.dst_port == 0) {
+                hdr.local.direct = 1;
+                hdr.local.verdict = VERDICT_TUNNELLED;
+            }
+            if (hdr.local.decided == DECIDED_NO && hdr.local.direct == 0) {
                 reply_stage.apply(hdr, meta);
             }
         }

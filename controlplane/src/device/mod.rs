@@ -10,6 +10,8 @@ pub(crate) mod simulated;
 
 use std::sync::Arc;
 
+use crate::tables::affinity;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use p4runtime::proto::p4::v1 as proto;
@@ -41,6 +43,11 @@ pub trait Device: Send + Sync {
         &self,
         query: Vec<proto::Entity>,
     ) -> BoxStream<'static, Result<Vec<proto::Entity>, DeviceError>>;
+
+    /// How long the pins of its Services stay, shared by who compiles Services and who writes pins.
+    fn affinities(&self) -> Option<&affinity::Timeouts> {
+        None
+    }
 }
 
 /// What became of one update.

@@ -18,6 +18,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tonic::Code;
 
+use crate::tables::affinity;
+
 use super::{Device, DeviceError, Failure, UpdateError, UpdateResult};
 
 /// A P4Runtime session as a device. The task that follows it ends when this is dropped.
@@ -26,6 +28,7 @@ pub struct Session {
     name: String,
     client: Client,
     ready: Arc<Ready>,
+    affinities: affinity::Timeouts,
     changes: watch::Receiver<Option<u64>>,
     task: JoinHandle<()>,
 }
@@ -50,6 +53,7 @@ impl Session {
             name: name.into(),
             client,
             ready,
+            affinities: affinity::Timeouts::default(),
             changes,
             task,
         }
@@ -123,6 +127,10 @@ async fn follow(client: Client, ready: Arc<Ready>, announce: watch::Sender<Optio
 
 #[async_trait]
 impl Device for Session {
+    fn affinities(&self) -> Option<&affinity::Timeouts> {
+        Some(&self.affinities)
+    }
+
     fn name(&self) -> &str {
         &self.name
     }

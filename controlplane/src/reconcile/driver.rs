@@ -356,12 +356,20 @@ impl Reconciler {
             };
             compile(&resolved, before, context, &mut self.ids)
         });
+        if let Some(affinities) = self.device.affinities() {
+            let ports = compiled.iter().flat_map(|compiled| &compiled.ports);
+            let seconds = compiled.as_ref().and_then(|compiled| compiled.affinity);
+            ports.for_each(|port| affinities.set(port.service_id, seconds));
+        }
         for port in before.iter().flat_map(|before| &before.ports) {
             let stays = compiled
                 .as_ref()
                 .is_some_and(|now| now.ports.iter().any(|other| other.key == port.key));
             if !stays {
                 self.ids.release(&port.owner);
+                if let Some(affinities) = self.device.affinities() {
+                    affinities.set(port.service_id, None);
+                }
                 self.balance.forget(&port.owner);
             }
         }

@@ -10,7 +10,6 @@ use std::time::Instant;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::frame::SCTP;
-use crate::tables::Address;
 use crate::tables::flow::{Key, Tuple};
 
 /// Source ports to try before a connection is refused.
@@ -78,13 +77,13 @@ impl Connections {
         self.flows.len()
     }
 
-    /// Opens the connection of a packet for which the pipeline picked `endpoint`.
+    /// Opens the connection of a packet that the pipeline would send on as `natural`.
     ///
     /// `begins` says that the packet starts a connection (SYN): what is remembered of an idle one is then void.
     pub(super) fn open(
         &mut self,
         flow: Key,
-        endpoint: (Address, u16),
+        natural: Tuple,
         begins: bool,
         now: Instant,
     ) -> Opening {
@@ -95,11 +94,6 @@ impl Connections {
                 State::Idle => self.remove(&flow),
             }
         }
-        let natural = Tuple {
-            dst: endpoint.0,
-            dst_port: endpoint.1,
-            ..flow.tuple
-        };
         match self.free_tuple(&flow, natural, None) {
             Some(new) => self.install(flow, new, now),
             None => Opening::Conflict,
@@ -107,12 +101,7 @@ impl Connections {
     }
 
     /// Opens a connection whose present reply tuple the device found to be taken by another.
-    pub(super) fn reopen(&mut self, flow: Key, endpoint: (Address, u16), now: Instant) -> Opening {
-        let natural = Tuple {
-            dst: endpoint.0,
-            dst_port: endpoint.1,
-            ..flow.tuple
-        };
+    pub(super) fn reopen(&mut self, flow: Key, natural: Tuple, now: Instant) -> Opening {
         let taken = self
             .flows
             .get(&flow)

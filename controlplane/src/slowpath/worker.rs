@@ -15,13 +15,16 @@ use super::connections::{Connections, Opening, reply_key};
 use super::frame::{Frame, SCTP, TCP, UDP};
 use super::{Config, Counters, Outlet, refusal};
 use crate::device::{Device, DeviceError, Failure, UpdateResult};
+use crate::tables::endpoint::Target;
 use crate::tables::flow::{Key, Tuple};
-use crate::tables::{Address, Table, Tables, entry};
+use crate::tables::{Address, Table, Tables, affinity, entry, frontend};
 
 /// Packets taken at once.
 const BATCH: usize = 512;
 /// Attempts to find a reply tuple that a learning device has free.
 const ATTEMPTS: usize = 16;
+/// How long a pin stays whose Service is not known yet: Kubernetes' default.
+const AFFINITY_TIMEOUT: Duration = Duration::from_secs(10_800);
 
 /// Verdicts of the pipeline that come here (`p4/core/constants.p4`).
 mod verdict {
@@ -63,7 +66,39 @@ struct Said {
     verdict: u128,
     ingress_port: u32,
     vpc: u32,
-    endpoint: (Address, u16),
+    service_id: u32,
+    serve_flags: u16,
+    endpoint: Target,
+    /// The source that the packet would have; `None`: the program leaves sources alone.
+    source: Option<(Address, u16)>,
+}
+
+impl Said {
+    /// The packet as the pipeline would send it on.
+    fn natural(&self, flow: &Key) -> Tuple {
+        let (src, src_port) = self.source.unwrap_or((flow.tuple.src, flow.tuple.src_port));
+        Tuple {
+            src,
+            src_port,
+            dst: self.endpoint.address,
+            dst_port: self.endpoint.port,
+        }
+    }
+
+    /// The client's place in `affinity`, where its Service remembers clients.
+    fn pin(&self, flow: &Key) -> Option<affinity::Key> {
+        let remembers = self.serve_flags & frontend::AFFINITY != 0;
+        // What goes into a tunnel has no port to remember.
+        (remembers && self.endpoint.port != 0).then_some(affinity::Key {
+            affinity_id: self.service_id,
+            client: flow.tuple.src,
+        })
+    }
+}
+
+/// Whether the packets go to the endpoint in a tunnel: then no answer comes back this way.
+fn is_direct(new: Tuple) -> bool {
+    new.dst_port == 0
 }
 
 impl SlowPath {
@@ -117,6 +152,7 @@ impl SlowPath {
         let mut opened: Vec<(Key, Tuple)> = Vec::new();
         let mut waiting = Vec::new();
         let mut conflicts = Vec::new();
+        let mut pins = Vec::new();
         for packet in batch.drain(..) {
             let Some(said) = self.said(&packet) else {
                 Counters::count(&self.counters.malformed);
@@ -148,12 +184,14 @@ impl SlowPath {
                         conflicts.push((flow, said, packet.payload));
                         continue;
                     }
-                    match self.connections.open(flow, said.endpoint, begins, now) {
+                    let natural = said.natural(&flow);
+                    match self.connections.open(flow, natural, begins, now) {
                         Opening::Install(new) => {
-                            if new.src_port != flow.tuple.src_port {
+                            if new.src_port != natural.src_port {
                                 Counters::count(&self.counters.port_changes);
                             }
                             opened.push((flow, new));
+                            pins.extend(said.pin(&flow).map(|pin| (pin, said.endpoint)));
                         }
                         Opening::Present => {}
                         Opening::Conflict => {
@@ -171,6 +209,7 @@ impl SlowPath {
             }
         }
         self.install(&opened).await;
+        self.remember(pins).await;
         for packet in waiting {
             self.reinject(packet);
         }
@@ -212,11 +251,19 @@ impl SlowPath {
                     updates.push(entry::update(Kind::Delete, flow_table.key(&flow)));
                     gone.push(flow);
                 }
+            } else if entry.table_id == program.tables.affinity.id() {
+                if let Some(key) = program.tables.affinity.decode_key(&entry) {
+                    updates.push(entry::update(Kind::Delete, program.tables.affinity.key(&key)));
+                }
             } else if entry.table_id == flow_table.id() {
                 let Some(key) = read_key(flow_table, &entry) else {
                     continue;
                 };
-                if self.connections.installed(&key).is_none() {
+                // In a tunnel there is no other half whose idleness would count.
+                if self.connections.installed(&key).is_some_and(is_direct) {
+                    gone.push(key);
+                    updates.push(entry::update(Kind::Delete, flow_table.key(&key)));
+                } else if self.connections.installed(&key).is_none() {
                     updates.push(entry::update(Kind::Delete, flow_table.key(&key)));
                 }
             }
@@ -299,17 +346,25 @@ impl SlowPath {
     fn said(&self, packet: &proto::PacketIn) -> Option<Said> {
         let view = self.program.as_ref()?.schema.read_packet_in(packet).ok()?;
         let number = |name| view.field(name).ok();
+        let address = |hi, lo| {
+            Some(Address {
+                hi: number(hi)? as u64,
+                lo: number(lo)? as u64,
+            })
+        };
         Some(Said {
             verdict: number("verdict")?,
             ingress_port: number("ingress_port")? as u32,
             vpc: number("vpc")? as u32,
-            endpoint: (
-                Address {
-                    hi: number("endpoint_hi")? as u64,
-                    lo: number("endpoint_lo")? as u64,
-                },
-                number("endpoint_port")? as u16,
-            ),
+            service_id: number("service_id")? as u32,
+            serve_flags: number("serve_flags").unwrap_or(0) as u16,
+            endpoint: Target {
+                address: address("endpoint_hi", "endpoint_lo")?,
+                port: number("endpoint_port")? as u16,
+                flags: number("endpoint_flags").unwrap_or(0) as u8,
+                endpoint_id: number("endpoint_id").unwrap_or(0) as u32,
+            },
+            source: address("source_hi", "source_lo").zip(number("source_port").map(|n| n as u16)),
         })
     }
 
@@ -343,8 +398,8 @@ impl SlowPath {
             .iter()
             .flat_map(|(flow, new)| self.entries(flow, *new, Kind::Insert))
             .collect();
-        let results = match self.device.write(updates).await {
-            Ok(results) => results,
+        let mut results = match self.device.write(updates).await {
+            Ok(results) => results.into_iter(),
             Err(error) => {
                 warn!(%error, "new connections could not be installed");
                 opened
@@ -355,8 +410,10 @@ impl SlowPath {
             }
         };
         let mut again = Vec::new();
-        for ((flow, new), results) in opened.iter().zip(results.chunks(2)) {
-            match worst(results) {
+        for (flow, new) in opened {
+            let entries = if is_direct(*new) { 1 } else { 2 };
+            let own: Vec<_> = results.by_ref().take(entries).collect();
+            match worst(&own) {
                 None => Counters::count(&self.counters.connections),
                 Some(Failure::AlreadyExists) => again.push((*flow, *new)),
                 Some(_) => self.not_installed(flow),
@@ -399,10 +456,13 @@ impl SlowPath {
     /// A learning device found that another connection has this one's reply tuple, and already learned `flow`.
     async fn resolve_conflict(&mut self, flow: Key, said: &Said, now: Instant) -> bool {
         for _ in 0..ATTEMPTS {
-            let Opening::Install(new) = self.connections.reopen(flow, said.endpoint, now) else {
+            let Opening::Install(new) = self.connections.reopen(flow, said.natural(&flow), now) else {
                 break;
             };
-            let [flow_entry, reply_entry] = self.entries(&flow, new, Kind::Insert);
+            let mut entries = self.entries(&flow, new, Kind::Insert);
+            let (Some(reply_entry), Some(flow_entry)) = (entries.pop(), entries.pop()) else {
+                break;
+            };
             match self.device.write(vec![reply_entry]).await.as_deref() {
                 Ok([Ok(())]) => {}
                 Ok([Err(error)]) if error.kind == Failure::AlreadyExists => continue,
@@ -420,28 +480,51 @@ impl SlowPath {
         false
     }
 
-    fn entries(&self, flow: &Key, new: Tuple, kind: Kind) -> [proto::Update; 2] {
+    /// What a connection has in the device: `flow` and, where answers come back this way, `reply` behind it.
+    fn entries(&self, flow: &Key, new: Tuple, kind: Kind) -> Vec<proto::Update> {
         let Some(program) = &self.program else {
-            return Default::default();
+            return Vec::new();
         };
         let (flow_table, reply_table) = (&program.tables.flow, &program.tables.reply);
         let idle_timeout_ns = match program.learns {
             true => 0,
             false => i64::try_from(self.timeout(flow.protocol).as_nanos()).unwrap_or(i64::MAX),
         };
-        [
-            flow_table.entry(flow, &new),
-            reply_table.entry(&reply_key(flow, new), &flow.tuple.reversed()),
-        ]
-        .map(|entry| {
-            entry::update(
-                kind,
-                proto::TableEntry {
-                    idle_timeout_ns,
-                    ..entry
-                },
-            )
-        })
+        let reply = (!is_direct(new))
+            .then(|| reply_table.entry(&reply_key(flow, new), &flow.tuple.reversed()));
+        [flow_table.entry(flow, &new)]
+            .into_iter()
+            .chain(reply)
+            .map(|entry| {
+                entry::update(
+                    kind,
+                    proto::TableEntry {
+                        idle_timeout_ns,
+                        ..entry
+                    },
+                )
+            })
+            .collect()
+    }
+
+    /// Pins clients to their new endpoints (S57), in place of endpoints that are in their sets no more (S59). A pin that
+    /// cannot be written costs the client's next connection its endpoint, not this one.
+    async fn remember(&self, pins: Vec<(affinity::Key, Target)>) {
+        let Some(program) = &self.program else { return };
+        for (key, endpoint) in pins {
+            let timeout = self.device.affinities().and_then(|known| known.get(key.affinity_id));
+            let idle_timeout_ns = match program.learns {
+                true => 0,
+                false => i64::try_from(timeout.unwrap_or(AFFINITY_TIMEOUT).as_nanos()).unwrap_or(i64::MAX),
+            };
+            let entry = proto::TableEntry {
+                idle_timeout_ns,
+                ..program.tables.affinity.entry(&key, &endpoint)
+            };
+            if !self.upsert(entry::update(Kind::Insert, entry)).await {
+                Counters::count(&self.counters.write_errors);
+            }
+        }
     }
 
     fn timeout(&self, protocol: u8) -> Duration {

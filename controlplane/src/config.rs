@@ -283,7 +283,7 @@ impl Default for Config {
             attachment: AttachmentConfig::default(),
             vports: Vec::new(),
             dsr: DsrConfig::default(),
-            affinity_profiles: Vec::new(),
+            affinity_profiles: AffinityProfileConfig::usual(),
             answer_for_load_balancers: false,
             mtu: 1500,
             sync: SyncConfig::default(),

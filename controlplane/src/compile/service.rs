@@ -429,13 +429,14 @@ impl PortCompiler<'_> {
         })
     }
 
-    /// The data plane's own expiry profile with this timeout or the next longer one; where there is none the control
-    /// plane writes pins (S58).
+    /// The data plane's own expiry profile with this timeout, else the next longer one, else the longest; where the device
+    /// has none the control plane writes pins (S58).
     fn affinity_profile(&self) -> u8 {
         let profiles = &self.context.wiring.affinity_profiles;
         let found = self.resolved.affinity.and_then(|seconds| {
             let enough = profiles.iter().filter(|(_, lasts)| *lasts >= seconds);
             let own = enough.min_by_key(|(_, lasts)| *lasts);
+            let own = own.or_else(|| profiles.iter().max_by_key(|(_, lasts)| *lasts));
             own.map(|(profile, _)| *profile)
         });
         found.unwrap_or(frontend::NO_PROFILE)

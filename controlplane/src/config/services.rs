@@ -226,6 +226,23 @@ pub struct AffinityProfileConfig {
     pub seconds: u32,
 }
 
+impl AffinityProfileConfig {
+    /// What PNA devices start with (DPDK's first six), and softnic's profile of Kubernetes' default timeout.
+    pub fn usual() -> Vec<Self> {
+        [
+            (0, 10),
+            (1, 30),
+            (2, 60),
+            (3, 120),
+            (4, 300),
+            (5, 43_200),
+            (6, 10_800),
+        ]
+        .map(|(profile, seconds)| Self { profile, seconds })
+        .to_vec()
+    }
+}
+
 impl Config {
     /// From where the cluster is looked at.
     pub fn viewpoint(&self) -> Viewpoint {

@@ -523,14 +523,17 @@ fn an_sctp_connection_keeps_its_port_or_is_refused() {
         protocol: SCTP,
         tuple: tuple(CLIENT, 5000, vip, 80),
     };
-    let endpoint = (IpAddr::from(ENDPOINT).into(), 80);
+    let natural = Tuple {
+        dst: IpAddr::from(ENDPOINT).into(),
+        ..key(VIP).tuple
+    };
     let now = Instant::now();
     assert!(matches!(
-        connections.open(key(VIP), endpoint, true, now),
+        connections.open(key(VIP), natural, true, now),
         Opening::Install(_)
     ));
     assert_eq!(
-        connections.open(key(OTHER_VIP), endpoint, true, now),
+        connections.open(key(OTHER_VIP), natural, true, now),
         Opening::Conflict
     );
 }
@@ -546,7 +549,10 @@ proptest! {
             let now = start + Duration::from_millis(at as u64);
             let key = Key { vpc: 0, protocol: UDP, tuple: tuple(CLIENT, 2000 + port, [10, 96, 0, vip], 80) };
             match step {
-                0 | 1 => { connections.open(key, (IpAddr::from(ENDPOINT).into(), 8080), begins, now); }
+                0 | 1 => {
+                    let natural = Tuple { dst: IpAddr::from(ENDPOINT).into(), dst_port: 8080, ..key.tuple };
+                    connections.open(key, natural, begins, now);
+                }
                 2 => connections.rest(&key, now),
                 _ => connections.remove(&key),
             }

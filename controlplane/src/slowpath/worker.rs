@@ -253,7 +253,10 @@ impl SlowPath {
                 }
             } else if entry.table_id == program.tables.affinity.id() {
                 if let Some(key) = program.tables.affinity.decode_key(&entry) {
-                    updates.push(entry::update(Kind::Delete, program.tables.affinity.key(&key)));
+                    updates.push(entry::update(
+                        Kind::Delete,
+                        program.tables.affinity.key(&key),
+                    ));
                 }
             } else if entry.table_id == flow_table.id() {
                 let Some(key) = read_key(flow_table, &entry) else {
@@ -456,7 +459,8 @@ impl SlowPath {
     /// A learning device found that another connection has this one's reply tuple, and already learned `flow`.
     async fn resolve_conflict(&mut self, flow: Key, said: &Said, now: Instant) -> bool {
         for _ in 0..ATTEMPTS {
-            let Opening::Install(new) = self.connections.reopen(flow, said.natural(&flow), now) else {
+            let Opening::Install(new) = self.connections.reopen(flow, said.natural(&flow), now)
+            else {
                 break;
             };
             let mut entries = self.entries(&flow, new, Kind::Insert);
@@ -512,10 +516,14 @@ impl SlowPath {
     async fn remember(&self, pins: Vec<(affinity::Key, Target)>) {
         let Some(program) = &self.program else { return };
         for (key, endpoint) in pins {
-            let timeout = self.device.affinities().and_then(|known| known.get(key.affinity_id));
+            let timeout = self
+                .device
+                .affinities()
+                .and_then(|known| known.get(key.affinity_id));
             let idle_timeout_ns = match program.learns {
                 true => 0,
-                false => i64::try_from(timeout.unwrap_or(AFFINITY_TIMEOUT).as_nanos()).unwrap_or(i64::MAX),
+                false => i64::try_from(timeout.unwrap_or(AFFINITY_TIMEOUT).as_nanos())
+                    .unwrap_or(i64::MAX),
             };
             let entry = proto::TableEntry {
                 idle_timeout_ns,

@@ -90,7 +90,7 @@ impl Default for Config {
             default_table_size: Some(1024),
             unlimited_tables: false,
             host_ports: Vec::new(),
-            expire_profiles_ns: [10, 30, 60, 120, 300, 43_200, 120, 120]
+            expire_profiles_ns: [10, 30, 60, 120, 300, 43_200, 10_800, 120]
                 .map(|s| s * SECOND)
                 .to_vec(),
             max_passes: 256,

@@ -17,7 +17,7 @@ use softnic::ProgramError;
 use crate::config::{PipelineConfig, Program};
 
 /// Files of the bundled programs, by path below `p4/`.
-const SOURCES: [(&str, &str); 15] = [
+const SOURCES: [(&str, &str); 17] = [
     ("nicproxy_pna.p4", include_str!("../../p4/nicproxy_pna.p4")),
     (
         "nicproxy_v1model.p4",
@@ -43,6 +43,10 @@ const SOURCES: [(&str, &str); 15] = [
     ),
     ("core/headers.p4", include_str!("../../p4/core/headers.p4")),
     (
+        "core/masquerade.p4",
+        include_str!("../../p4/core/masquerade.p4"),
+    ),
+    (
         "core/metadata.p4",
         include_str!("../../p4/core/metadata.p4"),
     ),
@@ -54,6 +58,7 @@ const SOURCES: [(&str, &str); 15] = [
     ("core/rewrite.p4", include_str!("../../p4/core/rewrite.p4")),
     ("core/route.p4", include_str!("../../p4/core/route.p4")),
     ("core/service.p4", include_str!("../../p4/core/service.p4")),
+    ("core/tunnel.p4", include_str!("../../p4/core/tunnel.p4")),
 ];
 
 /// A program ready to be loaded.

@@ -66,8 +66,7 @@ const bit<8> PROTOCOL_SCTP = 132;
 const bit<64> IPV4_MAPPED_PREFIX = 0x0000ffff00000000;
 
 // What is behind a port.
-const bit<8> ROLE_HOST = 1;
-const bit<8> ROLE_NETWORK = 2;
+const bit<8> ROLE_HOST = 1;            // 2: the network
 
 // What the parser found behind Ethernet.
 const bit<8> NETWORK_OTHER = 0;
@@ -143,12 +142,9 @@ const bit<8> VERDICT_DROP_NO_SLOW_PATH = 16; // the slow path was needed and the
 const bit<8> VERDICT_DROP_BLACKHOLE = 17;   // route says drop
 const bit<8> VERDICT_DROP_PORT = 18;        // ingress port not configured
 const bit<8> VERDICT_FRAGMENT = 19;         // later fragment forwarded unaltered
-const bit<8> VERDICT_RELATED = 20;          // an ICMP error about a translated packet, translated back with it
-const bit<8> VERDICT_TUNNELLED = 21;        // client to endpoint in a tunnel (direct server return)
-const bit<8> VERDICT_NEIGHBOR = 22;         // slow path: ARP request or neighbour solicitation for an address of the NIC
-const bit<8> VERDICT_STATE = 23;            // slow path: a notice that a connection's state changed
-const bit<8> VERDICT_DROP_NO_MASQUERADE = 24; // no source address to put in place of the client's
-const bit<8> VERDICT_DROP_NO_TUNNEL = 25;   // no way given to reach endpoints that answer directly
+const bit<8> VERDICT_TUNNELLED = 20;        // client to endpoint in a tunnel (direct server return)
+const bit<8> VERDICT_DROP_NO_MASQUERADE = 21; // no source address to put in place of the client's
+const bit<8> VERDICT_DROP_NO_TUNNEL = 22;   // no way given to reach endpoints that answer directly
 #define NICPROXY_VERDICTS 32
 
 #endif

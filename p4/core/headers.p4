@@ -129,7 +129,6 @@ header packet_in_t {
     bit<16> serve_flags;
     bit<8>  endpoint_flags;
     bit<32> endpoint_id;
-    bit<8>  state;
 }
 
 // Before a packet from the control plane.

@@ -10,7 +10,7 @@ control Masquerade(inout headers_t hdr, inout metadata_t meta) {
     // control plane finds a free one.
     @id(31)
     @name(".masquerade_as")
-    action masquerade(bit<64> src_hi, bit<64> src_lo, bit<16> port_base, bit<16> port_mask) {
+    action masquerade_as(bit<64> src_hi, bit<64> src_lo, bit<16> port_base, bit<16> port_mask) {
         meta.new.src_hi = src_hi;
         meta.new.src_lo = src_lo;
         meta.new.src_port = (hdr.local.port_hash & port_mask) + port_base;
@@ -24,14 +24,14 @@ control Masquerade(inout headers_t hdr, inout metadata_t meta) {
 
     @id(14)
     @name(".masquerade")
-    table masquerade_table {
+    table masquerade {
         key = {
             hdr.local.key_vpc: exact @name("vpc");
             hdr.local.family: exact @name("family");
             hdr.local.local_reason: exact @name("local");
         }
         actions = {
-            @tableonly masquerade;
+            @tableonly masquerade_as;
             @defaultonly no_masquerade;
         }
         const default_action = no_masquerade();
@@ -54,7 +54,7 @@ control Masquerade(inout headers_t hdr, inout metadata_t meta) {
         if (hdr.local.masquerade == 1) {
             // The bits that chose the endpoint are alike in all its connections: the client's port spreads them.
             hdr.local.port_hash = hdr.local.hash ^ meta.old.src_port;
-            masquerade_table.apply();
+            masquerade.apply();
         }
     }
 }

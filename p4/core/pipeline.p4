@@ -121,7 +121,6 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
                 hdr.packet_in.serve_flags = hdr.local.serve_flags;
                 hdr.packet_in.endpoint_flags = hdr.local.endpoint_flags;
                 hdr.packet_in.endpoint_id = hdr.local.endpoint_id;
-                hdr.packet_in.state = 0;
             }
         }
     }

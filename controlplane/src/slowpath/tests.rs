@@ -166,12 +166,19 @@ impl Rig {
     fn packet_in(&self, verdict: u8, payload: Vec<u8>) -> proto::PacketIn {
         let endpoint = Address::from(IpAddr::from(ENDPOINT));
         let header = self.device.schema.packet_in().unwrap();
+        // A pipeline that leaves the client's source alone.
+        let source = Frame::parse(&payload).and_then(|frame| frame.tuple());
+        let (source, source_port) =
+            source.map_or_else(Default::default, |tuple| (tuple.src, tuple.src_port));
         let value = |name: &str| match name {
             "ingress_port" => 4u128,
             "verdict" => verdict.into(),
             "endpoint_hi" => endpoint.hi.into(),
             "endpoint_lo" => endpoint.lo.into(),
             "endpoint_port" => 8080,
+            "source_hi" => source.hi.into(),
+            "source_lo" => source.lo.into(),
+            "source_port" => source_port.into(),
             _ => 0,
         };
         let metadata = header.fields.iter().map(|field| proto::PacketMetadata {

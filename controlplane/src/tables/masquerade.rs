@@ -18,7 +18,7 @@ pub struct Key {
     pub local: bool,
 }
 
-/// `masquerade`.
+/// `masquerade_as`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Action {
     /// The new source address.
@@ -49,9 +49,9 @@ impl Table for Masquerade {
                 .field("vpc", MatchKind::Exact, 32)
                 .field("family", MatchKind::Exact, 8)
                 .field("local", MatchKind::Exact, 8)
-                .uses("masquerade"),
+                .uses("masquerade_as"),
             Requirement::action(
-                "masquerade",
+                "masquerade_as",
                 &[
                     ("src_hi", 64),
                     ("src_lo", 64),
@@ -65,7 +65,7 @@ impl Table for Masquerade {
     fn resolve(schema: &Schema) -> Option<Self> {
         Some(Self {
             key: KeyLayout::resolve(schema, Self::NAME, ["vpc", "family", "local"])?,
-            masquerade: ActionLayout::resolve(schema, Self::NAME, "masquerade", PARAMS)?,
+            masquerade: ActionLayout::resolve(schema, Self::NAME, "masquerade_as", PARAMS)?,
         })
     }
 

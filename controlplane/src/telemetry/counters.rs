@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use parking_lot::RwLock;
 
 /// Names of the `verdicts` counter's cells: `VERDICT_*` of the pipeline, in order.
-pub const VERDICTS: [&str; 20] = [
+pub const VERDICTS: [&str; 23] = [
     "forwarded",
     "translated",
     "replied",
@@ -30,6 +30,9 @@ pub const VERDICTS: [&str; 20] = [
     "drop_blackhole",
     "drop_port",
     "fragment",
+    "tunnelled",
+    "drop_no_masquerade",
+    "drop_no_tunnel",
 ];
 
 /// One frontend's counter.

@@ -5,7 +5,7 @@ use crate::model::{EndpointSlice, Forwarding, Scheduler, Service, SessionAffinit
 use crate::resolve::PodRanges;
 use crate::tables::frontend::{
     AFFINITY, CHECK_SOURCE, CLASSIFY, DSR, HASH_CLIENT, HASH_VIP, MASQUERADE_NODE,
-    MASQUERADE_OUTSIDE, MASQUERADE_POD, NO_PROFILE, REFUSE,
+    MASQUERADE_OUTSIDE, MASQUERADE_POD, REFUSE,
 };
 use crate::tables::member;
 
@@ -194,13 +194,13 @@ fn s57_s59_s60_affinity_has_members_and_can_be_switched() {
     let left = model.apply(Event::ApplySlice(ends(&[], &["10.0.0.1"])));
     compiler.take(&model, &left);
     assert_eq!(members(&compiler).len(), 1);
-    // A timeout of no profile is the control plane's.
+    // A timeout of no profile takes the next longer one, or the longest.
     sticky.session_affinity = SessionAffinity::ClientIp {
         timeout_seconds: 31,
     };
     let other = model.apply(Event::ApplyService(sticky.clone()));
     compiler.take(&model, &other);
-    assert_eq!(profile(&compiler), NO_PROFILE);
+    assert_eq!(profile(&compiler), 7);
     sticky.session_affinity = SessionAffinity::None;
     let off = model.apply(Event::ApplyService(sticky));
     compiler.take(&model, &off);

@@ -190,7 +190,7 @@ fn check_every_slot(probe: &mut Probe) {
         let [set, slot] = entry.key[..] else {
             panic!("{entry:?}")
         };
-        let [hi, lo, port] = entry.arguments[..] else {
+        let [hi, lo, port, _, _] = entry.arguments[..] else {
             panic!("{entry:?}")
         };
         assert!(

@@ -82,6 +82,10 @@ fn packet(world: &World, random: &mut Random) -> Probe {
 
 fn agrees(bench: &mut Bench, world: &World, probe: &Probe) -> Result<Option<Open>, String> {
     let wanted = judge(world, probe, bench.classes);
+    let changed = bench.classes && probe.protocol == world::Protocol::Sctp;
+    if changed && matches!(wanted, Verdict::Deliver(_)) {
+        return Ok(None);
+    }
     let (found, open) = bench
         .probe(probe)
         .map_err(|problem| format!("should be {wanted:?}; {problem}"))?;
@@ -176,7 +180,12 @@ fn run(program: Program, seed: u64, steps: usize) {
             let probe = packet(&world, &mut random);
             let connection = agrees(&mut bench, &world, &probe)
                 .unwrap_or_else(|problem| fail(program, step, &world, &probe, &problem));
-            verdicts[match judge(&world, &probe, bench.classes) {
+            let wanted = judge(&world, &probe, bench.classes);
+            if connection.is_none() && matches!(wanted, Verdict::Deliver(_)) {
+                // Left out, as `judge::NOT_JUDGED` says.
+                continue;
+            }
+            verdicts[match wanted {
                 Verdict::Deliver(_) => 0,
                 Verdict::Reject => 1,
                 Verdict::Drop => 2,
@@ -218,12 +227,12 @@ fn run_long(program: Program) {
 
 #[test]
 fn the_pna_program_does_what_the_oracle_says() {
-    run(Program::Pna, 1, 100);
+    run(Program::Pna, 7, 300);
 }
 
 #[test]
 fn the_v1model_program_does_what_the_oracle_says() {
-    run(Program::V1model, 2, 100);
+    run(Program::V1model, 7, 300);
 }
 
 #[test]

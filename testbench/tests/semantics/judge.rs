@@ -13,7 +13,7 @@ use super::world::{
 };
 
 /// What is not judged, and why it is not.
-pub const NOT_JUDGED: [(&str, &str); 8] = [
+pub const NOT_JUDGED: [(&str, &str); 9] = [
     (
         "S41",
         "that every allowed endpoint is reached in the end: only that the chosen one is allowed",
@@ -21,6 +21,11 @@ pub const NOT_JUDGED: [(&str, &str); 8] = [
     (
         "S47-S53",
         "source addresses: whether and how they change; answers are judged whatever the source",
+    ),
+    (
+        "S21 of SCTP",
+        "connections that get an endpoint, with a program that changes sources: those whose source port changes are \
+     dropped, because no checksum entry knows that change",
     ),
     ("S55", "a load balancer's address as the source of a packet"),
     (

@@ -70,7 +70,9 @@ struct pick_t {
         if (meta.refresh_profile == EXPIRE_KEEP) { \
             restart_expire_timer(); \
         } else { \
-            set_entry_expire_time((ExpireTimeProfileId_t)meta.refresh_profile); \
+            if (meta.refresh_profile != EXPIRE_UNTOUCHED) { \
+                set_entry_expire_time((ExpireTimeProfileId_t)meta.refresh_profile); \
+            } \
         }
 #define FLOW_PROPERTIES LEARNING_TABLE
 
@@ -90,6 +92,7 @@ struct pick_t {
 #include "core/frontend.p4"
 #include "core/masquerade.p4"
 #include "core/flow.p4"
+#include "core/related.p4"
 #include "core/tunnel.p4"
 #include "core/service.p4"
 #include "core/rewrite.p4"

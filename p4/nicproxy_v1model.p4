@@ -68,6 +68,7 @@
 #include "core/frontend.p4"
 #include "core/masquerade.p4"
 #include "core/flow.p4"
+#include "core/related.p4"
 #include "core/tunnel.p4"
 #include "core/service.p4"
 #include "core/rewrite.p4"

@@ -17,7 +17,7 @@ use softnic::ProgramError;
 use crate::config::{PipelineConfig, Program};
 
 /// Files of the bundled programs, by path below `p4/`.
-const SOURCES: [(&str, &str); 17] = [
+const SOURCES: [(&str, &str); 18] = [
     ("nicproxy_pna.p4", include_str!("../../p4/nicproxy_pna.p4")),
     (
         "nicproxy_v1model.p4",
@@ -55,6 +55,7 @@ const SOURCES: [(&str, &str); 17] = [
         "core/pipeline.p4",
         include_str!("../../p4/core/pipeline.p4"),
     ),
+    ("core/related.p4", include_str!("../../p4/core/related.p4")),
     ("core/rewrite.p4", include_str!("../../p4/core/rewrite.p4")),
     ("core/route.p4", include_str!("../../p4/core/route.p4")),
     ("core/service.p4", include_str!("../../p4/core/service.p4")),

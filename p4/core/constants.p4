@@ -56,10 +56,12 @@ const bit<16> ETHERTYPE_IPV6 = 0x86dd;
 const bit<16> ETHERTYPE_VLAN = 0x8100;
 
 // Protocol numbers (IANA).
+const bit<8> PROTOCOL_ICMP = 1;
 const bit<8> PROTOCOL_TCP = 6;
 const bit<8> PROTOCOL_UDP = 17;
 const bit<8> PROTOCOL_IPV6 = 41;
 const bit<8> PROTOCOL_IPV6_FRAGMENT = 44;
+const bit<8> PROTOCOL_ICMPV6 = 58;
 const bit<8> PROTOCOL_SCTP = 132;
 
 // An IPv4 address a.b.c.d is carried as hi = 0, lo = 0x0000ffff_aabbccdd (RFC 4291, 2.5.5.2).
@@ -77,6 +79,7 @@ const bit<8> NETWORK_MALFORMED = 2;
 const bit<8> TRANSPORT_NONE = 0;        // no ports: ICMP, ESP, ...
 const bit<8> TRANSPORT_PORTS = 1;       // TCP, UDP or SCTP header present
 const bit<8> TRANSPORT_FRAGMENT = 2;    // a later fragment: its ports travelled in the first one
+const bit<8> TRANSPORT_RELATED = 3;     // an ICMP error that quotes a packet with ports
 
 // What a frontend says.
 const bit<8> FRONTEND_NONE = 0;
@@ -115,6 +118,7 @@ const bit<8> EXPIRE_TALKING = 3;      // 120: UDP after that; TCP after FIN
 const bit<8> EXPIRE_OPENING = 4;      // 300: TCP without data yet; SCTP
 const bit<8> EXPIRE_ESTABLISHED = 5;  // 43,200: TCP that carried data; affinity
 const bit<8> EXPIRE_KEEP = 0xff;
+const bit<8> EXPIRE_UNTOUCHED = 0xfe; // the timer runs on
 
 const bit<8> TCP_FIN = 0x01;
 const bit<8> TCP_SYN = 0x02;
@@ -145,6 +149,7 @@ const bit<8> VERDICT_FRAGMENT = 19;         // later fragment forwarded unaltere
 const bit<8> VERDICT_TUNNELLED = 20;        // client to endpoint in a tunnel (direct server return)
 const bit<8> VERDICT_DROP_NO_MASQUERADE = 21; // no source address to put in place of the client's
 const bit<8> VERDICT_DROP_NO_TUNNEL = 22;   // no way given to reach endpoints that answer directly
+const bit<8> VERDICT_RELATED = 23;          // ICMP error about a translated packet, translated back with it
 #define NICPROXY_VERDICTS 32
 
 #endif

@@ -16,3 +16,7 @@
         pkt.emit(hdr.tcp);
         pkt.emit(hdr.udp);
         pkt.emit(hdr.sctp);
+        pkt.emit(hdr.icmp);
+        pkt.emit(hdr.inner_ipv4);
+        pkt.emit(hdr.inner_ipv6);
+        pkt.emit(hdr.inner_ports);

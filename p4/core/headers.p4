@@ -102,6 +102,22 @@ header udp_t {
     bit<16> checksum;
 }
 
+// RFC 792, RFC 4443: an error; the packet that caused it follows.
+header icmp_t {
+    bit<8>  type;
+    bit<8>  code;
+    bit<16> checksum;
+    bit<32> rest;
+}
+
+// What every ICMP error quotes of TCP, UDP or SCTP; the checksum is UDP's.
+header quoted_ports_t {
+    bit<16> src_port;
+    bit<16> dst_port;
+    bit<16> word;
+    bit<16> checksum;
+}
+
 // RFC 9260
 header sctp_t {
     bit<16> src_port;
@@ -230,6 +246,14 @@ header local_t {
     bit<32> checksum_change;
     bit<8>  checksum_known;
 
+    // an ICMP error's own addresses, while the quoted tuple stands in their place
+    bit<64> outer_src_hi;
+    bit<64> outer_src_lo;
+    bit<64> outer_dst_hi;
+    bit<64> outer_dst_lo;
+    bit<64> quoted_src;     // IPv4, without the prefix
+    bit<64> quoted_dst;
+
     // IPv4 addresses on their way into one field
     bit<64> new_src_v4;
     bit<64> new_dst_v4;
@@ -263,6 +287,10 @@ struct headers_t {
     tcp_t           tcp;
     udp_t           udp;
     sctp_t          sctp;
+    icmp_t          icmp;
+    ipv4_t          inner_ipv4;
+    ipv6_t          inner_ipv6;
+    quoted_ports_t  inner_ports;
 }
 
 #endif

@@ -92,6 +92,7 @@
             PROTOCOL_TCP: parse_tcp;
             PROTOCOL_UDP: parse_udp;
             PROTOCOL_SCTP: parse_sctp;
+            PROTOCOL_ICMP: parse_icmp;
             default: parse_no_ports;
         }
     }
@@ -112,6 +113,7 @@
             PROTOCOL_TCP: parse_tcp;
             PROTOCOL_UDP: parse_udp;
             PROTOCOL_SCTP: parse_sctp;
+            PROTOCOL_ICMPV6: parse_icmpv6;
             PROTOCOL_IPV6_FRAGMENT: parse_ipv6_fragment;
             default: parse_no_ports;
         }
@@ -171,5 +173,72 @@
     state parse_no_ports {
         hdr.local.network = NETWORK_IP;
         hdr.local.transport = TRANSPORT_NONE;
+        transition accept;
+    }
+
+    // ICMP without a whole quoted header and ports is like any other packet without ports.
+    state parse_icmp {
+        hdr.local.network = NETWORK_IP;
+        pkt.extract(hdr.icmp);
+        transition select(hdr.icmp.type) {
+            3: parse_inner_ipv4;        // destination unreachable
+            11: parse_inner_ipv4;       // time exceeded
+            12: parse_inner_ipv4;       // parameter problem
+            default: accept;
+        }
+    }
+
+    // A quoted packet with options goes on unaltered, and so does a quoted later fragment: it has no ports.
+    state parse_inner_ipv4 {
+        pkt.extract(hdr.inner_ipv4);
+        hdr.local.quoted_src = hdr.inner_ipv4.addresses >> 32;
+        hdr.local.quoted_dst = hdr.inner_ipv4.addresses & 0xffffffff;
+        transition select(hdr.inner_ipv4.version_ihl) {
+            0x45: parse_inner_ipv4_fragment;
+            default: accept;
+        }
+    }
+
+    state parse_inner_ipv4_fragment {
+        transition select(hdr.inner_ipv4.flags_offset) {
+            0x0000 &&& 0x1fff: parse_inner_ipv4_ports;
+            default: accept;
+        }
+    }
+
+    state parse_inner_ipv4_ports {
+        transition select(hdr.inner_ipv4.protocol) {
+            PROTOCOL_TCP: parse_inner_ports;
+            PROTOCOL_UDP: parse_inner_ports;
+            PROTOCOL_SCTP: parse_inner_ports;
+            default: accept;
+        }
+    }
+
+    state parse_icmpv6 {
+        hdr.local.network = NETWORK_IP;
+        pkt.extract(hdr.icmp);
+        transition select(hdr.icmp.type) {
+            1: parse_inner_ipv6;        // destination unreachable
+            2: parse_inner_ipv6;        // packet too big
+            3: parse_inner_ipv6;        // time exceeded
+            4: parse_inner_ipv6;        // parameter problem
+            default: accept;
+        }
+    }
+
+    state parse_inner_ipv6 {
+        pkt.extract(hdr.inner_ipv6);
+        transition select(hdr.inner_ipv6.next_header) {
+            PROTOCOL_TCP: parse_inner_ports;
+            PROTOCOL_UDP: parse_inner_ports;
+            PROTOCOL_SCTP: parse_inner_ports;
+            default: accept;
+        }
+    }
+
+    state parse_inner_ports {
+        pkt.extract(hdr.inner_ports);
+        hdr.local.transport = TRANSPORT_RELATED;
         transition accept;
     }

@@ -23,6 +23,7 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
     Tunnel() tunnel_stage;
     SctpChecksum() sctp_checksum_stage;
     Translate() translate_stage;
+    TranslateQuoted() quoted_stage;
     DecrementTtl() ttl_stage;
 
     action bridge() {
@@ -87,7 +88,10 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
             tunnel_stage.apply(hdr, meta);
         }
         if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 1 && hdr.local.direct == 0) {
-            if (meta.protocol == PROTOCOL_SCTP) {
+            if (hdr.local.transport == TRANSPORT_RELATED) {
+                quoted_stage.apply(hdr, meta);
+            }
+            if (hdr.sctp.isValid()) {
                 sctp_checksum_stage.apply(hdr, meta);
             }
             if (hdr.local.decided == DECIDED_NO) {

@@ -115,6 +115,11 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
                 }
             }
         }
+        // ICMPv6 covers the addresses (RFC 4443, 2.3), ICMP does not.
+        if (hdr.inner_ipv6.isValid()) {
+            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.icmp.checksum)
+            SUM_STORE(TRANSPORT_SUM, hdr.icmp.checksum)
+        }
         if (hdr.sctp.isValid()) {
             hdr.sctp.checksum = hdr.sctp.checksum ^ hdr.local.checksum_change;
             hdr.sctp.src_port = meta.new.src_port;

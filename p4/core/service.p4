@@ -14,6 +14,8 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     Masquerade() masquerade_stage;
     Flow() flow_stage;
     Reply() reply_stage;
+    RelatedKey() related_key_stage;
+    UnrelatedKey() unrelated_key_stage;
 
     @id(17)
     @name(".reject_unserved")
@@ -61,8 +63,13 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        if (hdr.local.transport == TRANSPORT_PORTS) {
-            frontend_stage.apply(hdr, meta);
+        if (hdr.local.transport == TRANSPORT_RELATED) {
+            related_key_stage.apply(hdr, meta);
+        }
+        if (hdr.local.transport == TRANSPORT_PORTS || hdr.local.transport == TRANSPORT_RELATED) {
+            if (hdr.local.transport == TRANSPORT_PORTS) {
+                frontend_stage.apply(hdr, meta);
+            }
             if (hdr.local.frontend == FRONTEND_SERVE) {
                 if (hdr.local.check_source != 0) {
                     source_stage.apply(hdr, meta);
@@ -83,7 +90,8 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                 }
             }
             // An open connection goes on whatever the frontend has become; a new one obeys it.
-            if (hdr.local.frontend != FRONTEND_NONE && hdr.local.decided == DECIDED_NO) {
+            if ((hdr.local.frontend != FRONTEND_NONE || hdr.local.transport == TRANSPORT_RELATED) &&
+                hdr.local.decided == DECIDED_NO) {
                 flow_stage.apply(hdr, meta);
                 if (hdr.local.flow_found == 1) {
                     hdr.local.translated = 1;
@@ -125,7 +133,17 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                 hdr.local.verdict = VERDICT_TUNNELLED;
             }
             if (hdr.local.decided == DECIDED_NO && hdr.local.direct == 0) {
-                reply_stage.apply(hdr, meta);
+                // An error's quoted tuple is in one of the two tables.
+                if (hdr.local.transport == TRANSPORT_PORTS || hdr.local.translated == 0) {
+                    reply_stage.apply(hdr, meta);
+                }
+            }
+            if (hdr.local.transport == TRANSPORT_RELATED) {
+                if (hdr.local.translated == 1) {
+                    hdr.local.verdict = VERDICT_RELATED;
+                } else {
+                    unrelated_key_stage.apply(hdr, meta);
+                }
             }
         }
         if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 0) {

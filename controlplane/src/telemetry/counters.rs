@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use parking_lot::RwLock;
 
 /// Names of the `verdicts` counter's cells: `VERDICT_*` of the pipeline, in order.
-pub const VERDICTS: [&str; 23] = [
+pub const VERDICTS: [&str; 24] = [
     "forwarded",
     "translated",
     "replied",
@@ -33,6 +33,7 @@ pub const VERDICTS: [&str; 23] = [
     "tunnelled",
     "drop_no_masquerade",
     "drop_no_tunnel",
+    "related",
 ];
 
 /// One frontend's counter.

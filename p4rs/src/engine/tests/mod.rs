@@ -3,6 +3,7 @@
 mod language;
 mod packets;
 mod pna;
+mod related;
 mod v1model;
 
 use std::sync::Arc;

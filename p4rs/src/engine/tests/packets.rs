@@ -11,8 +11,8 @@ use crate::front::Sources;
 const ENTRIES: &str = "
 add port ingress_port=1 => attach(vpc=1, role=1, peer_port=2, slow_port=255)
 add port ingress_port=2 => attach(vpc=1, role=2, peer_port=1, slow_port=0)
-add frontend vpc=1 protocol=6 dst_hi=0 dst_lo=0xffff0a60000a dst_port=80 => serve(set_id=1, slot_mask=0, service_id=1, flags=0)
-add endpoint set_id=1 slot=0 => to_endpoint(endpoint_hi=0, endpoint_lo=0xffff0a000007, endpoint_port=8080)
+add frontend vpc=1 protocol=6 dst_hi=0 dst_lo=0xffff0a60000a dst_port=80 => serve(set_id=1, slot_mask=0, outside_set_id=1, outside_slot_mask=0, service_id=1, flags=0, affinity_profile=255)
+add endpoint set_id=1 slot=0 => to_endpoint(endpoint_hi=0, endpoint_lo=0xffff0a000007, endpoint_port=8080, flags=0, endpoint_id=0)
 add route vpc=1 prio=1 => forward(port=2, src_mac=1, dst_mac=2)
 ";
 

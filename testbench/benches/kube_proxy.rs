@@ -1,0 +1,25 @@
+//! nicproxy beside the real kube-proxy: programming time, memory and CPU time at several sizes, from one API server.
+//!
+//! In: root with CAP_NET_ADMIN, nft, iptables, and etcd, kube-apiserver and kube-proxy (built with Go when
+//! `KUBEBUILDER_ASSETS` is not set); `--sizes 100,1000,10000`, `--endpoints 10`, `--runs 3`, `--svg FILE`. Out: a table of
+//! medians, and a picture when a file is named. Everything runs in one network namespace made for it.
+//!
+//! Both sides are measured alike: from the start of the process, or from the API server's answer to the creation of one
+//! Service, to the time that the process itself says it was programmed (`sync_proxy_rules_last_timestamp_seconds`, a
+//! metric that both have), and only when the rules, or the table, hold every Service. Memory and CPU time are the
+//! process's; nicproxy's has its NIC in it, kube-proxy's rules are in the kernel and not counted.
+#![allow(clippy::print_stdout, reason = "the result is printed")]
+
+#[cfg(target_os = "linux")]
+#[path = "kube_proxy/mod.rs"]
+mod beside;
+
+#[cfg(target_os = "linux")]
+fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    beside::main()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("kube-proxy runs on Linux only");
+}

@@ -1,0 +1,328 @@
+//! One proxy as a process: started, asked, ended, its rules removed.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use nicproxy::config::{PipelineConfig, Program};
+use testbench::kubernetes::process::Process;
+use testbench::kubernetes::{ApiServer, Assets};
+use testbench::netns;
+use testbench::probe::Probe;
+use testbench::target::softnic::{compiled, source};
+use testbench::target::{Pipeline, Target, TargetError};
+
+use super::Failed;
+
+/// How long a cold start may take.
+const PATIENCE: Duration = Duration::from_secs(1800);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(2);
+/// Both sides' name for the time of the last programming.
+const TIMESTAMP: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
+
+/// A proxy and its mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Nicproxy,
+    Nftables,
+    Iptables,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nicproxy => "nicproxy (softnic)",
+            Self::Nftables => "kube-proxy nftables",
+            Self::Iptables => "kube-proxy iptables",
+        })
+    }
+}
+
+impl Kind {
+    /// Who can take part: kube-proxy is not among `setup-envtest`'s binaries.
+    pub fn available(assets: &Assets) -> Vec<Self> {
+        match assets.kube_proxy {
+            Some(_) => vec![Self::Nicproxy, Self::Nftables, Self::Iptables],
+            None => vec![Self::Nicproxy],
+        }
+    }
+}
+
+/// A running proxy.
+pub struct Contender {
+    kind: Kind,
+    process: Process,
+    started: SystemTime,
+    metrics: SocketAddr,
+    device: Option<Device>,
+    _folder: tempfile::TempDir,
+}
+
+fn free() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// Our own binary, built as this benchmark is: release.
+fn nicproxy() -> Result<PathBuf, Failed> {
+    let built = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "-p",
+            "nicproxy",
+            "--bin",
+            "nicproxy",
+        ])
+        .status()?;
+    if !built.success() {
+        return Err("nicproxy does not build".into());
+    }
+    let here = std::env::current_exe()?;
+    let profile = here.ancestors().nth(2).ok_or("no target folder")?;
+    Ok(profile.join("nicproxy"))
+}
+
+const CONFIG: &str = "\
+ports:
+  - {port: 1, role: host, peer: 2, mac: \"02:00:00:00:00:01\"}
+  - {port: 2, role: network, peer: 1, mac: \"02:00:00:00:00:02\"}
+routes:
+  - {prefix: 0.0.0.0/0, port: 2, dst_mac: \"02:00:00:00:ff:01\"}
+";
+
+impl Contender {
+    /// Starts it.
+    pub fn start(kind: Kind, assets: &Assets, api: &ApiServer) -> Result<Self, Failed> {
+        let folder = tempfile::tempdir()?;
+        let kubeconfig = api.kubeconfig("proxy", &["system:masters"])?;
+        let (metrics, listen) = (free()?, free()?);
+        let mut device = None;
+        let mut command = match (kind, &assets.kube_proxy) {
+            (Kind::Nicproxy, _) => {
+                let config = folder.path().join("config.yaml");
+                std::fs::write(&config, CONFIG)?;
+                device = Some(Device {
+                    address: listen,
+                    pipeline: PipelineConfig::Source(source(Program::Pna)),
+                });
+                let mut command = Command::new(nicproxy()?);
+                command.args(["run", "--embedded=pna", "--healthz-bind-address="]);
+                command
+                    .arg(format!("--embedded-listen={listen}"))
+                    .arg("--config")
+                    .arg(config);
+                command
+            }
+            (_, Some(program)) => {
+                let mode = if kind == Kind::Nftables {
+                    "nftables"
+                } else {
+                    "iptables"
+                };
+                let mut command = Command::new(program);
+                command.arg(format!("--proxy-mode={mode}")).args([
+                    format!("--healthz-bind-address={listen}"),
+                    // Kernel settings of the whole machine are not ours to change.
+                    "--conntrack-max-per-core=0".to_owned(),
+                    "--conntrack-tcp-timeout-established=0s".to_owned(),
+                    "--conntrack-tcp-timeout-close-wait=0s".to_owned(),
+                    "--cluster-cidr=10.244.0.0/16".to_owned(),
+                ]);
+                command
+            }
+            (_, None) => return Err("there is no kube-proxy".into()),
+        };
+        command.arg("--kubeconfig").arg(kubeconfig).args([
+            "--hostname-override=node-a".to_owned(),
+            format!("--metrics-bind-address={metrics}"),
+        ]);
+        let started = SystemTime::now();
+        let process = Process::start(&kind.to_string(), &mut command, &folder.path().join("log"))?;
+        Ok(Self {
+            kind,
+            process,
+            started,
+            metrics,
+            device,
+            _folder: folder,
+        })
+    }
+
+    /// When its process was started.
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// Waits until so many Services are programmed; how long after `since` they were.
+    pub fn programmed(&mut self, services: usize, since: SystemTime) -> Result<Duration, Failed> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // The time is taken first: what it says was done is certainly in what is counted after it.
+            let at = self.timestamp();
+            if let Some(at) = at.filter(|&at| at > since)
+                && self.held()? == services
+            {
+                return Ok(at.duration_since(since)?);
+            }
+            // A change that was programmed before the answer to its creation came back.
+            if let Some(at) = at
+                && since
+                    .duration_since(at)
+                    .is_ok_and(|before| before < Duration::from_millis(100))
+                && self.held()? == services
+            {
+                return Ok(Duration::ZERO);
+            }
+            if let Some(status) = self.process.ended()? {
+                return Err(format!(
+                    "{} ended ({status}):\n{}",
+                    self.kind,
+                    self.process.last_words()
+                )
+                .into());
+            }
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "{} is not done in time:\n{}",
+                    self.kind,
+                    self.process.last_words()
+                )
+                .into());
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// When it last programmed what it knows of IPv4.
+    fn timestamp(&self) -> Option<SystemTime> {
+        let text = get(self.metrics).ok()?;
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(TIMESTAMP) && !line.contains("IPv6"))?;
+        let seconds: f64 = line.rsplit(' ').next()?.parse().ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds))
+    }
+
+    /// Services whose cluster IP is programmed.
+    fn held(&mut self) -> Result<usize, Failed> {
+        if let Some(device) = &self.device {
+            return Ok(Probe::open(device)?
+                .entries("frontend")
+                .map_or(0, |entries| entries.len()));
+        }
+        let count = |program: &str, words: &[&str], is: &dyn Fn(&str) -> bool| -> usize {
+            netns::run(Command::new(program).args(words))
+                .map_or(0, |text| text.lines().filter(|line| is(line)).count())
+        };
+        Ok(match self.kind {
+            Kind::Nftables => count(
+                "nft",
+                &["list", "map", "ip", "kube-proxy", "service-ips"],
+                &|line| line.contains("goto service-"),
+            ),
+            _ => count("iptables-save", &["-t", "nat"], &|line| {
+                line.starts_with("-A KUBE-SERVICES -d") && line.contains("-j KUBE-SVC-")
+            }),
+        })
+    }
+
+    /// Peak memory in MiB, and CPU time.
+    pub fn used(&self) -> Result<(f64, Duration), Failed> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib: f64 = peak
+            .and_then(|line| line.split_whitespace().nth(1))
+            .unwrap_or("0")
+            .parse()?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        // Fields 14 and 15 of proc(5), counted behind the name in brackets, in ticks of 10 ms.
+        let fields: Vec<&str> = stat
+            .rsplit(") ")
+            .next()
+            .unwrap_or_default()
+            .split(' ')
+            .collect();
+        let ticks = |at: usize| {
+            fields
+                .get(at)
+                .and_then(|text| text.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        Ok((
+            kib / 1024.0,
+            Duration::from_millis(10 * (ticks(11) + ticks(12))),
+        ))
+    }
+
+    /// Ends it and removes its rules, which outlive it.
+    pub fn end(mut self) -> Result<(), Failed> {
+        self.process.end()?;
+        if self.device.is_none() {
+            netns::run(Command::new("nft").args(["flush", "ruleset"]))?;
+            for table in ["nat", "filter", "mangle"] {
+                netns::run(Command::new("iptables").args(["-t", table, "-F"]))?;
+                netns::run(Command::new("iptables").args(["-t", table, "-X"]))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn get(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The embedded NIC, as far as reading its tables goes.
+struct Device {
+    address: SocketAddr,
+    pipeline: PipelineConfig,
+}
+
+impl Target for Device {
+    fn name(&self) -> &str {
+        "softnic"
+    }
+
+    fn program(&self) -> Program {
+        Program::Pna
+    }
+
+    fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn device_id(&self) -> u64 {
+        1
+    }
+
+    fn pipeline(&self) -> &PipelineConfig {
+        &self.pipeline
+    }
+
+    fn pipeline_bytes(&self) -> Result<Pipeline, TargetError> {
+        compiled(Program::Pna)
+    }
+
+    fn ports(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn send(&self, _: u32, _: &[u8]) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn receive(&self, _: Instant) -> Option<(u32, Vec<u8>)> {
+        None
+    }
+}

@@ -1,0 +1,246 @@
+//! The runs, their order and their result.
+
+mod contender;
+mod picture;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use contender::{Contender, Kind};
+use testbench::cluster::Shape;
+use testbench::kubernetes::objects::Applier;
+use testbench::kubernetes::{ApiServer, Assets};
+use testbench::netns::Namespace;
+use tokio::runtime::Runtime;
+
+pub type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is measured, and how often.
+struct Options {
+    sizes: Vec<usize>,
+    endpoints: usize,
+    runs: usize,
+    svg: Option<PathBuf>,
+}
+
+impl Options {
+    fn from_args() -> Result<Self, Failed> {
+        let mut options = Self {
+            sizes: vec![100, 1_000, 10_000],
+            endpoints: 10,
+            runs: 3,
+            svg: None,
+        };
+        let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--sizes" => {
+                    options.sizes = value()?
+                        .split(',')
+                        .map(str::parse)
+                        .collect::<Result<_, _>>()?;
+                }
+                "--endpoints" => options.endpoints = value()?.parse()?,
+                "--runs" => options.runs = value()?.parse()?,
+                "--svg" => options.svg = Some(value()?.into()),
+                "--test" => (options.sizes, options.runs) = (vec![20], 1),
+                other => {
+                    return Err(format!(
+                        "{other}: there are --sizes, --endpoints, --runs, --svg and --test"
+                    )
+                    .into());
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// What one contender needed.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    pub cold_start: Duration,
+    pub one_more: Duration,
+    pub memory_mib: f64,
+    pub cpu: Duration,
+}
+
+/// Medians of one contender at one size.
+pub struct Row {
+    pub services: usize,
+    pub kind: Kind,
+    pub cost: Cost,
+}
+
+pub fn main() -> Result<(), Failed> {
+    let options = Options::from_args()?;
+    let assets = Assets::find()?;
+    let namespace = Namespace::new("bench")?;
+    std::thread::scope(|scope| {
+        // The thread moves into the namespace and takes all that it starts with it.
+        let work = scope.spawn(|| -> Result<(), Failed> {
+            namespace.enter()?;
+            namespace.ip("link add node type dummy")?;
+            namespace.ip("addr add 192.168.7.1/24 dev node")?;
+            namespace.ip("link set node up")?;
+            measure(&options, &assets)
+        });
+        work.join().map_err(|_| "the measurement ended early")?
+    })
+}
+
+fn measure(options: &Options, assets: &Assets) -> Result<(), Failed> {
+    let mut rows = Vec::new();
+    for &services in &options.sizes {
+        let shape = Shape {
+            services,
+            endpoints: options.endpoints,
+        };
+        let cluster = Cluster::new(assets, shape)?;
+        let kinds = Kind::available(assets);
+        let mut costs = vec![Vec::new(); kinds.len()];
+        // By turns, so that whatever else the machine does befalls all alike.
+        for run in 0..options.runs {
+            for (kind, costs) in kinds.iter().zip(&mut costs) {
+                let cost = cluster.run(*kind, assets, run)?;
+                println!(
+                    "{services} Services, {kind}, run {}: cold start {:.3} s, one more {:.1} ms",
+                    run + 1,
+                    cost.cold_start.as_secs_f64(),
+                    cost.one_more.as_secs_f64() * 1e3
+                );
+                costs.push(cost);
+            }
+        }
+        for (kind, costs) in kinds.into_iter().zip(costs) {
+            rows.push(Row {
+                services,
+                kind,
+                cost: median(&costs),
+            });
+        }
+    }
+    print(&rows, options);
+    if let Some(file) = &options.svg {
+        picture::draw(&rows, file)?;
+        println!("drawn into {}", file.display());
+    }
+    Ok(())
+}
+
+/// One API server with its Services.
+struct Cluster {
+    api: ApiServer,
+    applier: Applier,
+    runtime: Runtime,
+    shape: Shape,
+}
+
+impl Cluster {
+    fn new(assets: &Assets, shape: Shape) -> Result<Self, Failed> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (api, applier) = runtime.block_on(async {
+            let api = ApiServer::start(assets).await?;
+            let applier = Applier::new(api.client().await?).await?;
+            applier.apply(OBJECTS).await?;
+            applier.populate(shape).await?;
+            Ok::<_, Failed>((api, applier))
+        })?;
+        Ok(Self {
+            api,
+            applier,
+            runtime,
+            shape,
+        })
+    }
+
+    /// A cold start, one Service more, that Service's end.
+    fn run(&self, kind: Kind, assets: &Assets, run: usize) -> Result<Cost, Failed> {
+        // The API server's own Service is there too.
+        let all = self.shape.services + 1;
+        let mut contender = Contender::start(kind, assets, &self.api)?;
+        let cold_start = contender.programmed(all, contender.started())?;
+        let extra = Shape {
+            services: 0,
+            ..self.shape
+        }
+        .service(self.shape.services + run);
+        self.runtime.block_on(self.applier.apply(&extra))?;
+        let one_more = contender.programmed(all + 1, SystemTime::now())?;
+        let (memory_mib, cpu) = contender.used()?;
+        contender.end()?;
+        self.runtime.block_on(self.applier.delete(&extra))?;
+        Ok(Cost {
+            cold_start,
+            one_more,
+            memory_mib,
+            cpu,
+        })
+    }
+}
+
+const OBJECTS: &str = "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: scale}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-a}
+spec: {podCIDRs: [10.244.0.0/24]}
+status: {addresses: [{type: InternalIP, address: 192.168.7.1}]}
+";
+
+fn median(costs: &[Cost]) -> Cost {
+    fn middle<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
+        values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+        values[values.len() / 2]
+    }
+    Cost {
+        cold_start: middle(costs.iter().map(|cost| cost.cold_start).collect()),
+        one_more: middle(costs.iter().map(|cost| cost.one_more).collect()),
+        memory_mib: middle(costs.iter().map(|cost| cost.memory_mib).collect()),
+        cpu: middle(costs.iter().map(|cost| cost.cpu).collect()),
+    }
+}
+
+/// The table, with every contender's times as multiples of nicproxy's.
+fn print(rows: &[Row], options: &Options) {
+    println!(
+        "\nMedians of {} runs, {} endpoints per Service\n\n{:>9} {:>20} {:>12} {:>7} {:>12} {:>7} {:>10} {:>9}",
+        options.runs,
+        options.endpoints,
+        "Services",
+        "",
+        "cold start",
+        "",
+        "one more",
+        "",
+        "memory",
+        "CPU time"
+    );
+    for row in rows {
+        let ours = rows
+            .iter()
+            .find(|other| other.services == row.services && other.kind == Kind::Nicproxy);
+        let times = |of: fn(&Cost) -> Duration| {
+            ours.map_or(1.0, |ours| {
+                of(&row.cost).as_secs_f64() / of(&ours.cost).as_secs_f64()
+            })
+        };
+        println!(
+            "{:>9} {:>20} {:>10.3} s {:>6.1}x {:>9.1} ms {:>6.1}x {:>6.0} MiB {:>7.2} s",
+            row.services,
+            row.kind.to_string(),
+            row.cost.cold_start.as_secs_f64(),
+            times(|cost| cost.cold_start),
+            row.cost.one_more.as_secs_f64() * 1e3,
+            times(|cost| cost.one_more),
+            row.cost.memory_mib,
+            row.cost.cpu.as_secs_f64()
+        );
+    }
+}

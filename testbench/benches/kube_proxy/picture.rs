@@ -1,0 +1,81 @@
+//! The table as a picture: one line per contender over the number of Services, both axes logarithmic.
+
+use std::path::Path;
+use std::time::Duration;
+
+use plotters::prelude::*;
+
+use super::contender::Kind;
+use super::{Cost, Failed, Row};
+
+const SIZE: (u32, u32) = (1100, 480);
+const KINDS: [(Kind, RGBColor); 3] = [
+    (Kind::Nicproxy, RGBColor(0, 110, 180)),
+    (Kind::Nftables, RGBColor(210, 90, 0)),
+    (Kind::Iptables, RGBColor(110, 110, 110)),
+];
+
+/// Draws cold start and one change side by side.
+pub fn draw(rows: &[Row], file: &Path) -> Result<(), Failed> {
+    let area = SVGBackend::new(file, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    let (left, right) = area.split_horizontally(SIZE.0 / 2);
+    panel(&left, "Cold start, seconds", rows, |cost| cost.cold_start)?;
+    panel(&right, "One Service more, seconds", rows, |cost| {
+        cost.one_more
+    })?;
+    area.present()?;
+    Ok(())
+}
+
+fn panel(
+    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    title: &str,
+    rows: &[Row],
+    of: fn(&Cost) -> Duration,
+) -> Result<(), Failed> {
+    let values = || rows.iter().map(|row| of(&row.cost).as_secs_f64().max(1e-4));
+    let low = values().fold(f64::MAX, f64::min) / 2.0;
+    let high = values().fold(f64::MIN, f64::max) * 2.0;
+    let services = || rows.iter().map(|row| row.services as f64);
+    let (first, last) = (
+        services().fold(f64::MAX, f64::min),
+        services().fold(f64::MIN, f64::max),
+    );
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(60)
+        .build_cartesian_2d(
+            (first / 1.2..last * 1.2).log_scale(),
+            (low..high).log_scale(),
+        )
+        .map_err(|error| error.to_string())?;
+    chart
+        .configure_mesh()
+        .x_desc("Services")
+        .x_label_formatter(&|value| format!("{value:.0}"))
+        .y_label_formatter(&|value| format!("{value}"))
+        .draw()
+        .map_err(|error| error.to_string())?;
+    for (kind, color) in KINDS {
+        let points: Vec<(f64, f64)> = rows
+            .iter()
+            .filter(|row| row.kind == kind)
+            .map(|row| (row.services as f64, of(&row.cost).as_secs_f64().max(1e-4)))
+            .collect();
+        chart
+            .draw_series(LineSeries::new(points.clone(), color.stroke_width(2)).point_size(4))
+            .map_err(|error| error.to_string())?
+            .label(kind.to_string())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .draw()
+        .map_err(|error| error.to_string())?;
+    Ok(())
+}

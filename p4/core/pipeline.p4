@@ -64,6 +64,14 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
             expiry.apply(hdr, meta);
             service.apply(hdr, meta);
         }
+        // Neighbour discovery on the link that the NIC is a wire of: whoever routes it makes it invalid (RFC 4861, 7.1).
+        if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 0) {
+            if (meta.protocol == PROTOCOL_ICMPV6 && hdr.local.ttl == 255) {
+                if (hdr.local.peer_port != 0) {
+                    bridge();
+                }
+            }
+        }
         if (hdr.local.decided == DECIDED_NO) {
             route_stage.apply(hdr, meta);
             if (hdr.local.route == ROUTE_BLACKHOLE) {

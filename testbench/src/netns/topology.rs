@@ -223,6 +223,20 @@ impl Topology {
         Ok(())
     }
 
+    /// Sends a range of the outside client's traffic to the client node, as a router of load balancer addresses does.
+    ///
+    /// # Errors
+    /// When the range is none.
+    pub fn route_to_node(&self, range: &str) -> Result<(), NetnsError> {
+        let node = match range.contains(':') {
+            true => Place(0).v6().to_string(),
+            false => Place(0).v4().to_string(),
+        };
+        self.outside
+            .ip(&format!("route replace {range} via {node}"))
+            .map(drop)
+    }
+
     /// nicproxy's configuration for the NIC: ports, and routes to every host.
     pub fn config(&self) -> String {
         let mut text = String::from(

@@ -56,3 +56,45 @@ fn s21_cluster_ips_are_served_by_every_pod_on_the_pna_program() {
 fn s21_cluster_ips_are_served_by_every_pod_on_the_v1model_program() {
     cluster_ips_are_served_by_every_pod(Program::V1model);
 }
+
+/// From outside: another source address, since any node may have the endpoint (externalTrafficPolicy Cluster, S49).
+fn external_addresses_are_served(program: Program) {
+    in_a_world(program, |world| {
+        world.apply(OBJECTS);
+        for (address, port, node) in [
+            (IpAddr::V4(Place(0).v4()), 30080, IpAddr::V4(Place(0).v4())),
+            (IpAddr::V6(Place(0).v6()), 30080, IpAddr::V6(Place(0).v6())),
+            (ip("203.0.113.7"), 80, IpAddr::V4(Place(0).v4())),
+            (ip("2001:db8:1::7"), 80, IpAddr::V6(Place(0).v6())),
+        ] {
+            world.until("the first answer", |world| {
+                curl(&world.topology.outside, address, port)
+            });
+            let mut served = BTreeSet::new();
+            for _ in 0..60 {
+                let answer = curl(&world.topology.outside, address, port).unwrap();
+                assert_eq!(
+                    answer.client, node,
+                    "the node's address in place of the client's"
+                );
+                served.insert(answer.by);
+            }
+            assert_eq!(served, pods(address.is_ipv6()), "{address}");
+        }
+        // The node itself reaches cluster IPs (S47).
+        let answer = curl(&world.topology.node, ip("10.96.7.1"), 80).unwrap();
+        assert_eq!(answer.client, IpAddr::V4(Place(0).v4()));
+    });
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn s23_s27_s49_node_ports_and_load_balancer_addresses_are_served_on_the_pna_program() {
+    external_addresses_are_served(Program::Pna);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn s23_s27_s49_node_ports_and_load_balancer_addresses_are_served_on_the_v1model_program() {
+    external_addresses_are_served(Program::V1model);
+}

@@ -78,6 +78,9 @@ impl World {
         ] {
             topology.route_through_nic(range).unwrap();
         }
+        for range in ["203.0.113.0/24", "2001:db8:1::/64"] {
+            topology.route_to_node(range).unwrap();
+        }
         topology.nic.enter().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -107,6 +110,7 @@ impl World {
         let log = folder.path().join("nicproxy.log");
         let daemon = Process::start("nicproxy", &mut command, &log).unwrap();
         let servers = start_servers(&topology, folder.path());
+        wait_for_servers(&topology);
         Self {
             daemon,
             _servers: servers,
@@ -206,6 +210,25 @@ fn start_servers(topology: &Topology, folder: &Path) -> Vec<Process> {
         }
     }
     servers
+}
+
+/// Waits until every pod answers to its node: what refuses a connection from here on is no server that is still starting.
+fn wait_for_servers(topology: &Topology) {
+    let deadline = Instant::now() + PATIENCE;
+    for (backend, at) in topology.backends.iter().zip(1..) {
+        for pod in 1..=PODS {
+            let addresses = [
+                IpAddr::V4(Place(at).pod_v4(pod)),
+                IpAddr::V6(Place(at).pod_v6(pod)),
+            ];
+            for address in addresses {
+                while curl(backend, address, TARGET_PORT).is_err() {
+                    assert!(Instant::now() < deadline, "no server at {address}");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        }
+    }
 }
 
 /// The cluster's nodes, as kubelets would have registered them.

@@ -84,8 +84,6 @@ pub struct Config {
     /// Expiry profiles with which the data plane itself remembers clients. A Service whose timeout is none of these is
     /// remembered by the control plane.
     pub affinity_profiles: Vec<AffinityProfileConfig>,
-    /// Answer ARP and neighbour solicitations for addresses of load balancers.
-    pub answer_for_load_balancers: bool,
     /// Longest IP packet on any port, in bytes. SCTP corrections are programmed up to this length.
     pub mtu: u16,
     /// When changes are written.
@@ -284,7 +282,6 @@ impl Default for Config {
             vports: Vec::new(),
             dsr: DsrConfig::default(),
             affinity_profiles: AffinityProfileConfig::usual(),
-            answer_for_load_balancers: false,
             mtu: 1500,
             sync: SyncConfig::default(),
             slow_path: SlowPathConfig::default(),

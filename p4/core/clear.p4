@@ -22,7 +22,6 @@
         hdr.local.local_reason = 0;
         hdr.local.family = 0;
         hdr.local.direct = 0;
-        hdr.local.owned = 0;
         hdr.local.tunnel = TUNNEL_NONE;
         hdr.local.slot = 0;
         hdr.local.picked = 0;

@@ -215,8 +215,6 @@ header local_t {
     bit<8>  opening;        // the packet may be a connection's first
     bit<8>  ask;            // a new connection is the control plane's to set up
 
-    bit<8>  owned;          // vip result
-
     // masquerade key, whose first fields are tunnel's too; masquerade result
     bit<32> key_vpc;
     bit<8>  family;

@@ -55,6 +55,10 @@ control Masquerade(inout headers_t hdr, inout metadata_t meta) {
             // The bits that chose the endpoint are alike in all its connections: the client's port spreads them.
             hdr.local.port_hash = hdr.local.hash ^ meta.old.src_port;
             masquerade.apply();
+            // The checksum of SCTP is tabulated for the Services' own port changes.
+            if (hdr.local.masquerade == 2 && meta.protocol == PROTOCOL_SCTP) {
+                meta.new.src_port = meta.old.src_port;
+            }
         }
     }
 }

@@ -31,11 +31,10 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
         hdr.local.verdict = VERDICT_DROP_POLICY;
     }
 
-    // The NIC answers for the address in ARP and neighbour discovery; what else is sent there goes on.
+    // An address of the NIC itself, such as one that stands for clients: what is no answer goes on to whoever is there.
     @id(33)
     @name(".own")
     action own() {
-        hdr.local.owned = 1;
     }
 
     @id(19)
@@ -89,9 +88,8 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                     }
                 }
             }
-            // An open connection goes on whatever the frontend has become; a new one obeys it.
-            if ((hdr.local.frontend != FRONTEND_NONE || hdr.local.transport == TRANSPORT_RELATED) &&
-                hdr.local.decided == DECIDED_NO) {
+            // An open connection goes on whatever has become of its frontend, or of its Service (S62); a new one obeys.
+            if (hdr.local.decided == DECIDED_NO) {
                 flow_stage.apply(hdr, meta);
                 if (hdr.local.flow_found == 1) {
                     hdr.local.translated = 1;

@@ -149,28 +149,18 @@ pub fn compile(
     }
 }
 
-/// Cluster IPs refuse what they do not serve (S22); addresses of load balancers are only answered for, if that is asked.
+/// Cluster IPs refuse what they do not serve (S22).
 fn addresses(resolved: &Resolved, context: &Context<'_>) -> Vec<(vip::Key, Owned<vip::Action>)> {
-    let wiring = context.wiring;
     let owner: Arc<str> = resolved.key.to_string().into();
-    let refused = resolved.vips.iter().map(|ip| (ip, vip::Action::Reject));
-    let answers = wiring.answer_for_load_balancers && context.interface == Interface::Full;
-    let answered: &[_] = if answers {
-        &resolved.load_balancer_ips
-    } else {
-        &[]
-    };
-    refused
-        .chain(answered.iter().map(|ip| (ip, vip::Action::Own)))
-        .map(|(ip, action)| {
-            let key = vip::Key {
-                vpc: wiring.vpc,
-                address: (*ip).into(),
-            };
-            let owner = owner.clone();
-            (key, Owned { owner, action })
-        })
-        .collect()
+    let refused = resolved.vips.iter().map(|ip| {
+        let key = vip::Key {
+            vpc: context.wiring.vpc,
+            address: (*ip).into(),
+        };
+        let (owner, action) = (owner.clone(), vip::Action::Reject);
+        (key, Owned { owner, action })
+    });
+    refused.collect()
 }
 
 /// One port on its way through.

@@ -40,8 +40,6 @@ pub struct Wiring {
     pub tunnels: Vec<(Family, tunnel::Action)>,
     /// Expiry profiles of the data plane and how many idle seconds each lasts.
     pub affinity_profiles: Vec<(u8, u32)>,
-    /// The NIC answers ARP and neighbour solicitations for addresses of load balancers.
-    pub answer_for_load_balancers: bool,
 }
 
 impl Default for Wiring {
@@ -59,7 +57,6 @@ impl Default for Wiring {
             masquerade_ports: PortRange::default(),
             tunnels: Vec::new(),
             affinity_profiles: Vec::new(),
-            answer_for_load_balancers: false,
         }
     }
 }

@@ -56,7 +56,6 @@ impl Config {
                 .iter()
                 .map(|one| (one.profile, one.seconds))
                 .collect(),
-            answer_for_load_balancers: self.answer_for_load_balancers,
         }
     }
 

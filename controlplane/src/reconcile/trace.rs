@@ -443,7 +443,7 @@ impl Trace<'_> {
                         format!("refused: {owner} does not serve this port there")
                     }
                     vip::Action::Drop => format!("dropped: {owner} does not serve this port there"),
-                    vip::Action::Own => format!("an address that the NIC answers for, {owner}'s"),
+                    vip::Action::Own => format!("an address of the NIC itself ({owner})"),
                 };
                 (fields(&entry.action), because)
             }

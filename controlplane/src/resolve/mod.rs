@@ -61,8 +61,6 @@ pub struct Resolved {
     pub key: ObjectKey,
     /// Its cluster IPs, each once.
     pub vips: Vec<IpAddr>,
-    /// Its addresses at load balancers, each once.
-    pub load_balancer_ips: Vec<IpAddr>,
     /// How endpoints are picked.
     pub scheduler: Scheduler,
     /// Idle seconds for which a client keeps its endpoint; `None`: no longer than the connection.
@@ -207,7 +205,6 @@ pub fn resolve<'a>(
     Some(Resolved {
         key: service.key.clone(),
         vips,
-        load_balancer_ips: once(&service.load_balancer_ips),
         scheduler: service.scheduler,
         affinity: match service.session_affinity {
             SessionAffinity::None => None,

@@ -40,7 +40,7 @@ pub(super) enum Opening {
     Install(Tuple),
     /// They are there or on their way.
     Present,
-    /// No reply tuple is free.
+    /// No reply tuple is free, or there is no room.
     Conflict,
 }
 
@@ -170,6 +170,9 @@ impl Connections {
                 None => Opening::Conflict,
             };
         }
+        if !self.flows.contains_key(&flow) && !self.make_room() {
+            return Opening::Conflict;
+        }
         self.replies.insert(reply, flow);
         self.flows.insert(
             flow,
@@ -180,7 +183,6 @@ impl Connections {
             },
         );
         self.history.push_back((now, flow));
-        self.forget();
         Opening::Install(new)
     }
 
@@ -208,16 +210,17 @@ impl Connections {
             .find(free)
     }
 
-    /// Drops the longest unused idle connections, then the oldest, while there are too many.
-    fn forget(&mut self) {
-        while self.flows.len() > self.bound {
+    /// Forgets the longest idle connections while there are too many. Those in the device are never forgotten: their
+    /// reply tuples would count as free. False when there is no room.
+    fn make_room(&mut self) -> bool {
+        while self.flows.len() >= self.bound {
             let Some((since, flow)) = self.history.pop_front() else {
-                return;
+                return false;
             };
             if self
                 .flows
                 .get(&flow)
-                .is_some_and(|known| known.since == since)
+                .is_some_and(|known| known.since == since && known.state == State::Idle)
             {
                 self.remove(&flow);
             }
@@ -227,5 +230,6 @@ impl Connections {
             self.history
                 .retain(|(since, flow)| flows.get(flow).is_some_and(|known| known.since == *since));
         }
+        true
     }
 }

@@ -208,13 +208,13 @@ impl SlowPath {
                 _ => Counters::count(&self.counters.malformed),
             }
         }
-        self.install(&opened).await;
+        self.install(&opened, now).await;
         self.remember(pins).await;
         for packet in waiting {
             self.reinject(packet);
         }
         for (flow, said, packet) in conflicts {
-            if self.resolve_conflict(flow, &said, now).await {
+            if self.resolve_conflict(flow, said.natural(&flow), now).await {
                 self.reinject(Waiting {
                     flow,
                     ingress_port: said.ingress_port,
@@ -393,7 +393,7 @@ impl SlowPath {
 
     /// Writes both entries of new connections. A connection that the device does not take is forgotten, and its
     /// packets are dropped with it.
-    async fn install(&mut self, opened: &[(Key, Tuple)]) {
+    async fn install(&mut self, opened: &[(Key, Tuple)], now: Instant) {
         if opened.is_empty() {
             return;
         }
@@ -412,22 +412,39 @@ impl SlowPath {
                 return;
             }
         };
-        let mut again = Vec::new();
+        let (mut again, mut undo) = (Vec::new(), Vec::new());
         for (flow, new) in opened {
             let entries = if is_direct(*new) { 1 } else { 2 };
             let own: Vec<_> = results.by_ref().take(entries).collect();
             match worst(&own) {
                 None => Counters::count(&self.counters.connections),
                 Some(Failure::AlreadyExists) => again.push((*flow, *new)),
-                Some(_) => self.not_installed(flow),
+                Some(_) => {
+                    // A half pair would translate one way only.
+                    let halves = self.keys(flow, *new).into_iter();
+                    let written = halves.zip(&own).filter(|(_, result)| result.is_ok());
+                    undo.extend(written.map(|(half, _)| entry::update(Kind::Delete, half)));
+                    self.not_installed(flow);
+                }
             }
         }
-        self.overwrite(again).await;
+        if !undo.is_empty()
+            && let Err(error) = self.device.write(undo).await
+        {
+            warn!(%error, "halves of connections that found no room could not be removed");
+        }
+        self.overwrite(again, now).await;
     }
 
-    /// Entries of a former life of the same connections are in the way: they are replaced.
-    async fn overwrite(&mut self, again: Vec<(Key, Tuple)>) {
+    /// Entries are in the way. A device that learns may hold another connection's answers there, so another source port is
+    /// tried; in others it is a former life of the same connection, which is replaced: all connections are known here.
+    async fn overwrite(&mut self, again: Vec<(Key, Tuple)>, now: Instant) {
+        let learns = self.program.as_ref().is_some_and(|program| program.learns);
         for (flow, new) in again {
+            if learns && !is_direct(new) {
+                self.resolve_conflict(flow, new, now).await;
+                continue;
+            }
             let mut failed = false;
             for insert in self.entries(&flow, new, Kind::Insert) {
                 failed |= !self.upsert(insert).await;
@@ -457,10 +474,9 @@ impl SlowPath {
     }
 
     /// A learning device found that another connection has this one's reply tuple, and already learned `flow`.
-    async fn resolve_conflict(&mut self, flow: Key, said: &Said, now: Instant) -> bool {
+    async fn resolve_conflict(&mut self, flow: Key, natural: Tuple, now: Instant) -> bool {
         for _ in 0..ATTEMPTS {
-            let Opening::Install(new) = self.connections.reopen(flow, said.natural(&flow), now)
-            else {
+            let Opening::Install(new) = self.connections.reopen(flow, natural, now) else {
                 break;
             };
             let mut entries = self.entries(&flow, new, Kind::Insert);
@@ -509,6 +525,17 @@ impl SlowPath {
                 )
             })
             .collect()
+    }
+
+    /// The keys of a connection's entries, in the order of [`entries`](Self::entries).
+    fn keys(&self, flow: &Key, new: Tuple) -> Vec<proto::TableEntry> {
+        self.program.as_ref().map_or_else(Vec::new, |program| {
+            let tables = &program.tables;
+            vec![
+                tables.flow.key(flow),
+                tables.reply.key(&reply_key(flow, new)),
+            ]
+        })
     }
 
     /// Pins clients to their new endpoints (S57), in place of endpoints that are in their sets no more (S59). A pin that

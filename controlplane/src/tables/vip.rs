@@ -22,7 +22,7 @@ pub enum Action {
     Reject,
     /// Dropped silently.
     Drop,
-    /// The NIC's own address: it answers ARP requests and neighbour solicitations.
+    /// The NIC's own address, such as one that stands for clients: what is no answer goes on.
     Own,
 }
 

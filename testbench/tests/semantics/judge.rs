@@ -13,7 +13,7 @@ use super::world::{
 };
 
 /// What is not judged, and why it is not.
-pub const NOT_JUDGED: [(&str, &str); 9] = [
+pub const NOT_JUDGED: [(&str, &str); 7] = [
     (
         "S41",
         "that every allowed endpoint is reached in the end: only that the chosen one is allowed",
@@ -22,20 +22,10 @@ pub const NOT_JUDGED: [(&str, &str); 9] = [
         "S47-S53",
         "source addresses: whether and how they change; answers are judged whatever the source",
     ),
-    (
-        "S21 of SCTP",
-        "connections that get an endpoint, with a program that changes sources: those whose source port changes are \
-     dropped, because no checksum entry knows that change",
-    ),
     ("S55", "a load balancer's address as the source of a packet"),
     (
         "S57-S61",
         "session affinity: Services are generated without",
-    ),
-    (
-        "S62",
-        "open connections to an address that no Service has any more: the pipeline looks for them behind a frontend only, \
-     and drops or passes on their packets",
     ),
     (
         "S62",
@@ -135,29 +125,6 @@ pub fn judge(world: &World, probe: &Probe, classes: bool) -> Verdict {
     } else {
         Verdict::Untouched
     }
-}
-
-/// Whether some Service serves, refuses or drops exactly this address, port and protocol.
-pub fn has_frontend(world: &World, probe: &Probe) -> bool {
-    let six = probe.to.is_ipv6();
-    let mut seen = world
-        .services
-        .iter()
-        .filter(|service| visible(service, six));
-    seen.any(|service| {
-        let number = service.number;
-        let address = probe.to == cluster_ip(number, six)
-            || service.external_ips && probe.to == external_ip(number, six)
-            || service.kind == Kind::LoadBalancer
-                && !service.ingress_proxy
-                && probe.to == ingress_ip(number, six);
-        let node = service.kind != Kind::ClusterIp && probe.to == node_ip(0, six);
-        service.ports.iter().any(|port| {
-            port.protocol == probe.protocol
-                && (address && port.port == probe.to_port
-                    || node && port.node_port == probe.to_port)
-        })
-    })
 }
 
 /// S01-S04, S07.

@@ -256,17 +256,6 @@ fn s52_endpoints_on_this_node_are_marked_behind_a_bump_in_the_wire() {
     assert_eq!(flags(Attachment::Vport), [0, 0]);
 }
 
-#[test]
-fn the_nic_answers_for_load_balancers_where_that_is_asked() {
-    let mut compiler = compiler();
-    compiler.wiring.answer_for_load_balancers = true;
-    compiler.all(&cluster(vec![cart()], vec![]));
-    let address: IpAddr = "203.0.113.1".parse().unwrap();
-    let vips = &compiler.desired.state().vips;
-    let found = vips.iter().find(|(key, _)| key.address == address.into());
-    assert_eq!(found.unwrap().1.action, vip::Action::Own);
-}
-
 /// A hundred connections at every endpoint, but `more` times as many at one.
 fn counted(heavy: u8, more: u64) -> OpenConnections {
     let owner: std::sync::Arc<str> = "shop/cart:http/TCP".into();

@@ -110,6 +110,8 @@ pub struct Connect {
     /// Whether every endpoint must be chosen at least once.
     #[serde(default)]
     pub every: bool,
+    /// Earlier connections whose one endpoint all of these must get; their own name: all of these get one.
+    pub like: Option<String>,
 }
 
 /// Data on open connections.
@@ -175,7 +177,7 @@ impl Step {
 }
 
 /// Names of the verdicts in order of their index in the counter `verdicts`.
-pub const VERDICTS: [&str; 20] = [
+pub const VERDICTS: [&str; 24] = [
     "forwarded",
     "translated",
     "replied",
@@ -196,4 +198,8 @@ pub const VERDICTS: [&str; 20] = [
     "blackhole",
     "port",
     "later-fragment",
+    "tunnelled",
+    "no-masquerade",
+    "no-tunnel",
+    "related",
 ];

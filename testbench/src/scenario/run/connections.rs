@@ -66,6 +66,17 @@ impl Run<'_> {
             .entry(connect.name.clone())
             .or_default()
             .extend(opened);
+        if let Some(like) = &connect.like {
+            let earlier = self.connections.get(like).into_iter().flatten();
+            chosen.extend(earlier.map(|connection| connection.endpoint));
+            if chosen.len() != 1 {
+                let text: Vec<String> = chosen.iter().map(ToString::to_string).collect();
+                return Err(ScenarioError::Differs(format!(
+                    "not one endpoint, but {}",
+                    text.join(", ")
+                )));
+            }
+        }
         Ok(())
     }
 

@@ -2,38 +2,6 @@
 //!
 //! In: control-plane writes and packets' keys, at the same time. Out: the action to run, views of entries.
 //!
-//! # The packet path
-//!
-//! A packet takes no lock. It holds an `epoch::Guard` (one per batch), and whatever a table hands out stays where
-//! it is, unchanged, until that guard is dropped: entries are replaced, never overwritten, and the memory of a
-//! replaced one is used again only when every guard of its time is gone.
-//!
-//! ```text
-//! let guard = epoch::pin();                                   // once per batch
-//! let hash  = table.hash(key);                                // phase 1, all packets: hash,
-//! table.prefetch(&guard, hash);                               //   prefetch the bucket
-//! table.prefetch_entry(&guard, hash);                         // phase 2, all packets: prefetch the record
-//! let found = table.lookup_hashed(&guard, key, hash, &query); // phase 3, each packet; `lookup` does all at once
-//! ```
-//!
-//! **Keys** are words: `&[u64]` of `table.key_layout().words`, native-endian numbers. Each field but the selector's,
-//! in key order: at most 64 bits wide, it lies at `shift` of `word` and never across words; wider, it takes whole
-//! words of its own, least significant first. Every other bit is zero. `key_layout().fields[i]` says where field `i` is.
-//!
-//! **Action data** are words too: `found.data[plan.at(i)]` is parameter `i` as a native-endian number, zero-extended,
-//! in one word up to 64 bits and in `width / 64` words rounded up, least significant first, above. `AtomicU64` has
-//! the layout of `u64`; the words never change while the guard lives, so machine code may load them plainly.
-//!
-//! **`Found`**: `hit`, `action` (`None`: the group is empty, nothing runs), `data`, `entry` (`Some` on a hit),
-//! `color` (of a direct meter). `Entry` is what later calls for the same packet take, all of them without lookup:
-//! `table.count_entry(entry, bytes)` (a `count()` in an action), `table.restart(now, entry)` (`restart_expire_timer`),
-//! `table.set_expiry(now, entry, timeout_ns)` (`set_entry_expire_time`).
-//!
-//! **Learning**: `table.learn(&guard, now, key, hash, action, data, timeout_ns) -> Option<Entry>`; `data` laid out as
-//! above. `None`: no room (counted), or not a learner.
-//!
-//! # Structure
-//!
 //! ```text
 //! MatchTable ── RwLock<Rows> | sharded Mutex<Rows> ─┬─ index: exact | lpm | ternary ──▶ record index
 //!      └── Profile (shared by tables)               ├─ store: match, action, metadata, counter, timer

@@ -330,8 +330,10 @@ def packets(client, program):
     """A SYN to a VIP comes to the controller, with what the pipeline would have done."""
     vip = b"\xff\xff\x0a\x60\x00\x0a"
     client.write(
-        (INSERT, program.entry("frontend", [b"\0", b"\6", b"\0", vip, b"\x50"], "serve", [b"\5", b"\0", b"\7", b"\0"])),
-        (INSERT, program.entry("endpoint", [b"\5", b"\0"], "to_endpoint", [b"\0", b"\xff\xff\x0a\xf4\x01\x0b", b"\x1f\x90"])),
+        (INSERT, program.entry("frontend", [b"\0", b"\6", b"\0", vip, b"\x50"], "serve",
+                               [b"\5", b"\0", b"\5", b"\0", b"\7", b"\0", b"\xff"])),
+        (INSERT, program.entry("endpoint", [b"\5", b"\0"], "to_endpoint",
+                               [b"\0", b"\xff\xff\x0a\xf4\x01\x0b", b"\x1f\x90", b"\0", b"\1"])),
         (INSERT, program.entry("egress", [b"\1"], "emit_on", [b"\1"])),
     )
     ip = bytes.fromhex("4500002800000000400600000af400050a60000a")

@@ -13,5 +13,7 @@
 
 #[path = "kubernetes/daemon.rs"]
 mod daemon;
+#[path = "kubernetes/manifests.rs"]
+mod manifests;
 #[path = "kubernetes/sync.rs"]
 mod sync;

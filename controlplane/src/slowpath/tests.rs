@@ -36,6 +36,8 @@ struct Fake {
     entries: Mutex<HashMap<Vec<u8>, proto::TableEntry>>,
     sent: Mutex<Vec<proto::PacketOut>>,
     writes: Mutex<usize>,
+    /// A table that has no room.
+    full: Mutex<Option<u32>>,
 }
 
 fn key_of(entry: &proto::TableEntry) -> Vec<u8> {
@@ -79,6 +81,9 @@ impl Device for Fake {
             else {
                 return refuse(Failure::Refused);
             };
+            if kind == Kind::Insert && *self.full.lock() == Some(entry.table_id) {
+                return refuse(Failure::Full);
+            }
             let key = key_of(&entry);
             match (kind, entries.contains_key(&key)) {
                 (Kind::Insert, true) => refuse(Failure::AlreadyExists),
@@ -150,6 +155,7 @@ impl Rig {
             entries: Mutex::new(entries),
             sent: Mutex::default(),
             writes: Mutex::default(),
+            full: Mutex::default(),
         });
         let config = Config {
             refusals_per_second: 3,
@@ -318,6 +324,43 @@ async fn two_connections_never_share_a_reply_tuple() {
         Some(tuple(OTHER_VIP, 80, CLIENT, 40_000))
     );
     assert_eq!(rig.path.counters().snapshot().port_changes, 1);
+}
+
+#[tokio::test]
+async fn a_connection_without_room_for_its_answers_leaves_no_half() {
+    let mut rig = Rig::new(Program::V1model);
+    *rig.device.full.lock() = Some(rig.tables.reply.id());
+    let packet = rig.packet_in(5, syn(VIP, 40_000));
+    rig.take(vec![packet]).await;
+    assert!(rig.device.entries.lock().is_empty());
+    assert_eq!(rig.sent(), []);
+    assert_eq!(rig.path.counters().snapshot().write_errors, 1);
+
+    // With room it opens.
+    *rig.device.full.lock() = None;
+    let packet = rig.packet_in(5, syn(VIP, 40_000));
+    rig.take(vec![packet]).await;
+    assert!(rig.flow(VIP, 40_000).is_some() && rig.reply(40_000).is_some());
+}
+
+#[tokio::test]
+async fn s53_answers_that_a_device_learned_for_another_connection_stay_its_own() {
+    let mut rig = Rig::new(Program::Pna);
+    let key = Key {
+        vpc: 0,
+        protocol: TCP,
+        tuple: tuple(ENDPOINT, 8080, CLIENT, 40_000),
+    };
+    let others = tuple(OTHER_VIP, 80, CLIENT, 40_000);
+    let held = rig.tables.reply.entry(&key, &others);
+    rig.device.entries.lock().insert(key_of(&held), held);
+    let packet = rig.packet_in(5, syn(VIP, 40_000));
+    rig.take(vec![packet]).await;
+    assert_eq!(rig.reply(40_000), Some(others));
+    let new = rig.flow(VIP, 40_000).unwrap();
+    assert_ne!(new.src_port, 40_000);
+    let answers = rig.reply(new.src_port);
+    assert_eq!(answers, Some(tuple(VIP, 80, CLIENT, 40_000)));
 }
 
 #[tokio::test]

@@ -81,9 +81,12 @@ pub fn main() -> Result<(), Failed> {
         // The thread moves into the namespace and takes all that it starts with it.
         let work = scope.spawn(|| -> Result<(), Failed> {
             namespace.enter()?;
-            namespace.ip("link add node type dummy")?;
+            // The node's address, and a default route: kube-proxy looks for both.
+            namespace.ip("link add node type veth peer name network")?;
             namespace.ip("addr add 192.168.7.1/24 dev node")?;
             namespace.ip("link set node up")?;
+            namespace.ip("link set network up")?;
+            namespace.ip("route add default via 192.168.7.254")?;
             measure(&options, &assets)
         });
         work.join().map_err(|_| "the measurement ended early")?

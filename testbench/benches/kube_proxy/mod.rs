@@ -76,6 +76,7 @@ pub struct Row {
 pub fn main() -> Result<(), Failed> {
     let options = Options::from_args()?;
     let assets = Assets::find()?;
+    contender::nicproxy()?;
     let namespace = Namespace::new("bench")?;
     std::thread::scope(|scope| {
         // The thread moves into the namespace and takes all that it starts with it.
@@ -162,8 +163,7 @@ impl Cluster {
 
     /// A cold start, one Service more, that Service's end.
     fn run(&self, kind: Kind, assets: &Assets, run: usize) -> Result<Cost, Failed> {
-        // The API server's own Service is there too.
-        let all = self.shape.services + 1;
+        let all = self.shape.services;
         let mut contender = Contender::start(kind, assets, &self.api)?;
         let cold_start = contender.programmed(all, contender.started())?;
         let extra = Shape {

@@ -191,8 +191,9 @@ fn service(engine: &Engine, random: &mut Random) {
         };
         let to_port = u128::from(random.next() as u16);
         let key = [0, protocol, vip.0, vip.1, port];
-        put(engine, "frontend", "serve", &key, &[set, 0, set, 0]);
-        let arguments = [to.0, to.1, to_port];
+        let serve = [set, 0, set, 0, set, 0, 0xff];
+        put(engine, "frontend", "serve", &key, &serve);
+        let arguments = [to.0, to.1, to_port, 0, number as u128];
         put(engine, "endpoint", "to_endpoint", &[set, 0], &arguments);
         if random.below(2) == 0 {
             continue;

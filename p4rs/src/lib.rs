@@ -10,6 +10,7 @@ pub mod p4include;
 pub mod p4info;
 pub mod sema;
 pub mod source;
+pub mod stf;
 pub mod valid;
 
 use diag::Diagnostic;

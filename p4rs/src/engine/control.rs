@@ -380,6 +380,15 @@ impl Engine {
             .write_bytes(index, fields)
     }
 
+    /// Sets every cell of a register to its initial value.
+    ///
+    /// # Errors
+    /// [`ExternError::NoSuchObject`].
+    pub fn reset_register(&self, instance: Handle<ExternInstance>) -> Result<(), ExternError> {
+        self.machine.externs().register(instance)?.reset();
+        Ok(())
+    }
+
     /// Adds a multicast group.
     ///
     /// # Errors
@@ -472,6 +481,14 @@ impl Engine {
     /// [`ExternError::NoSuchObject`].
     pub fn value_set(&self, set: Handle<ValueSet>) -> Result<Vec<Vec<OwnedField>>, ExternError> {
         self.machine.externs().value_set(set)
+    }
+
+    /// Width in bits of each field of a value set's members.
+    ///
+    /// # Errors
+    /// [`ExternError::NoSuchObject`].
+    pub fn value_set_widths(&self, set: Handle<ValueSet>) -> Result<Vec<u32>, ExternError> {
+        self.machine.externs().value_set_widths(set)
     }
 
     /// PNA: says on which side a port is.

@@ -165,6 +165,17 @@ pub enum Architecture {
     Pna,
 }
 
+impl Architecture {
+    /// The architecture of a package type; `None` for those that the engine does not run.
+    pub fn of(package: &str) -> Option<Self> {
+        match package {
+            "V1Switch" => Some(Self::V1Model),
+            "PNA_NIC" => Some(Self::Pna),
+            _ => None,
+        }
+    }
+}
+
 /// What the engine counted since it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {

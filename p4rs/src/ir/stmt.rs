@@ -23,7 +23,7 @@ pub struct Stmt {
 /// The forms of a statement.
 #[derive(Clone, Debug)]
 pub enum StmtKind {
-    /// `place = value`. The value is computed first.
+    /// `place = value`. The value is computed first: indices whose order matters are in variables.
     Assign {
         /// A place expression.
         place: Handle<Expr>,

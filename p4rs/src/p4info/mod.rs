@@ -196,6 +196,14 @@ impl Build<'_> {
 
     /// Equal names within one kind make an object unreachable for controllers.
     fn check_names(&self) -> Result<(), Error> {
+        let mut actions = std::collections::HashMap::new();
+        for (_, action) in self.program.actions.iter() {
+            let name = &action.name.control_plane;
+            // Copies of one action for several instances are one action.
+            if *actions.entry(name).or_insert(action.span) != action.span {
+                return Err(Error::DuplicateName { name: name.clone() });
+            }
+        }
         let m = &self.message;
         let lists: [Vec<&Option<pb::Preamble>>; 8] = [
             m.tables.iter().map(|x| &x.preamble).collect(),

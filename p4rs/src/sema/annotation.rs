@@ -24,7 +24,10 @@ impl<'a> Sema<'a> {
             AnnotationBody::Expressions(items) => ir::AnnotationBody::Expressions(
                 items
                     .iter()
-                    .filter_map(|item| self.annotation_value(item))
+                    .filter_map(|item| match written.name.as_str() {
+                        "field_list" => self.list_number(item),
+                        _ => self.annotation_value(item),
+                    })
                     .collect(),
             ),
             AnnotationBody::KeyValues(pairs) => ir::AnnotationBody::KeyValues(
@@ -39,6 +42,23 @@ impl<'a> Sema<'a> {
         ir::Annotation {
             name: written.name.to_string(),
             body,
+        }
+    }
+
+    /// The number of a field list: a constant of any integer type.
+    fn list_number(&mut self, written: &'a Expr) -> Option<AnnotationValue> {
+        let value = self.expr(written, None);
+        if value.ty.is_error() {
+            return None;
+        }
+        match self.const_value(value.expr) {
+            Some(Const::Int(number)) => Some(AnnotationValue::Int(number)),
+            None if value.known => None,
+            _ => {
+                let message = "a field list is known by a constant number";
+                self.err(code::ANNOTATION, written.span, message, "");
+                None
+            }
         }
     }
 

@@ -96,8 +96,6 @@ pub const INSTANCE: &str = "E0901";
 pub const MAIN: &str = "E0902";
 /// Abstract methods that are missing or do not fit.
 pub const ABSTRACT: &str = "E0903";
-/// Two objects with the same control-plane name.
-pub const CONTROL_NAME: &str = "E0904";
 /// An annotation whose arguments do not fit.
 pub const ANNOTATION: &str = "E0905";
 /// More nesting, instances or code than one program may have.
@@ -105,5 +103,7 @@ pub const TOO_LARGE: &str = "E0906";
 /// Legal P4 that this compiler does not take.
 pub const UNSUPPORTED: &str = "E0907";
 
+/// Two actions with the same control-plane name (a warning).
+pub const CONTROL_NAME: &str = "W0904";
 /// A value cut to fit its type (a warning).
 pub const TRUNCATED: &str = "W0304";

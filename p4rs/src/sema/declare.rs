@@ -136,7 +136,10 @@ impl<'a> Sema<'a> {
             Decl::Package(d) => self.check_apply_type(id, d, true),
             Decl::ExternFunction(d) => self.check_prototype(id, &[], &d.prototype),
             Decl::ExternObject(d) => self.check_extern(id, d),
-            Decl::Struct(d) => self.check_struct(id, d),
+            Decl::Struct(d) => {
+                let frame = self.frame_of(id);
+                self.within(frame, |sema| sema.check_struct(id, d));
+            }
             Decl::Enum(d) => self.check_enum(id, d),
             Decl::Typedef(d) => {
                 self.check_annotations(&d.annotations);

@@ -204,13 +204,17 @@ impl<'a> Sema<'a> {
             return ir::Type::Void;
         };
         let infos = self.fields_of(ty);
-        let field = |info: &super::FieldInfo<'a>| ir::Field {
-            name: info.name.to_string(),
-            ty: self.ir_type(&info.ty),
-            annotations: self.annotations(&info.ast.annotations),
-        };
-        let fields = infos.iter().map(field).collect();
-        let annotations = self.annotations(&decl.annotations);
+        // What annotations name is looked up where the type is declared, not where it is used first.
+        let frame = self.frame_of(id);
+        let (fields, annotations) = self.within(frame, |sema| {
+            let field = |info: &super::FieldInfo<'a>| ir::Field {
+                name: info.name.to_string(),
+                ty: sema.ir_type(&info.ty),
+                annotations: sema.annotations(&info.ast.annotations),
+            };
+            let fields = infos.iter().map(field).collect();
+            (fields, sema.annotations(&decl.annotations))
+        });
         let fields = ir::FieldsType {
             name: self.show(ty),
             fields,

@@ -34,6 +34,7 @@ mod method;
 mod names;
 mod operator;
 mod parser;
+mod place;
 mod program;
 mod show;
 mod statement;

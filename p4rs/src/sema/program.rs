@@ -9,6 +9,7 @@ use super::{Phase, Sema};
 use crate::diag::Diagnostic;
 use crate::front::ast::{Decl, StructDecl, StructKind};
 use crate::ir;
+use crate::source::Span;
 
 impl<'a> Sema<'a> {
     pub(super) fn run(mut self) -> Result<(ir::Program, Vec<Diagnostic>), Vec<Diagnostic>> {
@@ -64,32 +65,22 @@ impl<'a> Sema<'a> {
         }
     }
 
-    /// Two actions cannot have the same control-plane name.
+    /// A control plane cannot tell actions apart that have one name; packets do not care.
     fn check_action_names(&mut self) {
-        let mut seen: rustc_hash::FxHashMap<String, crate::source::Span> = Default::default();
-        let names: Vec<(String, crate::source::Span)> = self
+        let mut seen: rustc_hash::FxHashMap<String, Span> = Default::default();
+        let names: Vec<(String, Span)> = self
             .ir
             .actions
             .iter()
             .map(|(_, action)| (action.name.control_plane.clone(), action.span))
             .collect();
         for (name, span) in names {
-            match seen.get(&name) {
-                Some(first) if *first != span => {
-                    let message = format!("two actions have the control-plane name `{name}`");
-                    let help = "give one of them another `@name`";
-                    self.err_with(
-                        super::code::CONTROL_NAME,
-                        span,
-                        message,
-                        (*first, "the first"),
-                        help,
-                    );
-                }
-                Some(_) => {}
-                None => {
-                    seen.insert(name, span);
-                }
+            let first = *seen.entry(name.clone()).or_insert(span);
+            if first != span {
+                let message = format!(
+                    "two actions have the control-plane name `{name}`: the program has no P4Info"
+                );
+                self.warn(super::code::CONTROL_NAME, span, message);
             }
         }
     }

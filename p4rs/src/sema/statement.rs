@@ -137,20 +137,41 @@ impl<'a> Sema<'a> {
             return None;
         }
         let ty = self.resolve(&place.ty);
+        let (mut target_expr, mut before) = match self.has_effects(place.expr) {
+            true => self.fix_indices(place.expr, span),
+            false => (place.expr, Vec::new()),
+        };
         let result = match op {
             None => self.expr_as(value, &ty),
-            Some(op) => self.compound(op, target, value, &ty, span),
+            Some(op) => {
+                let old = match before.is_empty() {
+                    true => self.expr(target, None),
+                    false => Typed {
+                        expr: self.copy_place(target_expr),
+                        ..place.clone()
+                    },
+                };
+                self.compound(op, old, value, &ty, span)
+            }
         };
         if ty.is_error() || result.ty.is_error() {
             return None;
         }
-        match self.variable_slice(place.expr) {
-            Some((base, at)) => Some(self.assign_bits(base, at, &ty, result, span)),
-            None => Some(StmtKind::Assign {
-                place: place.expr,
-                value: result.expr,
-            }),
+        if before.is_empty() && self.has_effects(result.expr) {
+            (target_expr, before) = self.fix_indices(place.expr, span);
         }
+        let kind = match self.variable_slice(target_expr) {
+            Some((base, at)) => self.assign_bits(base, at, &ty, result, span),
+            None => StmtKind::Assign {
+                place: target_expr,
+                value: result.expr,
+            },
+        };
+        if before.is_empty() {
+            return Some(kind);
+        }
+        before.push(Stmt { kind, span });
+        Some(StmtKind::Block(Block { stmts: before }))
     }
 
     fn not_a_place(&mut self, target: &'a Expr) {
@@ -174,15 +195,7 @@ impl<'a> Sema<'a> {
         );
     }
 
-    fn compound(
-        &mut self,
-        op: Op,
-        target: &'a Expr,
-        value: &'a Expr,
-        ty: &Ty,
-        span: Span,
-    ) -> Typed {
-        let old = self.expr(target, None);
+    fn compound(&mut self, op: Op, old: Typed, value: &'a Expr, ty: &Ty, span: Span) -> Typed {
         let hint = if matches!(op, Op::Shl | Op::Shr) {
             None
         } else {

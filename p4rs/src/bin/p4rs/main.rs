@@ -1,13 +1,15 @@
-//! The `p4rs` command: check a P4-16 program, show its tokens, syntax tree, IR or P4Info, run packets through it.
+//! The `p4rs` command: check a P4-16 program, show its tokens, syntax tree, IR or P4Info, run packets and tests
+//! through it.
 //!
 //! In: a program's main file and options. Out: what was asked for on standard output, findings on standard error.
-//! Exit status: 0 success, 1 the program or its entries are faulty, 2 wrong usage or a file that cannot be read or
-//! written.
+//! Exit status: 0 success, 1 the program or its entries are faulty or a test failed, 2 wrong usage or a file that cannot
+//! be read or written.
 
 mod check;
 mod p4info;
 mod program;
 mod run;
+mod stf;
 mod trace;
 
 use std::io::Write;
@@ -20,7 +22,7 @@ use program::ProgramArgs;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit status: 0 success; 1 the program or its entries are faulty; 2 wrong usage or input/output error."
+    after_help = "Exit status: 0 success; 1 the program or its entries are faulty or a test failed; 2 wrong usage or input/output error."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,6 +39,8 @@ enum Command {
     Ir(ProgramArgs),
     /// Run packets through a program.
     Run(run::RunArgs),
+    /// Run STF tests: packets, entries and what is expected of a program.
+    Stf(stf::StfArgs),
 }
 
 /// How a command ended, if not by an error of its own.
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Command::P4info(args) => p4info::run(args),
         Command::Ir(args) => check::show_ir(args),
         Command::Run(args) => run::run(args),
+        Command::Stf(args) => stf::run(args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

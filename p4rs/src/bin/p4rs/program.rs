@@ -17,12 +17,19 @@ use p4rs::valid::Checked;
 pub struct ProgramArgs {
     /// The program's main file.
     file: String,
+    #[command(flatten)]
+    preprocessing: PreprocessArgs,
+}
+
+/// How a program is preprocessed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PreprocessArgs {
     /// Look for included files in this directory too; before the architecture descriptions that are built in.
     #[arg(short = 'I', long = "include", value_name = "DIR")]
-    include_dirs: Vec<String>,
+    pub include_dirs: Vec<String>,
     /// Define a macro, as 1 if no value is given.
     #[arg(short = 'D', long = "define", value_name = "NAME[=VALUE]", value_parser = definition)]
-    defines: Vec<(String, String)>,
+    pub defines: Vec<(String, String)>,
 }
 
 fn definition(text: &str) -> Result<(String, String), String> {
@@ -38,8 +45,8 @@ impl ProgramArgs {
     pub fn sources(&self) -> anyhow::Result<Sources> {
         std::fs::File::open(&self.file).with_context(|| format!("cannot read {}", self.file))?;
         Ok(Sources {
-            include_dirs: self.include_dirs.clone(),
-            defines: self.defines.clone(),
+            include_dirs: self.preprocessing.include_dirs.clone(),
+            defines: self.preprocessing.defines.clone(),
             ..Sources::from_disk(self.file.as_str())
         })
     }

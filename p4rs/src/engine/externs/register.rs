@@ -78,6 +78,13 @@ impl RegisterArray {
         true
     }
 
+    /// Sets every cell to the initial value.
+    pub fn reset(&self) {
+        for chunk in &self.chunks {
+            chunk.lock().clear();
+        }
+    }
+
     fn locate(&self, index: u128) -> Option<(&Mutex<Vec<u128>>, usize)> {
         let index = u64::try_from(index)
             .ok()
@@ -152,6 +159,9 @@ mod tests {
         assert_eq!(array.write_bytes(4, &[&bytes[0], &bytes[1]]), Ok(()));
         assert!(array.read(4, &mut cell));
         assert_eq!(cell, [0x1234, u128::MAX, 1]);
+        array.reset();
+        assert!(array.read(4, &mut cell));
+        assert_eq!(cell, [7, 0, 0]);
         assert_eq!(
             array.write_bytes(4, &[&[1, 0, 0]]),
             Err(ExternError::TooWide { width: 16 })

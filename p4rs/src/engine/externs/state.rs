@@ -176,6 +176,14 @@ impl Externs {
             .ok_or(ExternError::NoSuchObject)
     }
 
+    /// Width in bits of each field of a value set's members.
+    pub fn value_set_widths(&self, set: Handle<ValueSet>) -> Result<Vec<u32>, ExternError> {
+        self.value_sets
+            .get(set.index())
+            .map(|set| set.read().widths.clone())
+            .ok_or(ExternError::NoSuchObject)
+    }
+
     /// Says on which side a port is.
     pub fn set_host_port(&self, port: u32, is_host: bool) {
         let mut ports = self.host_ports.write();

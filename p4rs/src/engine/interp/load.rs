@@ -33,11 +33,8 @@ impl Machine {
     pub fn load(checked: Arc<Checked>, config: Config) -> Result<Self, LoadError> {
         let program = checked.program();
         let package = program.package.as_ref().ok_or(LoadError::NoPackage)?;
-        let kind = match package.name.as_str() {
-            "V1Switch" => Architecture::V1Model,
-            "PNA_NIC" => Architecture::Pna,
-            other => return Err(LoadError::Architecture(other.to_owned())),
-        };
+        let kind = Architecture::of(&package.name)
+            .ok_or_else(|| LoadError::Architecture(package.name.clone()))?;
         let mut lower = Lower::new(program, kind)?;
         let arch = Arch::load(kind, program, package, &config, &mut lower)?;
         lower.all_tables()?;

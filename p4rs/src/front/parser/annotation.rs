@@ -14,6 +14,9 @@ use super::{Fault, Parsed, Parser};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::{SourceMap, Span};
 
+/// The one annotation whose parentheses hold expressions: constants and members of enums name the lists.
+pub(in crate::front) const FIELD_LIST: &str = "field_list";
+
 impl Parser<'_> {
     /// Any number of annotations.
     pub(super) fn annotations(&mut self) -> Parsed<Vec<Annotation>> {
@@ -41,7 +44,9 @@ impl Parser<'_> {
                 body,
             });
         }
-        let body = if self.eat(Sign::LParen) {
+        let body = if name.as_str() == FIELD_LIST && self.eat(Sign::LParen) {
+            self.expressions(Sign::RParen)?
+        } else if self.eat(Sign::LParen) {
             AnnotationBody::Tokens(self.annotation_body(start)?)
         } else if self.eat(Sign::LBracket) {
             self.structured_body()?
@@ -130,16 +135,20 @@ impl Parser<'_> {
     }
 
     fn structured_body(&mut self) -> Parsed<AnnotationBody> {
-        if self.eat(Sign::RBracket) {
-            return Ok(AnnotationBody::Expressions(Vec::new()));
-        }
         if self.is_name() && self.peek_at(1) == TokenKind::Sign(Sign::Assign) {
             return Ok(AnnotationBody::KeyValues(
                 self.list_with_trailing_comma(Sign::RBracket, Self::key_value)?,
             ));
         }
+        self.expressions(Sign::RBracket)
+    }
+
+    fn expressions(&mut self, end: Sign) -> Parsed<AnnotationBody> {
+        if self.eat(end) {
+            return Ok(AnnotationBody::Expressions(Vec::new()));
+        }
         Ok(AnnotationBody::Expressions(
-            self.list_with_trailing_comma(Sign::RBracket, Self::expr)?,
+            self.list_with_trailing_comma(end, Self::expr)?,
         ))
     }
 }

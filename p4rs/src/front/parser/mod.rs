@@ -26,6 +26,7 @@ mod table;
 mod tests;
 mod types;
 
+pub(super) use annotation::FIELD_LIST;
 pub use annotation::{annotation_expressions, annotation_key_values};
 
 use scope::Scopes;

@@ -11,6 +11,7 @@ use super::ast::{
     KeyElement, Keyset, MembersDecl, Name, Param, Path, Program, PropertyValue, Prototype,
     StructDecl, StructKind, TableDecl, TypedefDecl, TypedefTarget, VariableDecl,
 };
+use super::parser::FIELD_LIST;
 
 mod body;
 mod expr;
@@ -104,9 +105,13 @@ impl Printer {
                 self.put(")");
             }
             AnnotationBody::Expressions(expressions) => {
-                self.put("[");
+                let (open, close) = match annotation.name.as_str() {
+                    FIELD_LIST => ("(", ")"),
+                    _ => ("[", "]"),
+                };
+                self.put(open);
                 self.commas(expressions, Self::expr);
-                self.put("]");
+                self.put(close);
             }
             AnnotationBody::KeyValues(pairs) => {
                 self.put("[");

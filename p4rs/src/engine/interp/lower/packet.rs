@@ -90,7 +90,12 @@ impl Lower<'_> {
         match (args.first(), types.first()) {
             (Some(Arg::Place(expr) | Arg::In(expr)), _) => {
                 let shape = self.shape(self.expr(*expr).ty);
-                let next = match &self.expr(*expr).kind {
+                // A member of a union that is the next of its stack takes the union's place there.
+                let element = match self.expr(*expr).kind {
+                    ExprKind::Field(union, _) => union,
+                    _ => *expr,
+                };
+                let next = match &self.expr(element).kind {
                     ExprKind::StackNext(stack) => {
                         Some((self.place(*stack)?, self.stack_shape(*stack)?.0))
                     }

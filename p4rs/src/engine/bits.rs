@@ -172,6 +172,22 @@ pub(crate) fn words_to_bytes(words: &[u128], width: u32) -> Vec<u8> {
     bytes
 }
 
+/// Words of 64 bits, least significant first, as words.
+pub(crate) fn widen(narrow: impl IntoIterator<Item = u64>, to: &mut [u128]) {
+    let mut narrow = narrow.into_iter();
+    for word in to {
+        let low = u128::from(narrow.next().unwrap_or(0));
+        *word = low | u128::from(narrow.next().unwrap_or(0)) << 64;
+    }
+}
+
+/// Words as words of 64 bits, least significant first.
+pub(crate) fn narrow(words: &[u128]) -> impl Iterator<Item = u64> + '_ {
+    words
+        .iter()
+        .flat_map(|&word| [word as u64, (word >> 64) as u64])
+}
+
 /// Whether a big-endian number of any length fits `width` bits.
 pub(crate) fn fits(bytes: &[u8], width: u32) -> bool {
     let significant = bytes.iter().position(|&b| b != 0).map_or(0, |first| {

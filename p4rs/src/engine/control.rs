@@ -5,8 +5,8 @@
 
 use super::externs::{CloneSession, CounterData, ExternError, MeterConfig, Replica};
 use super::tables::{
-    Cursor, EntryAction, EntryView, FieldMatch, GroupMember, MatchKind, NewEntry, OwnedAction,
-    TableError,
+    Batch, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, MatchKind, NewEntry,
+    OwnedAction, TableError,
 };
 use super::{Engine, OwnedField, Time};
 use crate::ir::{ExternInstance, Handle, Table, ValueSet};
@@ -142,6 +142,14 @@ impl Engine {
     /// [`TableError::NoSuchTable`].
     pub fn default_action(&self, table: Handle<Table>) -> Result<OwnedAction, TableError> {
         Ok(self.machine.table(table)?.default_action())
+    }
+
+    /// The table as the packets of one batch use it.
+    ///
+    /// # Errors
+    /// [`TableError::NoSuchTable`].
+    pub fn batch(&self, table: Handle<Table>) -> Result<Batch<'_>, TableError> {
+        Ok(Batch::new(self.machine.table(table)?))
     }
 
     /// Hits and misses of the table since load.

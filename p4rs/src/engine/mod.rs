@@ -6,7 +6,7 @@
 //! ```text
 //! Checked ── lower ──▶ code (resolved slots) ──┐
 //!                                              ├── process(now, port, packet) ──▶ Outputs, Tracer events
-//! control plane ──▶ tables, externs (locked) ──┘
+//! control plane ──▶ tables, externs ───────────┘
 //! ```
 //!
 //! Invariants: every packet ends in `Outputs` or in a counted drop; nothing a packet or an entry holds can panic
@@ -37,8 +37,8 @@ pub use externs::{
 };
 pub use outputs::{Digest, DropReason, Outputs};
 pub use tables::{
-    ActionCall, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, IdleTimeout, MatchKind,
-    NewEntry, OwnedAction, OwnedField, TableError, WeightedAction,
+    ActionCall, Batch, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, IdleTimeout,
+    Lookup, MatchKind, NewEntry, OwnedAction, OwnedField, TableError, WeightedAction,
 };
 pub use trace::{Event, KeyValue, Tracer, Verdict};
 

@@ -6,7 +6,7 @@
 mod pna;
 mod v1model;
 
-use super::interp::{Lower, Run, Slot, Stop};
+use super::interp::{LastApply, Lower, Run, Slot, Stop};
 use super::outputs::{Digest, DropReason};
 use super::trace::{Event, Verdict};
 use super::{Architecture, Config, LoadError, layout};
@@ -237,9 +237,7 @@ impl Run<'_> {
         self.state.slots.fill(0);
         self.state.cursor = 0;
         self.state.intents.clear();
-        self.state.last.hit = false;
-        self.state.last.color = None;
-        self.state.last.table = u32::MAX;
+        self.last = LastApply::NONE;
     }
 
     /// Counts a pass; false when there were too many.

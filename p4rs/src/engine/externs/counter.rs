@@ -1,10 +1,13 @@
 //! Counters: indexed arrays of packet and byte counts.
 //!
-//! In: counted packets, control-plane writes. Out: totals. Invariant: counts are atomic; memory follows use.
+//! In: counted packets, control-plane writes. Out: totals. Invariant: no count is lost; memory follows use.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
+use super::super::tables::{Words, epoch};
 use super::ExternError;
 
 /// What a counter counts.
@@ -27,51 +30,109 @@ pub struct CounterData {
     pub bytes: u64,
 }
 
-/// One cell.
-#[derive(Debug, Default)]
-pub(crate) struct CounterCell {
-    packets: AtomicU64,
-    bytes: AtomicU64,
+/// Threads that count in cells of their own; further ones share the last set.
+const SHARDS: usize = 16;
+
+/// Any number of cells that threads count in without disturbing each other.
+///
+/// Each thread adds to its own set of cells, by plain loads and stores: nothing is locked, no cache line moves between
+/// processors, however hot a cell is. Totals are sums over the sets. Setting a total changes an offset and leaves the
+/// sets alone, so that no count is lost to a thread that counts meanwhile.
+#[derive(Debug)]
+pub(crate) struct CounterCells {
+    shards: [OnceLock<Box<Words>>; SHARDS],
+    /// What is added to the sums; the lock orders readers and setters.
+    offsets: Mutex<Words>,
 }
 
-impl CounterCell {
+impl Default for CounterCells {
+    fn default() -> Self {
+        Self {
+            shards: [const { OnceLock::new() }; SHARDS],
+            offsets: Mutex::new(Words::new(2)),
+        }
+    }
+}
+
+impl CounterCells {
     /// Counts one packet.
-    pub fn count(&self, bytes: u64) {
-        self.packets.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    #[inline]
+    pub fn count(&self, cell: u32, bytes: u64) {
+        let own = epoch::thread_number().unwrap_or(SHARDS);
+        let shard = self.shards[own.min(SHARDS - 1)].get_or_init(|| Box::new(Words::new(2)));
+        let cells = match shard.get(cell) {
+            Some(cells) => cells,
+            None => shard.make(cell),
+        };
+        let [packets, total] = cells else {
+            return;
+        };
+        if own < SHARDS - 1 {
+            // No other living thread has this number: nobody else writes here.
+            let add = |to: &AtomicU64, n: u64| {
+                to.store(
+                    to.load(Ordering::Relaxed).wrapping_add(n),
+                    Ordering::Relaxed,
+                );
+            };
+            add(packets, 1);
+            add(total, bytes);
+        } else {
+            packets.fetch_add(1, Ordering::Relaxed);
+            total.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn sums(&self, cell: u32) -> [u64; 2] {
+        let mut sums = [0u64; 2];
+        for shard in self.shards.iter().filter_map(OnceLock::get) {
+            for (sum, word) in sums.iter_mut().zip(shard.get(cell).unwrap_or_default()) {
+                *sum = sum.wrapping_add(word.load(Ordering::Relaxed));
+            }
+        }
+        sums
     }
 
     /// The totals.
-    pub fn load(&self) -> CounterData {
+    pub fn load(&self, cell: u32) -> CounterData {
+        let offsets = self.offsets.lock();
+        let mut sums = self.sums(cell);
+        for (sum, word) in sums.iter_mut().zip(offsets.get(cell).unwrap_or_default()) {
+            *sum = sum.wrapping_add(word.load(Ordering::Relaxed));
+        }
         CounterData {
-            packets: self.packets.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
+            packets: sums[0],
+            bytes: sums[1],
         }
     }
 
     /// Sets the totals.
-    pub fn store(&self, data: CounterData) {
-        self.packets.store(data.packets, Ordering::Relaxed);
-        self.bytes.store(data.bytes, Ordering::Relaxed);
+    pub fn store(&self, cell: u32, data: CounterData) {
+        let offsets = self.offsets.lock();
+        let sums = self.sums(cell);
+        let wanted = [data.packets, data.bytes];
+        if offsets.get(cell).is_none() && sums == wanted {
+            return;
+        }
+        for (word, (wanted, sum)) in offsets.make(cell).iter().zip(wanted.iter().zip(sums)) {
+            word.store(wanted.wrapping_sub(sum), Ordering::Relaxed);
+        }
     }
 }
 
-const CHUNK: u64 = 1024;
-
-/// An array of cells; chunks are made when first written.
+/// An array of cells; memory is taken where something was counted.
 #[derive(Debug)]
 pub(crate) struct CounterArray {
     size: u64,
-    chunks: Vec<OnceLock<Box<[CounterCell]>>>,
+    cells: Box<CounterCells>,
 }
 
 impl CounterArray {
     /// An array of `size` zero cells.
     pub fn new(size: u64) -> Self {
-        let chunks = usize::try_from(size.div_ceil(CHUNK)).unwrap_or(usize::MAX);
         Self {
             size,
-            chunks: (0..chunks).map(|_| OnceLock::new()).collect(),
+            cells: Box::default(),
         }
     }
 
@@ -85,50 +146,27 @@ impl CounterArray {
         if let Ok(index) = u64::try_from(index)
             && let Ok(cell) = self.cell(index)
         {
-            cell.count(bytes);
+            self.cells.count(cell, bytes);
         }
     }
 
     /// One cell's totals.
     pub fn read(&self, index: u64) -> Result<CounterData, ExternError> {
-        self.check(index)?;
-        let chunk = self
-            .chunks
-            .get((index / CHUNK) as usize)
-            .and_then(OnceLock::get);
-        Ok(chunk
-            .and_then(|cells| cells.get((index % CHUNK) as usize))
-            .map(CounterCell::load)
-            .unwrap_or_default())
+        Ok(self.cells.load(self.cell(index)?))
     }
 
     /// Sets one cell's totals.
     pub fn write(&self, index: u64, data: CounterData) -> Result<(), ExternError> {
-        self.cell(index)?.store(data);
+        self.cells.store(self.cell(index)?, data);
         Ok(())
     }
 
-    fn check(&self, index: u64) -> Result<(), ExternError> {
-        if index < self.size {
-            Ok(())
-        } else {
-            Err(ExternError::OutOfRange {
-                index,
-                size: self.size,
-            })
-        }
-    }
-
-    fn cell(&self, index: u64) -> Result<&CounterCell, ExternError> {
-        self.check(index)?;
-        self.chunks
-            .get((index / CHUNK) as usize)
-            .map(|chunk| chunk.get_or_init(|| (0..CHUNK).map(|_| CounterCell::default()).collect()))
-            .and_then(|cells| cells.get((index % CHUNK) as usize))
-            .ok_or(ExternError::OutOfRange {
-                index,
-                size: self.size,
-            })
+    fn cell(&self, index: u64) -> Result<u32, ExternError> {
+        let cell = u32::try_from(index).ok().filter(|_| index < self.size);
+        cell.ok_or(ExternError::OutOfRange {
+            index,
+            size: self.size,
+        })
     }
 }
 
@@ -175,5 +213,34 @@ mod tests {
                 bytes: 8
             })
         );
+    }
+
+    #[test]
+    fn threads_count_apart_and_a_total_set_meanwhile_loses_nothing() {
+        let array = std::sync::Arc::new(CounterArray::new(10));
+        let (threads, each) = (20, if cfg!(miri) { 20 } else { 5000 });
+        let counting: Vec<_> = (0..threads)
+            .map(|_| {
+                let array = std::sync::Arc::clone(&array);
+                std::thread::spawn(move || {
+                    let _guard = epoch::pin();
+                    (0..each).for_each(|_| array.count(3, 10));
+                })
+            })
+            .collect();
+        counting.into_iter().for_each(|t| t.join().unwrap());
+        let all = threads * each;
+        let total = CounterData {
+            packets: all,
+            bytes: all * 10,
+        };
+        assert_eq!(array.read(3), Ok(total));
+        assert_eq!(array.write(3, CounterData::default()), Ok(()));
+        array.count(3, 7);
+        let one = CounterData {
+            packets: 1,
+            bytes: 7,
+        };
+        assert_eq!(array.read(3), Ok(one));
     }
 }

@@ -12,7 +12,7 @@ mod replication;
 mod state;
 
 pub(crate) use checksum::InternetSum;
-pub(crate) use counter::{CounterArray, CounterCell};
+pub(crate) use counter::{CounterArray, CounterCells};
 pub use counter::{CounterData, CounterUnit};
 pub(crate) use hash::HashAlgorithm;
 pub use meter::{Color, MeterConfig, MeterUnit};

@@ -1,7 +1,7 @@
 //! What a loaded program consists of at run time, and the state of one packet.
 //!
-//! In: packets and control-plane calls. Out: outputs. Invariant: the machine itself never changes; tables and
-//! externs carry their own locks.
+//! In: packets and control-plane calls. Out: outputs. Invariant: the machine itself never changes; tables are
+//! read without locks, externs carry their own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::super::arch::{Arch, Intents, Job};
 use super::super::bits::BitWriter;
 use super::super::externs::{Color, Externs, Replication};
 use super::super::outputs::{DropReason, Outputs};
-use super::super::tables::{IdleTimeout, MatchTable, Profile, TableError};
+use super::super::tables::{Entry, IdleTimeout, MatchTable, Profile, TableError, epoch};
 use super::super::trace::Tracer;
 use super::super::{Architecture, Config, Time};
 use super::code::Code;
@@ -30,13 +30,24 @@ pub(crate) struct Machine {
     pub(super) arch: Arch,
 }
 
-/// The table that was applied last.
-#[derive(Debug, Default)]
-pub(crate) struct LastApply {
+/// The table that was applied last; its key is the state's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastApply<'g> {
     pub table: u32,
     pub hit: bool,
-    pub key: Vec<u8>,
+    /// The entry that was hit, or learned since.
+    pub entry: Option<Entry<'g>>,
     pub color: Option<Color>,
+}
+
+impl LastApply<'_> {
+    /// No table yet.
+    pub const NONE: Self = Self {
+        table: u32::MAX,
+        hit: false,
+        entry: None,
+        color: None,
+    };
 }
 
 /// Everything that belongs to one packet; reused for the next after being cleared.
@@ -49,9 +60,8 @@ pub(crate) struct PacketState {
     pub cursor: usize,
     pub writer: BitWriter,
     pub pack: BitWriter,
-    pub key: Vec<u8>,
-    pub data: Vec<u8>,
-    pub last: LastApply,
+    /// Key of the table that was applied last.
+    pub key: Vec<u64>,
     pub budget: u32,
     pub intents: Intents,
     pub queue: VecDeque<Job>,
@@ -120,14 +130,14 @@ impl Machine {
     }
 
     /// Runs a packet to completion.
-    pub fn process<'r>(
-        &'r self,
-        state: &'r mut PacketState,
+    pub fn process(
+        &self,
+        state: &mut PacketState,
         now: Time,
         port: u32,
         packet: &[u8],
-        out: &'r mut Outputs,
-        tracer: Option<&'r mut (dyn Tracer + 'r)>,
+        out: &mut Outputs,
+        tracer: Option<&mut dyn Tracer>,
     ) {
         if packet.len() > self.config.max_packet_len {
             out.drops.push(DropReason::TooLong);
@@ -136,12 +146,15 @@ impl Machine {
         state.budget = BUDGET;
         state.passes = 0;
         state.queue.clear();
+        let guard = epoch::pin();
         let mut run = Run {
             machine: self,
+            guard: &guard,
+            last: LastApply::NONE,
             state,
             now,
             out,
-            tracer,
+            tracer: tracer.map(|tracer| tracer as &mut dyn Tracer),
         };
         self.arch.run(&mut run, port, packet);
     }
@@ -155,10 +168,6 @@ impl Machine {
     }
 
     pub fn learn_failures(&self) -> u64 {
-        self.tables
-            .iter()
-            .filter_map(MatchTable::learner)
-            .map(|learner| learner.failures())
-            .sum()
+        self.tables.iter().map(MatchTable::learn_failures).sum()
     }
 }

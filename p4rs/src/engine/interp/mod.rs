@@ -11,5 +11,5 @@ mod run;
 
 pub(crate) use code::Slot;
 pub(crate) use lower::Lower;
-pub(crate) use machine::{Machine, PacketState};
+pub(crate) use machine::{LastApply, Machine, PacketState};
 pub(crate) use run::{Run, Stop};

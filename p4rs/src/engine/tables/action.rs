@@ -1,7 +1,9 @@
-//! A table's actions: how action data becomes bytes and back.
+//! A table's actions: how action data becomes words and back.
 //!
-//! In: big-endian parameter values of any length. Out: fixed-width records, parameters in order, each right-aligned
-//! in whole bytes. Invariant: stored data fits its parameters.
+//! In: big-endian parameter values of any length. Out: words, parameters in order, laid out as the table module's
+//! contract says. Invariant: stored data fits its parameters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -9,8 +11,8 @@ use super::super::bits;
 use super::entry::{ActionCall, TableError, WeightedAction};
 use crate::ir::ActionScope;
 
-/// Bytes of action data.
-pub(crate) type DataBytes = SmallVec<[u8; 64]>;
+/// Words of action data.
+pub(crate) type DataWords = SmallVec<[u64; 8]>;
 
 /// One action as a table holds it.
 #[derive(Clone, Debug)]
@@ -22,24 +24,49 @@ pub(crate) struct ActionPlan {
 }
 
 impl ActionPlan {
-    /// Bytes of its data.
-    pub fn data_len(&self) -> usize {
-        self.params.iter().map(|&width| param_len(width)).sum()
+    /// Words of its data.
+    pub fn data_words(&self) -> usize {
+        self.at(self.params.len())
     }
 
-    /// The data as one slice per parameter.
-    pub fn split<'a>(&self, data: &'a [u8]) -> SmallVec<[&'a [u8]; 8]> {
-        let mut at = 0;
+    /// First word of a parameter.
+    pub fn at(&self, param: usize) -> usize {
+        self.params
+            .iter()
+            .take(param)
+            .map(|&w| param_words(w))
+            .sum()
+    }
+
+    /// The data as big-endian bytes, one value per parameter.
+    pub fn bytes(&self, data: &[AtomicU64]) -> SmallVec<[SmallVec<[u8; 16]>; 8]> {
+        let mut words = data.iter().map(|word| word.load(Ordering::Relaxed));
         self.params
             .iter()
             .map(|&width| {
-                let end = at + param_len(width);
-                let part = data.get(at..end).unwrap_or_default();
-                at = end;
-                part
+                let mut number: DataWords = words.by_ref().take(param_words(width)).collect();
+                number.reverse();
+                let bytes: SmallVec<[u8; 16]> =
+                    number.iter().flat_map(|word| word.to_be_bytes()).collect();
+                let from = bytes.len().saturating_sub(param_len(width));
+                SmallVec::from_slice(&bytes[from..])
             })
             .collect()
     }
+}
+
+/// Words of one parameter.
+pub(crate) const fn param_words(width: u32) -> usize {
+    if width == 0 {
+        1
+    } else {
+        width.div_ceil(64) as usize
+    }
+}
+
+/// Data that packets may read.
+pub(crate) fn shared(data: &[u64]) -> Box<[AtomicU64]> {
+    data.iter().map(|&word| AtomicU64::new(word)).collect()
 }
 
 /// Bytes of one parameter.
@@ -74,7 +101,7 @@ pub(crate) fn encode(
     plans: &[ActionPlan],
     call: ActionCall<'_>,
     as_default: bool,
-) -> Result<DataBytes, TableError> {
+) -> Result<DataWords, TableError> {
     let plan = plans.get(call.action).ok_or(TableError::NoSuchAction {
         action: call.action,
     })?;
@@ -94,15 +121,19 @@ pub(crate) fn encode(
             got: call.params.len(),
         });
     }
-    let mut data = DataBytes::new();
+    let mut data = DataWords::new();
     for (param, (&width, bytes)) in plan.params.iter().zip(call.params).enumerate() {
         if !bits::fits(bytes, width) {
             return Err(TableError::ParamTooWide { param, width });
         }
-        let len = param_len(width);
-        let significant = &bytes[bytes.len().saturating_sub(len)..];
-        data.resize(data.len() + len - significant.len(), 0);
-        data.extend_from_slice(significant);
+        let end = data.len() + param_words(width);
+        let significant = &bytes[bytes.len().saturating_sub(param_len(width))..];
+        data.extend(significant.rchunks(8).map(|chunk| {
+            chunk
+                .iter()
+                .fold(0, |word, &byte| word << 8 | u64::from(byte))
+        }));
+        data.resize(end, 0);
     }
     Ok(data)
 }
@@ -112,7 +143,7 @@ pub(crate) fn encode_owned(
     plans: &[ActionPlan],
     action: usize,
     params: &[Vec<u8>],
-) -> Result<DataBytes, TableError> {
+) -> Result<DataWords, TableError> {
     let params: SmallVec<[&[u8]; 8]> = params.iter().map(Vec::as_slice).collect();
     encode(
         plans,

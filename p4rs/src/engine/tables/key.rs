@@ -1,9 +1,7 @@
-//! A table's key: how match fields become bytes and back.
+//! A table's key: how match fields become words and back.
 //!
-//! In: [`FieldMatch`]es of any byte length. Out: fixed-width values, masks and prefix lengths, fields in key order,
-//! each right-aligned in whole bytes. Invariant: encoding then decoding gives the same match in canonical form.
-
-use std::cmp::Ordering;
+//! In: [`FieldMatch`]es of any byte length. Out: values, masks and prefix lengths as words, laid out as the table
+//! module's contract says. Invariant: encoding then decoding gives the same match in canonical form.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -12,6 +10,86 @@ use super::entry::{FieldMatch, MatchKind, TableError};
 
 /// Bytes of a key; most keys fit without allocation.
 pub(crate) type KeyBytes = SmallVec<[u8; 64]>;
+/// Words of a key.
+pub(crate) type KeyWords = SmallVec<[u64; 8]>;
+
+/// Where a field lies in a key's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyPart {
+    /// First word.
+    pub word: usize,
+    /// Lowest bit in the word; 0 for fields above 64 bits.
+    pub shift: u32,
+    /// Width in bits.
+    pub width: u32,
+}
+
+impl KeyPart {
+    /// Words of the field.
+    pub fn words(self) -> usize {
+        self.width.div_ceil(64).max(1) as usize
+    }
+
+    /// Puts the field's number, least significant word first, into a key whose bits of the field are zero.
+    pub fn put(self, number: impl IntoIterator<Item = u64>, key: &mut [u64]) {
+        let to = key.get_mut(self.word..).unwrap_or_default();
+        for (to, word) in to.iter_mut().zip(number).take(self.words()) {
+            *to |= word << self.shift;
+        }
+    }
+
+    /// Ones in word `i` of the field's number.
+    #[inline]
+    fn ones_of(self, i: usize) -> u64 {
+        bits::mask(self.width.saturating_sub(64 * i as u32).min(64)) as u64
+    }
+
+    /// The field's largest number.
+    pub fn ones(self) -> impl Iterator<Item = u64> {
+        (0..self.words()).map(move |i| self.ones_of(i))
+    }
+
+    /// Word `i` of the field's number.
+    #[inline]
+    pub fn word_of(self, key: &[u64], i: usize) -> u64 {
+        key.get(self.word + i).copied().unwrap_or(0) >> self.shift & self.ones_of(i)
+    }
+}
+
+/// How a key's fields lie in its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyLayout {
+    /// Words of a key.
+    pub words: usize,
+    /// One per key field, selector keys left out.
+    pub fields: Vec<KeyPart>,
+}
+
+impl KeyLayout {
+    /// Lays fields of these widths out, in order.
+    pub fn new(widths: impl IntoIterator<Item = u32>) -> Self {
+        let (mut words, mut used) = (0, 64);
+        let fields = widths.into_iter().map(|width| {
+            if width > 64 || used + width > 64 {
+                words += width.div_ceil(64).max(1) as usize;
+                used = if width > 64 { 64 } else { width };
+                return KeyPart {
+                    word: words - width.div_ceil(64).max(1) as usize,
+                    shift: 0,
+                    width,
+                };
+            }
+            used += width;
+            KeyPart {
+                word: words - 1,
+                shift: used - width,
+                width,
+            }
+        });
+        let fields = fields.collect();
+        Self { words, fields }
+    }
+}
 
 /// One key field.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +98,7 @@ pub(crate) struct KeyField {
     pub width: u32,
     pub offset: usize,
     pub len: usize,
+    pub part: KeyPart,
 }
 
 /// What kind of index the key needs.
@@ -30,55 +109,45 @@ pub(crate) enum KeyClass {
     /// Exact fields only.
     Exact,
     /// One prefix field, the rest exact.
-    Lpm(PrefixField),
+    Lpm(KeyPart),
     /// Anything with priorities.
     Ternary,
-}
-
-/// Offset, length and width of the prefix field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PrefixField {
-    pub offset: usize,
-    pub len: usize,
-    pub width: u32,
 }
 
 /// A key.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyPlan {
     pub fields: Vec<KeyField>,
+    /// Bytes of all fields, each right-aligned in whole bytes: how the control plane sees them.
     pub len: usize,
+    pub layout: KeyLayout,
     pub class: KeyClass,
 }
 
-/// A match as bytes.
+/// A match as words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Encoded {
     /// Values; lows of ranges.
-    pub value: KeyBytes,
+    pub value: KeyWords,
     /// Masks; highs of ranges.
-    pub mask: KeyBytes,
-    /// Prefix length of the prefix field of a [`KeyClass::Lpm`] key.
-    pub prefix: u16,
+    pub mask: KeyWords,
     pub priority: i32,
 }
-
-/// Bytes of the sequence number and of the priority in a stored match.
-const PRIORITY: usize = 4;
-const SEQUENCE: usize = 8;
 
 impl KeyPlan {
     /// A plan for fields of these kinds and widths; `None` for more than one prefix field without priorities.
     pub fn new(kinds: &[(MatchKind, u32)]) -> Option<Self> {
+        let layout = KeyLayout::new(kinds.iter().map(|&(_, width)| width));
         let mut fields = Vec::with_capacity(kinds.len());
         let mut len = 0;
-        for &(kind, width) in kinds {
+        for (&(kind, width), &part) in kinds.iter().zip(&layout.fields) {
             let bytes = width.div_ceil(8).max(1) as usize;
             fields.push(KeyField {
                 kind,
                 width,
                 offset: len,
                 len: bytes,
+                part,
             });
             len += bytes;
         }
@@ -93,41 +162,91 @@ impl KeyPlan {
             _ if fields.is_empty() => KeyClass::Keyless,
             _ if priorities => KeyClass::Ternary,
             (None, _) => KeyClass::Exact,
-            (Some(f), None) => KeyClass::Lpm(PrefixField {
-                offset: f.offset,
-                len: f.len,
-                width: f.width,
-            }),
+            (Some(f), None) => KeyClass::Lpm(f.part),
             (Some(_), Some(_)) => return None,
         };
-        Some(Self { fields, len, class })
+        Some(Self {
+            fields,
+            len,
+            layout,
+            class,
+        })
     }
 
-    /// Bytes that a stored match takes.
-    pub fn stored_len(&self) -> usize {
-        match self.class {
-            KeyClass::Keyless => 0,
-            KeyClass::Exact => self.len,
-            KeyClass::Lpm(_) => self.len + 2,
-            KeyClass::Ternary => 2 * self.len + PRIORITY + SEQUENCE,
+    /// Words of a key.
+    pub fn words(&self) -> usize {
+        self.layout.words
+    }
+
+    /// Bytes of all fields as words.
+    pub fn pack(&self, bytes: &[u8]) -> KeyWords {
+        let mut key: KeyWords = smallvec![0; self.words()];
+        for field in &self.fields {
+            let bytes = bytes.get(field.offset..field.offset + field.len);
+            let number = bytes.unwrap_or_default().rchunks(8).map(|chunk| {
+                chunk
+                    .iter()
+                    .fold(0, |word, &byte| word << 8 | u64::from(byte))
+            });
+            field.part.put(number, &mut key);
         }
+        key
     }
 
-    /// Writes a match for storage.
-    pub fn store(&self, encoded: &Encoded, sequence: u64, to: &mut [u8]) {
-        let (value, rest) = to.split_at_mut(self.len.min(to.len()));
-        value.copy_from_slice(&encoded.value);
-        match self.class {
-            KeyClass::Keyless | KeyClass::Exact => {}
-            KeyClass::Lpm(_) => rest.copy_from_slice(&encoded.prefix.to_be_bytes()),
-            KeyClass::Ternary => {
-                let (mask, rest) = rest.split_at_mut(self.len);
-                mask.copy_from_slice(&encoded.mask);
-                let (priority, order) = rest.split_at_mut(PRIORITY);
-                priority.copy_from_slice(&encoded.priority.to_be_bytes());
-                order.copy_from_slice(&sequence.to_be_bytes());
+    /// A packet's key: one big-endian value per field.
+    pub fn key_of(&self, fields: &[&[u8]]) -> Result<KeyWords, TableError> {
+        if fields.len() != self.fields.len() {
+            return Err(TableError::FieldCount {
+                expected: self.fields.len(),
+                got: fields.len(),
+            });
+        }
+        let mut bytes: KeyBytes = smallvec![0; self.len];
+        for (i, (field, plan)) in fields.iter().zip(&self.fields).enumerate() {
+            let to = &mut bytes[plan.offset..plan.offset + plan.len];
+            put(i, plan.width, field, to)?;
+        }
+        Ok(self.pack(&bytes))
+    }
+
+    /// Words as bytes of all fields.
+    pub fn unpack(&self, key: &[u64]) -> KeyBytes {
+        let mut bytes: KeyBytes = smallvec![0; self.len];
+        for field in &self.fields {
+            let to = bytes.get_mut(field.offset..field.offset + field.len);
+            for (i, chunk) in to.unwrap_or_default().rchunks_mut(8).enumerate() {
+                let word = field.part.word_of(key, i).to_be_bytes();
+                let from = word.len() - chunk.len();
+                chunk.copy_from_slice(&word[from..]);
             }
         }
+        bytes
+    }
+
+    /// The bits that an index may hash: the mask, but of a range what its ends have in common at their front.
+    pub fn hash_mask(&self, encoded: &Encoded) -> KeyWords {
+        let mut mask = encoded.mask.clone();
+        for field in self.fields.iter().filter(|f| f.kind == MatchKind::Range) {
+            let part = field.part;
+            let mut same = true;
+            for i in (0..part.words()).rev() {
+                let (low, high) = (
+                    part.word_of(&encoded.value, i),
+                    part.word_of(&encoded.mask, i),
+                );
+                let ones = part.ones_of(i);
+                let equal = ones
+                    & !u64::MAX
+                        .checked_shr((low ^ high).leading_zeros())
+                        .unwrap_or(0);
+                if let Some(word) = mask.get_mut(part.word + i) {
+                    *word &= !(ones << part.shift);
+                    *word |= if same { equal } else { 0 } << part.shift;
+                }
+                same &= low == high;
+            }
+        }
+        mask
     }
 
     /// Checks and encodes a match.
@@ -141,78 +260,39 @@ impl KeyPlan {
         if (priority > 0) != (self.class == KeyClass::Ternary) || priority < 0 {
             return Err(TableError::Priority { priority });
         }
-        let mut encoded = Encoded {
-            value: smallvec![0; self.len],
-            mask: smallvec![0; self.len],
-            prefix: 0,
-            priority,
-        };
+        let mut value: KeyBytes = smallvec![0; self.len];
+        let mut mask: KeyBytes = smallvec![0; self.len];
         for (i, (field, plan)) in fields.iter().zip(&self.fields).enumerate() {
             let at = plan.offset..plan.offset + plan.len;
-            let (value, mask) = (&mut encoded.value[at.clone()], &mut encoded.mask[at]);
-            let prefix = encode_field(i, plan, field, value, mask)?;
-            if plan.kind == MatchKind::Lpm {
-                encoded.prefix = prefix;
-            }
+            encode_field(i, plan, field, &mut value[at.clone()], &mut mask[at])?;
         }
-        Ok(encoded)
+        Ok(Encoded {
+            value: self.pack(&value),
+            mask: self.pack(&mask),
+            priority,
+        })
     }
 
-    /// The stored match as fields.
-    pub fn decode<'a>(&self, stored: &'a [u8]) -> SmallVec<[FieldMatch<'a>; 8]> {
-        let value = stored.get(..self.len).unwrap_or_default();
-        let rest = stored.get(self.len..).unwrap_or_default();
+    /// A stored match as fields; `mask` is not looked at for exact keys.
+    pub fn decode<'a>(&self, value: &'a [u8], mask: &'a [u8]) -> SmallVec<[FieldMatch<'a>; 8]> {
         self.fields
             .iter()
             .map(|f| {
                 let part =
                     |bytes: &'a [u8]| bytes.get(f.offset..f.offset + f.len).unwrap_or_default();
-                match (f.kind, self.class) {
-                    (MatchKind::Exact, _) => FieldMatch::Exact(part(value)),
-                    (MatchKind::Lpm, KeyClass::Lpm(_)) => lpm(part(value), stored_prefix(rest)),
-                    (MatchKind::Lpm, _) => {
-                        lpm(part(value), part(rest).iter().map(|b| b.count_ones()).sum())
+                match f.kind {
+                    MatchKind::Exact => FieldMatch::Exact(part(value)),
+                    MatchKind::Lpm => {
+                        lpm(part(value), part(mask).iter().map(|b| b.count_ones()).sum())
                     }
-                    (MatchKind::Ternary, _) => ternary(part(value), part(rest)),
-                    (MatchKind::Range, _) => range(part(value), part(rest), f.width),
-                    (MatchKind::Optional, _) if is_zero(part(rest)) => FieldMatch::DontCare,
-                    (MatchKind::Optional, _) => FieldMatch::Optional(part(value)),
+                    MatchKind::Ternary => ternary(part(value), part(mask)),
+                    MatchKind::Range => range(part(value), part(mask), f.width),
+                    MatchKind::Optional if is_zero(part(mask)) => FieldMatch::DontCare,
+                    MatchKind::Optional => FieldMatch::Optional(part(value)),
                 }
             })
             .collect()
     }
-
-    /// The stored priority; zero for keys without.
-    pub fn priority(&self, stored: &[u8]) -> i32 {
-        if self.class != KeyClass::Ternary {
-            return 0;
-        }
-        let at = 2 * self.len;
-        stored
-            .get(at..at + PRIORITY)
-            .and_then(|bytes| <[u8; PRIORITY]>::try_from(bytes).ok())
-            .map_or(0, i32::from_be_bytes)
-    }
-
-    /// Orders two stored matches of a [`KeyClass::Ternary`] key: the greater one wins a lookup.
-    pub fn precedence(&self, a: &[u8], b: &[u8]) -> Ordering {
-        let sequence = |stored: &[u8]| {
-            let at = 2 * self.len + PRIORITY;
-            stored
-                .get(at..at + SEQUENCE)
-                .and_then(|bytes| <[u8; SEQUENCE]>::try_from(bytes).ok())
-                .map_or(u64::MAX, u64::from_be_bytes)
-        };
-        self.priority(a)
-            .cmp(&self.priority(b))
-            .then_with(|| sequence(b).cmp(&sequence(a)))
-    }
-}
-
-/// The prefix length behind the value of a stored [`KeyClass::Lpm`] match.
-fn stored_prefix(rest: &[u8]) -> u32 {
-    rest.get(..2)
-        .map_or(0, |p| u32::from(u16::from_be_bytes([p[0], p[1]])))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
@@ -255,14 +335,6 @@ fn prefix_byte(i: usize, len: usize, width: u32, prefix: u32) -> u8 {
     ones_byte(i, len, width) & !ones_byte(i, len, width - prefix)
 }
 
-/// Clears the bits behind the prefix.
-pub(crate) fn cut_to_prefix(value: &mut [u8], width: u32, prefix: u32) {
-    let len = value.len();
-    for (i, byte) in value.iter_mut().enumerate() {
-        *byte &= prefix_byte(i, len, width, prefix.min(width));
-    }
-}
-
 /// Writes a number right-aligned.
 fn put(field: usize, width: u32, bytes: &[u8], to: &mut [u8]) -> Result<(), TableError> {
     if !bits::fits(bytes, width) {
@@ -274,14 +346,14 @@ fn put(field: usize, width: u32, bytes: &[u8], to: &mut [u8]) -> Result<(), Tabl
     Ok(())
 }
 
-/// Encodes one field into value and mask; the result is the prefix length of a prefix field.
+/// Encodes one field into value and mask.
 fn encode_field(
     i: usize,
     plan: &KeyField,
     field: &FieldMatch<'_>,
     value: &mut [u8],
     mask: &mut [u8],
-) -> Result<u16, TableError> {
+) -> Result<(), TableError> {
     let (len, width) = (plan.len, plan.width);
     let ones = |to: &mut [u8]| {
         to.iter_mut()
@@ -309,7 +381,6 @@ fn encode_field(
                 .enumerate()
                 .for_each(|(i, b)| *b = prefix_byte(i, len, width, prefix_len));
             check_masked(i, value, mask)?;
-            return u16::try_from(prefix_len).map_err(|_| TableError::FieldMalformed { field: i });
         }
         (
             MatchKind::Ternary,
@@ -333,7 +404,7 @@ fn encode_field(
         (MatchKind::Lpm | MatchKind::Ternary | MatchKind::Optional, FieldMatch::DontCare) => {}
         (expected, _) => return Err(TableError::FieldKind { field: i, expected }),
     }
-    Ok(0)
+    Ok(())
 }
 
 fn check_masked(field: usize, value: &[u8], mask: &[u8]) -> Result<(), TableError> {

@@ -2,36 +2,87 @@
 //!
 //! In: control-plane writes and packets' keys, at the same time. Out: the action to run, views of entries.
 //!
+//! # The packet path
+//!
+//! A packet takes no lock. It holds an [`epoch::Guard`] (one per batch), and whatever a table hands out stays where
+//! it is, unchanged, until that guard is dropped: entries are replaced, never overwritten, and the memory of a
+//! replaced one is used again only when every guard of its time is gone.
+//!
 //! ```text
-//! MatchTable ── RwLock<Rows> | sharded Mutex<Rows> ─┬─ index: exact | lpm | ternary ──▶ record index
-//!      └── Profile (shared by tables)               ├─ store: match, action, metadata, counter, timer
-//!                                                   └─ queue: what is due when
+//! let guard = epoch::pin();                                   // once per batch
+//! let hash  = table.hash(key);                                // phase 1, all packets: hash,
+//! table.prefetch(&guard, key, hash);                          //   fetch the bucket
+//! table.prefetch_entry(&guard, hash);                         // phase 2, all packets: fetch the row
+//! let found = table.lookup_hashed(&guard, key, hash, &query); // phase 3, each packet; `lookup` does all at once
 //! ```
 //!
-//! Invariant: a packet sees an entry entirely or not at all.
+//! `lookup_batch` does the three phases for many keys of one table.
+//!
+//! **Keys** are words: `&[u64]` of `table.key_layout().words`, native-endian numbers. Each field but the selector's,
+//! in key order: at most 64 bits wide, it lies at `shift` of `word` and never across words; wider, it takes whole
+//! words of its own, least significant first. Every other bit is zero. `key_layout().fields[i]` says where field `i` is.
+//!
+//! **Action data** are words too: `found.data[plan.at(i)]` is parameter `i` as a native-endian number, zero-extended,
+//! in one word up to 64 bits and in `width / 64` words rounded up, least significant first, above. `AtomicU64` has
+//! the layout of `u64`; the words never change while the guard lives, so machine code may load them plainly.
+//!
+//! **[`Found`]**: `hit`, `action` (`None`: the group is empty, nothing runs), `data`, `entry` (`Some` on a hit),
+//! `color` (of a direct meter). [`Entry`] is what later calls for the same packet take, all of them without lookup:
+//! `table.count_entry(entry, bytes)` (a `count()` in an action), `table.restart(now, entry)` (`restart_expire_timer`),
+//! `table.set_expiry(now, entry, timeout_ns)` (`set_entry_expire_time`).
+//!
+//! **Learning**: `table.learn(&guard, now, (key, hash), (action, data), timeout_ns) -> Option<Entry>`; `data` laid out as
+//! above. `None`: no room (counted), or not a learner.
+//!
+//! # Structure
+//!
+//! ```text
+//! MatchTable ── Stripe (one; 32 of a learner) ─┬─ index: exact (hash) | lpm (trie) | ternary (tuple space) ─▶ row
+//!      │                                       ├─ rows: header, times, key, action data; written once
+//!      │                                       ├─ by entry: counters, meters, metadata, place of the row
+//!      │                                       └─ ledger (Mutex of the one writer): numbers, timer queue
+//!      └── Profile (shared by tables): cells of members and groups
+//! epoch: when something may be used again │ rcu: values replaced whole │ words: memory that never moves
+//! ```
+//!
+//! Why epochs, and not counters per lookup or versions per row: a worker announces itself once per batch, so that a
+//! lookup costs what its memory accesses cost; and rows stay whole, so that machine code can hold pointers into them.
+//! Why numbers that are used again, and not memory that is freed: all but [`rcu`] and [`words`] is safe code.
+//!
+//! Invariant: a packet sees an entry entirely or not at all; of a changed one, the old or the new.
 
 mod action;
+mod batch;
 mod entry;
+pub(crate) mod epoch;
 mod exact;
 mod key;
-mod learner;
+mod lookup;
 mod lpm;
-mod rows;
+mod rcu;
+mod record;
+mod recycle;
 mod selector;
-mod store;
+mod stripe;
 mod table;
 mod ternary;
 mod timer;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use action::OwnedAction;
-pub(crate) use action::{ActionPlan, param_len};
+pub(crate) use action::{ActionPlan, param_words};
+pub use batch::{Batch, Lookup};
 pub use entry::{
     ActionCall, Cursor, EntryAction, EntryView, FieldMatch, IdleTimeout, MatchKind, NewEntry,
     OwnedField, TableError, WeightedAction,
 };
+pub(crate) use key::KeyLayout;
+pub(crate) use lookup::{Found, Query};
+pub(crate) use record::Entry;
 pub use selector::GroupMember;
 pub(crate) use selector::Profile;
-pub(crate) use table::{Found, MatchTable, Query, TableConfig};
+pub(crate) use table::{MatchTable, TableConfig};
+pub(crate) use words::Words;

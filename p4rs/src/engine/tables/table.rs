@@ -1,26 +1,32 @@
-//! One table: checks what the control plane writes, answers what packets ask.
+//! One table: checks what the control plane writes and shows it what is stored.
 //!
-//! In: entries, keys. Out: [`Found`] with the action data. Invariant: what is stored was checked.
+//! In: entries. Out: views, typed errors; [`super::lookup`] is the packet's side. Invariant: what is stored was checked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::super::Time;
-use super::super::externs::{Color, CounterData, Meter, MeterConfig, MeterUnit};
-use super::action::{ActionPlan, DataBytes, OwnedAction, encode};
+use super::super::externs::{CounterCells, CounterData, Meter, MeterConfig, MeterUnit};
+use super::action::{ActionPlan, DataWords, OwnedAction, encode, shared};
 use super::entry::{
     Cursor, EntryAction, EntryView, FieldMatch, IdleTimeout, MatchKind, NewEntry, OwnedField,
     TableError,
 };
+use super::epoch::{self, Guard};
 use super::exact::KeyHasher;
 use super::key::{Encoded, KeyClass, KeyPlan};
-use super::learner::Learner;
-use super::rows::Rows;
+use super::rcu::Rcu;
+use super::record::Form;
 use super::selector::{Bound, Profile};
-use super::store::{Form, Parts, Record};
+use super::stripe::{Draft, Ledger, Notes, Parts, Stripe};
 use crate::ir::{Handle, Table};
+
+/// Parts of a learner table; packets that learn lock one of them.
+const LEARNER_STRIPES: u8 = 32;
+/// Entries that a tick looks at before it lets packets learn again.
+const TICK: usize = 256;
 
 /// What the program says about a table.
 #[derive(Debug)]
@@ -41,51 +47,30 @@ pub(crate) struct TableConfig {
     pub profile: Option<Arc<Profile>>,
 }
 
-/// A packet's question.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Query<'a> {
-    pub now: Time,
-    /// Packed key.
-    pub key: &'a [u8],
-    /// Packed selector keys.
-    pub selector: &'a [u8],
-    /// Length of the packet.
-    pub bytes: u64,
-}
-
-/// The answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub hit: bool,
-    /// `None` for an empty group: nothing runs.
-    pub action: Option<u16>,
-    pub priority: Option<i32>,
-    /// Verdict of the direct meter, on a hit of a table that has one.
-    pub color: Option<Color>,
-}
-
-#[derive(Clone, Debug)]
-struct DefaultAction {
-    action: u16,
-    data: DataBytes,
-}
-
+/// A default action as packets run it.
 #[derive(Debug)]
-enum Body {
-    Plain(Box<RwLock<Rows>>),
-    Learner(Learner),
+pub(super) struct DefaultAction {
+    pub action: u16,
+    pub data: Box<[AtomicU64]>,
 }
 
 /// A table with its entries.
 #[derive(Debug)]
 pub(crate) struct MatchTable {
-    config: TableConfig,
-    plan: Arc<KeyPlan>,
-    body: Body,
-    program_default: DefaultAction,
-    default: RwLock<DefaultAction>,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    pub(super) config: TableConfig,
+    pub(super) plan: Arc<KeyPlan>,
+    pub(super) hasher: KeyHasher,
+    /// One, or several of a learner.
+    pub(super) stripes: Box<[Stripe]>,
+    program_default: (u16, DataWords),
+    pub(super) default: Rcu<DefaultAction>,
+    /// Orders those who change the default action.
+    set_default: Mutex<()>,
+    /// Packets that hit and that missed.
+    pub(super) applied: CounterCells,
+    /// Entries of all stripes.
+    pub(super) count: AtomicU64,
+    pub(super) failures: AtomicU64,
 }
 
 impl MatchTable {
@@ -93,173 +78,58 @@ impl MatchTable {
     /// default action does not fit.
     pub fn new(config: TableConfig) -> Option<Self> {
         let plan = Arc::new(KeyPlan::new(&config.keys)?);
-        let data_len = config
-            .actions
-            .iter()
-            .map(ActionPlan::data_len)
-            .max()
-            .unwrap_or(0);
-        let data_len = if config.profile.is_some() {
-            4
-        } else {
-            data_len
-        };
+        if config.learner && plan.class != KeyClass::Exact {
+            return None;
+        }
+        let data_words = config.actions.iter().map(ActionPlan::data_words).max();
         let parts = Parts {
             counters: config.direct_counter,
-            timers: config.idle_timeouts,
+            meters: config.direct_meter.is_some(),
+            timers: config.idle_timeouts || config.learner,
+            data_words: match &config.profile {
+                Some(_) => 1,
+                None => data_words.unwrap_or(0),
+            },
         };
-        let body = if config.learner {
-            if plan.class != KeyClass::Exact {
-                return None;
-            }
-            Body::Learner(Learner::new(&plan, data_len, parts, config.capacity))
-        } else {
-            Body::Plain(Box::new(RwLock::new(Rows::new(
-                Arc::clone(&plan),
-                KeyHasher::default(),
-                data_len,
-                parts,
-            ))))
-        };
+        let hasher = KeyHasher::default();
+        let stripe = |number| Stripe::new(number, Arc::clone(&plan), hasher.clone(), parts);
+        let stripes = (0..if config.learner { LEARNER_STRIPES } else { 1 })
+            .map(stripe)
+            .collect();
         let (action, params) = &config.default;
         let params: Vec<&[u8]> = params.iter().map(Vec::as_slice).collect();
         let call = super::ActionCall {
             action: *action,
             params: &params,
         };
+        let program_default = (*action as u16, encode(&config.actions, call, true).ok()?);
         let default = DefaultAction {
-            action: *action as u16,
-            data: encode(&config.actions, call, true).ok()?,
+            action: program_default.0,
+            data: shared(&program_default.1),
         };
         Some(Self {
-            plan,
-            body,
-            program_default: default.clone(),
-            default: RwLock::new(default),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            hasher,
+            stripes,
+            program_default,
+            default: Rcu::new(default),
+            set_default: Mutex::default(),
+            applied: CounterCells::default(),
+            count: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             config,
+            plan,
         })
     }
 
-    /// Looks a packet's key up; the action's data is put into `data`.
-    pub fn lookup(&self, query: &Query<'_>, data: &mut Vec<u8>) -> Found {
-        data.clear();
-        let found = match &self.body {
-            Body::Plain(_) if self.plan.class == KeyClass::Keyless => None,
-            Body::Plain(rows) => {
-                let rows = rows.read();
-                rows.lookup(query.key).map(|entry| {
-                    if let Some(timer) = rows.store.timer(entry) {
-                        timer.start.store(query.now.0, Ordering::Relaxed);
-                    }
-                    self.hit(&rows, entry, query, data)
-                })
-            }
-            Body::Learner(learner) => {
-                let rows = learner.shard(query.key);
-                let live = rows
-                    .lookup(query.key)
-                    .filter(|&entry| !rows.is_expired(entry, query.now));
-                live.map(|entry| self.hit(&rows, entry, query, data))
-            }
-        };
-        if let Some(found) = found {
-            self.hits.fetch_add(1, Ordering::Relaxed);
-            return found;
-        }
-        self.misses.fetch_add(1, Ordering::Relaxed);
-        let default = self.default.read();
-        data.extend_from_slice(&default.data);
-        Found {
-            hit: false,
-            action: Some(default.action),
-            priority: None,
-            color: None,
-        }
+    /// The stripe that has or would have a match, locked for changes.
+    fn write(&self, encoded: &Encoded) -> (&Stripe, MutexGuard<'_, Ledger>) {
+        let stripe = self.stripe(self.hash(&encoded.value));
+        (stripe, stripe.ledger.lock())
     }
 
-    fn hit(&self, rows: &Rows, entry: u32, query: &Query<'_>, data: &mut Vec<u8>) -> Found {
-        let (form, action, stored) = rows.store.action(entry);
-        let action = match (form, &self.config.profile) {
-            (Form::Direct, _) | (_, None) => {
-                data.extend_from_slice(stored);
-                Some(action)
-            }
-            (Form::OneShot, Some(profile)) => {
-                let picked = rows
-                    .store
-                    .one_shots
-                    .get(&entry)
-                    .and_then(|set| set.pick(profile.hash(query.selector)));
-                picked.map(|(action, stored)| {
-                    data.extend_from_slice(stored);
-                    action
-                })
-            }
-            (_, Some(profile)) => profile.resolve(form, stored, profile.hash(query.selector), data),
-        };
-        if self.config.counts_hits
-            && let Some(counter) = rows.store.counter(entry)
-        {
-            counter.count(query.bytes);
-        }
-        let color = self.config.direct_meter.map(|unit| {
-            let amount = if unit == MeterUnit::Packets {
-                1
-            } else {
-                query.bytes
-            };
-            rows.store.meters.get(&entry).map_or(Color::Green, |meter| {
-                meter.lock().execute(query.now, amount)
-            })
-        });
-        Found {
-            hit: true,
-            action,
-            priority: rows.priority(entry),
-            color,
-        }
-    }
-
-    /// Counts a packet on the entry with this key: a `count()` called in an action.
-    pub fn count(&self, key: &[u8], bytes: u64) {
-        self.with_rows(key, |rows| {
-            if let Some(counter) = rows.lookup(key).and_then(|entry| rows.store.counter(entry)) {
-                counter.count(bytes);
-            }
-        });
-    }
-
-    /// Runs `use_rows` on the locked rows that hold the key.
-    fn with_rows<T>(&self, key: &[u8], use_rows: impl FnOnce(&Rows) -> T) -> T {
-        match &self.body {
-            Body::Plain(rows) => use_rows(&rows.read()),
-            Body::Learner(learner) => use_rows(&learner.shard(key)),
-        }
-    }
-
-    fn with_rows_mut<T>(&self, key: &[u8], use_rows: impl FnOnce(&mut Rows) -> T) -> T {
-        match &self.body {
-            Body::Plain(rows) => use_rows(&mut rows.write()),
-            Body::Learner(learner) => use_rows(&mut learner.shard(key)),
-        }
-    }
-
-    /// The learner of an `add_on_miss` table.
-    pub fn learner(&self) -> Option<&Learner> {
-        match &self.body {
-            Body::Learner(learner) => Some(learner),
-            Body::Plain(_) => None,
-        }
-    }
-
-    /// Number of entries.
+    /// Number of entries; of a learner, those not yet removed after their time included.
     pub fn len(&self) -> u64 {
-        match &self.body {
-            Body::Plain(rows) => rows.read().store.len(),
-            Body::Learner(learner) => learner.len(),
-        }
+        self.count.load(Ordering::Relaxed)
     }
 
     pub fn capacity(&self) -> Option<u64> {
@@ -271,15 +141,7 @@ impl MatchTable {
     }
 
     pub fn lookups(&self) -> (u64, u64) {
-        (
-            self.hits.load(Ordering::Relaxed),
-            self.misses.load(Ordering::Relaxed),
-        )
-    }
-
-    /// Bytes of the packed key.
-    pub fn key_len(&self) -> usize {
-        self.plan.len
+        (self.applied.load(0).packets, self.applied.load(1).packets)
     }
 
     fn bind(&self, action: EntryAction<'_>) -> Result<Bound, TableError> {
@@ -295,10 +157,18 @@ impl MatchTable {
         }
     }
 
-    fn unbind(&self, form: Form, data: &[u8]) {
+    fn unbind(&self, form: Form, data: u64) {
         if let Some(profile) = &self.config.profile {
             profile.release(form, data);
         }
+    }
+
+    /// Gives back what an entry uses of the profile.
+    fn unbind_entry(&self, stripe: &Stripe, entry: u32) {
+        let row = stripe.entry(entry);
+        let reference = row.data(stripe.shape()).first();
+        let reference = reference.map_or(0, |word| word.load(Ordering::Relaxed));
+        self.unbind(row.header().form, reference);
     }
 
     fn check(&self, entry: &NewEntry<'_>) -> Result<(), TableError> {
@@ -334,83 +204,78 @@ impl MatchTable {
         }
         self.check(entry)?;
         let encoded = self.plan.encode(entry.fields, entry.priority)?;
-        self.with_rows_mut(&encoded.value, |rows| {
-            if rows.find(&encoded).is_some() {
-                return Err(TableError::Exists);
-            }
-            let full = TableError::Full {
+        let guard = epoch::pin();
+        let (stripe, mut ledger) = self.write(&encoded);
+        if stripe.find(&guard, &encoded).is_some() {
+            return Err(TableError::Exists);
+        }
+        if !self.reserve() {
+            return Err(TableError::Full {
                 capacity: self.config.capacity.unwrap_or(u64::from(u32::MAX)),
-            };
-            let room = match &self.body {
-                Body::Plain(_) => self
-                    .config
-                    .capacity
-                    .is_none_or(|capacity| rows.store.len() < capacity),
-                Body::Learner(learner) => learner.reserve(),
-            };
-            if !room {
-                return Err(full);
-            }
-            let added = self.add(rows, now, &encoded, entry, is_const);
-            if let (Err(_), Body::Learner(learner)) = (&added, &self.body) {
-                learner.release(1);
-            }
-            added
-        })
-    }
-
-    fn add(
-        &self,
-        rows: &mut Rows,
-        now: Time,
-        encoded: &Encoded,
-        entry: &NewEntry<'_>,
-        is_const: bool,
-    ) -> Result<(), TableError> {
-        let bound = self.bind(entry.action)?;
-        let Some(index) = rows.insert(encoded, &record(entry, &bound, is_const)) else {
-            self.unbind(bound.form, &bound.data);
+            });
+        }
+        let bound = self.bind(entry.action).inspect_err(|_| self.release(1))?;
+        let prepare = |ledger: &mut Ledger, number| {
+            finish(stripe, ledger, now, number, entry, is_const);
+        };
+        let added = stripe.insert(&guard, &mut ledger, &encoded, draft(&bound), prepare);
+        if added.is_none() {
+            self.release(1);
+            self.unbind(bound.form, bound.data.first().copied().unwrap_or(0));
             return Err(TableError::Full {
                 capacity: u64::from(u32::MAX),
             });
-        };
-        finish(rows, now, index, entry, bound);
+        }
         Ok(())
+    }
+
+    /// The entry with this match, which may be changed.
+    fn find_mutable(
+        &self,
+        guard: &Guard,
+        stripe: &Stripe,
+        ledger: &Ledger,
+        encoded: &Encoded,
+    ) -> Result<u32, TableError> {
+        let entry = stripe.find(guard, encoded).ok_or(TableError::NotFound)?;
+        if ledger.is_const(entry) || self.config.const_entries {
+            return Err(TableError::ReadOnly);
+        }
+        Ok(entry)
     }
 
     pub fn modify(&self, now: Time, entry: &NewEntry<'_>) -> Result<(), TableError> {
         self.check(entry)?;
         let encoded = self.plan.encode(entry.fields, entry.priority)?;
-        self.with_rows_mut(&encoded.value, |rows| {
-            let index = rows.find(&encoded).ok_or(TableError::NotFound)?;
-            if rows.store.is_const(index) || self.config.const_entries {
-                return Err(TableError::ReadOnly);
-            }
-            let bound = self.bind(entry.action)?;
-            let (form, _, data) = rows.store.action(index);
-            self.unbind(form, data);
-            rows.store.one_shots.remove(&index);
-            rows.store.replace(index, &record(entry, &bound, false));
-            finish(rows, now, index, entry, bound);
-            Ok(())
-        })
+        let guard = epoch::pin();
+        let (stripe, mut ledger) = self.write(&encoded);
+        let known = self.find_mutable(&guard, stripe, &ledger, &encoded)?;
+        let bound = self.bind(entry.action)?;
+        let old = stripe.entry(known);
+        if !stripe.replace(&guard, &mut ledger, known, draft(&bound)) {
+            self.unbind(bound.form, bound.data.first().copied().unwrap_or(0));
+            return Err(TableError::Full {
+                capacity: u64::from(u32::MAX),
+            });
+        }
+        let used = old.data(stripe.shape()).first();
+        self.unbind(
+            old.header().form,
+            used.map_or(0, |word| word.load(Ordering::Relaxed)),
+        );
+        finish(stripe, &mut ledger, now, known, entry, false);
+        Ok(())
     }
 
     pub fn delete(&self, fields: &[FieldMatch<'_>], priority: i32) -> Result<(), TableError> {
         let encoded = self.plan.encode(fields, priority)?;
-        self.with_rows_mut(&encoded.value, |rows| {
-            let index = rows.find(&encoded).ok_or(TableError::NotFound)?;
-            if rows.store.is_const(index) || self.config.const_entries {
-                return Err(TableError::ReadOnly);
-            }
-            let (form, _, data) = rows.store.action(index);
-            self.unbind(form, data);
-            rows.remove(index);
-            if let Body::Learner(learner) = &self.body {
-                learner.release(1);
-            }
-            Ok(())
-        })
+        let guard = epoch::pin();
+        let (stripe, mut ledger) = self.write(&encoded);
+        let known = self.find_mutable(&guard, stripe, &ledger, &encoded)?;
+        self.unbind_entry(stripe, known);
+        stripe.remove(&guard, &mut ledger, known);
+        self.release(1);
+        Ok(())
     }
 
     pub fn get(
@@ -421,11 +286,11 @@ impl MatchTable {
         show: &mut dyn FnMut(&EntryView<'_>),
     ) -> Result<(), TableError> {
         let encoded = self.plan.encode(fields, priority)?;
-        self.with_rows(&encoded.value, |rows| {
-            let index = rows.find(&encoded).ok_or(TableError::NotFound)?;
-            rows.show(&self.config.actions, index, now, show);
-            Ok(())
-        })
+        let guard = epoch::pin();
+        let (stripe, ledger) = self.write(&encoded);
+        let entry = stripe.find(&guard, &encoded).ok_or(TableError::NotFound)?;
+        stripe.show(&guard, &ledger, &self.config.actions, entry, now, show);
+        Ok(())
     }
 
     /// Shows up to `max` entries from the cursor on.
@@ -436,50 +301,37 @@ impl MatchTable {
         max: usize,
         show: &mut dyn FnMut(&EntryView<'_>),
     ) -> Option<Cursor> {
+        let guard = epoch::pin();
         let mut left = max.max(1);
-        let mut walk = |rows: &Rows, from: u32, live: &dyn Fn(u32) -> bool| {
-            for entry in
-                (from..rows.store.end()).filter(|&entry| rows.store.is_live(entry) && live(entry))
-            {
-                if left == 0 {
-                    return Some(entry);
+        let (first, mut from) = ((cursor.0 >> 32) as usize, cursor.0 as u32);
+        for (i, stripe) in self.stripes.iter().enumerate().skip(first) {
+            let ledger = stripe.ledger.lock();
+            for entry in stripe.entries(from, ledger.end()) {
+                if self.config.learner && stripe.is_expired(stripe.entry(entry), now) {
+                    continue;
                 }
-                rows.show(&self.config.actions, entry, now, show);
+                if left == 0 {
+                    return Some(Cursor((i as u64) << 32 | u64::from(entry)));
+                }
+                stripe.show(&guard, &ledger, &self.config.actions, entry, now, show);
                 left -= 1;
             }
-            None
-        };
-        match &self.body {
-            Body::Plain(rows) => {
-                walk(&rows.read(), cursor.0 as u32, &|_| true).map(|at| Cursor(u64::from(at)))
-            }
-            Body::Learner(learner) => {
-                let (first, mut from) = ((cursor.0 >> 32) as usize, cursor.0 as u32);
-                for (i, shard) in learner.shards().iter().enumerate().skip(first) {
-                    let rows = shard.lock();
-                    if let Some(at) = walk(&rows, from, &|entry| !rows.is_expired(entry, now)) {
-                        return Some(Cursor((i as u64) << 32 | u64::from(at)));
-                    }
-                    from = 0;
-                }
-                None
-            }
+            from = 0;
         }
+        None
     }
 
     pub fn clear(&self) {
-        match &self.body {
-            Body::Plain(rows) => {
-                let mut rows = rows.write();
+        let guard = epoch::pin();
+        for stripe in &self.stripes {
+            let mut ledger = stripe.ledger.lock();
+            let before = ledger.len();
+            stripe.clear(&guard, &mut ledger, |entry| {
                 if self.config.profile.is_some() {
-                    for entry in rows.entries().filter(|&entry| !rows.store.is_const(entry)) {
-                        let (form, _, data) = rows.store.action(entry);
-                        self.unbind(form, data);
-                    }
+                    self.unbind_entry(stripe, entry);
                 }
-                rows.clear();
-            }
-            Body::Learner(learner) => learner.clear(),
+            });
+            self.release(before - ledger.len());
         }
     }
 
@@ -491,29 +343,38 @@ impl MatchTable {
             return Err(TableError::ActionForm);
         };
         let data = encode(&self.config.actions, call, true)?;
-        *self.default.write() = DefaultAction {
-            action: call.action as u16,
-            data,
-        };
+        self.put_default(call.action as u16, &data);
         Ok(())
+    }
+
+    fn put_default(&self, action: u16, data: &[u64]) {
+        let _one = self.set_default.lock();
+        self.default.put(DefaultAction {
+            action,
+            data: shared(data),
+        });
     }
 
     pub fn reset_default(&self) -> Result<(), TableError> {
         if self.config.const_default {
             return Err(TableError::ConstDefault);
         }
-        *self.default.write() = self.program_default.clone();
+        let (action, data) = &self.program_default;
+        self.put_default(*action, data);
         Ok(())
     }
 
     pub fn default_action(&self) -> OwnedAction {
-        let default = self.default.read();
-        let action = usize::from(default.action);
-        let plan = self.config.actions.get(action);
-        let params = plan
-            .map(|a| a.split(&default.data).iter().map(|p| p.to_vec()).collect())
-            .unwrap_or_default();
-        OwnedAction::Direct { action, params }
+        let guard = epoch::pin();
+        let default = self.default.load(&guard);
+        let action = default.map_or(self.program_default.0, |default| default.action);
+        let data = default.map(|default| &*default.data).unwrap_or_default();
+        let plan = self.config.actions.get(usize::from(action));
+        let params = plan.map(|plan| plan.bytes(data)).unwrap_or_default();
+        OwnedAction::Direct {
+            action: usize::from(action),
+            params: params.iter().map(|param| param.to_vec()).collect(),
+        }
     }
 
     pub fn set_counter(
@@ -523,14 +384,12 @@ impl MatchTable {
         data: CounterData,
     ) -> Result<(), TableError> {
         let encoded = self.plan.encode(fields, priority)?;
-        self.with_rows(&encoded.value, |rows| {
-            let index = rows.find(&encoded).ok_or(TableError::NotFound)?;
-            rows.store
-                .counter(index)
-                .ok_or(TableError::NoDirectResource)?
-                .store(data);
-            Ok(())
-        })
+        let guard = epoch::pin();
+        let (stripe, _ledger) = self.write(&encoded);
+        let entry = stripe.find(&guard, &encoded).ok_or(TableError::NotFound)?;
+        let counters = stripe.counters().ok_or(TableError::NoDirectResource)?;
+        counters.store(entry, data);
+        Ok(())
     }
 
     pub fn set_meter(
@@ -543,78 +402,102 @@ impl MatchTable {
             return Err(TableError::NoDirectResource);
         }
         let encoded = self.plan.encode(fields, priority)?;
-        self.with_rows_mut(&encoded.value, |rows| {
-            let index = rows.find(&encoded).ok_or(TableError::NotFound)?;
-            put_meter(rows, index, config);
-            Ok(())
-        })
+        let guard = epoch::pin();
+        let (stripe, _ledger) = self.write(&encoded);
+        let entry = stripe.find(&guard, &encoded).ok_or(TableError::NotFound)?;
+        stripe.set_meter(entry, config.map(Meter::new));
+        Ok(())
     }
 
-    /// Removes learned entries whose time is over, reports idle ones and starts their timers anew.
+    /// Removes learned entries whose time is over, reports idle ones and starts their timers anew. Packets that look
+    /// something up never wait for it; those that learn wait for a few hundred entries at most.
     pub fn tick(&self, now: Time, idle: &mut Vec<IdleTimeout>) {
-        match &self.body {
-            Body::Learner(learner) => learner.expire(now),
-            Body::Plain(_) if !self.config.idle_timeouts => {}
-            Body::Plain(rows) => {
-                let mut rows = rows.write();
-                let Rows { queue, store, .. } = &mut *rows;
-                for entry in queue.due(store, now.0) {
-                    rows.show(&self.config.actions, entry, now, &mut |view| {
-                        idle.push(IdleTimeout {
-                            table: self.config.handle,
-                            fields: view
-                                .fields
-                                .iter()
-                                .map(|&field| OwnedField::from(field))
-                                .collect(),
-                            priority: view.priority,
-                            idle_timeout_ns: view.idle_timeout_ns,
-                            metadata: view.metadata.to_vec(),
-                            controller_metadata: view.controller_metadata,
-                        });
-                    });
-                    if let Some(timer) = rows.store.timer(entry) {
-                        timer.start.store(now.0, Ordering::Relaxed);
+        if !self.config.learner && !self.config.idle_timeouts {
+            return;
+        }
+        for stripe in &self.stripes {
+            let mut more = true;
+            while more {
+                let guard = epoch::pin();
+                let mut ledger = stripe.ledger.lock();
+                let due;
+                (due, more) = stripe.due(&mut ledger, now, TICK);
+                for entry in due {
+                    if self.config.learner {
+                        stripe.remove(&guard, &mut ledger, entry);
+                        self.release(1);
+                    } else {
+                        self.report(&guard, stripe, &ledger, entry, now, idle);
+                        stripe.entry(entry).touch(stripe.shape(), now);
+                        stripe.schedule(&mut ledger, entry);
                     }
-                    let Rows { queue, store, .. } = &mut *rows;
-                    queue.schedule(store, entry);
                 }
             }
         }
     }
+
+    fn report(
+        &self,
+        guard: &Guard,
+        stripe: &Stripe,
+        ledger: &Ledger,
+        entry: u32,
+        now: Time,
+        idle: &mut Vec<IdleTimeout>,
+    ) {
+        stripe.show(
+            guard,
+            ledger,
+            &self.config.actions,
+            entry,
+            now,
+            &mut |view| {
+                idle.push(IdleTimeout {
+                    table: self.config.handle,
+                    fields: view
+                        .fields
+                        .iter()
+                        .map(|&field| OwnedField::from(field))
+                        .collect(),
+                    priority: view.priority,
+                    idle_timeout_ns: view.idle_timeout_ns,
+                    metadata: view.metadata.to_vec(),
+                    controller_metadata: view.controller_metadata,
+                });
+            },
+        );
+    }
 }
 
-fn record<'a>(entry: &NewEntry<'a>, bound: &'a Bound, is_const: bool) -> Record<'a> {
-    Record {
+fn draft(bound: &Bound) -> Draft<'_> {
+    Draft {
         form: bound.form,
         action: bound.action,
         data: &bound.data,
+        one_shot: bound.one_shot.clone(),
+    }
+}
+
+/// Writes what belongs to a new or changed entry besides its row.
+fn finish(
+    stripe: &Stripe,
+    ledger: &mut Ledger,
+    now: Time,
+    number: u32,
+    entry: &NewEntry<'_>,
+    is_const: bool,
+) {
+    let notes = Notes {
         metadata: entry.metadata,
         controller_metadata: entry.controller_metadata,
         is_const,
-    }
-}
-
-/// Writes the optional parts of a new or changed entry.
-fn finish(rows: &mut Rows, now: Time, index: u32, entry: &NewEntry<'_>, bound: Bound) {
-    if let Some(set) = bound.one_shot {
-        rows.store.one_shots.insert(index, set);
-    }
-    if let (Some(data), Some(counter)) = (entry.counter, rows.store.counter(index)) {
-        counter.store(data);
+    };
+    stripe.note(ledger, number, notes);
+    if let (Some(data), Some(counters)) = (entry.counter, stripe.counters()) {
+        counters.store(number, data);
     }
     if entry.meter.is_some() {
-        put_meter(rows, index, entry.meter);
+        stripe.set_meter(number, entry.meter.map(Meter::new));
     }
-    rows.arm(index, entry.idle_timeout_ns, now);
-}
-
-fn put_meter(rows: &mut Rows, index: u32, config: Option<MeterConfig>) {
-    match config {
-        Some(config) => rows
-            .store
-            .meters
-            .insert(index, Mutex::new(Meter::new(config))),
-        None => rows.store.meters.remove(&index),
-    };
+    stripe.arm(ledger, number, entry.idle_timeout_ns, now);
 }

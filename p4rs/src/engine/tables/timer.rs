@@ -1,12 +1,11 @@
 //! When entries are due: buckets of coarse time, each naming the entries to look at then.
 //!
-//! In: entry indices with deadlines. Out: the entries whose bucket has come. A restarted timer is not moved: its
-//! entry is looked at in its old bucket and queued again, so a hit costs one store and a tick costs what is due.
-//! Invariant: every entry with a timeout is named by the bucket that its timer's `queued` says; other mentions are stale.
+//! In: entry numbers with deadlines. Out: the entries whose bucket has come, one by one, so that the caller may stop.
+//! A restarted timer is not moved: its entry is looked at in its old bucket and queued again, so a hit costs one store
+//! and a tick costs what is due.
+//! Invariant: every entry with a timeout is named by the bucket that its table noted; other mentions are stale.
 
 use std::collections::BTreeMap;
-
-use super::store::Store;
 
 /// log2 of a bucket's nanoseconds: about 67 ms.
 const SHIFT: u32 = 26;
@@ -14,56 +13,33 @@ const SHIFT: u32 = 26;
 /// The buckets.
 #[derive(Debug, Default)]
 pub(crate) struct TimerQueue {
-    buckets: BTreeMap<u64, Vec<u32>>,
+    buckets: BTreeMap<u32, Vec<u32>>,
 }
 
-/// The bucket after the one in which the deadline lies, so that a due entry is never looked at too early.
-fn bucket(deadline: u64) -> u64 {
-    (deadline >> SHIFT) + 1
+/// The bucket after the one in which the deadline lies, so that a due entry is never looked at too early. Never 0.
+pub(crate) fn bucket(deadline: u64) -> u32 {
+    u32::try_from((deadline >> SHIFT) + 1).unwrap_or(u32::MAX)
 }
 
 impl TimerQueue {
-    /// Makes sure that the entry is looked at when its timer says. Call after every change that may shorten it.
-    pub fn schedule(&mut self, store: &mut Store, index: u32) {
-        let Some(timer) = store.timer_mut(index) else {
-            return;
-        };
-        let Some(deadline) = timer.deadline() else {
-            timer.queued = 0;
-            return;
-        };
-        let due = bucket(deadline);
-        if timer.queued == 0 || due < timer.queued {
-            timer.queued = due;
-            self.buckets.entry(due).or_default().push(index);
-        }
+    /// Names an entry in a bucket.
+    pub fn add(&mut self, bucket: u32, entry: u32) {
+        self.buckets.entry(bucket).or_default().push(entry);
     }
 
-    /// The entries that are due by `now`. Those looked at too early are queued again; the others are no longer
-    /// queued: the caller removes them or restarts and schedules them.
-    pub fn due(&mut self, store: &mut Store, now: u64) -> Vec<u32> {
-        let mut due = Vec::new();
-        while let Some(first) = self.buckets.first_entry() {
-            if *first.key() > now >> SHIFT {
-                break;
+    /// Takes one mention out of the buckets that have come by `now`.
+    pub fn pop(&mut self, now: u64) -> Option<(u32, u32)> {
+        loop {
+            let mut first = self.buckets.first_entry()?;
+            let bucket = *first.key();
+            if u64::from(bucket) > now >> SHIFT {
+                return None;
             }
-            let (bucket, indices) = first.remove_entry();
-            for index in indices {
-                let Some(timer) = store.timer_mut(index) else {
-                    continue;
-                };
-                if timer.queued != bucket {
-                    continue;
-                }
-                timer.queued = 0;
-                match timer.deadline() {
-                    Some(deadline) if deadline <= now => due.push(index),
-                    Some(_) => self.schedule(store, index),
-                    None => {}
-                }
+            match first.get_mut().pop() {
+                Some(entry) => return Some((bucket, entry)),
+                None => drop(first.remove()),
             }
         }
-        due
     }
 
     /// Forgets everything.

@@ -7,7 +7,7 @@ use super::super::super::arch::CloneIntent;
 use super::super::super::bits;
 use super::super::super::externs::{Color, InternetSum};
 use super::super::super::outputs::{Digest, DropReason};
-use super::super::super::tables::param_len;
+use super::super::super::tables::param_words;
 use super::super::super::trace::Event;
 use super::super::code::{Checksum, ChecksumAction, Dest, Ex, Extern, Operand, Pack, Prim, Slot};
 use super::table::color_value;
@@ -182,12 +182,13 @@ impl Run<'_> {
                 length: given,
             } => {
                 let bytes = self.given(given.as_ref())?.unwrap_or(length);
-                let last = &self.state.last;
+                let last = self.last;
                 if last.table == *table
                     && last.hit
-                    && let Some(table) = self.machine.tables.get(*table as usize)
+                    && let (Some(table), Some(entry)) =
+                        (self.machine.tables.get(*table as usize), last.entry)
                 {
-                    table.count(&last.key, bytes);
+                    table.count_entry(entry, bytes);
                 }
                 Ok(0)
             }
@@ -210,7 +211,7 @@ impl Run<'_> {
                 self.note_object(*instance, || format!("[{index}] {color:?}"));
                 self.result(dest.as_ref(), color_value(colors, color))
             }
-            Extern::DirectMeter { colors, dest } => match self.state.last.color {
+            Extern::DirectMeter { colors, dest } => match self.last.color {
                 Some(color) => self.result(dest.as_ref(), color_value(colors, color)),
                 None => Ok(color_value(colors, Color::Green)),
             },
@@ -422,28 +423,21 @@ impl Run<'_> {
         data: &[(Operand, u32)],
         profile: &Ex,
     ) -> Result<u128, Stop> {
-        let mut bytes: smallvec::SmallVec<[u8; 64]> = smallvec::SmallVec::new();
+        let mut words: smallvec::SmallVec<[u64; 8]> = smallvec::SmallVec::new();
         for (operand, width) in data {
-            let words = self.operand_words(operand)?;
-            if *width <= bits::WORD {
-                let all = words.first().copied().unwrap_or(0).to_be_bytes();
-                bytes.extend_from_slice(
-                    all.get(all.len() - param_len(*width)..).unwrap_or_default(),
-                );
-            } else {
-                bytes.extend(bits::words_to_bytes(&words, *width));
-            }
+            let operand = self.operand_words(operand)?;
+            words.extend(bits::narrow(&operand).take(param_words(*width)));
         }
         let profile = self.eval(profile)?;
         let timeout = self.expire_time(profile);
-        let last = &self.state.last;
-        let learner = self
-            .machine
-            .tables
-            .get(last.table as usize)
-            .and_then(|table| table.learner());
-        let added = !last.hit
-            && learner.is_some_and(|l| l.learn(self.now, &last.key, action, &bytes, timeout));
+        let learner = self.machine.tables.get(self.last.table as usize);
+        let learned = learner.filter(|_| !self.last.hit).and_then(|table| {
+            let key = self.state.key.as_slice();
+            let what = (action, words.as_slice());
+            table.learn(self.guard, self.now, (key, table.hash(key)), what, timeout)
+        });
+        let added = learned.is_some();
+        self.last.entry = learned.or(self.last.entry);
         self.note("add_entry", || {
             String::from(if added { "added" } else { "not added" })
         });
@@ -461,14 +455,12 @@ impl Run<'_> {
     }
 
     fn restart_timer(&mut self, timeout_ns: Option<u64>) {
-        let last = &self.state.last;
-        if let Some(learner) = self
-            .machine
-            .tables
-            .get(last.table as usize)
-            .and_then(|table| table.learner())
-        {
-            learner.restart(self.now, &last.key, timeout_ns);
+        let table = self.machine.tables.get(self.last.table as usize);
+        if let (Some(table), Some(entry)) = (table, self.last.entry) {
+            match timeout_ns {
+                Some(timeout) => table.set_expiry(self.now, entry, timeout),
+                None => table.restart(self.now, entry),
+            }
         }
         self.note("expire timer", || String::from("restarted"));
     }

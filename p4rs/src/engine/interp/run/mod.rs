@@ -14,9 +14,10 @@ mod wide;
 
 use super::super::Time;
 use super::super::outputs::{DropReason, Outputs};
+use super::super::tables::epoch::Guard;
 use super::super::trace::{Event, Tracer};
 use super::code::{Dest, Place, Slot};
-use super::machine::{Machine, PacketState};
+use super::machine::{LastApply, Machine, PacketState};
 
 /// Why normal execution ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,9 @@ pub(super) enum Flow {
 /// One packet on a machine.
 pub(crate) struct Run<'r> {
     pub machine: &'r Machine,
+    /// Keeps what tables hand out.
+    pub guard: &'r Guard,
+    pub last: LastApply<'r>,
     pub state: &'r mut PacketState,
     pub now: Time,
     pub out: &'r mut Outputs,

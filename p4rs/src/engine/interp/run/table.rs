@@ -1,16 +1,19 @@
 //! Applying tables.
 //!
-//! In: a table and the packet's values. Out: the chosen action has run. Invariant: the table is not locked while the
-//! action runs.
+//! In: a table and the packet's values. Out: the chosen action has run. Invariant: what the table handed out stays
+//! until the packet's guard is dropped, so nothing is copied but action data into the action's parameters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::super::bits;
 use super::super::super::externs::Color;
-use super::super::super::tables::{Found, MatchTable, Query, param_len};
+use super::super::super::tables::{Found, KeyLayout, MatchTable, Query, param_words};
 use super::super::super::trace::{Event, KeyValue};
 use super::super::code::{ActionBinding, Operand, Pack, TableCode};
+use super::super::machine::LastApply;
 use super::{Run, Stop};
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     /// Applies a table: whether it was hit, and the action that ran.
     pub(super) fn apply(&mut self, index: u32) -> Result<(bool, Option<u16>), Stop> {
         let machine = self.machine;
@@ -20,101 +23,77 @@ impl Run<'_> {
         ) else {
             return Ok((false, None));
         };
-        let mut key = std::mem::take(&mut self.state.key);
-        let mut data = std::mem::take(&mut self.state.data);
-        let found = self.find(code, table, &mut key, &mut data);
-        if let Ok(found) = &found {
-            let binding = found
-                .action
-                .and_then(|action| code.actions.get(usize::from(action)));
-            if self.tracer.is_some() {
-                self.trace_apply(code, found, &key, binding, &data);
-            }
-            self.load_params(binding, &data);
-            let last = &mut self.state.last;
-            last.table = index;
-            last.hit = found.hit;
-            last.color = found.color;
-            std::mem::swap(&mut last.key, &mut key);
+        self.build_key(code, table.key_layout())?;
+        let found = self.find(code, table)?;
+        self.last = LastApply {
+            table: index,
+            hit: found.hit,
+            entry: found.entry,
+            color: found.color,
+        };
+        let binding = found
+            .action
+            .and_then(|action| code.actions.get(usize::from(action)));
+        if self.tracer.is_some() {
+            self.trace_apply(code, table, &found, binding);
         }
-        self.state.key = key;
-        self.state.data = data;
-        let found = found?;
+        self.load_params(binding, found.data);
         if let (Some((dest, colors)), Some(color)) = (&code.meter, found.color) {
             let address = self.address(&dest.place, true)?;
             self.put(dest, address, color_value(colors, color));
         }
-        if let Some(binding) = found
-            .action
-            .and_then(|action| code.actions.get(usize::from(action)))
-        {
+        if let Some(binding) = binding {
             self.call(&binding.call)?;
         }
         Ok((found.hit, found.action))
     }
 
-    fn find(
-        &mut self,
-        code: &TableCode,
-        table: &MatchTable,
-        key: &mut Vec<u8>,
-        data: &mut Vec<u8>,
-    ) -> Result<Found, Stop> {
+    /// Puts the table's key into the state.
+    fn build_key(&mut self, code: &TableCode, layout: &KeyLayout) -> Result<(), Stop> {
+        let mut key = std::mem::take(&mut self.state.key);
         key.clear();
-        for field in &code.keys {
-            let len = param_len(field.width);
+        key.resize(layout.words, 0);
+        debug_assert_eq!(code.keys.len(), layout.fields.len());
+        for (field, part) in code.keys.iter().zip(&layout.fields) {
             match &field.value {
-                Operand::One(ex) => {
-                    let bytes = self.eval(ex)?.to_be_bytes();
-                    key.extend_from_slice(
-                        bytes.get(bytes.len() - len.min(16)..).unwrap_or_default(),
-                    );
-                }
+                Operand::One(ex) => part.put(bits::narrow(&[self.eval(ex)?]), &mut key),
                 Operand::Many(agg, slots) => {
                     let address = self.eval_agg(agg)?;
-                    key.extend(bits::words_to_bytes(
-                        self.words(address, *slots),
-                        field.width,
-                    ));
+                    part.put(bits::narrow(self.words(address, *slots)), &mut key);
                 }
             }
         }
-        debug_assert_eq!(key.len(), table.key_len());
-        let bytes = self.state.packet.len() as u64;
-        if code.selector.is_empty() {
-            return Ok(table.lookup(
-                &Query {
-                    now: self.now,
-                    key,
-                    selector: &[],
-                    bytes,
-                },
-                data,
-            ));
+        self.state.key = key;
+        Ok(())
+    }
+
+    fn find(&mut self, code: &TableCode, table: &'r MatchTable) -> Result<Found<'r>, Stop> {
+        let packed = if code.selector.is_empty() {
+            bits::BitWriter::default()
+        } else {
+            self.packed(&code.selector)?
+        };
+        let query = Query {
+            now: self.now,
+            selector: packed.bytes(),
+            bytes: self.state.packet.len() as u64,
+        };
+        let found = table.lookup(self.guard, &self.state.key, &query);
+        if !code.selector.is_empty() {
+            self.state.pack = packed;
         }
-        let packed = self.packed(&code.selector)?;
-        let found = table.lookup(
-            &Query {
-                now: self.now,
-                key,
-                selector: packed.bytes(),
-                bytes,
-            },
-            data,
-        );
-        self.state.pack = packed;
         Ok(found)
     }
 
     /// Puts action data into the action's parameters.
-    fn load_params(&mut self, binding: Option<&ActionBinding>, data: &[u8]) {
+    fn load_params(&mut self, binding: Option<&ActionBinding>, data: &[AtomicU64]) {
         let mut at = 0;
         for &(slot, width, _) in binding.map(|b| b.data.as_slice()).unwrap_or_default() {
-            let len = param_len(width);
-            let bytes = data.get(at..at + len).unwrap_or_default();
+            let end = at + param_words(width);
+            let words = data.get(at..end).unwrap_or_default().iter();
             let to = self.words_mut(slot, bits::words(width));
-            bits::read_words(bytes, (len * 8) - width as usize, width, to);
-            at += len;
+            bits::widen(words.map(|word| word.load(Ordering::Relaxed)), to);
+            at = end;
         }
     }
 
@@ -170,27 +149,25 @@ impl Run<'_> {
     fn trace_apply(
         &mut self,
         code: &TableCode,
-        found: &Found,
-        key: &[u8],
+        table: &MatchTable,
+        found: &Found<'_>,
         binding: Option<&ActionBinding>,
-        data: &[u8],
     ) {
-        let split = |fields: &mut dyn Iterator<Item = (&String, u32)>, bytes: &[u8]| {
-            let mut at = 0;
-            let mut out = Vec::new();
-            for (name, width) in fields {
-                let len = param_len(width);
-                let value = bytes.get(at..at + len).unwrap_or_default().to_vec();
-                out.push(KeyValue {
-                    name: name.clone(),
-                    value,
-                    width,
-                });
-                at += len;
+        let parts = &table.key_layout().fields;
+        let key_value = |name: &String, width: u32, words: &mut dyn Iterator<Item = u64>| {
+            let mut wide = vec![0; bits::words(width) as usize];
+            bits::widen(words, &mut wide);
+            KeyValue {
+                name: name.clone(),
+                value: bits::words_to_bytes(&wide, width),
+                width,
             }
-            out
         };
-        let mut keys = split(&mut code.keys.iter().map(|k| (&k.name, k.width)), key);
+        let mut keys: Vec<KeyValue> = Vec::with_capacity(code.keys.len());
+        for (field, part) in code.keys.iter().zip(parts) {
+            let mut words = (0..part.words()).map(|i| part.word_of(&self.state.key, i));
+            keys.push(key_value(&field.name, field.width, &mut words));
+        }
         for (item, name) in code.selector.iter().zip(&code.selector_names) {
             if let Pack::Scalar { value, width, .. } = item
                 && let Ok(word) = self.eval(value)
@@ -202,16 +179,19 @@ impl Run<'_> {
                 });
             }
         }
+        let mut data = found.data.iter().map(|word| word.load(Ordering::Relaxed));
         let params = binding.map(|b| b.data.as_slice()).unwrap_or_default();
-        let params = split(
-            &mut params.iter().map(|(_, width, name)| (name, *width)),
-            data,
-        );
+        let params: Vec<KeyValue> = params
+            .iter()
+            .map(|(_, width, name)| {
+                key_value(name, *width, &mut data.by_ref().take(param_words(*width)))
+            })
+            .collect();
         self.trace(&Event::TableApply {
             table: code.handle,
             keys: &keys,
             hit: found.hit,
-            priority: found.priority,
+            priority: found.entry.and_then(|entry| table.priority(entry)),
             action: binding.map_or("", |b| b.name.as_str()),
             data: &params,
         });

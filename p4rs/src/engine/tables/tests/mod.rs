@@ -1,6 +1,9 @@
 //! Tables against a naive list of entries, and the rules of the control plane's side.
 
 mod rules;
+mod threads;
+
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
@@ -41,89 +44,112 @@ fn put(
     priority: i32,
     tag: u16,
 ) -> Result<(), TableError> {
+    write(table, fields, priority, tag, false)
+}
+
+fn write(
+    table: &MatchTable,
+    fields: &[OwnedField],
+    priority: i32,
+    tag: u16,
+    known: bool,
+) -> Result<(), TableError> {
     let fields: Vec<FieldMatch<'_>> = fields.iter().map(OwnedField::as_match).collect();
     let tag = tag.to_be_bytes();
     let params: [&[u8]; 2] = [&tag, &[1]];
+    let call = ActionCall {
+        action: 1,
+        params: &params,
+    };
     let entry = NewEntry {
         priority,
-        ..NewEntry::new(
-            &fields,
-            ActionCall {
-                action: 1,
-                params: &params,
-            },
-        )
+        ..NewEntry::new(&fields, call)
     };
-    table.insert(Time(0), &entry)
+    if known {
+        table.modify(Time(0), &entry)
+    } else {
+        table.insert(Time(0), &entry)
+    }
+}
+
+/// What a packet with this packed key gets: whether it hit, the action, its data's first two words.
+fn look(table: &MatchTable, key: &[u8], selector: &[u8]) -> (bool, Option<u16>, [u64; 2]) {
+    let guard = epoch::pin();
+    let query = Query {
+        now: Time(0),
+        selector,
+        bytes: 100,
+    };
+    let found = table.lookup(&guard, &table.plan.pack(key), &query);
+    let word = |i: usize| found.data.get(i).map_or(0, |w| w.load(Ordering::Relaxed));
+    (found.hit, found.action, [word(0), word(1)])
 }
 
 /// The tag of the entry that the key hits.
 fn hit(table: &MatchTable, key: &[u8]) -> Option<u16> {
-    let mut data = Vec::new();
-    let found = table.lookup(
-        &Query {
-            now: Time(0),
-            key,
-            selector: &[],
-            bytes: 100,
-        },
-        &mut data,
-    );
-    found.hit.then(|| u16::from_be_bytes([data[0], data[1]]))
+    let (hit, _, [tag, _]) = look(table, key, &[]);
+    hit.then_some(tag as u16)
 }
 
-fn covers(field: &OwnedField, value: u32, width: u32) -> bool {
-    let number = |bytes: &[u8]| bytes.iter().fold(0u32, |sum, &b| sum << 8 | u32::from(b));
+fn ones(width: u32) -> u128 {
+    u128::MAX.checked_shr(128 - width).unwrap_or(0)
+}
+
+/// The upper `prefix` of `width` bits.
+fn prefix_mask(width: u32, prefix: u32) -> u128 {
+    ones(width) & !ones(width - prefix)
+}
+
+fn covers(field: &OwnedField, value: u128, width: u32) -> bool {
+    let number = |bytes: &[u8]| bytes.iter().fold(0u128, |sum, &b| sum << 8 | u128::from(b));
     match field {
         OwnedField::DontCare => true,
         OwnedField::Exact(want) | OwnedField::Optional(want) => number(want) == value,
-        OwnedField::Lpm(want, prefix) => {
-            let mask = ((1u64 << width) - (1u64 << (width - prefix))) as u32;
-            value & mask == number(want)
-        }
+        OwnedField::Lpm(want, prefix) => value & prefix_mask(width, *prefix) == number(want),
         OwnedField::Ternary(want, mask) => value & number(mask) == number(want),
         OwnedField::Range(low, high) => (number(low)..=number(high)).contains(&value),
     }
 }
 
-/// Small values, so that entries and keys meet.
+/// Few different values, with bits at both ends, so that entries and keys meet.
+fn value(width: u32) -> BoxedStrategy<u128> {
+    if width <= 11 {
+        return (0..=ones(width)).boxed();
+    }
+    let third = width / 3;
+    (0u128..4, 0u128..4, 0u128..4)
+        .prop_map(move |(top, middle, low)| (top << (width - 2)) | (middle << third) | low)
+        .boxed()
+}
+
 fn field(kind: MatchKind, width: u32) -> BoxedStrategy<OwnedField> {
-    let top = (1u32 << width) - 1;
-    let bytes = |value: u32| value.to_be_bytes().to_vec();
-    let value = 0u32..=top.min(7);
+    let bytes = |value: u128| value.to_be_bytes().to_vec();
+    let values = value(width);
     match kind {
-        MatchKind::Exact => value.prop_map(move |v| OwnedField::Exact(bytes(v))).boxed(),
+        MatchKind::Exact => values
+            .prop_map(move |v| OwnedField::Exact(bytes(v)))
+            .boxed(),
         MatchKind::Optional => prop_oneof![
             Just(OwnedField::DontCare),
-            value.prop_map(move |v| OwnedField::Optional(bytes(v)))
+            values.prop_map(move |v| OwnedField::Optional(bytes(v)))
         ]
         .boxed(),
-        MatchKind::Lpm => (0u32..=top, 0u32..=width)
-            .prop_map(move |(v, prefix)| {
-                let mask = ((1u64 << width) - (1u64 << (width - prefix))) as u32;
-                if prefix == 0 {
-                    OwnedField::DontCare
-                } else {
-                    OwnedField::Lpm(bytes(v & mask), prefix)
-                }
+        MatchKind::Lpm => (values, 0u32..=width)
+            .prop_map(move |(v, prefix)| match prefix {
+                0 => OwnedField::DontCare,
+                _ => OwnedField::Lpm(bytes(v & prefix_mask(width, prefix)), prefix),
             })
             .boxed(),
-        MatchKind::Ternary => (0u32..=top, 0u32..=top)
-            .prop_map(move |(v, m)| {
-                if m == 0 {
-                    OwnedField::DontCare
-                } else {
-                    OwnedField::Ternary(bytes(v & m), bytes(m))
-                }
+        MatchKind::Ternary => (values.clone(), values)
+            .prop_map(move |(v, m)| match m {
+                0 => OwnedField::DontCare,
+                _ => OwnedField::Ternary(bytes(v & m), bytes(m)),
             })
             .boxed(),
-        MatchKind::Range => (0u32..=top, 0u32..=top)
-            .prop_map(move |(a, b)| {
-                if a.min(b) == 0 && a.max(b) == top {
-                    OwnedField::DontCare
-                } else {
-                    OwnedField::Range(bytes(a.min(b)), bytes(a.max(b)))
-                }
+        MatchKind::Range => (values.clone(), values)
+            .prop_map(move |(a, b)| match (a.min(b), a.max(b)) {
+                (0, high) if high == ones(width) => OwnedField::DontCare,
+                (low, high) => OwnedField::Range(bytes(low), bytes(high)),
             })
             .boxed(),
     }
@@ -132,8 +158,9 @@ fn field(kind: MatchKind, width: u32) -> BoxedStrategy<OwnedField> {
 #[derive(Clone, Debug)]
 enum Step {
     Put(Vec<OwnedField>, i32),
+    Change(usize),
     Remove(usize),
-    Look(Vec<u32>),
+    Look(Vec<u128>),
 }
 
 fn steps(keys: &'static [(MatchKind, u32)]) -> impl Strategy<Value = Vec<Step>> {
@@ -145,9 +172,10 @@ fn steps(keys: &'static [(MatchKind, u32)]) -> impl Strategy<Value = Vec<Step>> 
         .iter()
         .any(|(k, _)| !matches!(k, MatchKind::Exact | MatchKind::Lpm));
     let priority = if prioritised { 1..4 } else { 0..1 };
-    let key: Vec<_> = keys.iter().map(|&(_, width)| 0u32..(1 << width)).collect();
+    let key: Vec<_> = keys.iter().map(|&(_, width)| value(width)).collect();
     let step = prop_oneof![
         3 => (fields, priority).prop_map(|(fields, priority)| Step::Put(fields, priority)),
+        1 => any::<prop::sample::Index>().prop_map(|i| Step::Change(i.index(64))),
         1 => any::<prop::sample::Index>().prop_map(|i| Step::Remove(i.index(64))),
         4 => key.prop_map(Step::Look),
     ];
@@ -158,7 +186,7 @@ fn steps(keys: &'static [(MatchKind, u32)]) -> impl Strategy<Value = Vec<Step>> 
 fn winner(
     keys: &[(MatchKind, u32)],
     entries: &[(Vec<OwnedField>, i32, u16)],
-    key: &[u32],
+    key: &[u128],
 ) -> Option<u16> {
     let mut best: Option<(i64, u16)> = None;
     for (fields, priority, tag) in entries {
@@ -208,19 +236,24 @@ fn check(keys: &'static [(MatchKind, u32)], steps: Vec<Step>) -> Result<(), Test
                     entries.push((fields, priority, tag as u16));
                 }
             }
+            Step::Change(at) if at < entries.len() => {
+                let (fields, priority, old) = &mut entries[at];
+                *old = tag as u16;
+                prop_assert_eq!(write(&table, fields, *priority, *old, true), Ok(()));
+            }
             Step::Remove(at) if at < entries.len() => {
                 let (fields, priority, _) = entries.remove(at);
                 let fields: Vec<FieldMatch<'_>> = fields.iter().map(OwnedField::as_match).collect();
                 prop_assert_eq!(table.delete(&fields, priority), Ok(()));
                 prop_assert_eq!(table.delete(&fields, priority), Err(TableError::NotFound));
             }
-            Step::Remove(_) => {}
+            Step::Change(_) | Step::Remove(_) => {}
             Step::Look(key) => {
                 let bytes: Vec<u8> = keys
                     .iter()
                     .zip(&key)
                     .flat_map(|(&(_, width), value)| {
-                        value.to_be_bytes()[4 - param_len(width)..].to_vec()
+                        value.to_be_bytes()[16 - action::param_len(width)..].to_vec()
                     })
                     .collect();
                 prop_assert_eq!(hit(&table, &bytes), winner(keys, &entries, &key));
@@ -271,17 +304,30 @@ fn shorten(field: OwnedField) -> OwnedField {
 }
 
 const EXACT: &[(MatchKind, u32)] = &[(MatchKind::Exact, 3), (MatchKind::Exact, 9)];
+const WIDE: &[(MatchKind, u32)] = &[
+    (MatchKind::Exact, 128),
+    (MatchKind::Exact, 8),
+    (MatchKind::Exact, 65),
+];
 const LPM: &[(MatchKind, u32)] = &[(MatchKind::Exact, 2), (MatchKind::Lpm, 11)];
+const LPM_32: &[(MatchKind, u32)] = &[(MatchKind::Lpm, 32)];
+const LPM_128: &[(MatchKind, u32)] = &[(MatchKind::Lpm, 128)];
 const TERNARY: &[(MatchKind, u32)] = &[
     (MatchKind::Ternary, 4),
     (MatchKind::Exact, 1),
     (MatchKind::Optional, 3),
+];
+const TERNARY_WIDE: &[(MatchKind, u32)] = &[
+    (MatchKind::Ternary, 128),
+    (MatchKind::Lpm, 48),
+    (MatchKind::Optional, 32),
 ];
 const RANGE: &[(MatchKind, u32)] = &[
     (MatchKind::Range, 5),
     (MatchKind::Ternary, 3),
     (MatchKind::Lpm, 4),
 ];
+const RANGE_WIDE: &[(MatchKind, u32)] = &[(MatchKind::Range, 100), (MatchKind::Range, 64)];
 
 proptest! {
     #[test]
@@ -290,8 +336,23 @@ proptest! {
     }
 
     #[test]
+    fn exact_of_any_width(steps in steps(WIDE)) {
+        check(WIDE, steps)?;
+    }
+
+    #[test]
     fn lpm_takes_the_longest(steps in steps(LPM)) {
         check(LPM, steps)?;
+    }
+
+    #[test]
+    fn lpm_with_a_wide_first_step(steps in steps(LPM_32)) {
+        check(LPM_32, steps)?;
+    }
+
+    #[test]
+    fn lpm_of_128_bits(steps in steps(LPM_128)) {
+        check(LPM_128, steps)?;
     }
 
     #[test]
@@ -300,7 +361,17 @@ proptest! {
     }
 
     #[test]
+    fn ternary_of_any_width(steps in steps(TERNARY_WIDE)) {
+        check(TERNARY_WIDE, steps)?;
+    }
+
+    #[test]
     fn ranges_too(steps in steps(RANGE)) {
         check(RANGE, steps)?;
+    }
+
+    #[test]
+    fn ranges_of_any_width(steps in steps(RANGE_WIDE)) {
+        check(RANGE_WIDE, steps)?;
     }
 }

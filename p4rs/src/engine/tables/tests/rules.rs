@@ -220,20 +220,7 @@ fn capacity_defaults_and_metadata() {
         params: &[&[5], &[6]],
     }))
     .unwrap();
-    let mut data = Vec::new();
-    let found = t.lookup(
-        &Query {
-            now: Time(0),
-            key: &[9],
-            selector: &[],
-            bytes: 1,
-        },
-        &mut data,
-    );
-    assert_eq!(
-        (found.hit, found.action, data),
-        (false, Some(1), vec![0, 5, 0, 6])
-    );
+    assert_eq!(look(&t, &[9], &[]), (false, Some(1), [5, 6]));
     assert_eq!(
         t.default_action(),
         OwnedAction::Direct {
@@ -265,18 +252,9 @@ fn selector_table() -> MatchTable {
 }
 
 fn pick(table: &MatchTable, hash: u8) -> Option<u16> {
-    let mut data = Vec::new();
-    let found = table.lookup(
-        &Query {
-            now: Time(0),
-            key: &[1],
-            selector: &[hash],
-            bytes: 1,
-        },
-        &mut data,
-    );
-    assert!(found.hit);
-    found.action.map(|_| u16::from_be_bytes([data[0], data[1]]))
+    let (hit, action, [tag, _]) = look(table, &[1], &[hash]);
+    assert!(hit);
+    action.map(|_| tag as u16)
 }
 
 #[test]
@@ -401,32 +379,179 @@ fn members_and_groups_are_referenced() {
     assert_eq!(profile.members(), []);
 }
 
+fn learner(capacity: Option<u64>) -> MatchTable {
+    MatchTable::new(TableConfig {
+        learner: true,
+        direct_counter: true,
+        capacity,
+        ..config(&[(MatchKind::Exact, 32)])
+    })
+    .unwrap()
+}
+
+/// Learns a key for some seconds; whether there was room.
+fn learn(t: &MatchTable, now: Time, key: u64, seconds: u64) -> bool {
+    let guard = epoch::pin();
+    let (key, timeout) = ([key], Time::from_secs(seconds).0);
+    let learned = t.learn(
+        &guard,
+        now,
+        (&key, t.hash(&key)),
+        (1, &[key[0] & 0xffff, 9]),
+        timeout,
+    );
+    learned.is_some()
+}
+
+/// The entry of a key, shown to `seen` as packets hold it.
+fn with_entry(t: &MatchTable, now: Time, key: u64, seen: impl FnOnce(Entry<'_>)) -> bool {
+    let guard = epoch::pin();
+    let query = Query {
+        now,
+        selector: &[],
+        bytes: 64,
+    };
+    let found = t.lookup(&guard, &[key], &query);
+    found.entry.map(seen).is_some()
+}
+
 #[test]
 fn learned_entries_survive_restarts_and_die_in_time() {
-    let keys = [(MatchKind::Exact, 32)];
-    let t = MatchTable::new(TableConfig {
-        learner: true,
-        capacity: None,
-        ..config(&keys)
-    })
-    .unwrap();
-    let learner = t.learner().unwrap();
+    let t = learner(None);
     let second = 1_000_000_000;
-    for key in 0u32..10_000 {
-        assert!(learner.learn(
-            Time(0),
-            &key.to_be_bytes(),
-            0,
-            &[],
-            u64::from(key % 10 + 1) * second
-        ));
+    for key in 0..10_000 {
+        assert!(learn(&t, Time(0), key, key % 10 + 1));
     }
     for now in 0..=11u64 {
         t.tick(Time(now * second + second / 2), &mut Vec::new());
         assert_eq!(t.len(), 10_000 - now.min(10) * 1000);
     }
-    assert!(learner.learn(Time(0), &[1, 1, 1, 1], 0, &[], 100 * second));
-    learner.restart(Time(second), &[1, 1, 1, 1], Some(2 * second));
-    t.tick(Time(4 * second), &mut Vec::new());
+    assert!(learn(&t, Time(0), 7, 100));
+    assert!(with_entry(&t, Time(second), 7, |entry| t.set_expiry(
+        Time(second),
+        entry,
+        2 * second
+    )));
+    let later = Time(2 * second);
+    assert!(with_entry(&t, later, 7, |entry| t.restart(later, entry)));
+    t.tick(Time(4 * second - 1), &mut Vec::new());
+    assert_eq!(t.len(), 1);
+    t.tick(Time(5 * second), &mut Vec::new());
     assert_eq!(t.len(), 0);
+}
+
+#[test]
+fn an_entry_whose_time_is_over_is_gone_before_anyone_cleans_up() {
+    let t = learner(Some(1));
+    assert!(learn(&t, Time(0), 1, 5));
+    assert!(!learn(&t, Time(0), 2, 5));
+    assert_eq!(t.learn_failures(), 1);
+    assert!(with_entry(&t, Time::from_secs(4), 1, |entry| t.count_entry(entry, 10)));
+    assert!(!with_entry(&t, Time::from_secs(5), 1, |_| ()));
+    // Learned anew it starts from nothing, in the place that it had.
+    assert!(learn(&t, Time::from_secs(6), 1, 5));
+    let shown = t.get(
+        Time::from_secs(6),
+        &[FieldMatch::Exact(&[1])],
+        0,
+        &mut |view| {
+            assert_eq!(view.counter, Some(CounterData::default()));
+            assert_eq!(
+                (view.idle_timeout_ns, view.since_last_hit_ns),
+                (5_000_000_000, Some(0))
+            );
+        },
+    );
+    assert_eq!((shown, t.len()), (Ok(()), 1));
+}
+
+#[test]
+fn batches_find_what_single_lookups_find() {
+    let t = learner(None);
+    let batch = Batch::new(&t);
+    let mut keys = Vec::new();
+    for n in 0..100u32 {
+        batch.push_key(&[&n.to_be_bytes()], &mut keys).unwrap();
+    }
+    for key in keys.iter().step_by(2) {
+        assert!(batch.learn(Time(0), &[*key], 1, &[key + 1000, 9], 0));
+    }
+    assert!(
+        !batch.learn(Time(0), &[1], 1, &[7], 0),
+        "a parameter missing"
+    );
+    assert!(
+        !batch.learn(Time(0), &[1, 2], 1, &[7, 8], 0),
+        "a word too many"
+    );
+    assert!(!batch.learn(Time(0), &[1], 2, &[], 0), "no such action");
+    let mut next = 0;
+    batch.lookup(Time(0), &keys, &[], &mut |found| {
+        let hit = next % 2 == 0;
+        let expected = Lookup {
+            key: next,
+            hit,
+            action: Some(usize::from(hit)),
+            first: if hit { next as u64 + 1000 } else { 0 },
+        };
+        assert_eq!(found, expected);
+        next += 1;
+    });
+    assert_eq!(next, 100);
+    let wide = batch.push_key(&[&[1, 0, 0, 0, 0]], &mut keys);
+    assert_eq!(
+        wide,
+        Err(TableError::FieldTooWide {
+            field: 0,
+            width: 32
+        })
+    );
+}
+
+#[test]
+fn large_sets_spread_as_written() {
+    let plain = config(&[(MatchKind::Exact, 8)]);
+    let profile = Profile::new(
+        plain.actions.clone(),
+        Some(HashAlgorithm::Identity),
+        9000,
+        1 << 40,
+    );
+    let profile = Arc::new(profile);
+    let t = MatchTable::new(TableConfig {
+        profile: Some(Arc::clone(&profile)),
+        ..plain
+    })
+    .unwrap();
+    let weights: Vec<u32> = (0..5000u32)
+        .map(|i| if i == 17 { 100_000 } else { i % 3 + 1 })
+        .collect();
+    let set: Vec<WeightedAction> = weights
+        .iter()
+        .enumerate()
+        .map(|(i, &weight)| WeightedAction {
+            action: 1,
+            params: vec![(i as u16).to_be_bytes().to_vec(), vec![]],
+            weight,
+            watch_port: None,
+        })
+        .collect();
+    let fields = [FieldMatch::Exact(&[1])];
+    let nothing = ActionCall {
+        action: 0,
+        params: &[],
+    };
+    let entry = NewEntry {
+        action: EntryAction::OneShot(&set),
+        ..NewEntry::new(&fields, nothing)
+    };
+    t.insert(Time(0), &entry).unwrap();
+    let mut hash = 0u32;
+    for (owner, &weight) in weights.iter().enumerate() {
+        for slot in [hash, hash + weight - 1] {
+            let (_, _, [tag, _]) = look(&t, &[1], &slot.to_be_bytes());
+            assert_eq!(tag, owner as u64, "slot {slot}");
+        }
+        hash += weight;
+    }
 }

@@ -1,0 +1,322 @@
+//! The packet's side of a table: lookup, counting, learning, timers. No lock but a stripe's when something is learned.
+//!
+//! In: keys as words. Out: [`Found`]. Invariant: what is handed out stays until the guard is dropped.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::super::Time;
+use super::super::externs::{Color, MeterUnit};
+use super::epoch::Guard;
+use super::key::{Encoded, KeyClass, KeyLayout, KeyWords};
+use super::record::{Entry, Form, Header};
+use super::stripe::{Draft, Ledger, Notes, Stripe};
+use super::table::MatchTable;
+
+/// Keys whose memory is fetched at the same time: about what a core keeps in flight.
+const IN_FLIGHT: usize = 16;
+
+/// A packet's question.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Query<'a> {
+    pub now: Time,
+    /// Packed selector keys.
+    pub selector: &'a [u8],
+    /// Length of the packet.
+    pub bytes: u64,
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'g> {
+    pub hit: bool,
+    /// `None` for an empty group: nothing runs.
+    pub action: Option<u16>,
+    /// The action's parameters, perhaps with words behind them.
+    pub data: &'g [AtomicU64],
+    /// The entry, on a hit.
+    pub entry: Option<Entry<'g>>,
+    /// Verdict of the direct meter, on a hit of a table that has one.
+    pub color: Option<Color>,
+}
+
+impl MatchTable {
+    /// How keys are laid out.
+    pub fn key_layout(&self) -> &KeyLayout {
+        &self.plan.layout
+    }
+
+    /// The hash of a key; of use for the other calls only.
+    #[inline]
+    pub fn hash(&self, key: &[u64]) -> u64 {
+        if self.plan.class == KeyClass::Exact {
+            self.hasher.hash(key)
+        } else {
+            0
+        }
+    }
+
+    #[inline]
+    pub(super) fn stripe(&self, hash: u64) -> &Stripe {
+        // The index inside the stripe takes the low bits.
+        &self.stripes[(hash >> 32) as usize % self.stripes.len()]
+    }
+
+    fn stripe_of(&self, header: Header) -> &Stripe {
+        &self.stripes[usize::from(header.stripe) % self.stripes.len()]
+    }
+
+    /// Fetches what the lookup of a key will read first.
+    #[inline]
+    pub fn prefetch(&self, guard: &Guard, key: &[u64], hash: u64) {
+        self.stripe(hash).prefetch(guard, hash, key);
+    }
+
+    /// Fetches the entry that probably has the key, once [`MatchTable::prefetch`] has had its effect.
+    #[inline]
+    pub fn prefetch_entry(&self, guard: &Guard, hash: u64) {
+        self.stripe(hash).prefetch_entry(guard, hash);
+    }
+
+    /// Looks a packet's key up.
+    #[inline]
+    pub fn lookup<'g>(&'g self, guard: &'g Guard, key: &[u64], query: &Query<'_>) -> Found<'g> {
+        self.lookup_hashed(guard, key, self.hash(key), query)
+    }
+
+    /// Looks a packet's key up whose hash is known.
+    #[inline]
+    pub fn lookup_hashed<'g>(
+        &'g self,
+        guard: &'g Guard,
+        key: &[u64],
+        hash: u64,
+        query: &Query<'_>,
+    ) -> Found<'g> {
+        if self.plan.class != KeyClass::Keyless {
+            let stripe = self.stripe(hash);
+            let found = stripe.lookup(guard, key, hash);
+            let live =
+                |entry: &Entry<'_>| !self.config.learner || !stripe.is_expired(*entry, query.now);
+            if let Some(entry) = found.filter(live) {
+                self.applied.count(0, 0);
+                return self.hit(guard, stripe, entry, query);
+            }
+        }
+        self.applied.count(1, 0);
+        let default = self.default.load(guard);
+        Found {
+            hit: false,
+            action: default.map(|default| default.action),
+            data: default.map(|default| &*default.data).unwrap_or_default(),
+            entry: None,
+            color: None,
+        }
+    }
+
+    /// Looks many keys up, one behind the other in `keys`: their memory accesses overlap.
+    pub fn lookup_batch<'g>(
+        &'g self,
+        guard: &'g Guard,
+        keys: &[u64],
+        query: &Query<'_>,
+        mut each: impl FnMut(usize, Found<'g>),
+    ) {
+        let words = self.plan.words().max(1);
+        for (part, keys) in keys.chunks(words * IN_FLIGHT).enumerate() {
+            let mut hashes = [0; IN_FLIGHT];
+            let keys = || keys.chunks_exact(words);
+            for (hash, key) in hashes.iter_mut().zip(keys()) {
+                *hash = self.hash(key);
+                self.prefetch(guard, key, *hash);
+            }
+            for (hash, _) in hashes.iter().zip(keys()) {
+                self.prefetch_entry(guard, *hash);
+            }
+            for (i, (key, hash)) in keys().zip(hashes).enumerate() {
+                let found = self.lookup_hashed(guard, key, hash, query);
+                each(part * IN_FLIGHT + i, found);
+            }
+        }
+    }
+
+    #[inline]
+    fn hit<'g>(
+        &'g self,
+        guard: &'g Guard,
+        stripe: &'g Stripe,
+        entry: Entry<'g>,
+        query: &Query<'_>,
+    ) -> Found<'g> {
+        let header = entry.header();
+        let stored = entry.data(stripe.shape());
+        if self.config.idle_timeouts && !self.config.learner {
+            entry.touch(stripe.shape(), query.now);
+        }
+        if self.config.counts_hits {
+            stripe.count(header.entry, query.bytes);
+        }
+        let (action, data) = match (header.form, &self.config.profile) {
+            (Form::Direct, _) | (_, None) => (Some(header.action), stored),
+            (form, Some(profile)) => {
+                let hash = profile.hash(query.selector);
+                let picked = if form == Form::OneShot {
+                    stripe.one_shot(guard, entry).and_then(|set| set.pick(hash))
+                } else {
+                    let reference = stored.first().map_or(0, |w| w.load(Ordering::Relaxed));
+                    profile.resolve(guard, form, reference, hash)
+                };
+                picked.map_or((None, Default::default()), |(action, data)| {
+                    (Some(action), data)
+                })
+            }
+        };
+        let color = self.config.direct_meter.map(|unit| {
+            let amount = if unit == MeterUnit::Packets {
+                1
+            } else {
+                query.bytes
+            };
+            stripe.meter(header.entry).map_or(Color::Green, |meter| {
+                let mut meter = meter.lock();
+                let meter = meter.as_mut();
+                meter.map_or(Color::Green, |meter| meter.execute(query.now, amount))
+            })
+        });
+        Found {
+            hit: true,
+            action,
+            data,
+            entry: Some(entry),
+            color,
+        }
+    }
+
+    /// The priority of an entry, where the key has them.
+    pub fn priority(&self, entry: Entry<'_>) -> Option<i32> {
+        let stripe = self.stripe_of(entry.header());
+        (self.plan.class == KeyClass::Ternary).then(|| entry.priority(stripe.shape()))
+    }
+
+    /// Counts a packet on an entry: a `count()` called in an action.
+    #[inline]
+    pub fn count_entry(&self, entry: Entry<'_>, bytes: u64) {
+        let header = entry.header();
+        self.stripe_of(header).count(header.entry, bytes);
+    }
+
+    /// Adds an entry to a learner, or replaces the one that has the key; `None` when there is no room.
+    pub fn learn<'g>(
+        &'g self,
+        guard: &'g Guard,
+        now: Time,
+        (key, hash): (&[u64], u64),
+        (action, data): (u16, &[u64]),
+        timeout_ns: u64,
+    ) -> Option<Entry<'g>> {
+        if !self.config.learner {
+            return None;
+        }
+        let stripe = self.stripe(hash);
+        let draft = Draft {
+            form: Form::Direct,
+            action,
+            data,
+            one_shot: None,
+        };
+        let mut ledger = stripe.ledger.lock();
+        let known = stripe.lookup(guard, key, hash);
+        let live = known.filter(|&known| !stripe.is_expired(known, now));
+        let entry = if let Some(live) = live {
+            let entry = live.header().entry;
+            let replaced = stripe.replace(guard, &mut ledger, entry, draft);
+            if replaced {
+                stripe.note(&mut ledger, entry, Notes::default());
+                stripe.arm(&mut ledger, entry, timeout_ns, now);
+            }
+            replaced.then_some(entry)
+        } else {
+            if let Some(over) = known {
+                stripe.remove(guard, &mut ledger, over.header().entry);
+                self.release(1);
+            }
+            let arm = |ledger: &mut Ledger, entry| stripe.arm(ledger, entry, timeout_ns, now);
+            self.learn_new(guard, stripe, &mut ledger, key, draft, arm)
+        };
+        if entry.is_none() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        entry.map(|entry| stripe.entry(entry))
+    }
+
+    fn learn_new(
+        &self,
+        guard: &Guard,
+        stripe: &Stripe,
+        ledger: &mut Ledger,
+        key: &[u64],
+        draft: Draft<'_>,
+        arm: impl FnOnce(&mut Ledger, u32),
+    ) -> Option<u32> {
+        if !self.reserve() {
+            return None;
+        }
+        let encoded = Encoded {
+            value: KeyWords::from_slice(key),
+            mask: KeyWords::new(),
+            priority: 0,
+        };
+        let added = stripe.insert(guard, ledger, &encoded, draft, arm);
+        if added.is_none() {
+            self.release(1);
+        }
+        added
+    }
+
+    /// Failed additions by packets.
+    pub fn learn_failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Starts the timer of a learned entry anew.
+    #[inline]
+    pub fn restart(&self, now: Time, entry: Entry<'_>) {
+        if self.config.learner {
+            entry.touch(self.stripe_of(entry.header()).shape(), now);
+        }
+    }
+
+    /// Gives a learned entry another timeout and starts its timer anew.
+    pub fn set_expiry(&self, now: Time, entry: Entry<'_>, timeout_ns: u64) {
+        let header = entry.header();
+        let stripe = self.stripe_of(header);
+        if !self.config.learner {
+            return;
+        }
+        entry.touch(stripe.shape(), now);
+        if entry.timeout(stripe.shape()) == timeout_ns {
+            return;
+        }
+        entry.set_timeout(stripe.shape(), timeout_ns);
+        if stripe.is_late(entry) {
+            stripe.schedule(&mut stripe.ledger.lock(), header.entry);
+        }
+    }
+
+    /// Takes one place; false when the table is full.
+    pub(super) fn reserve(&self) -> bool {
+        let room = |count: u64| {
+            self.config
+                .capacity
+                .is_none_or(|capacity| count < capacity)
+                .then_some(count + 1)
+        };
+        self.count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+            .is_ok()
+    }
+
+    /// Gives places back.
+    pub(super) fn release(&self, places: u64) {
+        self.count.fetch_sub(places, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,632 @@
+//! A part of a table: rows, the index that finds them, and what one writer at a time keeps about them.
+//!
+//! In: encoded matches, drafts of rows. Out: rows for packets, views for the control plane.
+//!
+//! Packets use the index and the rows and take no lock; whoever changes anything holds the ledger. A row is never
+//! changed: a changed entry gets a new row, which takes the old one's place in the index by one store. An entry keeps
+//! its number, and with it counters, meter, metadata and its place in the order of reading.
+//! Invariant: index, rows and ledger name the same entries.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::super::Time;
+use super::super::externs::{CounterCells, Meter};
+use super::action::ActionPlan;
+use super::entry::{ActionCall, EntryAction, EntryView};
+use super::epoch::Guard;
+use super::exact::{HashIndex, KeyHasher};
+use super::key::{Encoded, KeyClass, KeyPlan, KeyWords};
+use super::lpm::{Entries, LpmIndex};
+use super::rcu::Rcu;
+use super::record::{Entry, Form, Header, Shape};
+use super::recycle::Recycler;
+use super::selector::OneShot;
+use super::ternary::{Rows, TernaryIndex};
+use super::timer::{self, TimerQueue};
+use super::words::{Cells, Words};
+
+#[derive(Debug)]
+enum Index {
+    Exact(HashIndex),
+    /// Names entries, not rows: one prefix stands in many places.
+    Lpm(Box<LpmIndex>),
+    Ternary(TernaryIndex),
+}
+
+/// What the rows of a table have besides themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parts {
+    pub timers: bool,
+    pub counters: bool,
+    pub meters: bool,
+    pub data_words: usize,
+}
+
+/// A row to be written.
+pub(crate) struct Draft<'a> {
+    pub form: Form,
+    pub action: u16,
+    pub data: &'a [u64],
+    pub one_shot: Option<Arc<OneShot>>,
+}
+
+/// The control plane's own data of an entry.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Notes<'a> {
+    pub metadata: &'a [u8],
+    pub controller_metadata: u64,
+    pub is_const: bool,
+}
+
+/// What the writer keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    entries: Recycler,
+    rows: Recycler,
+    live: u64,
+    sequence: u64,
+    queue: TimerQueue,
+    long_metadata: FxHashMap<u32, Box<[u8]>>,
+    numbers: FxHashMap<u32, u64>,
+    consts: FxHashMap<u32, ()>,
+}
+
+impl Ledger {
+    /// Number of entries.
+    pub fn len(&self) -> u64 {
+        self.live
+    }
+
+    /// One above the highest entry number ever used.
+    pub fn end(&self) -> u32 {
+        self.entries.end()
+    }
+
+    /// Whether the program made the entry const.
+    pub fn is_const(&self, entry: u32) -> bool {
+        !self.consts.is_empty() && self.consts.contains_key(&entry)
+    }
+}
+
+/// Entries, their index and their timers.
+#[derive(Debug)]
+pub(crate) struct Stripe {
+    number: u8,
+    plan: Arc<KeyPlan>,
+    hasher: KeyHasher,
+    shape: Shape,
+    index: Index,
+    rows: Words,
+    /// By entry: live 1 │ bucket of the timer queue 31 │ row 32. Stays as it is until the number is used again.
+    places: Words,
+    /// By entry: length 1 │ bytes 15.
+    metadata: Words,
+    /// By row.
+    sets: Cells<Rcu<Arc<OneShot>>>,
+    counters: Option<CounterCells>,
+    meters: Option<Cells<Mutex<Option<Meter>>>>,
+    pub ledger: Mutex<Ledger>,
+}
+
+const LIVE: u64 = 1 << 63;
+const QUEUED: u64 = (1 << 31) - 1;
+/// Bytes of metadata that lie beside the entry.
+const SHORT: usize = 15;
+
+/// How the trie sees entries.
+struct ByNumber<'a>(&'a Stripe);
+
+impl Entries for ByNumber<'_> {
+    #[inline]
+    fn covers(&self, entry: u32, key: &[u64]) -> bool {
+        self.0.entry(entry).covers(&self.0.shape, key)
+    }
+
+    fn matched(&self, entry: u32) -> Encoded {
+        self.0.entry(entry).encoded(&self.0.shape)
+    }
+}
+
+impl Stripe {
+    /// No entries yet.
+    pub fn new(number: u8, plan: Arc<KeyPlan>, hasher: KeyHasher, parts: Parts) -> Self {
+        let index = match plan.class {
+            KeyClass::Keyless | KeyClass::Exact => Index::Exact(HashIndex::default()),
+            KeyClass::Lpm(field) => {
+                let mut exact: KeyWords = smallvec::smallvec![0; plan.words()];
+                for other in plan.layout.fields.iter().filter(|&&part| part != field) {
+                    other.put(other.ones(), &mut exact);
+                }
+                Index::Lpm(Box::new(LpmIndex::new(field, exact)))
+            }
+            KeyClass::Ternary => Index::Ternary(TernaryIndex::new(&plan)),
+        };
+        let shape = Shape::new(&plan, parts.timers, parts.data_words);
+        Self {
+            number,
+            hasher,
+            index,
+            rows: Words::new(shape.stride()),
+            shape,
+            places: Words::new(1),
+            metadata: Words::new(2),
+            sets: Cells::default(),
+            counters: parts.counters.then(CounterCells::default),
+            meters: parts.meters.then(Cells::default),
+            ledger: Mutex::default(),
+            plan,
+        }
+    }
+
+    /// Which parts rows have.
+    #[inline]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn place(&self, entry: u32) -> u64 {
+        let place = self.places.get(entry).and_then(<[_]>::first);
+        place.map_or(0, |place| place.load(Ordering::Acquire))
+    }
+
+    fn set_place(&self, entry: u32, place: u64) {
+        if let Some(cell) = self.places.make(entry).first() {
+            cell.store(place, Ordering::Release);
+        }
+    }
+
+    /// The row of an entry.
+    #[inline]
+    pub fn entry(&self, entry: u32) -> Entry<'_> {
+        self.row(self.place(entry) as u32)
+    }
+
+    #[inline]
+    fn row(&self, row: u32) -> Entry<'_> {
+        Entry::new(self.rows.get(row).unwrap_or_default())
+    }
+
+    fn all_rows(&self) -> Rows<'_> {
+        Rows {
+            words: &self.rows,
+            shape: &self.shape,
+        }
+    }
+
+    /// The row that a packet's key matches.
+    #[inline]
+    pub fn lookup<'g>(&'g self, guard: &Guard, key: &[u64], hash: u64) -> Option<Entry<'g>> {
+        match &self.index {
+            Index::Exact(index) => {
+                let mut found = None;
+                index.find(guard, hash, |row| {
+                    let entry = self.row(row);
+                    let equal = entry.has_key(&self.shape, key);
+                    if equal {
+                        found = Some(entry);
+                    }
+                    equal
+                })?;
+                found
+            }
+            Index::Lpm(index) => {
+                let entry = index.lookup(guard, &self.hasher, &ByNumber(self), key)?;
+                Some(self.entry(entry))
+            }
+            Index::Ternary(index) => index.lookup(guard, &self.hasher, self.all_rows(), key),
+        }
+    }
+
+    /// Fetches what the lookup of a key will read first.
+    pub fn prefetch(&self, guard: &Guard, hash: u64, key: &[u64]) {
+        match &self.index {
+            Index::Exact(index) => index.prefetch(guard, hash),
+            Index::Lpm(index) => index.prefetch(key),
+            Index::Ternary(_) => {}
+        }
+    }
+
+    /// Fetches the row that probably has the hash.
+    pub fn prefetch_entry(&self, guard: &Guard, hash: u64) {
+        if let Index::Exact(index) = &self.index {
+            index.find(guard, hash, |row| {
+                self.row(row).prefetch();
+                true
+            });
+        }
+    }
+
+    /// The hash under which the index knows an exact key.
+    fn hash(&self, encoded: &Encoded) -> u64 {
+        self.hasher.hash(&encoded.value)
+    }
+
+    /// The entry with this very match. The caller holds the ledger.
+    pub fn find(&self, guard: &Guard, encoded: &Encoded) -> Option<u32> {
+        match &self.index {
+            Index::Exact(_) => {
+                let entry = self.lookup(guard, &encoded.value, self.hash(encoded))?;
+                Some(entry.header().entry)
+            }
+            Index::Lpm(index) => index.find(guard, &self.hasher, &ByNumber(self), encoded),
+            Index::Ternary(index) => {
+                let (rows, plan) = (self.all_rows(), &self.plan);
+                let row = index.find(guard, &self.hasher, rows, plan, encoded)?;
+                Some(self.row(row).header().entry)
+            }
+        }
+    }
+
+    /// A row with a match and an action; no packet sees it yet.
+    fn write(
+        &self,
+        ledger: &mut Ledger,
+        entry: u32,
+        encoded: &Encoded,
+        draft: Draft<'_>,
+    ) -> Option<u32> {
+        let row = ledger.rows.take()?;
+        let header = Header {
+            entry,
+            action: draft.action,
+            form: draft.form,
+            stripe: self.number,
+        };
+        let words = Entry::new(self.rows.make(row));
+        let own = [u64::from(row)];
+        let data = match draft.one_shot {
+            Some(set) => {
+                self.sets.make(row)?.put(set);
+                &own
+            }
+            None => {
+                // The number of a row that had a set and is used again.
+                if let Some(old) = self.sets.get(row) {
+                    old.clear();
+                }
+                draft.data
+            }
+        };
+        words.write(&self.shape, header, (&encoded.value, &encoded.mask), data);
+        Some(row)
+    }
+
+    /// Adds an entry; the caller knows that none has this match. `prepare` may set what belongs to the entry besides
+    /// its row before packets can see it. `None` when there is no room.
+    pub fn insert(
+        &self,
+        guard: &Guard,
+        ledger: &mut Ledger,
+        encoded: &Encoded,
+        draft: Draft<'_>,
+        prepare: impl FnOnce(&mut Ledger, u32),
+    ) -> Option<u32> {
+        let entry = ledger.entries.take()?;
+        let Some(row) = self.write(ledger, entry, encoded, draft) else {
+            ledger.entries.give_unused(entry);
+            return None;
+        };
+        self.row(row)
+            .write_order(&self.shape, encoded.priority, ledger.sequence);
+        ledger.sequence += 1;
+        if let Some(counters) = &self.counters {
+            counters.store(entry, super::super::externs::CounterData::default());
+        }
+        self.set_place(entry, LIVE | u64::from(row));
+        ledger.live += 1;
+        prepare(ledger, entry);
+        let hasher = &self.hasher;
+        let added = match &self.index {
+            Index::Exact(index) => index.insert(guard, self.hash(encoded), row),
+            Index::Lpm(index) => index.insert(guard, hasher, &ByNumber(self), encoded, entry),
+            Index::Ternary(index) => {
+                index.insert(guard, hasher, self.all_rows(), &self.plan, encoded, row)
+            }
+        };
+        if !added {
+            self.forget(ledger, entry, row);
+        }
+        added.then_some(entry)
+    }
+
+    /// Gives an entry another action, without a timeout. False when there is no room.
+    pub fn replace(
+        &self,
+        guard: &Guard,
+        ledger: &mut Ledger,
+        entry: u32,
+        draft: Draft<'_>,
+    ) -> bool {
+        let place = self.place(entry);
+        let old = self.row(place as u32);
+        let encoded = old.encoded(&self.shape);
+        let Some(row) = self.write(ledger, entry, &encoded, draft) else {
+            return false;
+        };
+        let new = self.row(row);
+        new.write_order(&self.shape, encoded.priority, old.sequence(&self.shape));
+        new.set_timeout(&self.shape, old.timeout(&self.shape));
+        new.touch(&self.shape, Time(old.start(&self.shape)));
+        let (before, after) = (place as u32, row);
+        self.set_place(entry, place & !u64::from(u32::MAX) | u64::from(row));
+        match &self.index {
+            Index::Exact(index) => index.replace(guard, self.hash(&encoded), before, after),
+            Index::Lpm(_) => {}
+            Index::Ternary(index) => {
+                let (rows, plan) = (self.all_rows(), &self.plan);
+                index.replace(guard, &self.hasher, rows, plan, &encoded, (before, after));
+            }
+        }
+        ledger.rows.give(before);
+        true
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&self, guard: &Guard, ledger: &mut Ledger, entry: u32) {
+        let place = self.place(entry);
+        if place & LIVE == 0 {
+            return;
+        }
+        let row = place as u32;
+        let encoded = self.row(row).encoded(&self.shape);
+        let hasher = &self.hasher;
+        match &self.index {
+            Index::Exact(index) => index.remove(guard, self.hash(&encoded), row),
+            Index::Lpm(index) => index.remove(guard, hasher, &ByNumber(self), &encoded, entry),
+            Index::Ternary(index) => {
+                index.remove(guard, hasher, self.all_rows(), &self.plan, &encoded, row);
+            }
+        }
+        self.forget(ledger, entry, row);
+    }
+
+    /// Gives up the numbers of an entry that the index no longer names.
+    fn forget(&self, ledger: &mut Ledger, entry: u32, row: u32) {
+        self.set_place(entry, u64::from(row));
+        self.note(ledger, entry, Notes::default());
+        if let Some(meter) = self.meter(entry) {
+            *meter.lock() = None;
+        }
+        ledger.live -= 1;
+        ledger.rows.give(row);
+        ledger.entries.give(entry);
+    }
+
+    /// Numbers of all entries from one on, ascending. The caller holds the ledger.
+    pub fn entries(&self, from: u32, end: u32) -> impl Iterator<Item = u32> + '_ {
+        (from..end).filter(|&entry| self.place(entry) & LIVE != 0)
+    }
+
+    /// Takes every entry out, the program's const ones excepted; `each` sees them before.
+    pub fn clear(&self, guard: &Guard, ledger: &mut Ledger, mut each: impl FnMut(u32)) {
+        let all: Vec<u32> = self.entries(0, ledger.end()).collect();
+        let whole = ledger.consts.is_empty();
+        if let (true, Index::Exact(index)) = (whole, &self.index) {
+            index.clear();
+            ledger.queue.clear();
+        }
+        for entry in all {
+            if ledger.is_const(entry) {
+                continue;
+            }
+            each(entry);
+            if whole && matches!(self.index, Index::Exact(_)) {
+                self.forget(ledger, entry, self.place(entry) as u32);
+            } else {
+                self.remove(guard, ledger, entry);
+            }
+        }
+    }
+
+    /// The row's own action set.
+    #[inline]
+    pub fn one_shot<'g>(&'g self, guard: &'g Guard, row: Entry<'_>) -> Option<&'g OneShot> {
+        let number = row.data(&self.shape).first()?.load(Ordering::Relaxed) as u32;
+        self.sets.get(number)?.load(guard).map(|set| &**set)
+    }
+
+    /// Counts a packet on an entry.
+    #[inline]
+    pub fn count(&self, entry: u32, bytes: u64) {
+        if let Some(counters) = &self.counters {
+            counters.count(entry, bytes);
+        }
+    }
+
+    /// The direct counters.
+    pub fn counters(&self) -> Option<&CounterCells> {
+        self.counters.as_ref()
+    }
+
+    /// The direct meter of an entry.
+    pub fn meter(&self, entry: u32) -> Option<&Mutex<Option<Meter>>> {
+        self.meters.as_ref()?.get(entry)
+    }
+
+    /// Configures the direct meter of an entry.
+    pub fn set_meter(&self, entry: u32, meter: Option<Meter>) {
+        if let Some(cell) = self.meters.as_ref().and_then(|meters| meters.make(entry)) {
+            *cell.lock() = meter;
+        }
+    }
+
+    /// Stores the control plane's own data.
+    pub fn note(&self, ledger: &mut Ledger, entry: u32, notes: Notes<'_>) {
+        let short = notes.metadata.len() <= SHORT;
+        if !short {
+            ledger.long_metadata.insert(entry, notes.metadata.into());
+        } else if !ledger.long_metadata.is_empty() {
+            ledger.long_metadata.remove(&entry);
+        }
+        let written = if short { notes.metadata } else { &[] };
+        if !written.is_empty() || self.metadata.get(entry).is_some() {
+            let mut bytes = [0; SHORT + 1];
+            bytes[0] = written.len() as u8;
+            bytes[1..=written.len()].copy_from_slice(written);
+            for (cell, word) in self.metadata.make(entry).iter().zip(bytes.chunks_exact(8)) {
+                let word = word.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b));
+                cell.store(word, Ordering::Relaxed);
+            }
+        }
+        if notes.controller_metadata != 0 {
+            ledger.numbers.insert(entry, notes.controller_metadata);
+        } else if !ledger.numbers.is_empty() {
+            ledger.numbers.remove(&entry);
+        }
+        if notes.is_const {
+            ledger.consts.insert(entry, ());
+        } else if !ledger.consts.is_empty() {
+            ledger.consts.remove(&entry);
+        }
+    }
+
+    fn short_metadata(&self, entry: u32) -> SmallVec<[u8; 16]> {
+        let words = self.metadata.get(entry).unwrap_or_default();
+        let bytes: SmallVec<[u8; 16]> = words
+            .iter()
+            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
+            .collect();
+        let len = bytes.first().map_or(0, |&len| usize::from(len));
+        SmallVec::from_slice(bytes.get(1..=len).unwrap_or_default())
+    }
+
+    /// Sets an entry's timeout, starts its timer and queues it.
+    pub fn arm(&self, ledger: &mut Ledger, entry: u32, timeout_ns: u64, now: Time) {
+        let row = self.entry(entry);
+        row.set_timeout(&self.shape, timeout_ns);
+        row.touch(&self.shape, now);
+        self.schedule(ledger, entry);
+    }
+
+    /// Whether the entry's time is over.
+    #[inline]
+    pub fn is_expired(&self, row: Entry<'_>, now: Time) -> bool {
+        row.deadline(&self.shape)
+            .is_some_and(|deadline| deadline <= now.0)
+    }
+
+    /// Makes sure that the entry is looked at when its timer says.
+    pub fn schedule(&self, ledger: &mut Ledger, entry: u32) {
+        let place = self.place(entry);
+        if place & LIVE == 0 {
+            return;
+        }
+        let Some(deadline) = self.entry(entry).deadline(&self.shape) else {
+            return self.set_queued(entry, 0);
+        };
+        let due = u64::from(timer::bucket(deadline)).min(QUEUED);
+        let queued = place >> 32 & QUEUED;
+        if queued == 0 || due < queued {
+            self.set_queued(entry, due);
+            ledger.queue.add(due as u32, entry);
+        }
+    }
+
+    fn set_queued(&self, entry: u32, bucket: u64) {
+        let place = self.place(entry);
+        self.set_place(entry, place & !(QUEUED << 32) | bucket << 32);
+    }
+
+    /// Whether an entry whose timeout a packet has just changed must be queued anew.
+    pub fn is_late(&self, row: Entry<'_>) -> bool {
+        // Against the fence in `due`: either the queue sees the new timeout, or this sees that it is being looked at.
+        fence(Ordering::SeqCst);
+        let Some(deadline) = row.deadline(&self.shape) else {
+            return false;
+        };
+        let queued = self.place(row.header().entry) >> 32 & QUEUED;
+        queued == 0 || u64::from(timer::bucket(deadline)) < queued
+    }
+
+    /// Up to `max` entries that are due by `now`; they are no longer queued: the caller removes them or arms them.
+    /// The second result says whether more may be due.
+    pub fn due(&self, ledger: &mut Ledger, now: Time, max: usize) -> (Vec<u32>, bool) {
+        let mut due = Vec::new();
+        let mut early = Vec::new();
+        for _ in 0..max {
+            let Some((bucket, entry)) = ledger.queue.pop(now.0) else {
+                early
+                    .into_iter()
+                    .for_each(|entry| self.schedule(ledger, entry));
+                return (due, false);
+            };
+            let place = self.place(entry);
+            if place & LIVE == 0 || place >> 32 & QUEUED != u64::from(bucket) {
+                continue;
+            }
+            self.set_queued(entry, 0);
+            fence(Ordering::SeqCst);
+            match self.entry(entry).deadline(&self.shape) {
+                Some(deadline) if deadline <= now.0 => due.push(entry),
+                Some(_) => early.push(entry),
+                None => {}
+            }
+        }
+        early
+            .into_iter()
+            .for_each(|entry| self.schedule(ledger, entry));
+        (due, true)
+    }
+
+    /// Shows an entry. The caller holds the ledger.
+    pub fn show(
+        &self,
+        guard: &Guard,
+        ledger: &Ledger,
+        actions: &[ActionPlan],
+        entry: u32,
+        now: Time,
+        show: &mut dyn FnMut(&EntryView<'_>),
+    ) {
+        let row = self.entry(entry);
+        let encoded = row.encoded(&self.shape);
+        let (value, mask) = (
+            self.plan.unpack(&encoded.value),
+            self.plan.unpack(&encoded.mask),
+        );
+        let fields = self.plan.decode(&value, &mask);
+        let header = row.header();
+        let data = row.data(&self.shape);
+        let plan = actions.get(usize::from(header.action));
+        let params = plan.map(|plan| plan.bytes(data)).unwrap_or_default();
+        let params: SmallVec<[&[u8]; 8]> = params.iter().map(|param| &param[..]).collect();
+        let id = data
+            .first()
+            .map_or(0, |word| (word.load(Ordering::Relaxed) >> 32) as u32);
+        let short = self.short_metadata(entry);
+        let timeout = row.timeout(&self.shape);
+        show(&EntryView {
+            fields: &fields,
+            priority: encoded.priority,
+            action: match header.form {
+                Form::Direct => EntryAction::Direct(ActionCall {
+                    action: usize::from(header.action),
+                    params: &params,
+                }),
+                Form::Member => EntryAction::Member(id),
+                Form::Group => EntryAction::Group(id),
+                Form::OneShot => {
+                    let set = self.one_shot(guard, row);
+                    EntryAction::OneShot(set.map(OneShot::actions).unwrap_or_default())
+                }
+            },
+            metadata: ledger
+                .long_metadata
+                .get(&entry)
+                .map_or(&short, |long| &**long),
+            controller_metadata: ledger.numbers.get(&entry).copied().unwrap_or(0),
+            idle_timeout_ns: timeout,
+            since_last_hit_ns: (timeout != 0).then(|| now.0.saturating_sub(row.start(&self.shape))),
+            counter: self.counters.as_ref().map(|counters| counters.load(entry)),
+            meter: self
+                .meter(entry)
+                .and_then(|meter| meter.lock().as_ref().map(Meter::config)),
+            is_const: ledger.is_const(entry),
+        });
+    }
+}

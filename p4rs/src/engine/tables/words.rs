@@ -1,0 +1,189 @@
+//! Memory for records: rows of 64-bit words that packets read while the control plane writes others.
+//!
+//! In: row numbers. Out: rows, zero at first. Rows lie in chunks that double in size and never move; the operating
+//! system gives a chunk's pages when they are first written, so that growing costs no pause and memory follows use.
+//! Invariant: a row's address never changes.
+
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+
+/// log2 of the first chunk's rows.
+const FIRST: u32 = 6;
+/// Enough chunks for 2^32 rows.
+const CHUNKS: usize = 32 - FIRST as usize + 1;
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+#[derive(Debug)]
+struct Chunk {
+    words: Box<[AtomicU64]>,
+    /// Words before the first row, so that rows begin on a cache line.
+    skip: usize,
+}
+
+/// Rows of words.
+#[derive(Debug)]
+pub(crate) struct Words {
+    stride: usize,
+    chunks: [OnceLock<Chunk>; CHUNKS],
+}
+
+/// Chunk and row in it.
+#[inline]
+fn place(row: u32) -> (usize, usize) {
+    let from_one = u64::from(row) + (1 << FIRST);
+    let log = 63 - from_one.leading_zeros();
+    ((log - FIRST) as usize, (from_one - (1 << log)) as usize)
+}
+
+impl Words {
+    /// No rows yet; `stride` words each.
+    pub fn new(stride: usize) -> Self {
+        Self {
+            stride,
+            chunks: [const { OnceLock::new() }; CHUNKS],
+        }
+    }
+
+    /// The row, where its chunk was made.
+    #[inline]
+    pub fn get(&self, row: u32) -> Option<&[AtomicU64]> {
+        let (chunk, row) = place(row);
+        self.chunks.get(chunk)?.get()?.row(row, self.stride)
+    }
+
+    /// The row; makes its chunk.
+    pub fn make(&self, row: u32) -> &[AtomicU64] {
+        let (chunk, row) = place(row);
+        self.chunks
+            .get(chunk)
+            .map(|cell| cell.get_or_init(|| Chunk::new(self.stride << (chunk as u32 + FIRST))))
+            .and_then(|chunk| chunk.row(row, self.stride))
+            .unwrap_or_default()
+    }
+}
+
+impl Chunk {
+    fn new(words: usize) -> Self {
+        let zeroed = Box::<[AtomicU64]>::new_zeroed_slice(words + LINE / 8);
+        // SAFETY: all-zero bytes are a valid `AtomicU64`.
+        let words = unsafe { zeroed.assume_init() };
+        advise_huge(&words);
+        let skip = words.as_ptr().align_offset(LINE).min(LINE / 8);
+        Self { words, skip }
+    }
+
+    #[inline]
+    fn row(&self, row: usize, stride: usize) -> Option<&[AtomicU64]> {
+        let at = self.skip + row * stride;
+        self.words.get(at..at + stride)
+    }
+}
+
+/// Cells of any kind by number, made in chunks that never move.
+#[derive(Debug)]
+pub(crate) struct Cells<T> {
+    chunks: [OnceLock<Box<[T]>>; CHUNKS],
+}
+
+impl<T: Default> Default for Cells<T> {
+    fn default() -> Self {
+        Self {
+            chunks: [const { OnceLock::new() }; CHUNKS],
+        }
+    }
+}
+
+impl<T: Default> Cells<T> {
+    /// The cell, where its chunk was made.
+    #[inline]
+    pub fn get(&self, number: u32) -> Option<&T> {
+        let (chunk, at) = place(number);
+        self.chunks.get(chunk)?.get()?.get(at)
+    }
+
+    /// The cell; makes its chunk.
+    pub fn make(&self, number: u32) -> Option<&T> {
+        let (chunk, at) = place(number);
+        let cells = || {
+            (0..1usize << (chunk as u32 + FIRST))
+                .map(|_| T::default())
+                .collect()
+        };
+        self.chunks.get(chunk)?.get_or_init(cells).get(at)
+    }
+}
+
+/// Asks for huge pages: random access to gigabytes otherwise misses the TLB on every row.
+fn advise_huge(words: &[AtomicU64]) {
+    const HUGE: usize = 2 << 20;
+    let bytes = size_of_val(words);
+    if bytes < 2 * HUGE || cfg!(miri) {
+        return;
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let start = (words.as_ptr() as usize).next_multiple_of(HUGE);
+        let end = (words.as_ptr() as usize + bytes) / HUGE * HUGE;
+        // SAFETY: the range lies inside a live allocation; the advice changes the size of its pages, not its contents.
+        // A refusal costs speed only.
+        unsafe {
+            libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE);
+        }
+    }
+}
+
+/// Asks the processor to fetch the cache line of a value.
+#[inline]
+pub(crate) fn prefetch<T>(value: &T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch of any address has no effect that a program could see.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) value, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_apart_aligned_and_stay() {
+        let words = Words::new(8);
+        assert!(words.get(0).is_none());
+        let rows = [0u32, 1, 63, 64, 65, 191, 192, 5000];
+        let places: Vec<_> = rows
+            .iter()
+            .map(|&row| {
+                let cells = words.make(row);
+                assert_eq!((cells.len(), cells.as_ptr() as usize % LINE), (8, 0));
+                cells.iter().for_each(|cell| {
+                    assert_eq!(cell.swap(u64::from(row) + 1, Ordering::Relaxed), 0);
+                });
+                cells.as_ptr()
+            })
+            .collect();
+        for (&row, place) in rows.iter().zip(places) {
+            let cells = words.get(row).unwrap();
+            assert_eq!(cells.as_ptr(), place);
+            assert!(
+                cells
+                    .iter()
+                    .all(|c| c.load(Ordering::Relaxed) == u64::from(row) + 1)
+            );
+        }
+        assert_eq!(place(u32::MAX).0, CHUNKS - 1);
+    }
+}

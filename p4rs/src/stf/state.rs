@@ -43,6 +43,9 @@ pub enum StateFault {
         /// Fields.
         fields: usize,
     },
+    /// An array too large to be filled cell by cell.
+    #[error("{0} cells are too many to set at once, {MOST_METERS} are not")]
+    Large(u64),
     /// What was checked does not hold.
     #[error("{what} is {is}, expected {compare} {wanted}", compare = .compare.sign())]
     Check {
@@ -59,6 +62,8 @@ pub enum StateFault {
 
 const COUNTERS: [&str; 4] = ["counter", "direct_counter", "Counter", "DirectCounter"];
 const METERS: [&str; 4] = ["meter", "direct_meter", "Meter", "DirectMeter"];
+/// Cells that one statement sets; a cell that was set takes memory.
+const MOST_METERS: u64 = 1 << 20;
 const REGISTERS: [&str; 2] = ["register", "Register"];
 
 fn object(
@@ -318,7 +323,11 @@ pub(super) fn set_meters(
     rates: (Rate, Rate),
 ) -> Result<(), StateFault> {
     let instance = object(engine, "meter", &METERS, name)?;
-    for index in 0..engine.array_size(instance)? {
+    let cells = engine.array_size(instance)?;
+    if cells > MOST_METERS {
+        return Err(StateFault::Large(cells));
+    }
+    for index in 0..cells {
         engine.set_meter(instance, index, Some(config(rates)))?;
     }
     Ok(())

@@ -254,3 +254,143 @@ fn values_read_go_to_the_log() {
         ]
     );
 }
+
+#[test]
+fn the_corpus_pairs_scripts_with_programs_in_folders() {
+    let folder = tempfolder("pairs");
+    std::fs::create_dir_all(folder.join("inner")).unwrap();
+    for file in [
+        "a.p4",
+        "a.stf",
+        "a_more-cases.stf",
+        "b.stf",
+        "inner/c.p4",
+        "inner/c.stf",
+    ] {
+        std::fs::write(folder.join(file), "").unwrap();
+    }
+    let cases = corpus::find(&folder, &folder).unwrap();
+    let pairs: Vec<(&str, Option<std::path::PathBuf>)> = cases
+        .iter()
+        .map(|case| (case.name.as_str(), case.program.clone()))
+        .collect();
+    assert_eq!(
+        pairs,
+        [
+            ("a", Some(folder.join("a.p4"))),
+            ("a_more-cases", Some(folder.join("a.p4"))),
+            ("b", None),
+            ("inner/c", Some(folder.join("inner/c.p4"))),
+        ]
+    );
+    let setup = corpus::Setup::default();
+    let no_main = corpus::Verdict::NotRun("the program has no `main`".to_owned());
+    assert_eq!(corpus::judge(&cases[0], &setup).verdict, no_main);
+    let no_program = corpus::Verdict::NotRun("no program of this name".to_owned());
+    assert_eq!(corpus::judge(&cases[2], &setup).verdict, no_program);
+    std::fs::write(&cases[2].script, "\nfly").unwrap();
+    let said = format!(
+        "{}:2: no statement begins with `fly`",
+        cases[2].script.display()
+    );
+    let failed = corpus::Verdict::Failed(vec![said]);
+    assert_eq!(corpus::judge(&cases[2], &setup).verdict, failed);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+fn tempfolder(name: &str) -> std::path::PathBuf {
+    let folder = std::env::temp_dir().join(format!("p4rs-stf-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Words that statements are made of, so that random lines often mean something.
+const WORDS: &[&str] = &[
+    "add",
+    "exacts",
+    "lpms",
+    "ternaries",
+    "ranges",
+    "chosen_ones",
+    "profiled",
+    "idle",
+    "h.a",
+    "h.b",
+    ":",
+    "0x1*",
+    "0b1",
+    "7",
+    "99999999999999999999",
+    "/",
+    "&&&",
+    "..",
+    "forward",
+    "drop",
+    "(",
+    ")",
+    "port",
+    "=",
+    "$A",
+    "A",
+    "|",
+    "packet",
+    "expect",
+    "$",
+    "*",
+    "setdefault",
+    "remove",
+    "all",
+    "wait",
+    "check_counter",
+    "hits",
+    "packets",
+    "bytes",
+    "==",
+    "<=",
+    "register_write",
+    "cells",
+    "meter_set_rates",
+    "speed",
+    "0.5",
+    "mirroring_add",
+    "mc_mgrp_create",
+    "mc_node_create",
+    "mc_node_associate",
+    "pvs_add",
+    "ports",
+    "check_digest",
+    "check_idle",
+    "table_set_timeout",
+    "counter_write",
+    "\"",
+    "#",
+    "\n",
+    "\n",
+    "é",
+];
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_runner_panic(
+        picks in proptest::collection::vec((0..WORDS.len(), proptest::bool::ANY), 0..60)
+    ) {
+        let mut text = String::new();
+        for (word, spaced) in picks {
+            text.push_str(WORDS[word]);
+            if spaced {
+                text.push(' ');
+            }
+        }
+        for line in text.lines() {
+            if let Ok(script) = parse(line) {
+                let _: Report = run(shared_engine(), &script);
+            }
+        }
+        let _ = parse(&text);
+    }
+}
+
+fn shared_engine() -> &'static Engine {
+    static ENGINE: std::sync::OnceLock<Engine> = std::sync::OnceLock::new();
+    ENGINE.get_or_init(engine)
+}

@@ -1,8 +1,10 @@
-//! nicproxy beside the real kube-proxy: programming time, memory and CPU time at several sizes, from one API server.
+//! nicproxy beside the real kube-proxy: programming time, memory and CPU time at several sizes, from one API server; and
+//! what connections get through a Service and past it.
 //!
-//! In: root with CAP_NET_ADMIN, nft, iptables, and etcd, kube-apiserver and kube-proxy (built with Go when
-//! `KUBEBUILDER_ASSETS` is not set); `--sizes 100,1000,10000`, `--endpoints 10`, `--runs 3`, `--svg FILE`. Out: a table of
-//! medians, and a picture when a file is named. Everything runs in one network namespace made for it.
+//! In: root with CAP_NET_ADMIN, nft, iptables, iperf3, and etcd, kube-apiserver and kube-proxy (built with Go when
+//! `KUBEBUILDER_ASSETS` is not set); `--sizes 100,1000,10000`, `--endpoints 10`, `--runs 3`, `--only programming|path`,
+//! `--ports packet`, `--svg FILE`. Out: tables of medians, and pictures when a file is named: FILE, and one with `-path`
+//! in its name. Everything runs in network namespaces made for it.
 //!
 //! Both sides are measured alike: from the start of the process, or from the API server's answer to the creation of one
 //! Service, to the time that the process itself says it was programmed (`sync_proxy_rules_last_timestamp_seconds`, a

@@ -8,7 +8,9 @@
 //! | [`cluster`] | clusters of any size, as manifests |
 //! | [`kubernetes`] | a real API server, for tests on real objects |
 //! | [`netns`] | hosts as network namespaces, for tests with real TCP stacks |
+//! | [`own`] | nicproxy and softnic, built |
 //! | [`packet`] | frames described, built and checked |
+//! | [`site`] | a Service proxy among its hosts: nicproxy, or kube-proxy |
 //! | [`target`] | a switch: ports to send and receive on, a P4Runtime address |
 //! | [`plane`] | nicproxy's reconciler and slow path against a target |
 //! | [`probe`] | counters and tables, read by a client of its own |
@@ -21,8 +23,11 @@ pub mod cluster;
 pub mod kubernetes;
 #[cfg(target_os = "linux")]
 pub mod netns;
+pub mod own;
 pub mod packet;
 pub mod plane;
 pub mod probe;
 pub mod scenario;
+#[cfg(target_os = "linux")]
+pub mod site;
 pub mod target;

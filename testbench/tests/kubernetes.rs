@@ -13,7 +13,7 @@
 
 #[path = "kubernetes/daemon.rs"]
 mod daemon;
-#[path = "kubernetes/manifests.rs"]
-mod manifests;
+#[path = "kubernetes/dashboard.rs"]
+mod dashboard;
 #[path = "kubernetes/sync.rs"]
 mod sync;

@@ -14,6 +14,10 @@
 
 #[path = "traffic/connections.rs"]
 mod connections;
+#[path = "traffic/datagrams.rs"]
+mod datagrams;
+#[path = "traffic/restarts.rs"]
+mod restarts;
 #[path = "traffic/services.rs"]
 mod services;
 #[path = "traffic/world.rs"]

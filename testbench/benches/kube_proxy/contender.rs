@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,6 +9,7 @@ use nicproxy::config::{PipelineConfig, Program};
 use testbench::kubernetes::process::Process;
 use testbench::kubernetes::{ApiServer, Assets};
 use testbench::netns;
+use testbench::own;
 use testbench::probe::Probe;
 use testbench::target::softnic::{compiled, source};
 use testbench::target::{Pipeline, Target, TargetError};
@@ -65,27 +65,6 @@ fn free() -> std::io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// Our own binary, built as this benchmark is: release. Minutes the first time.
-pub fn nicproxy() -> Result<PathBuf, Failed> {
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "-p",
-            "nicproxy",
-            "--bin",
-            "nicproxy",
-        ])
-        .status()?;
-    if !built.success() {
-        return Err("nicproxy does not build".into());
-    }
-    let here = std::env::current_exe()?;
-    let profile = here.ancestors().nth(2).ok_or("no target folder")?;
-    Ok(profile.join("nicproxy"))
-}
-
 const CONFIG: &str = "\
 ports:
   - {port: 1, role: host, peer: 2, mac: \"02:00:00:00:00:01\"}
@@ -109,7 +88,7 @@ impl Contender {
                     address: listen,
                     pipeline: PipelineConfig::Source(source(Program::Pna)),
                 });
-                let mut command = Command::new(nicproxy()?);
+                let mut command = Command::new(own::program("nicproxy")?);
                 command.args(["run", "--embedded=pna", "--healthz-bind-address="]);
                 command
                     .arg(format!("--embedded-listen={listen}"))

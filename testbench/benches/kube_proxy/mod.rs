@@ -1,6 +1,7 @@
 //! The runs, their order and their result.
 
 mod contender;
+mod path;
 mod picture;
 
 use std::path::PathBuf;
@@ -11,16 +12,20 @@ use testbench::cluster::Shape;
 use testbench::kubernetes::objects::Applier;
 use testbench::kubernetes::{ApiServer, Assets};
 use testbench::netns::Namespace;
+use testbench::own;
 use tokio::runtime::Runtime;
 
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is measured, and how often.
-struct Options {
+pub struct Options {
     sizes: Vec<usize>,
     endpoints: usize,
     runs: usize,
     svg: Option<PathBuf>,
+    programming: bool,
+    path: bool,
+    ports: &'static str,
 }
 
 impl Options {
@@ -30,6 +35,9 @@ impl Options {
             endpoints: 10,
             runs: 3,
             svg: None,
+            programming: true,
+            path: true,
+            ports: "packet",
         };
         let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
         while let Some(arg) = args.next() {
@@ -44,10 +52,20 @@ impl Options {
                 "--endpoints" => options.endpoints = value()?.parse()?,
                 "--runs" => options.runs = value()?.parse()?,
                 "--svg" => options.svg = Some(value()?.into()),
+                "--only" => {
+                    let what = value()?;
+                    options.programming = what == "programming";
+                    options.path = what == "path";
+                    if !options.programming && !options.path {
+                        return Err(format!("--only {what}: programming or path").into());
+                    }
+                }
+                // Once, for the life of the process.
+                "--ports" => options.ports = value()?.leak(),
                 "--test" => (options.sizes, options.runs) = (vec![20], 1),
                 other => {
                     return Err(format!(
-                        "{other}: there are --sizes, --endpoints, --runs, --svg and --test"
+                        "{other}: there are --sizes, --endpoints, --runs, --only, --ports, --svg and --test"
                     )
                     .into());
                 }
@@ -76,7 +94,7 @@ pub struct Row {
 pub fn main() -> Result<(), Failed> {
     let options = Options::from_args()?;
     let assets = Assets::find()?;
-    contender::nicproxy()?;
+    own::program("nicproxy")?;
     let namespace = Namespace::new("bench")?;
     std::thread::scope(|scope| {
         // The thread moves into the namespace and takes all that it starts with it.
@@ -88,7 +106,13 @@ pub fn main() -> Result<(), Failed> {
             namespace.ip("link set node up")?;
             namespace.ip("link set network up")?;
             namespace.ip("route add default via 192.168.7.254")?;
-            measure(&options, &assets)
+            if options.programming {
+                measure(&options, &assets)?;
+            }
+            if options.path {
+                path_measured(&options, &assets)?;
+            }
+            Ok(())
         });
         work.join().map_err(|_| "the measurement ended early")?
     })
@@ -128,6 +152,18 @@ fn measure(options: &Options, assets: &Assets) -> Result<(), Failed> {
     print(&rows, options);
     if let Some(file) = &options.svg {
         picture::draw(&rows, file)?;
+        println!("drawn into {}", file.display());
+    }
+    Ok(())
+}
+
+fn path_measured(options: &Options, assets: &Assets) -> Result<(), Failed> {
+    let rows = path::measure(options, assets)?;
+    path::print(&rows, options);
+    if let Some(file) = &options.svg {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let file = file.with_file_name(format!("{stem}-path.svg"));
+        picture::draw_path(&rows, &file)?;
         println!("drawn into {}", file.display());
     }
     Ok(())
@@ -197,11 +233,13 @@ spec: {podCIDRs: [10.244.0.0/24]}
 status: {addresses: [{type: InternalIP, address: 192.168.7.1}]}
 ";
 
+/// The middle one of an odd number of values, the upper middle one of an even number.
+fn middle<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    values[values.len() / 2]
+}
+
 fn median(costs: &[Cost]) -> Cost {
-    fn middle<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
-        values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
-        values[values.len() / 2]
-    }
     Cost {
         cold_start: middle(costs.iter().map(|cost| cost.cold_start).collect()),
         one_more: middle(costs.iter().map(|cost| cost.one_more).collect()),

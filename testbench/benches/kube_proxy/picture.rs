@@ -1,4 +1,5 @@
-//! The table as a picture: one line per contender over the number of Services, both axes logarithmic.
+//! The tables as pictures: one line per contender over the number of Services, both axes logarithmic; bars for the data
+//! path, direct in grey and through the Service in colour.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use plotters::prelude::*;
 
 use super::contender::Kind;
+use super::path;
 use super::{Cost, Failed, Row};
 
 const SIZE: (u32, u32) = (1100, 480);
@@ -77,5 +79,67 @@ fn panel(
         .background_style(WHITE.mix(0.8))
         .draw()
         .map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+const DIRECT: RGBColor = RGBColor(170, 170, 170);
+const SERVICE: RGBColor = RGBColor(0, 110, 180);
+
+/// What a panel of bars shows, and how it is read from a row.
+type Measure = (&'static str, fn(&path::Figures) -> f64);
+
+/// Draws the data path: a panel per measure, a bar per contender and way.
+pub fn draw_path(rows: &[path::Row], file: &Path) -> Result<(), Failed> {
+    let area = SVGBackend::new(file, (1100, 760)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let measures: [Measure; 4] = [
+        ("TCP, Gbit/s", |figures| figures.gigabits),
+        ("64-byte datagrams/s", |figures| figures.datagrams),
+        ("Connections/s", |figures| figures.connections),
+        ("Request p50, µs", |figures| {
+            figures.p50.as_secs_f64() * 1e6
+        }),
+    ];
+    for (panel, (title, of)) in area.split_evenly((2, 2)).iter().zip(measures) {
+        bars(panel, title, rows, of)?;
+    }
+    area.present()?;
+    Ok(())
+}
+
+fn bars(
+    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    title: &str,
+    rows: &[path::Row],
+    of: fn(&path::Figures) -> f64,
+) -> Result<(), Failed> {
+    let high = rows.iter().map(|row| of(&row.figures)).fold(0.0, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(80)
+        .build_cartesian_2d((0..rows.len()).into_segmented(), 0.0..high * 1.1)
+        .map_err(|error| error.to_string())?;
+    let name = |at: &SegmentValue<usize>| match at {
+        SegmentValue::CenterOf(at) if at % 2 == 1 => {
+            rows.get(*at).map_or(String::new(), |row| row.name.clone())
+        }
+        _ => String::new(),
+    };
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .x_labels(rows.len())
+        .x_label_formatter(&name)
+        .x_label_style(("sans-serif", 11))
+        .draw()
+        .map_err(|error| error.to_string())?;
+    let bars = rows.iter().enumerate().map(|(at, row)| {
+        let color = if row.service { SERVICE } else { DIRECT };
+        let (left, right) = (SegmentValue::Exact(at), SegmentValue::Exact(at + 1));
+        Rectangle::new([(left, 0.0), (right, of(&row.figures))], color.filled())
+    });
+    chart.draw_series(bars).map_err(|error| error.to_string())?;
     Ok(())
 }

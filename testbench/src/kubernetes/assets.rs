@@ -1,8 +1,8 @@
-//! The Kubernetes programs.
+//! The Kubernetes programs, and the programs that check what is deployed.
 //!
-//! In: `KUBEBUILDER_ASSETS`, a folder with binaries as controller-runtime's `setup-envtest` makes it; without it, Go
-//! and the module proxy. Out: paths. What Go builds is kept in the target folder under the checksum of its `go.sum`, so
-//! that it is built once per version.
+//! In: `KUBEBUILDER_ASSETS`, a folder with binaries as controller-runtime's `setup-envtest` makes it; without it, and
+//! for the checkers, Go and the module proxy. Out: paths. What Go builds is kept in the target folder under the checksum
+//! of its `go.sum`, so that it is built once per version.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub enum AssetsError {
     },
     /// No Go.
     #[error(
-        "etcd and kube-apiserver are built with Go, and `go version` does not run ({0}); install Go, or set KUBEBUILDER_ASSETS to a folder with the binaries"
+        "the programs are built with Go, and `go version` does not run ({0}); install Go, or, for etcd and kube-apiserver, set KUBEBUILDER_ASSETS to a folder with the binaries"
     )]
     NoGo(#[source] std::io::Error),
     /// Go does not build them.
@@ -63,6 +63,18 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
 ];
+
+/// A program that checks what is deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checker {
+    /// Renders charts.
+    Helm,
+    /// Checks GitHub Actions workflows.
+    Actionlint,
+}
+
+/// Strips symbols.
+const CHECKER_FLAGS: &str = "-s -w";
 
 /// Strips symbols; the version is what the release would say, since clients and feature gates go by it.
 const FLAGS: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
@@ -104,10 +116,29 @@ impl Assets {
         let folder = cache(&modules)?;
         for (program, package) in PROGRAMS {
             if !folder.join(program).is_file() {
-                build(&modules, package, &folder.join(program))?;
+                build(&modules, package, FLAGS, &folder.join(program))?;
             }
         }
         Self::in_folder(&folder)
+    }
+}
+
+impl Checker {
+    /// Its path; it is built if it was not.
+    ///
+    /// # Errors
+    /// See [`AssetsError`].
+    pub fn find(self) -> Result<PathBuf, AssetsError> {
+        let (program, package) = match self {
+            Self::Helm => ("helm", "helm.sh/helm/v3/cmd/helm"),
+            Self::Actionlint => ("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
+        };
+        let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkers");
+        let path = cache(&modules)?.join(program);
+        if !path.is_file() {
+            build(&modules, package, CHECKER_FLAGS, &path)?;
+        }
+        Ok(path)
     }
 }
 
@@ -127,7 +158,7 @@ fn cache(modules: &Path) -> Result<PathBuf, AssetsError> {
 }
 
 /// Builds next to the place and moves it there, so that a build cut short leaves nothing that looks like a program.
-fn build(modules: &Path, package: &'static str, to: &Path) -> Result<(), AssetsError> {
+fn build(modules: &Path, package: &'static str, flags: &str, to: &Path) -> Result<(), AssetsError> {
     let part = to.with_extension(format!("part-{}", std::process::id()));
     Command::new("go")
         .arg("version")
@@ -138,7 +169,7 @@ fn build(modules: &Path, package: &'static str, to: &Path) -> Result<(), AssetsE
         .current_dir(modules)
         .env("CGO_ENABLED", "0")
         .env("GOFLAGS", "-mod=readonly -buildvcs=false")
-        .args(["build", "-trimpath", "-ldflags", FLAGS, "-o"])
+        .args(["build", "-trimpath", "-ldflags", flags, "-o"])
         .arg(&part)
         .arg(package)
         .output()

@@ -11,6 +11,8 @@ use crate::cluster::Shape;
 
 /// Requests under way at one time.
 const AT_ONCE: usize = 64;
+/// Between two looks.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 /// Who owns the fields.
 const MANAGER: &str = "testbench";
 
@@ -94,6 +96,28 @@ impl Applier {
             }
         }
         Ok(())
+    }
+
+    /// Waits until every custom resource that was defined can be used.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn established(&self) -> Result<(), ObjectsError> {
+        let (resource, _) = self.kind("apiextensions.k8s.io/v1", "CustomResourceDefinition")?;
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        loop {
+            let all = api.list(&Default::default()).await?;
+            let is = |object: &DynamicObject| {
+                let conditions = object.data["status"]["conditions"].as_array();
+                conditions.into_iter().flatten().any(|condition| {
+                    condition["type"] == "Established" && condition["status"] == "True"
+                })
+            };
+            if all.iter().all(is) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Applies a synthetic cluster of Services, many requests at a time.

@@ -7,9 +7,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`cable`] | virtual Ethernet between two namespaces |
+//! | [`place`] | the address plan |
 //! | [`topology`] | a client node, its NIC, backend nodes, an outside client |
+//! | [`responder`] | servers that say who they are and whom they serve |
+//! | [`caller`] | single calls, and what came of them |
+//! | [`relay`] | a listener of one namespace, reached from another one's loopback |
 
 pub mod cable;
+pub mod caller;
+pub mod place;
+pub mod relay;
+pub mod responder;
 pub mod topology;
 
 use std::process::{Command, Output};
@@ -122,6 +130,20 @@ impl Namespace {
             std::os::fd::AsFd::as_fd(&handle),
             Some(rustix::thread::LinkNameSpaceType::Network),
         )?)
+    }
+
+    /// Runs something on a thread of its own that is inside; what it opens stays inside.
+    ///
+    /// # Errors
+    /// Without CAP_SYS_ADMIN.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| self.enter().map(|()| work()));
+            match thread.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     /// Sets a kernel variable inside.

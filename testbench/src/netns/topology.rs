@@ -1,69 +1,50 @@
-//! A small cluster on one machine: a client node whose NIC is a bump in the wire, two backend nodes, an outside client.
+//! A small cluster on one machine: a client node with its NIC, two backend nodes, an outside client.
 //!
 //! ```text
-//!  pod ── node-a ══ host│ NIC │network ══╗
-//!                                         ╠══ fabric (bridge) ══ outside
-//!  pods ── node-b ════════════════════════╣
-//!  pods ── node-c ════════════════════════╝
+//!  bump in the wire, wire                       vports
+//!
+//!  pod ─┐                                       pod ──────────── vport1│
+//!       ├ node-a ══ host│ NIC │network ══╗      peer ─────────── vport2│ NIC │network ══╗
+//!  peer ┘                                ║      node-a ══════════ host │                ║
+//!                                        ╠══ fabric (bridge) ══ outside                 ╠══ as left
+//!  pods ── node-b ═══════════════════════╣
+//!  pods ── node-c ═══════════════════════╝
 //! ```
 //!
-//! In: how the cables are. Out: namespaces with IPv4 and IPv6 addresses; pods are addresses of their node but for the
-//! client pod, which has a namespace of its own. The NIC's namespace has the two interfaces and nothing else.
-
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+//! In: how the cables are, where the NIC is. Out: namespaces with IPv4 and IPv6 addresses; pods are addresses of their
+//! node but for the two pods of the client node, which have namespaces of their own. The NIC's namespace has the NIC's
+//! interfaces and nothing else; as a plain wire it is a bridge, for what needs no NIC.
 
 use super::cable::{End, Quality, connect};
+pub use super::place::Place;
 use super::{Namespace, NetnsError};
 
 /// Interface of the NIC on the node's side.
 pub const HOST_PORT: &str = "host";
 /// Interface of the NIC on the network's side.
 pub const NETWORK_PORT: &str = "network";
+/// Interfaces of the NIC at the client node's pods.
+pub const POD_PORTS: [&str; 2] = ["vport1", "vport2"];
 /// The address that stands for a gateway in routes through the NIC: the NIC rewrites whatever goes there.
 const GATEWAY_MAC: &str = "02:00:00:00:00:fe";
+/// Source addresses that belong to the NIC: for connections whose client and endpoint are on the node.
+const NIC_ADDRESSES: [&str; 2] = ["192.168.7.250", "fd00:7::fa"];
+/// The node as pods' gateway, on every cable to a pod.
+const POD_GATEWAYS: [&str; 2] = ["169.254.1.1", "fe80::fe"];
+/// Addresses that the client node has beside its primary ones.
+pub const NODE_SECOND_ADDRESSES: [&str; 2] = ["172.16.0.1", "2001:db8:99::1"];
+/// Ethernet addresses of the client node's pods.
+const POD_MACS: [&str; 2] = ["02:00:00:00:00:10", "02:00:00:00:00:12"];
 
-/// A node's place in the address plan: number 0 is the client node.
+/// Where the NIC is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(pub u8);
-
-impl Place {
-    /// Where the outside client is: in the nodes' network, without pods.
-    pub const OUTSIDE: Self = Self(99);
-
-    /// Address of the host.
-    pub fn v4(self) -> Ipv4Addr {
-        Ipv4Addr::new(192, 168, 7, self.0 + 1)
-    }
-
-    /// Address of the host.
-    pub fn v6(self) -> Ipv6Addr {
-        Ipv6Addr::new(0xfd00, 7, 0, 0, 0, 0, 0, u16::from(self.0) + 1)
-    }
-
-    /// Address of one of its pods.
-    pub fn pod_v4(self, pod: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 244, self.0, pod)
-    }
-
-    /// Address of one of its pods.
-    pub fn pod_v6(self, pod: u8) -> Ipv6Addr {
-        Ipv6Addr::new(
-            0xfd00,
-            0x10,
-            0x244,
-            u16::from(self.0),
-            0,
-            0,
-            0,
-            u16::from(pod),
-        )
-    }
-
-    /// Ethernet address of its interface.
-    pub fn mac(self) -> String {
-        format!("02:00:00:00:07:{:02x}", self.0 + 1)
-    }
+pub enum Attachment {
+    /// Between the node and the network.
+    BumpInTheWire,
+    /// Between everything: each pod of the node has a port.
+    Vports,
+    /// Nowhere: node and network are connected.
+    Wire,
 }
 
 /// The namespaces.
@@ -71,15 +52,18 @@ impl Place {
 pub struct Topology {
     /// The client pod of the client node.
     pub pod: Namespace,
+    /// Another pod of the client node.
+    pub peer: Namespace,
     /// The client node.
     pub node: Namespace,
-    /// The NIC between the client node and the rest.
+    /// The NIC of the client node.
     pub nic: Namespace,
     /// The backend nodes.
     pub backends: Vec<Namespace>,
     /// A host of the same network that is no node.
     pub outside: Namespace,
-    _fabric: Namespace,
+    attachment: Attachment,
+    fabric: Namespace,
 }
 
 /// Backend nodes, and pods on each.
@@ -87,49 +71,71 @@ const BACKENDS: u8 = 2;
 /// Pods per backend node.
 pub const PODS: u8 = 2;
 
+fn end<'a>(namespace: &'a Namespace, interface: &'a str, mac: &'a str) -> End<'a> {
+    End {
+        namespace,
+        interface,
+        mac,
+    }
+}
+
+/// What `ip` wants to hear before words about this address.
+fn family(address: &str) -> &'static str {
+    if address.contains(':') { "-6 " } else { "" }
+}
+
+/// An address as a range of its own.
+fn alone(address: std::net::IpAddr) -> String {
+    ipnet::IpNet::from(address).to_string()
+}
+
 impl Topology {
     /// Builds it.
     ///
     /// # Errors
     /// When the system lets us make no namespaces or interfaces.
-    pub fn new(quality: Quality) -> Result<Self, NetnsError> {
+    pub fn new(quality: Quality, attachment: Attachment) -> Result<Self, NetnsError> {
         let fabric = Namespace::new("fabric")?;
         fabric.ip("link add bridge type bridge")?;
         fabric.ip("link set bridge up")?;
         let topology = Self {
             pod: Namespace::new("pod")?,
+            peer: Namespace::new("peer")?,
             node: Namespace::new("node")?,
             nic: Namespace::new("nic")?,
             backends: (0..BACKENDS)
                 .map(|_| Namespace::new("backend"))
                 .collect::<Result<_, _>>()?,
             outside: Namespace::new("outside")?,
-            _fabric: fabric,
+            attachment,
+            fabric,
         };
         topology.cable(quality)?;
-        topology.address()?;
+        topology.address_hosts()?;
+        topology.address_pods()?;
+        match attachment {
+            Attachment::BumpInTheWire => topology.route_nic_addresses()?,
+            Attachment::Vports => {}
+            Attachment::Wire => topology.bridge_the_nic()?,
+        }
         Ok(topology)
     }
 
     fn cable(&self, quality: Quality) -> Result<(), NetnsError> {
-        fn end<'a>(namespace: &'a Namespace, interface: &'a str, mac: &'a str) -> End<'a> {
-            End {
-                namespace,
-                interface,
-                mac,
-            }
-        }
         let node_mac = Place(0).mac();
         connect(
             end(&self.node, "eth0", &node_mac),
             end(&self.nic, HOST_PORT, "02:00:00:00:00:01"),
             quality,
         )?;
-        connect(
-            end(&self.pod, "eth0", "02:00:00:00:00:10"),
-            end(&self.node, "pod0", "02:00:00:00:00:11"),
-            quality,
-        )?;
+        for (at, pod) in [&self.pod, &self.peer].into_iter().enumerate() {
+            let (port, port_mac) = (format!("pod{at}"), format!("02:00:00:00:09:{at:02x}"));
+            let far = match self.attachment {
+                Attachment::Vports => end(&self.nic, POD_PORTS[at], &port_mac),
+                _ => end(&self.node, &port, &port_mac),
+            };
+            connect(end(pod, "eth0", POD_MACS[at]), far, quality)?;
+        }
         // The NIC's interfaces are its ports: the namespace's own stack keeps out of them.
         self.nic.sysctl("net.ipv4.ip_forward", "0")?;
         self.nic.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
@@ -145,15 +151,15 @@ impl Topology {
             let (port, port_mac) = (format!("port{at}"), format!("02:00:00:00:08:{at:02x}"));
             connect(
                 end(namespace, interface, mac),
-                end(&self._fabric, &port, &port_mac),
+                end(&self.fabric, &port, &port_mac),
                 quality,
             )?;
-            self._fabric.ip(&format!("link set {port} master bridge"))?;
+            self.fabric.ip(&format!("link set {port} master bridge"))?;
         }
         Ok(())
     }
 
-    fn address(&self) -> Result<(), NetnsError> {
+    fn address_hosts(&self) -> Result<(), NetnsError> {
         let everybody = |f: &dyn Fn(&Namespace, Place) -> Result<(), NetnsError>| {
             f(&self.node, Place(0))?;
             f(&self.outside, Place::OUTSIDE)?;
@@ -177,31 +183,57 @@ impl Topology {
             Ok(())
         })?;
         for (backend, at) in self.backends.iter().zip(1..) {
-            for pod in 1..=PODS {
-                backend.ip(&format!("addr add {}/32 dev lo", Place(at).pod_v4(pod)))?;
-                backend.ip(&format!(
-                    "addr add {}/128 dev lo nodad",
-                    Place(at).pod_v6(pod)
-                ))?;
+            for address in (1..=PODS).flat_map(|pod| Place(at).pods(pod)) {
+                backend.ip(&format!("addr add {} dev lo", alone(address)))?;
             }
         }
-        let (pod_v4, pod_v6) = (Place(0).pod_v4(1), Place(0).pod_v6(1));
-        self.pod.ip(&format!("addr add {pod_v4}/24 dev eth0"))?;
-        self.pod
-            .ip(&format!("addr add {pod_v6}/64 dev eth0 nodad"))?;
-        self.node
-            .ip(&format!("addr add {}/24 dev pod0", Place(0).pod_v4(254)))?;
-        self.node.ip(&format!(
-            "addr add {}/64 dev pod0 nodad",
-            Place(0).pod_v6(254)
-        ))?;
-        self.pod
-            .ip(&format!("route add default via {}", Place(0).pod_v4(254)))?;
-        self.pod.ip(&format!(
-            "-6 route add default via {}",
-            Place(0).pod_v6(254)
-        ))?;
         Ok(())
+    }
+
+    fn address_pods(&self) -> Result<(), NetnsError> {
+        for (address, range) in NODE_SECOND_ADDRESSES.into_iter().zip(["/32", "/128"]) {
+            self.node
+                .ip(&format!("addr add {address}{range} dev eth0"))?;
+            self.route_to_node(&format!("{address}{range}"))?;
+        }
+        for (at, pod) in [&self.pod, &self.peer].into_iter().enumerate() {
+            let number = at as u8 + 1;
+            if self.attachment != Attachment::Vports {
+                self.node.ip(&format!(
+                    "addr add {}/32 dev pod{at} scope link",
+                    POD_GATEWAYS[0]
+                ))?;
+                self.node.ip(&format!(
+                    "addr add {}/64 dev pod{at} nodad",
+                    POD_GATEWAYS[1]
+                ))?;
+            }
+            for (address, gateway) in Place(0).pods(number).into_iter().zip(POD_GATEWAYS) {
+                let (own, v6) = (alone(address), family(gateway));
+                pod.ip(&format!("addr add {own} dev eth0"))?;
+                if self.attachment == Attachment::Vports {
+                    pod.ip(&format!(
+                        "{v6}neigh replace {gateway} lladdr {GATEWAY_MAC} dev eth0"
+                    ))?;
+                    self.route_through_nic(&own)?;
+                } else {
+                    self.node.ip(&format!("{v6}route add {own} dev pod{at}"))?;
+                }
+                if v6.is_empty() {
+                    pod.ip(&format!("route add {gateway} dev eth0"))?;
+                }
+                pod.ip(&format!("{v6}route add default via {gateway} dev eth0"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bridge_the_nic(&self) -> Result<(), NetnsError> {
+        self.nic.ip("link add wire type bridge")?;
+        for port in [HOST_PORT, NETWORK_PORT] {
+            self.nic.ip(&format!("link set {port} master wire"))?;
+        }
+        self.nic.ip("link set wire up").map(drop)
     }
 
     /// Routes a range of the node's traffic through the NIC, to no host in particular.
@@ -209,17 +241,27 @@ impl Topology {
     /// # Errors
     /// When the range is none.
     pub fn route_through_nic(&self, range: &str) -> Result<(), NetnsError> {
-        let (gateway, family) = if range.contains(':') {
-            ("fd00:7::fe", "-6 ")
-        } else {
-            ("192.168.7.254", "")
+        let v6 = family(range);
+        let gateway = match v6.is_empty() {
+            true => "192.168.7.254",
+            false => "fd00:7::fe",
         };
         self.node.ip(&format!(
-            "{family}neigh replace {gateway} lladdr {GATEWAY_MAC} dev eth0"
+            "{v6}neigh replace {gateway} lladdr {GATEWAY_MAC} dev eth0"
         ))?;
-        self.node.ip(&format!(
-            "{family}route replace {range} via {gateway} dev eth0"
-        ))?;
+        self.node
+            .ip(&format!("{v6}route replace {range} via {gateway} dev eth0"))?;
+        Ok(())
+    }
+
+    /// Sends what goes to the NIC's own addresses there: they are on the node's link, and nobody else has them.
+    fn route_nic_addresses(&self) -> Result<(), NetnsError> {
+        for address in NIC_ADDRESSES {
+            self.node.ip(&format!(
+                "{}neigh replace {address} lladdr {GATEWAY_MAC} dev eth0",
+                family(address)
+            ))?;
+        }
         Ok(())
     }
 
@@ -237,18 +279,57 @@ impl Topology {
             .map(drop)
     }
 
+    /// The NIC's interfaces, by port.
+    pub fn ports(&self) -> Vec<(u32, &'static str)> {
+        let mut ports = vec![(1, HOST_PORT), (2, NETWORK_PORT)];
+        if self.attachment == Attachment::Vports {
+            ports.extend((3..).zip(POD_PORTS));
+        }
+        ports
+    }
+
     /// nicproxy's configuration for the NIC: ports, and routes to every host.
     pub fn config(&self) -> String {
         let mut text = String::from(
             "node_name: node-a\nports:\n  \
              - {port: 1, role: host, peer: 2, mac: \"02:00:00:00:00:01\"}\n  \
-             - {port: 2, role: network, peer: 1, mac: \"02:00:00:00:00:02\"}\nroutes:\n",
+             - {port: 2, role: network, peer: 1, mac: \"02:00:00:00:00:02\"}\n",
         );
+        if self.attachment == Attachment::Vports {
+            for (at, port) in (0..).zip(3..=4) {
+                text.push_str(&format!(
+                    "  - {{port: {port}, role: host, mac: \"02:00:00:00:09:{at:02x}\"}}\n"
+                ));
+            }
+            text.push_str("attachment: vport\nvports:\n");
+            for (at, mac) in POD_MACS.iter().enumerate() {
+                for address in Place(0).pods(at as u8 + 1) {
+                    let port = at + 3;
+                    text.push_str(&format!(
+                        "  - {{address: \"{address}\", port: {port}, dst_mac: \"{mac}\"}}\n"
+                    ));
+                }
+            }
+        } else {
+            text.push_str("attachment: bump_in_the_wire\nmasquerade:\n  addresses:\n");
+            for address in NIC_ADDRESSES {
+                text.push_str(&format!("    - {{address: \"{address}\", local: true}}\n"));
+            }
+        }
+        text + &self.routes()
+    }
+
+    fn routes(&self) -> String {
+        let mut text = String::from("routes:\n");
         let hosts = (0..=BACKENDS).map(Place).chain([Place::OUTSIDE]);
         for place in hosts {
             let port = if place == Place(0) { 1 } else { 2 };
             let mac = place.mac();
-            let mut prefixes = vec![format!("{}/32", place.v4()), format!("{}/128", place.v6())];
+            let mut prefixes = place.hosts().map(alone).to_vec();
+            if place == Place(0) {
+                let [v4, v6] = NODE_SECOND_ADDRESSES;
+                prefixes.extend([format!("{v4}/32"), format!("{v6}/128")]);
+            }
             if place != Place::OUTSIDE {
                 prefixes.push(format!("{}/24", place.pod_v4(0)));
                 prefixes.push(format!("{}/64", place.pod_v6(0)));
@@ -260,10 +341,5 @@ impl Topology {
             }
         }
         text
-    }
-
-    /// A command that runs in the NIC's namespace; `softnic` opens the ports by [`HOST_PORT`] and [`NETWORK_PORT`].
-    pub fn on_nic(&self, program: &Path) -> std::process::Command {
-        self.nic.command(program)
     }
 }

@@ -4,7 +4,6 @@
 //! metrics can be read; either can be stopped, killed and started again; both are ended by id when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use nicproxy::config::{PipelineConfig, Program, SLOW_PATH_PORT};
 use testbench::kubernetes::process::Process;
 use testbench::kubernetes::{ApiServer, Assets};
+use testbench::own;
 use testbench::probe::Probe;
 use testbench::target::softnic::{compiled, source};
 use testbench::target::{Pipeline, Target, TargetError};
@@ -26,27 +26,6 @@ const CONFIG: &str = include_str!("daemon.yaml");
 pub fn assets() -> &'static Assets {
     static ASSETS: OnceLock<Assets> = OnceLock::new();
     ASSETS.get_or_init(|| Assets::find().unwrap_or_else(|error| panic!("{error}")))
-}
-
-/// The folder of our own binaries, built as the tests are.
-fn binaries() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args([
-            "build", "--quiet", "-p", "nicproxy", "-p", "softnic", "--bins",
-        ]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(
-            build.status().unwrap().success(),
-            "our own binaries do not build"
-        );
-        // target/PROFILE/deps/this-test: the binaries are one up.
-        let here = std::env::current_exe().unwrap();
-        here.parent().unwrap().parent().unwrap().to_owned()
-    })
 }
 
 /// A running NIC and the daemon that drives it.
@@ -76,13 +55,13 @@ impl Daemon {
         let config = folder.path().join("config.yaml");
         std::fs::write(&config, CONFIG).unwrap();
         let (device, metrics) = (free(), free());
-        let mut nic = Command::new(binaries().join("softnic"));
+        let mut nic = Command::new(own::program("softnic").unwrap());
         nic.args([
             format!("--grpc={device}"),
             format!("--cpu-port={SLOW_PATH_PORT}"),
         ]);
         let nic = Process::start("softnic", &mut nic, &folder.path().join("softnic.log")).unwrap();
-        let mut command = Command::new(binaries().join("nicproxy"));
+        let mut command = Command::new(own::program("nicproxy").unwrap());
         command.arg("run").arg("--config").arg(config);
         command
             .arg("--kubeconfig")

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nicproxy::config::Program;
 use testbench::kubernetes::process::Process;
+use testbench::netns::run;
 use testbench::netns::topology::Place;
-use testbench::netns::{Namespace, run};
 
 use crate::world::{PATIENCE, World, curl, in_a_world};
 
@@ -16,12 +16,12 @@ const OBJECTS: &str = include_str!("objects.yaml");
 /// Connections held open at one time.
 const OPEN: usize = 200;
 
-fn vip() -> IpAddr {
+pub fn vip() -> IpAddr {
     "10.96.7.1".parse().unwrap()
 }
 
 /// One request over an open connection; who answered.
-fn ask(stream: &mut TcpStream) -> Result<IpAddr, String> {
+pub fn ask(stream: &mut TcpStream) -> Result<IpAddr, String> {
     let mut exchange = || -> std::io::Result<String> {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
         let mut text = Vec::new();
@@ -45,39 +45,54 @@ fn ask(stream: &mut TcpStream) -> Result<IpAddr, String> {
         .ok_or_else(|| format!("an unexpected answer: {text}"))
 }
 
-/// Runs something on a thread that is in a namespace.
-fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                namespace.enter().unwrap();
-                work()
-            })
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
-fn open_connections(world: &World) -> Vec<(TcpStream, IpAddr)> {
-    inside(&world.topology.pod, || {
-        (0..OPEN)
+/// Opens so many connections and asks over each who serves it.
+pub fn open_connections(world: &World, count: usize) -> Vec<(TcpStream, IpAddr)> {
+    let open = || {
+        (0..count)
             .map(|_| {
                 let address = SocketAddr::new(vip(), 80);
                 let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-                stream
-                    .set_read_timeout(Some(Duration::from_secs(20)))
-                    .unwrap();
+                let patience = Some(Duration::from_secs(20));
+                stream.set_read_timeout(patience).unwrap();
                 let by = ask(&mut stream).unwrap();
                 (stream, by)
             })
             .collect()
-    })
+    };
+    world.topology.pod.inside(open).unwrap()
 }
 
-fn check(connections: &mut [(TcpStream, IpAddr)]) {
+/// Asks again over each: it is served by whom it was served before.
+pub fn check(connections: &mut [(TcpStream, IpAddr)]) {
     for (at, (stream, by)) in connections.iter_mut().enumerate() {
         assert_eq!(ask(stream).as_ref(), Ok(&*by), "connection {at}");
     }
+}
+
+/// Takes all pods but one out and waits until new connections know; the one that stays.
+pub fn leave_one_pod(world: &mut World) -> IpAddr {
+    let lone = OBJECTS
+        .lines()
+        .filter(|line| {
+            !["10.244.1.2", "10.244.2.1", "10.244.2.2"]
+                .iter()
+                .any(|pod| line.contains(pod))
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    world.apply(&lone);
+    let last = IpAddr::V4(Place(1).pod_v4(1));
+    world.until("only one pod for new connections", |world| {
+        let served = (0..20)
+            .map(|_| curl(&world.topology.pod, vip(), 80))
+            .collect::<Result<Vec<_>, _>>()?;
+        if served.iter().all(|answer| answer.by == last) {
+            Ok(())
+        } else {
+            Err(format!("{served:?}"))
+        }
+    });
+    last
 }
 
 /// Takes three of the four pods out, then puts them back.
@@ -87,32 +102,12 @@ fn connections_survive_changes(program: Program) {
         world.until("the first answer", |world| {
             curl(&world.topology.pod, vip(), 80)
         });
-        let mut connections = open_connections(world);
+        let mut connections = open_connections(world, OPEN);
         let pods: std::collections::BTreeSet<IpAddr> =
             connections.iter().map(|(_, by)| *by).collect();
         assert_eq!(pods.len(), 4, "{pods:?}");
 
-        let lone = OBJECTS
-            .lines()
-            .filter(|line| {
-                !["10.244.1.2", "10.244.2.1", "10.244.2.2"]
-                    .iter()
-                    .any(|pod| line.contains(pod))
-            })
-            .collect::<Vec<_>>()
-            .join("\n");
-        world.apply(&lone);
-        let last = IpAddr::V4(Place(1).pod_v4(1));
-        world.until("only one pod for new connections", |world| {
-            let served = (0..20)
-                .map(|_| curl(&world.topology.pod, vip(), 80))
-                .collect::<Result<Vec<_>, _>>()?;
-            if served.iter().all(|answer| answer.by == last) {
-                Ok(())
-            } else {
-                Err(format!("{served:?}"))
-            }
-        });
+        leave_one_pod(world);
         check(&mut connections);
         world.apply(OBJECTS);
         check(&mut connections);
@@ -139,7 +134,7 @@ fn an_outage_of_the_api_server_costs_no_connection() {
         world.until("the first answer", |world| {
             curl(&world.topology.pod, vip(), 80)
         });
-        let mut connections = open_connections(world);
+        let mut connections = open_connections(world, OPEN);
         world.api.outage().unwrap();
         check(&mut connections);
         curl(&world.topology.pod, vip(), 80).unwrap();

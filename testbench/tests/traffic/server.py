@@ -1,4 +1,4 @@
-"""A server on one address and port, TCP (HTTP) or UDP, that says who it is and whom it serves."""
+"""A server on one address and port, TCP (HTTP), UDP or SCTP, that says who it is and whom it serves."""
 
 import http.server
 import socket
@@ -30,6 +30,14 @@ class Server(http.server.ThreadingHTTPServer):
 
 if kind == "http":
     Server((address, port), Handler).serve_forever()
+elif kind == "sctp":
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_SCTP) as sctp:
+        sctp.bind((address, port))
+        sctp.listen(16)
+        while True:
+            association, client = sctp.accept()
+            with association:
+                association.sendall(f"{address} {client[0]}\n".encode())
 else:
     with socket.socket(family, socket.SOCK_DGRAM) as udp:
         udp.bind((address, port))

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nicproxy::config::Program;
-use testbench::netns::topology::Place;
+use testbench::netns::topology::{Attachment, Place};
 
-use crate::world::{curl, in_a_world};
+use crate::world::{Nic, Setup, curl, in_a_world_of};
 
 const OBJECTS: &str = include_str!("objects.yaml");
 
@@ -24,8 +24,8 @@ fn pods(v6: bool) -> BTreeSet<IpAddr> {
         .into()
 }
 
-fn cluster_ips_are_served_by_every_pod(program: Program) {
-    in_a_world(program, |world| {
+fn cluster_ips_are_served_by_every_pod(setup: Setup) {
+    in_a_world_of(setup, |world| {
         world.apply(OBJECTS);
         for (vip, client) in [
             (ip("10.96.7.1"), IpAddr::V4(Place(0).pod_v4(1))),
@@ -48,18 +48,36 @@ fn cluster_ips_are_served_by_every_pod(program: Program) {
 #[test]
 #[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
 fn s21_cluster_ips_are_served_by_every_pod_on_the_pna_program() {
-    cluster_ips_are_served_by_every_pod(Program::Pna);
+    cluster_ips_are_served_by_every_pod(Setup::embedded(Program::Pna));
 }
 
 #[test]
 #[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
 fn s21_cluster_ips_are_served_by_every_pod_on_the_v1model_program() {
-    cluster_ips_are_served_by_every_pod(Program::V1model);
+    cluster_ips_are_served_by_every_pod(Setup::embedded(Program::V1model));
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn s21_cluster_ips_are_served_to_a_pod_with_a_port_of_its_own() {
+    cluster_ips_are_served_by_every_pod(Setup {
+        attachment: Attachment::Vports,
+        ..Setup::embedded(Program::Pna)
+    });
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3, simple_switch_grpc, p4c-bm2-ss and Go or KUBEBUILDER_ASSETS"]
+fn s21_cluster_ips_are_served_by_every_pod_on_bmv2() {
+    cluster_ips_are_served_by_every_pod(Setup {
+        nic: Nic::Bmv2,
+        ..Setup::embedded(Program::V1model)
+    });
 }
 
 /// From outside: another source address, since any node may have the endpoint (externalTrafficPolicy Cluster, S49).
-fn external_addresses_are_served(program: Program) {
-    in_a_world(program, |world| {
+fn external_addresses_are_served(setup: Setup) {
+    in_a_world_of(setup, |world| {
         world.apply(OBJECTS);
         for (address, port, node) in [
             (IpAddr::V4(Place(0).v4()), 30080, IpAddr::V4(Place(0).v4())),
@@ -90,11 +108,20 @@ fn external_addresses_are_served(program: Program) {
 #[test]
 #[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
 fn s23_s27_s49_node_ports_and_load_balancer_addresses_are_served_on_the_pna_program() {
-    external_addresses_are_served(Program::Pna);
+    external_addresses_are_served(Setup::embedded(Program::Pna));
 }
 
 #[test]
 #[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
 fn s23_s27_s49_node_ports_and_load_balancer_addresses_are_served_on_the_v1model_program() {
-    external_addresses_are_served(Program::V1model);
+    external_addresses_are_served(Setup::embedded(Program::V1model));
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3, simple_switch_grpc, p4c-bm2-ss and Go or KUBEBUILDER_ASSETS"]
+fn s23_s27_s49_node_ports_and_load_balancer_addresses_are_served_on_bmv2() {
+    external_addresses_are_served(Setup {
+        nic: Nic::Bmv2,
+        ..Setup::embedded(Program::V1model)
+    });
 }

@@ -1,7 +1,7 @@
 //! A cluster to send traffic through: namespaces, an API server, nicproxy with its NIC, servers in the pods.
 //!
-//! In: a program. Out: a world whose Services can be called with curl. The test's own thread moves into the NIC's
-//! namespace, so that the API server listens on that namespace's loopback and the daemon reaches it there.
+//! In: a program, a NIC, where it is. Out: a world whose Services can be called with curl. The test's own thread moves
+//! into the NIC's namespace, so that the API server listens on that namespace's loopback and the daemon reaches it there.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,31 +9,96 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use nicproxy::config::Program;
+use nicproxy::config::{Program, SLOW_PATH_PORT};
 use testbench::kubernetes::objects::Applier;
 use testbench::kubernetes::process::Process;
 use testbench::kubernetes::{ApiServer, Assets};
 use testbench::netns::cable::Quality;
-use testbench::netns::topology::{HOST_PORT, NETWORK_PORT, PODS, Place, Topology};
+use testbench::netns::topology::{Attachment, PODS, Place, Topology};
 use testbench::netns::{Namespace, run};
+use testbench::own;
 use tokio::runtime::Runtime;
 
 /// How long anything may take to become true.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Port of the servers in the pods.
 pub const TARGET_PORT: u16 = 8080;
+/// Where a NIC of its own is found, in its namespace.
+const DEVICE: &str = "127.0.0.1:9559";
 const SERVER: &str = include_str!("server.py");
 const RBAC: &str = include_str!("../../../controlplane/deploy/manifests/rbac.yaml");
 
+/// What is the NIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nic {
+    /// softnic in nicproxy's process.
+    Embedded,
+    /// softnic as a process of its own.
+    Softnic,
+    /// simple_switch_grpc with the program as p4c-bm2-ss compiles it; both from PATH.
+    Bmv2,
+}
+
+/// Which world.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub program: Program,
+    pub nic: Nic,
+    pub attachment: Attachment,
+}
+
+impl Setup {
+    /// An embedded NIC as a bump in the wire.
+    pub fn embedded(program: Program) -> Self {
+        Self {
+            program,
+            nic: Nic::Embedded,
+            attachment: Attachment::BumpInTheWire,
+        }
+    }
+}
+
+/// A program that can be started again.
+pub struct Restartable {
+    pub process: Process,
+    command: Command,
+    log: PathBuf,
+}
+
+impl Restartable {
+    fn start(name: &str, mut command: Command, log: PathBuf) -> Self {
+        let process = Process::start(name, &mut command, &log).unwrap();
+        Self {
+            process,
+            command,
+            log,
+        }
+    }
+
+    /// kill -9, and again.
+    pub fn restart(&mut self) {
+        self.process.kill().unwrap();
+        self.resume();
+    }
+
+    /// Starts it after it was killed.
+    pub fn resume(&mut self) {
+        let name = self.process.name().to_owned();
+        self.process = Process::start(&name, &mut self.command, &self.log).unwrap();
+    }
+}
+
 /// Everything; dropped in this order.
 pub struct World {
-    pub daemon: Process,
+    pub daemon: Restartable,
+    /// The NIC, when it is a process of its own.
+    pub nic: Option<Restartable>,
     _servers: Vec<Process>,
     pub api: ApiServer,
     pub applier: Applier,
     pub topology: Topology,
     pub runtime: Runtime,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn assets() -> &'static Assets {
@@ -41,26 +106,16 @@ fn assets() -> &'static Assets {
     ASSETS.get_or_init(|| Assets::find().unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// Our own binary: the release build, whose speed tests of traffic need.
-fn nicproxy() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "nicproxy", "--bin", "nicproxy"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "nicproxy does not build");
-        let here = std::env::current_exe().unwrap();
-        here.parent().unwrap().parent().unwrap().join("nicproxy")
-    })
+/// Runs a test with an embedded NIC.
+pub fn in_a_world(program: Program, test: impl FnOnce(&mut World) + Send + 'static) {
+    in_a_world_of(Setup::embedded(program), test);
 }
 
 /// Runs a test on a thread of its own: it moves into a namespace and cannot move back.
-pub fn in_a_world(program: Program, test: impl FnOnce(&mut World) + Send + 'static) {
-    let (assets, binary) = (assets(), nicproxy());
+pub fn in_a_world_of(setup: Setup, test: impl FnOnce(&mut World) + Send + 'static) {
+    let assets = assets();
     std::thread::spawn(move || {
-        let mut world = World::new(program, assets, binary);
+        let mut world = World::new(setup, assets);
         test(&mut world);
     })
     .join()
@@ -68,8 +123,9 @@ pub fn in_a_world(program: Program, test: impl FnOnce(&mut World) + Send + 'stat
 }
 
 impl World {
-    fn new(program: Program, assets: &Assets, binary: &Path) -> Self {
-        let topology = Topology::new(Quality::default()).unwrap_or_else(|error| panic!("{error}"));
+    fn new(setup: Setup, assets: &Assets) -> Self {
+        let topology = Topology::new(Quality::default(), setup.attachment)
+            .unwrap_or_else(|error| panic!("{error}"));
         for range in [
             "10.96.0.0/12",
             "fd00:10:96::/108",
@@ -96,29 +152,28 @@ impl World {
         });
         let config = folder.path().join("config.yaml");
         std::fs::write(&config, topology.config()).unwrap();
-        let mut command = Command::new(binary);
+        let log = |name: &str| folder.path().join(format!("{name}.log"));
+        let nic = nic(setup, &topology, folder.path())
+            .map(|command| Restartable::start("nic", command, log("nic")));
+        let mut command = Command::new(own::program("nicproxy").unwrap());
         command.arg("run").arg("--config").arg(config);
         command
             .arg("--kubeconfig")
             .arg(api.service_account("kube-system", "nicproxy").unwrap())
-            .args([
-                format!("--embedded={program}"),
-                format!("--embedded-port=1=packet:{HOST_PORT}"),
-                format!("--embedded-port=2=packet:{NETWORK_PORT}"),
-                "--cluster-cidr=10.244.0.0/16,fd00:10:244::/48".to_owned(),
-            ]);
-        let log = folder.path().join("nicproxy.log");
-        let daemon = Process::start("nicproxy", &mut command, &log).unwrap();
+            .args(device(setup, &topology, folder.path()))
+            .arg("--cluster-cidr=10.244.0.0/16,fd00:10:244::/48");
+        let daemon = Restartable::start("nicproxy", command, log("nicproxy"));
         let servers = start_servers(&topology, folder.path());
         wait_for_servers(&topology);
         Self {
             daemon,
+            nic,
             _servers: servers,
             api,
             applier,
             topology,
             runtime,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -127,6 +182,16 @@ impl World {
         self.runtime
             .block_on(self.applier.apply(manifests))
             .unwrap();
+    }
+
+    /// A server more, on a backend node.
+    pub fn serve(&self, backend: usize, kind: &str, address: IpAddr) -> Process {
+        serve(
+            &self.topology.backends[backend],
+            self.folder.path(),
+            kind,
+            address,
+        )
     }
 
     /// Waits until something comes out as wanted; says what it was otherwise.
@@ -141,14 +206,75 @@ impl World {
                 Ok(value) => return value,
                 Err(failure) => failure,
             };
-            let ended = self.daemon.ended().unwrap();
+            let ended = self.daemon.process.ended().unwrap();
             assert!(
                 ended.is_none() && Instant::now() < deadline,
                 "{what}: {failure}\n{}",
-                self.daemon.last_words()
+                self.daemon.process.last_words()
             );
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// The NIC's process, if it has one.
+fn nic(setup: Setup, topology: &Topology, folder: &Path) -> Option<Command> {
+    let ports = topology.ports();
+    match setup.nic {
+        Nic::Embedded => None,
+        Nic::Softnic => {
+            let mut command = Command::new(own::program("softnic").unwrap());
+            command.arg(format!("--cpu-port={SLOW_PATH_PORT}"));
+            for (port, interface) in ports {
+                command.arg(format!("--port={port}=packet:{interface}"));
+            }
+            Some(command)
+        }
+        Nic::Bmv2 => {
+            assert_eq!(setup.program, Program::V1model);
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../p4/nicproxy_v1model.p4");
+            run(Command::new("p4c-bm2-ss")
+                .args(["--std", "p4-16", "-o"])
+                .arg(folder.join("nicproxy.json"))
+                .arg("--p4runtime-files")
+                .arg(folder.join("nicproxy.p4info.txtpb"))
+                .arg(source))
+            .unwrap();
+            // It looks for its ports in the namespace's own /sys, which `ip netns exec` mounts.
+            let mut command = topology.nic.command("simple_switch_grpc");
+            command.args(["--no-p4", "--device-id", "1"]);
+            for (port, interface) in ports {
+                command.args(["-i", &format!("{port}@{interface}")]);
+            }
+            command.args(["--", "--grpc-server-addr", DEVICE, "--cpu-port"]);
+            command.arg(SLOW_PATH_PORT.to_string());
+            Some(command)
+        }
+    }
+}
+
+/// nicproxy's flags for the NIC.
+fn device(setup: Setup, topology: &Topology, folder: &Path) -> Vec<String> {
+    match setup.nic {
+        Nic::Embedded => {
+            let mut flags = vec![format!("--embedded={}", setup.program)];
+            for (port, interface) in topology.ports() {
+                flags.push(format!("--embedded-port={port}=packet:{interface}"));
+            }
+            flags
+        }
+        Nic::Softnic => vec![
+            format!("--device={DEVICE}"),
+            format!("--program={}", setup.program),
+        ],
+        Nic::Bmv2 => vec![
+            format!("--device={DEVICE}"),
+            format!(
+                "--p4info={}",
+                folder.join("nicproxy.p4info.txtpb").display()
+            ),
+            format!("--device-config={}", folder.join("nicproxy.json").display()),
+        ],
     }
 }
 
@@ -185,27 +311,22 @@ pub fn curl(from: &Namespace, address: IpAddr, port: u16) -> Result<Served, Stri
     }
 }
 
+fn serve(backend: &Namespace, folder: &Path, kind: &str, address: IpAddr) -> Process {
+    let name = format!("{kind}@{address}");
+    let mut command = backend.command("python3");
+    command.arg(folder.join("server.py"));
+    command.args([kind, &address.to_string(), &TARGET_PORT.to_string()]);
+    let log = folder.join(format!("{}.log", name.replace([':', '@'], "-")));
+    Process::start(&name, &mut command, &log).unwrap()
+}
+
 fn start_servers(topology: &Topology, folder: &Path) -> Vec<Process> {
-    let script = folder.join("server.py");
-    std::fs::write(&script, SERVER).unwrap();
+    std::fs::write(folder.join("server.py"), SERVER).unwrap();
     let mut servers = Vec::new();
     for (backend, at) in topology.backends.iter().zip(1..) {
-        for pod in 1..=PODS {
-            let addresses = [
-                IpAddr::V4(Place(at).pod_v4(pod)),
-                IpAddr::V6(Place(at).pod_v6(pod)),
-            ];
-            for (kind, address) in ["http", "udp"]
-                .into_iter()
-                .flat_map(|kind| addresses.map(|a| (kind, a)))
-            {
-                let name = format!("{kind}@{address}");
-                let mut command = backend.command("python3");
-                command
-                    .arg(&script)
-                    .args([kind, &address.to_string(), &TARGET_PORT.to_string()]);
-                let log = folder.join(format!("{}.log", name.replace([':', '@'], "-")));
-                servers.push(Process::start(&name, &mut command, &log).unwrap());
+        for address in (1..=PODS).flat_map(|pod| Place(at).pods(pod)) {
+            for kind in ["http", "udp"] {
+                servers.push(serve(backend, folder, kind, address));
             }
         }
     }

@@ -1,0 +1,163 @@
+//! Programs that die under open connections.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nicproxy::config::Program;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use testbench::netns::caller::{Call, Outcome, Transport};
+use testbench::netns::topology::Attachment;
+
+use crate::connections::{ask, check, leave_one_pod, open_connections, vip};
+use crate::world::{Nic, Setup, World, curl, in_a_world_of};
+
+const OBJECTS: &str = include_str!("objects.yaml");
+/// Connections that the control plane's death must not touch.
+const MANY: usize = 1000;
+/// Connections that the NIC's death meets.
+const SOME: usize = 200;
+
+fn own_nic(program: Program) -> Setup {
+    Setup {
+        program,
+        nic: Nic::Softnic,
+        attachment: Attachment::BumpInTheWire,
+    }
+}
+
+fn serving(setup: Setup, test: impl FnOnce(&mut World) + Send + 'static) {
+    // A socket per connection, and some more.
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    in_a_world_of(setup, |world| {
+        world.apply(OBJECTS);
+        world.until("the first answer", |world| {
+            curl(&world.topology.pod, vip(), 80)
+        });
+        test(world);
+    });
+}
+
+/// Both while nicproxy is not there and after it came back.
+fn the_control_plane_dies(program: Program) {
+    serving(own_nic(program), |world| {
+        let mut connections = open_connections(world, MANY);
+        world.daemon.process.kill().unwrap();
+        check(&mut connections);
+        world.daemon.resume();
+        world.until("a new connection", |world| {
+            curl(&world.topology.pod, vip(), 80)
+        });
+        check(&mut connections);
+    });
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn a_killed_nicproxy_costs_none_of_1000_connections_on_the_pna_program() {
+    the_control_plane_dies(Program::Pna);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn a_killed_nicproxy_costs_none_of_1000_connections_on_the_v1model_program() {
+    the_control_plane_dies(Program::V1model);
+}
+
+/// The NIC dies under load: everything it knew is gone. nicproxy programs it again, and connections whose endpoint is
+/// still the one that is picked for them go on, since nothing but their packets goes into the pick.
+fn the_nic_dies(program: Program) {
+    serving(own_nic(program), |world| {
+        let mut connections = open_connections(world, SOME);
+        let over = AtomicBool::new(false);
+        let load = |from: &testbench::netns::Namespace| from.inside(|| call_until(&over)).unwrap();
+        let (before, after) = std::thread::scope(|scope| {
+            let pod = &world.topology.pod;
+            let calls = scope.spawn(|| load(pod));
+            let killed = Instant::now();
+            world.nic.as_mut().unwrap().restart();
+            while curl(&world.topology.pod, vip(), 80).is_err() {
+                assert!(killed.elapsed() < crate::world::PATIENCE);
+            }
+            println!(
+                "calls are answered {:?} after the NIC's death",
+                killed.elapsed()
+            );
+            over.store(true, Ordering::Relaxed);
+            calls.join().unwrap()
+        });
+        println!("under load: {before} calls answered, {after} not");
+        assert!(before > 0, "there was no load");
+        check(&mut connections);
+    });
+}
+
+/// Calls one after another: how many were answered, how many not.
+fn call_until(over: &AtomicBool) -> (usize, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let call = Call {
+        from: None,
+        to: std::net::SocketAddr::new(vip(), 7),
+        transport: Transport::Udp,
+    };
+    let (mut answered, mut not) = (0, 0);
+    while !over.load(Ordering::Relaxed) {
+        match runtime.block_on(call.make(Duration::from_millis(500))) {
+            Outcome::Answered { .. } => answered += 1,
+            _ => not += 1,
+        }
+    }
+    (answered, not)
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn connections_outlive_the_nic_while_endpoints_stay_on_the_pna_program() {
+    the_nic_dies(Program::Pna);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn connections_outlive_the_nic_while_endpoints_stay_on_the_v1model_program() {
+    the_nic_dies(Program::V1model);
+}
+
+/// What was remembered and cannot be worked out again is lost: connections that drain to an endpoint which left before
+/// the NIC died. They end at once, by a reset, and do not hang.
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn connections_to_endpoints_that_left_before_the_nic_died_are_reset() {
+    serving(own_nic(Program::Pna), |world| {
+        let mut connections = open_connections(world, SOME);
+        let stays = leave_one_pod(world);
+        check(&mut connections);
+        world.nic.as_mut().unwrap().restart();
+        world.until("a new connection", |world| {
+            curl(&world.topology.pod, vip(), 80)
+        });
+        let (mut kept, mut lost) = (0, 0);
+        for (stream, by) in &mut connections {
+            let start = Instant::now();
+            match ask(stream) {
+                Ok(again) => {
+                    assert_eq!((again, *by), (stays, stays));
+                    kept += 1;
+                }
+                Err(why) => {
+                    assert_ne!(*by, stays, "{why}");
+                    assert!(start.elapsed() < Duration::from_secs(5), "{why}");
+                    lost += 1;
+                }
+            }
+        }
+        println!("{kept} connections went on, {lost} were reset");
+        assert!(kept > 0 && lost > 0);
+    });
+}

@@ -1,0 +1,94 @@
+//! What becomes of a connection: nicproxy judged by the real kube-proxy.
+//!
+//! In: root with CAP_NET_ADMIN, iproute2, ethtool, nft, iptables, and etcd, kube-apiserver and kube-proxy (built with Go
+//! when `KUBEBUILDER_ASSETS` is not set). One API server with one set of objects; each proxy has the same hosts around
+//! it and is called by the same clients. Out: a table of who answered, who refused and what stayed silent, with the
+//! client's address as endpoints saw it. Every difference from kube-proxy's nftables mode must be among the explained
+//! ones, and every explained one must be there. Run with `cargo test -p testbench --test verdicts -- --ignored`.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what failed by panicking"
+)]
+
+#[path = "verdicts/differences.rs"]
+mod differences;
+#[path = "verdicts/flows.rs"]
+mod flows;
+#[path = "verdicts/objects.rs"]
+mod objects;
+#[path = "verdicts/table.rs"]
+mod table;
+
+use flows::{Client, Flow, Verdict};
+use table::Table;
+use testbench::kubernetes::objects::Applier;
+use testbench::kubernetes::{ApiServer, Assets};
+use testbench::netns::Namespace;
+use testbench::site::{Build, Proxy, Site};
+use tokio::runtime::Runtime;
+
+const RBAC: &str = include_str!("../../controlplane/deploy/manifests/rbac.yaml");
+const DOCS: &str = include_str!("../../docs/kube-proxy.md");
+
+#[test]
+#[ignore = "needs root, iproute2, nft, iptables and Go or KUBEBUILDER_ASSETS with kube-proxy"]
+fn the_same_verdicts_as_kube_proxys() {
+    let assets = Assets::find().unwrap_or_else(|error| panic!("{error}"));
+    let home = Namespace::new("api").unwrap();
+    // The thread moves into the namespace: the API server listens on its loopback.
+    let table = home.inside(|| compare(&assets)).unwrap();
+    println!("{table}");
+    let problems = table.problems();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+fn compare(assets: &Assets) -> Table {
+    let runtime = Runtime::new().unwrap();
+    let api = runtime.block_on(async {
+        let api = ApiServer::start(assets).await.unwrap();
+        let applier = Applier::new(api.client().await.unwrap()).await.unwrap();
+        let all = [RBAC.to_owned(), objects::nodes(), objects::services()].concat();
+        applier.apply(&all).await.unwrap();
+        api
+    });
+    let mut table = Table::default();
+    for proxy in Proxy::ALL {
+        let site = Site::start(Build::new(proxy), assets, &api);
+        let mut site = site.unwrap_or_else(|error| panic!("{error}"));
+        for (client, verdicts) in judge(&site) {
+            println!("{proxy}: {client:?}: {} flows", verdicts.len());
+            table.add(proxy, verdicts);
+        }
+        site.check().unwrap_or_else(|error| panic!("{error}"));
+    }
+    table
+}
+
+/// The verdict of every flow; clients call at the same time.
+fn judge(site: &Site) -> Vec<(Client, Vec<(Flow, Verdict)>)> {
+    let clients = [
+        (Client::Pod, &site.topology.pod),
+        (Client::Node, &site.topology.node),
+        (Client::Outside, &site.topology.outside),
+    ];
+    std::thread::scope(|scope| {
+        let threads = clients.map(|(client, namespace)| {
+            let calls = move || (client, flows::judge(client));
+            scope.spawn(move || namespace.inside(calls).unwrap())
+        });
+        threads.map(|thread| thread.join().unwrap()).to_vec()
+    })
+}
+
+#[test]
+fn the_documentation_explains_every_difference() {
+    let one_line = DOCS.split_whitespace().collect::<Vec<_>>().join(" ");
+    for difference in differences::ALL {
+        let why = difference.why.split_whitespace().collect::<Vec<_>>();
+        assert!(one_line.contains(&why.join(" ")), "{}", difference.why);
+    }
+}

@@ -1,0 +1,150 @@
+//! The table of verdicts, and its comparison.
+//!
+//! In: the verdicts of every proxy. Out: one line per verdict that flows share, in text; differences that nobody has
+//! explained, and explanations of what is not there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use testbench::netns::caller::Outcome;
+use testbench::netns::place::Place;
+use testbench::netns::topology::PODS;
+
+use crate::differences;
+use crate::flows::{Flow, Verdict};
+use crate::objects::Case;
+use testbench::site::Proxy;
+
+/// Verdicts by flow and proxy.
+#[derive(Debug, Default)]
+pub struct Table(BTreeMap<Flow, BTreeMap<Proxy, String>>);
+
+impl Table {
+    /// Adds a column.
+    pub fn add(&mut self, proxy: Proxy, verdicts: Vec<(Flow, Verdict)>) {
+        for (flow, verdict) in verdicts {
+            let cell = words(&flow, &verdict);
+            self.0.entry(flow).or_default().insert(proxy, cell);
+        }
+    }
+
+    /// What is wrong with it.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut used = BTreeSet::new();
+        for (flow, cells) in &self.0 {
+            let judge = cells.get(&Proxy::Nftables);
+            for (proxy, cell) in cells {
+                if Some(cell) == judge {
+                    continue;
+                }
+                let explained = (differences::ALL.iter()).position(|d| (d.applies)(*proxy, flow));
+                match explained {
+                    Some(at) => drop(used.insert(at)),
+                    None => problems.push(format!(
+                        "unexplained: {flow}: {proxy}: {cell}; kube-proxy nftables: {}",
+                        judge.map_or("", String::as_str)
+                    )),
+                }
+            }
+        }
+        for (at, difference) in differences::ALL.iter().enumerate() {
+            if !used.contains(&at) {
+                problems.push(format!("explained, but not there: {}", difference.why));
+            }
+        }
+        problems
+    }
+}
+
+/// A verdict in words: who answered as who saw the client, or what else came of it.
+fn words(flow: &Flow, verdict: &Verdict) -> String {
+    let mut parts = Vec::new();
+    if !verdict.by.is_empty() {
+        let by = match flow.case {
+            // Which one is a matter of luck.
+            Case::Sticky | Case::StickyLocal => format!("{} endpoint", verdict.by.len()),
+            _ => names(&verdict.by),
+        };
+        parts.push(format!("{by} sees {}", names(&verdict.seen_as)));
+    }
+    for other in &verdict.others {
+        parts.push(match other {
+            Outcome::Failed(why) => format!("failed: {why}"),
+            other => format!("{other:?}").to_lowercase(),
+        });
+    }
+    parts.join(", ")
+}
+
+fn names(addresses: &BTreeSet<IpAddr>) -> String {
+    let remote: BTreeSet<String> = (1..=2)
+        .flat_map(|node| (1..=PODS).map(move |pod| format!("{}{pod}", ["", "b", "c"][node])))
+        .collect();
+    let mut found: BTreeSet<String> = addresses.iter().map(|&address| name(address)).collect();
+    if found.is_superset(&remote) {
+        found.retain(|name| !remote.contains(name));
+        found.insert("all remote".to_owned());
+    }
+    found.into_iter().collect::<Vec<_>>().join("+")
+}
+
+fn name(address: IpAddr) -> String {
+    let hosts = [
+        (Place(0), "node"),
+        (Place(1), "node-b"),
+        (Place(2), "node-c"),
+        (Place::OUTSIDE, "outside"),
+    ];
+    for (place, name) in hosts {
+        if place.hosts().contains(&address) {
+            return name.to_owned();
+        }
+    }
+    let pods = [
+        (Place(0), ["pod", "peer"]),
+        (Place(1), ["b1", "b2"]),
+        (Place(2), ["c1", "c2"]),
+    ];
+    for (place, names) in pods {
+        for (pod, name) in (1..).zip(names) {
+            if place.pods(pod).contains(&address) {
+                return name.to_owned();
+            }
+        }
+    }
+    match address.to_string().as_str() {
+        "192.168.7.250" | "fd00:7::fa" => "nic".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+impl std::fmt::Display for Table {
+    /// One line per case, client, entry and set of verdicts: transports and families that agree share it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut lines: Vec<(String, Vec<String>, Vec<String>)> = Vec::new();
+        for (flow, cells) in &self.0 {
+            let subject = format!("{:?} → {} {:?}", flow.client, flow.case.name(), flow.entry);
+            let row: Vec<String> = cells.values().cloned().collect();
+            let family = if flow.v6 { "6" } else { "4" };
+            let which = format!("{}{family}", flow.transport);
+            match lines.iter_mut().find(|l| l.0 == subject && l.2 == row) {
+                Some(line) => line.1.push(which),
+                None => lines.push((subject, vec![which], row)),
+            }
+        }
+        write!(f, "| flow | over |")?;
+        for proxy in Proxy::ALL {
+            write!(f, " {proxy} |")?;
+        }
+        writeln!(f, "\n|---|---|{}", "---|".repeat(Proxy::ALL.len()))?;
+        for (subject, which, row) in lines {
+            let over = match which.len() {
+                4 => "all".to_owned(),
+                _ => which.join(" "),
+            };
+            writeln!(f, "| {subject} | {over} | {} |", row.join(" | "))?;
+        }
+        Ok(())
+    }
+}

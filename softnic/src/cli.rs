@@ -3,13 +3,15 @@
 //! In: arguments. Out: a program, ports and limits, or an error that says what to write instead. Each argument is read into its
 //! own type once, here.
 
+mod port_spec;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::port::{Port, PortError, pcap};
+pub use port_spec::{PortKind, PortSpec, PortSpecError};
 
 /// The embedded NIC: runs a P4 program between ports and serves P4Runtime.
 #[derive(Debug, Parser)]
@@ -87,8 +89,11 @@ pub struct Run {
     /// The port behind which the controllers are.
     #[arg(long, value_name = "PORT")]
     pub cpu_port: Option<u32>,
-    /// A port: NUMBER=tap:IFACE, NUMBER=packet:IFACE or NUMBER=pcap:IN.pcap,OUT.pcap (either may be empty); may be
-    /// repeated.
+    /// A port: NUMBER=tap:IFACE, NUMBER=packet:IFACE, NUMBER=xdp:IFACE or NUMBER=pcap:IN.pcap,OUT.pcap (either may be
+    /// empty); may be repeated. Behind an interface, options: `,queues=N` (threads that share the connections; xdp:
+    /// the interface's queues unless given), `,offload=off` (packet and tap: unfinished checksums and super-frames are
+    /// finished before the program sees them), `,ring=blocks` (packet: TPACKET_V3 instead of V2; less work under load, up
+    /// to 1 ms later otherwise), `,mode=native|generic|zero-copy` (xdp: the first that works unless given).
     #[arg(long = "port", value_name = "NUMBER=KIND:…")]
     pub ports: Vec<PortSpec>,
     /// PNA: a port on the host's side; may be repeated.
@@ -124,133 +129,14 @@ impl FromStr for Define {
     }
 }
 
-/// A port given on the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortSpec {
-    /// Its number.
-    pub id: u32,
-    /// What it is attached to.
-    pub kind: PortKind,
-}
-
-/// What a port is attached to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PortKind {
-    /// A TAP interface.
-    Tap(String),
-    /// A network interface.
-    Packet(String),
-    /// Capture files.
-    Pcap(Option<PathBuf>, Option<PathBuf>),
-}
-
-/// Why text is not a port.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PortSpecError {
-    /// No `=`, or no number before it.
-    #[error("{0:?} does not begin with a port number and `=`; write for example 1=tap:nic0")]
-    Number(String),
-    /// Not a kind of port.
-    #[error("{0:?} is not a kind of port; there are tap:IFACE, packet:IFACE and pcap:IN,OUT")]
-    Kind(String),
-}
-
-impl FromStr for PortSpec {
-    type Err = PortSpecError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number = || PortSpecError::Number(text.to_owned());
-        let (id, rest) = text.split_once('=').ok_or_else(number)?;
-        let id = id.parse().map_err(|_| number())?;
-        let file = |name: &str| (!name.is_empty()).then(|| PathBuf::from(name));
-        let kind = match rest.split_once(':') {
-            Some(("tap", interface)) => PortKind::Tap(interface.to_owned()),
-            Some(("packet", interface)) => PortKind::Packet(interface.to_owned()),
-            Some(("pcap", files)) => {
-                let (input, output) = files.split_once(',').unwrap_or((files, ""));
-                PortKind::Pcap(file(input), file(output))
-            }
-            _ => return Err(PortSpecError::Kind(rest.to_owned())),
-        };
-        Ok(Self { id, kind })
-    }
-}
-
-impl PortSpec {
-    /// Opens the port.
-    ///
-    /// # Errors
-    /// As the port's own `open`.
-    pub fn open(&self) -> Result<Box<dyn Port>, PortError> {
-        Ok(match &self.kind {
-            PortKind::Tap(interface) => open_tap(interface)?,
-            PortKind::Packet(interface) => open_packet(interface)?,
-            PortKind::Pcap(input, output) => {
-                Box::new(pcap::PcapPort::open(input.as_deref(), output.as_deref())?)
-            }
-        })
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn open_tap(interface: &str) -> Result<Box<dyn Port>, PortError> {
-    Ok(Box::new(crate::port::tap::TapPort::open(interface)?))
-}
-
-#[cfg(target_os = "linux")]
-fn open_packet(interface: &str) -> Result<Box<dyn Port>, PortError> {
-    Ok(Box::new(crate::port::packet::PacketPort::open(interface)?))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_tap(interface: &str) -> Result<Box<dyn Port>, PortError> {
-    Err(PortError::io(
-        interface,
-        "opening a TAP interface",
-        std::io::ErrorKind::Unsupported.into(),
-    ))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_packet(interface: &str) -> Result<Box<dyn Port>, PortError> {
-    Err(PortError::io(
-        interface,
-        "opening a packet socket",
-        std::io::ErrorKind::Unsupported.into(),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_a_number_and_what_they_are_attached_to() {
-        let spec = |text: &str| text.parse::<PortSpec>();
-        assert_eq!(
-            spec("1=tap:nic0").unwrap(),
-            PortSpec {
-                id: 1,
-                kind: PortKind::Tap("nic0".into())
-            }
-        );
-        let files = PortKind::Pcap(Some("a.pcap".into()), Some("b.pcap".into()));
-        assert_eq!(
-            spec("3=pcap:a.pcap,b.pcap").unwrap(),
-            PortSpec { id: 3, kind: files }
-        );
-        assert_eq!(
-            spec("3=pcap:,b").unwrap().kind,
-            PortKind::Pcap(None, Some("b".into()))
-        );
-        assert!(matches!(spec("tap:nic0"), Err(PortSpecError::Number(_))));
-        assert!(matches!(spec("1=nic0"), Err(PortSpecError::Kind(_))));
-    }
-
-    #[test]
     fn the_command_line_of_the_readme_is_understood() {
         let arguments = "softnic --program p4/nicproxy_pna.p4 --grpc 127.0.0.1:9559 --device-id 1 --cpu-port 255 \
-                         --port 1=tap:nic0 --port 2=packet:veth0 --port 3=pcap:in.pcap,out.pcap --trace";
+                         --port 1=tap:nic0 --port 2=packet:veth0,queues=2 --port 3=pcap:in.pcap,out.pcap --trace";
         let cli = Cli::try_parse_from(arguments.split_whitespace()).unwrap();
         assert_eq!(cli.run.ports.len(), 3);
         assert!(cli.command.is_none() && cli.run.trace);

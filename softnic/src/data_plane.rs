@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Clock;
 use crate::pipeline::Loaded;
-use crate::port::{Batch, Port};
+use crate::port::{Batch, Frame, Offload, Port, finish};
 use crate::statistics::{PortReport, Statistics};
 use crate::trace;
 
@@ -48,10 +48,37 @@ struct Counters {
     no_program: AtomicU64,
     no_port: AtomicU64,
     digests: AtomicU64,
+    unfinished: AtomicU64,
 }
 
 /// Packets of one batch that leave on one port.
-type ForPort<'a> = (u32, Vec<&'a [u8]>);
+type ForPort<'a> = (u32, Vec<Frame<'a>>);
+
+/// What a thread keeps between batches: memory, and nothing else.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    out: Outputs,
+    /// What is left to do to each packet to transmit: as much as to the one that it was made of. Empty: nothing.
+    offloads: Vec<Offload>,
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        self.out.clear();
+        self.offloads.clear();
+    }
+
+    /// Packets to transmit: egress port and packet.
+    fn transmitted(&self) -> impl Iterator<Item = (u32, Frame<'_>)> {
+        self.out
+            .transmitted()
+            .enumerate()
+            .map(|(index, (port, bytes))| {
+                let offload = self.offloads.get(index).copied().unwrap_or_default();
+                (port, Frame { bytes, offload })
+            })
+    }
+}
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
@@ -114,20 +141,25 @@ impl DataPlane {
         self.running.read().clone()
     }
 
-    /// Takes a batch from a port and sends what comes of it. `out` is scratch space.
-    pub fn receive(&self, port: u32, batch: &Batch, out: &mut Outputs) {
+    /// Takes frames from a port's queue and sends what comes of them.
+    pub fn receive(&self, port: u32, queue: usize, frames: &[Frame<'_>], scratch: &mut Scratch) {
         let Some(loaded) = self.running() else {
             self.counters
                 .no_program
-                .fetch_add(batch.len() as u64, Ordering::Relaxed);
+                .fetch_add(frames.len() as u64, Ordering::Relaxed);
             return;
         };
-        out.clear();
+        scratch.clear();
         let now = self.now();
-        for packet in batch.iter() {
-            self.process(&loaded, now, port, packet, out);
+        let unfinished = frames.iter().any(|frame| frame.offload != Offload::NONE);
+        for frame in frames {
+            self.process(&loaded, now, port, frame.bytes, &mut scratch.out);
+            if unfinished {
+                let made = scratch.out.transmitted().len();
+                scratch.offloads.resize(made, frame.offload);
+            }
         }
-        self.deliver(&loaded, out);
+        self.deliver(&loaded, queue, scratch);
     }
 
     /// Takes a packet from a controller: it comes in on the CPU port.
@@ -136,9 +168,9 @@ impl DataPlane {
             "packet-out on a switch without a CPU port",
         ))?;
         count(&self.counters.packet_out);
-        let mut out = Outputs::default();
-        self.process(loaded, self.now(), port, packet, &mut out);
-        self.deliver(loaded, &out);
+        let mut scratch = Scratch::default();
+        self.process(loaded, self.now(), port, packet, &mut scratch.out);
+        self.deliver(loaded, 0, &scratch);
         Ok(())
     }
 
@@ -149,10 +181,11 @@ impl DataPlane {
             count(&self.counters.no_program);
             return Vec::new();
         };
-        let mut out = Outputs::default();
-        self.process(&loaded, self.now(), port, packet, &mut out);
-        self.notify(&loaded, &out);
-        let leaves = out
+        let mut scratch = Scratch::default();
+        self.process(&loaded, self.now(), port, packet, &mut scratch.out);
+        self.notify(&loaded, &scratch);
+        let leaves = scratch
+            .out
             .transmitted()
             .filter(|&(port, _)| Some(port) != self.cpu_port);
         leaves
@@ -174,39 +207,56 @@ impl DataPlane {
         }
     }
 
-    fn deliver(&self, loaded: &Loaded, out: &Outputs) {
-        self.notify(loaded, out);
+    fn deliver(&self, loaded: &Loaded, queue: usize, scratch: &Scratch) {
+        self.notify(loaded, scratch);
         let mut by_port: SmallVec<[ForPort<'_>; 4]> = SmallVec::new();
-        for (port, bytes) in out
+        for (port, frame) in scratch
             .transmitted()
             .filter(|&(port, _)| Some(port) != self.cpu_port)
         {
             match by_port.iter_mut().find(|(known, _)| *known == port) {
-                Some((_, packets)) => packets.push(bytes),
-                None => by_port.push((port, vec![bytes])),
+                Some((_, frames)) => frames.push(frame),
+                None => by_port.push((port, vec![frame])),
             }
         }
-        for (id, packets) in by_port {
+        for (id, frames) in by_port {
             match self.ports.get(&id) {
-                Some(port) => {
-                    if let Err(error) = port.send(&packets) {
-                        tracing::warn!(port = id, %error, "packets lost");
-                    }
-                }
+                Some(port) => self.transmit(id, &**port, queue, &frames),
                 None => {
                     self.counters
                         .no_port
-                        .fetch_add(packets.len() as u64, Ordering::Relaxed);
+                        .fetch_add(frames.len() as u64, Ordering::Relaxed);
                 }
             }
         }
     }
 
+    /// Sends frames, finished before if the port takes no others.
+    fn transmit(&self, id: u32, port: &dyn Port, queue: usize, frames: &[Frame<'_>]) {
+        let done = |frame: &Frame<'_>| frame.offload == Offload::NONE;
+        let sent = if port.takes_offloads() || frames.iter().all(done) {
+            port.transmit(queue, frames)
+        } else {
+            let mut batch = Batch::new(frames.len());
+            for frame in frames {
+                if finish(frame, &mut |packet| batch.push(packet)) == 0 {
+                    count(&self.counters.unfinished);
+                }
+            }
+            let whole: Vec<Frame<'_>> = batch.iter().map(Frame::whole).collect();
+            port.transmit(queue, &whole)
+        };
+        if let Err(error) = sent {
+            tracing::warn!(port = id, %error, "packets lost");
+        }
+    }
+
     /// Packets on the CPU port, digests and log messages.
-    fn notify(&self, loaded: &Loaded, out: &Outputs) {
-        for (port, bytes) in out.transmitted() {
+    fn notify(&self, loaded: &Loaded, scratch: &Scratch) {
+        let out = &scratch.out;
+        for (port, frame) in scratch.transmitted() {
             if Some(port) == self.cpu_port {
-                self.packet_in(loaded, bytes);
+                self.packet_in(loaded, &frame);
             }
         }
         for digest in &out.digests {
@@ -220,20 +270,29 @@ impl DataPlane {
         }
     }
 
-    fn packet_in(&self, loaded: &Loaded, packet: &[u8]) {
-        let Some((metadata, payload)) = loaded.split_packet_in(packet) else {
+    fn packet_in(&self, loaded: &Loaded, frame: &Frame<'_>) {
+        let Some((metadata, payload)) = loaded.split_packet_in(frame.bytes) else {
             count(&self.counters.packet_in_malformed);
             return;
         };
-        let taken = self
-            .events
-            .get()
-            .is_some_and(|events| events.packet_in(payload.to_vec(), &metadata.values()));
-        count(if taken {
-            &self.counters.packet_in
-        } else {
-            &self.counters.packet_in_dropped
+        let payload = Frame {
+            bytes: payload,
+            offload: frame.offload,
+        };
+        let whole = finish(&payload, &mut |packet| {
+            let taken = self
+                .events
+                .get()
+                .is_some_and(|events| events.packet_in(packet.to_vec(), &metadata.values()));
+            count(if taken {
+                &self.counters.packet_in
+            } else {
+                &self.counters.packet_in_dropped
+            });
         });
+        if whole == 0 {
+            count(&self.counters.unfinished);
+        }
     }
 
     /// Lets timeouts pass: learned entries go away, idle ones are reported.
@@ -263,6 +322,7 @@ impl DataPlane {
             no_program: load(&self.counters.no_program),
             no_port: load(&self.counters.no_port),
             digests: load(&self.counters.digests),
+            unfinished: load(&self.counters.unfinished),
         }
     }
 }

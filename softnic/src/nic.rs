@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::clock::{Clock, SystemClock};
-use crate::data_plane::{DataPlane, Sent};
+use crate::data_plane::{DataPlane, Scratch, Sent};
 use crate::port::memory::{self, MemoryPort};
-use crate::port::{Batch, Port};
+use crate::port::{Frame, Port};
 use crate::program::Program;
 use crate::runner::Runner;
 use crate::statistics::Statistics;
@@ -259,10 +259,8 @@ impl Running {
 
     /// Runs one packet as if it had come in on `port`, and sends what leaves on the attached ports.
     pub fn receive(&self, port: u32, packet: &[u8]) {
-        let mut batch = Batch::new(1);
-        batch.push(packet);
         self.plane
-            .receive(port, &batch, &mut p4rs::engine::Outputs::default());
+            .receive(port, 0, &[Frame::whole(packet)], &mut Scratch::default());
     }
 
     /// A handle for [`Running::inject`] and [`Running::tick`] that other threads can keep.

@@ -1,8 +1,8 @@
 //! The threads that move packets and time.
 //!
-//! In: a data plane. Out: one thread per port, which receives, runs the program and sends, and one that lets time pass.
-//! A port's packets stay in order. Nothing is queued between threads: a port that cannot take a packet drops and
-//! counts it, so a slow port never holds up another.
+//! In: a data plane. Out: one thread per queue of a port, which takes up to 64 packets at a time, runs the program and
+//! sends, and one thread that lets time pass. A queue's packets stay in order. Nothing is queued between threads: a port
+//! that cannot take a packet drops and counts it, so a slow port never holds up another.
 //! Invariant: when [`Runner::stop`] returns, no thread is left.
 
 use std::sync::Arc;
@@ -10,14 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use p4rs::engine::Outputs;
 use parking_lot::{Condvar, Mutex};
 
-use crate::data_plane::DataPlane;
-use crate::port::{Batch, Received};
-
-/// Packets taken from a port at one go.
-const BATCH: usize = 64;
+use crate::data_plane::{DataPlane, Scratch};
+use crate::port::{Port, Received, TURN};
 
 /// How long a port waits for a packet before it looks whether the switch has stopped.
 const WAIT: Duration = Duration::from_millis(50);
@@ -62,11 +58,12 @@ impl Runner {
             stop: Arc::default(),
             threads: Vec::new(),
         };
-        let ports: Vec<u32> = plane.ports().map(|(id, _)| id).collect();
-        for id in ports {
+        let of_port = |(id, port): (u32, &dyn Port)| (0..port.queues()).map(move |q| (id, q));
+        let queues: Vec<(u32, usize)> = plane.ports().flat_map(of_port).collect();
+        for (id, queue) in queues {
             let (plane, stop) = (Arc::clone(plane), Arc::clone(&runner.stop));
-            runner.spawn(format!("port-{id}"), move || {
-                move_packets(&plane, id, &stop)
+            runner.spawn(format!("port-{id}.{queue}"), move || {
+                move_packets(&plane, id, queue, &stop)
             })?;
         }
         if let Some(tick) = tick {
@@ -104,24 +101,21 @@ impl Drop for Runner {
     }
 }
 
-fn move_packets(plane: &DataPlane, id: u32, stop: &Stop) {
+fn move_packets(plane: &DataPlane, id: u32, queue: usize, stop: &Stop) {
     let Some(port) = plane.port(id) else { return };
-    let mut batch = Batch::new(BATCH);
-    let mut out = Outputs::default();
+    let mut scratch = Scratch::default();
     while !stop.is_asked() {
-        batch.clear();
-        let received = port.receive(&mut batch, WAIT);
-        if !batch.is_empty() {
-            plane.receive(id, &batch, &mut out);
-        }
+        let received = port.poll(queue, TURN, WAIT, &mut |frames| {
+            plane.receive(id, queue, frames, &mut scratch);
+        });
         match received {
             Ok(Received::Packets | Received::Nothing) => {}
             Ok(Received::End) => {
-                tracing::info!(port = id, name = port.name(), "no more packets");
+                tracing::info!(port = id, queue, name = port.name(), "no more packets");
                 return;
             }
             Err(error) => {
-                tracing::error!(port = id, %error, "the port receives no more");
+                tracing::error!(port = id, queue, %error, "the port receives no more");
                 return;
             }
         }

@@ -42,6 +42,8 @@ pub struct Statistics {
     pub no_port: u64,
     /// Digest messages.
     pub digests: u64,
+    /// Super-frames that the program made into something that cannot be cut.
+    pub unfinished: u64,
 }
 
 impl fmt::Display for Statistics {
@@ -51,7 +53,7 @@ impl fmt::Display for Statistics {
             let state = if port.up { "up" } else { "down" };
             writeln!(
                 f,
-                "port {:<5} {} ({state}): received {} packets {} bytes, sent {} packets {} bytes, lost {} in {} out",
+                "port {:<5} {} ({state}): received {} packets {} bytes, sent {} packets {} bytes, lost {} in {} out{}",
                 port.id,
                 port.name,
                 c.rx_packets,
@@ -59,7 +61,11 @@ impl fmt::Display for Statistics {
                 c.tx_packets,
                 c.tx_bytes,
                 c.rx_dropped,
-                c.tx_dropped
+                c.tx_dropped,
+                match c.reopened {
+                    0 => String::new(),
+                    times => format!(", reopened {times} times"),
+                }
             )?;
         }
         if let Some(engine) = &self.engine {
@@ -75,13 +81,14 @@ impl fmt::Display for Statistics {
         }
         write!(
             f,
-            "controller: {} packets to it ({} lost), {} from it, {} digests; {} packets without program, {} without port",
+            "controller: {} packets to it ({} lost), {} from it, {} digests; {} packets without program, {} without port, {} that could not be cut",
             self.packet_in,
             self.packet_in_dropped,
             self.packet_out,
             self.digests,
             self.no_program,
-            self.no_port
+            self.no_port,
+            self.unfinished
         )
     }
 }

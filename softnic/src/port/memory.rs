@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 
-use super::{Batch, Counters, Port, PortError, PortStatistics, Received};
+use super::{Counters, Frame, Port, PortError, PortStatistics, Received, TURN, Take};
 
 /// Packets that a direction holds unless told otherwise.
 pub const DEFAULT_CAPACITY: usize = 4096;
@@ -119,7 +120,13 @@ impl Port for MemoryPort {
         &self.name
     }
 
-    fn receive(&self, batch: &mut Batch, wait: Duration) -> Result<Received, PortError> {
+    fn poll(
+        &self,
+        _queue: usize,
+        limit: usize,
+        wait: Duration,
+        take: &mut Take<'_>,
+    ) -> Result<Received, PortError> {
         let mut state = self.incoming.wait(wait);
         if state.packets.is_empty() {
             return Ok(if state.closed {
@@ -128,19 +135,19 @@ impl Port for MemoryPort {
                 Received::Nothing
             });
         }
-        while !batch.is_full() {
-            let Some(packet) = state.packets.pop_front() else {
-                break;
-            };
-            self.counters.received(packet.len());
-            batch.push(&packet);
-        }
+        let count = state.packets.len().min(limit);
+        let packets: SmallVec<[Vec<u8>; TURN]> = state.packets.drain(..count).collect();
+        drop(state);
+        let frames: SmallVec<[Frame<'_>; TURN]> =
+            packets.iter().map(|packet| Frame::whole(packet)).collect();
+        self.counters.received_all(&frames);
+        take(&frames);
         Ok(Received::Packets)
     }
 
-    fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {
-        for packet in packets {
-            self.push(packet);
+    fn transmit(&self, _queue: usize, frames: &[Frame<'_>]) -> Result<(), PortError> {
+        for frame in frames {
+            self.push(frame.bytes);
         }
         Ok(())
     }
@@ -156,6 +163,7 @@ impl Port for MemoryPort {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Batch;
     use super::*;
 
     #[test]

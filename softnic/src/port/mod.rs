@@ -1,55 +1,130 @@
 //! Ports: where packets come in and go out.
 //!
-//! In: packets from a network interface, a file or a test. Out: the same, in batches. A [`Port`] is shared by the thread that
-//! receives from it and by every thread that sends to it.
+//! In: packets from a network interface, a file or a test. Out: the same, in batches of [`Frame`]s that the port lends from
+//! its own memory. A [`Port`] is shared by the threads that receive from it, one per queue, and by every thread that sends
+//! to it.
 //!
 //! | module | port |
 //! |---|---|
 //! | [`memory`] | a pair of ports connected to each other, in memory |
 //! | [`pcap`] | packets from one capture file, into another |
 //! | [`tap`] | a TAP interface that the port makes |
-//! | [`packet`] | an existing network interface, through AF_PACKET |
+//! | [`packet`] | an existing network interface, through AF_PACKET and rings shared with the kernel |
+//! | [`xdp`] | an existing network interface, through AF_XDP and memory shared with the kernel |
 //! | [`wrap`] | any of them, with faults or a trace |
+//!
+//! An interface that goes away is waited for (`attachment`); what a sender left undone (`vnet`, `checksum`, `segment`)
+//! travels with the frame as its [`Offload`].
 //!
 //! Invariant: neither a malformed packet nor a full queue is an error; both are counted.
 
+#[cfg(target_os = "linux")]
+mod attachment;
 mod batch;
 mod checksum;
+mod frame;
 pub mod memory;
+mod options;
 #[cfg(target_os = "linux")]
 pub mod packet;
 pub mod pcap;
+mod segment;
+mod statistics;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
 pub mod tap;
+#[cfg(target_os = "linux")]
+mod vnet;
 pub mod wrap;
+#[cfg(target_os = "linux")]
+pub mod xdp;
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use batch::Batch;
+pub use frame::{Frame, Offload, Segmentation};
+pub use options::{PacketOptions, Ring, TapOptions, XdpMode, XdpOptions};
+pub(crate) use segment::finish;
+pub(crate) use statistics::Counters;
+pub use statistics::PortStatistics;
 
-/// Longest packet that a port takes: a jumbo frame fits, and everything that loopback interfaces pass.
-pub const MAX_PACKET: usize = 65_535;
+/// Longest packet that a port takes: a jumbo frame fits, everything that loopback interfaces pass, and every frame that
+/// still has to be cut into segments.
+pub const MAX_PACKET: usize = 65_536 + 14 + 8;
+
+/// Frames that are taken from a port at one go.
+pub const TURN: usize = 64;
+
+/// What a port lends received frames to.
+pub type Take<'a> = dyn FnMut(&[Frame<'_>]) + 'a;
 
 /// A place where packets come in and go out.
 pub trait Port: Send + Sync {
     /// For people: kind and interface or file.
     fn name(&self) -> &str;
 
-    /// Waits until a packet is there, at most for `wait`, and appends what is there to the batch until it is full.
+    /// Receive queues. Each has a thread of its own that polls it; packets of one connection come in on one queue.
+    fn queues(&self) -> usize {
+        1
+    }
+
+    /// Whether [`Port::transmit`] takes frames whose [`Offload`] is not done yet; others are to be finished before.
+    fn takes_offloads(&self) -> bool {
+        false
+    }
+
+    /// Waits until a packet is in the queue, at most for `wait`, and lends what is there, at most `limit` frames, to `take`,
+    /// which is called once or, where frames had to be cut, several times. The frames are the port's again afterwards.
     ///
     /// # Errors
     /// [`PortError`] when nothing will come any more; the port is then left alone.
-    fn receive(&self, batch: &mut Batch, wait: Duration) -> Result<Received, PortError>;
+    fn poll(
+        &self,
+        queue: usize,
+        limit: usize,
+        wait: Duration,
+        take: &mut Take<'_>,
+    ) -> Result<Received, PortError>;
 
-    /// Sends packets in order. What finds no room is dropped and counted.
+    /// Sends frames in order. What finds no room is dropped and counted. The queue, any number, is a hint: threads that
+    /// give different ones get into each other's way least.
     ///
     /// # Errors
-    /// [`PortError`] when the port cannot send at all; the packets are lost.
-    fn send(&self, packets: &[&[u8]]) -> Result<(), PortError>;
+    /// [`PortError`] when the port cannot send at all; the frames are lost.
+    fn transmit(&self, queue: usize, frames: &[Frame<'_>]) -> Result<(), PortError>;
+
+    /// Waits until a packet is there, on any queue, at most for `wait`, and appends what is there to the batch until it is
+    /// full; every packet as it would be on the wire.
+    ///
+    /// # Errors
+    /// As [`Port::poll`].
+    fn receive(&self, batch: &mut Batch, wait: Duration) -> Result<Received, PortError> {
+        let queues = self.queues().max(1);
+        let share = wait / u32::try_from(queues).unwrap_or(u32::MAX);
+        let mut last = Received::Nothing;
+        for queue in 0..queues {
+            last = self.poll(queue, batch.room(), share, &mut |frames| {
+                for frame in frames {
+                    finish(frame, &mut |packet| batch.push(packet));
+                }
+            })?;
+            if last == Received::Packets {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Sends whole packets in order, as [`Port::transmit`].
+    ///
+    /// # Errors
+    /// As [`Port::transmit`].
+    fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {
+        let frames: Vec<Frame<'_>> = packets.iter().map(|packet| Frame::whole(packet)).collect();
+        self.transmit(0, &frames)
+    }
 
     /// Whether the link is up.
     fn is_up(&self) -> bool;
@@ -58,7 +133,7 @@ pub trait Port: Send + Sync {
     fn statistics(&self) -> PortStatistics;
 }
 
-/// What [`Port::receive`] found.
+/// What [`Port::poll`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// At least one packet.
@@ -90,6 +165,22 @@ pub enum PortError {
         /// What is wrong with it.
         source: pcap_file::PcapError,
     },
+    /// AF_XDP does not work on an interface.
+    #[error("{interface}, {queue}, XDP mode {mode}: {action}: {source}; {advice}")]
+    Xdp {
+        /// The interface.
+        interface: String,
+        /// The queue, or all of them.
+        queue: String,
+        /// How the program was to be attached.
+        mode: &'static str,
+        /// What was tried.
+        action: &'static str,
+        /// What the system says.
+        source: io::Error,
+        /// What to do about it.
+        advice: &'static str,
+    },
     /// An interface name that the kernel does not take.
     #[error("{0:?} is not an interface name: 1 to 15 bytes without `/` and spaces")]
     InterfaceName(String),
@@ -113,74 +204,6 @@ impl PortError {
                 action,
                 source,
             },
-        }
-    }
-}
-
-/// Packets and bytes of one port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PortStatistics {
-    /// Received.
-    pub rx_packets: u64,
-    /// Received.
-    pub rx_bytes: u64,
-    /// Sent.
-    pub tx_packets: u64,
-    /// Sent.
-    pub tx_bytes: u64,
-    /// Lost on the way in: a full queue, as far as the port knows.
-    pub rx_dropped: u64,
-    /// Lost on the way out: a full queue, a link that is down, a packet that the interface does not take.
-    pub tx_dropped: u64,
-    /// Received, but longer than [`MAX_PACKET`] or cut.
-    pub rx_malformed: u64,
-}
-
-/// Counts for a port; any thread, any time.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    rx_packets: AtomicU64,
-    rx_bytes: AtomicU64,
-    tx_packets: AtomicU64,
-    tx_bytes: AtomicU64,
-    rx_dropped: AtomicU64,
-    tx_dropped: AtomicU64,
-    rx_malformed: AtomicU64,
-}
-
-impl Counters {
-    pub fn received(&self, bytes: usize) {
-        self.rx_packets.fetch_add(1, Ordering::Relaxed);
-        self.rx_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub fn sent(&self, bytes: usize) {
-        self.tx_packets.fetch_add(1, Ordering::Relaxed);
-        self.tx_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub fn receive_dropped(&self, packets: u64) {
-        self.rx_dropped.fetch_add(packets, Ordering::Relaxed);
-    }
-
-    pub fn send_dropped(&self, packets: u64) {
-        self.tx_dropped.fetch_add(packets, Ordering::Relaxed);
-    }
-
-    pub fn malformed(&self) {
-        self.rx_malformed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn get(&self) -> PortStatistics {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        PortStatistics {
-            rx_packets: load(&self.rx_packets),
-            rx_bytes: load(&self.rx_bytes),
-            tx_packets: load(&self.tx_packets),
-            tx_bytes: load(&self.tx_bytes),
-            rx_dropped: load(&self.rx_dropped),
-            tx_dropped: load(&self.tx_dropped),
-            rx_malformed: load(&self.rx_malformed),
         }
     }
 }

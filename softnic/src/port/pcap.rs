@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 
-use super::{Batch, Counters, MAX_PACKET, Port, PortError, PortStatistics, Received};
+use super::{Batch, Counters, Frame, MAX_PACKET, Port, PortError, PortStatistics, Received, Take};
 
 /// The writer of records, and the file behind it: what is sent must be in the file when the call returns.
 struct Output {
@@ -93,46 +93,63 @@ impl PcapPort {
     }
 }
 
+impl PcapPort {
+    /// Counts and lends what was read; `false` if that is nothing.
+    fn lend(&self, batch: &Batch, take: &mut Take<'_>) -> bool {
+        let frames: Vec<Frame<'_>> = batch.iter().map(Frame::whole).collect();
+        self.counters.received_all(&frames);
+        if !frames.is_empty() {
+            take(&frames);
+        }
+        !frames.is_empty()
+    }
+}
+
 impl Port for PcapPort {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn receive(&self, batch: &mut Batch, _wait: Duration) -> Result<Received, PortError> {
+    fn poll(
+        &self,
+        _queue: usize,
+        limit: usize,
+        _wait: Duration,
+        take: &mut Take<'_>,
+    ) -> Result<Received, PortError> {
         let mut input = self.input.lock();
-        let before = batch.len();
+        let mut batch = Batch::new(limit);
         while !batch.is_full() {
             match input.as_mut().and_then(PcapReader::next_packet) {
                 Some(Ok(packet)) if packet.data.len() < packet.orig_len as usize => {
                     self.counters.malformed()
                 }
                 Some(Ok(packet)) if packet.data.len() > MAX_PACKET => self.counters.malformed(),
-                Some(Ok(packet)) => {
-                    self.counters.received(packet.data.len());
-                    batch.push(&packet.data);
-                }
+                Some(Ok(packet)) => batch.push(&packet.data),
                 Some(Err(source)) => {
                     // A damaged record: nothing behind it can be trusted.
                     *input = None;
+                    self.lend(&batch, take);
                     return Err(self.error(source));
                 }
                 None => break,
             }
         }
-        Ok(if batch.len() > before {
+        drop(input);
+        Ok(if self.lend(&batch, take) {
             Received::Packets
         } else {
             Received::End
         })
     }
 
-    fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {
+    fn transmit(&self, _queue: usize, frames: &[Frame<'_>]) -> Result<(), PortError> {
         let Some(output) = &self.output else {
-            self.counters.send_dropped(packets.len() as u64);
+            self.counters.send_dropped(frames.len() as u64);
             return Ok(());
         };
         let mut records = output.records.lock();
-        for &packet in packets {
+        for packet in frames.iter().map(|frame| frame.bytes) {
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();

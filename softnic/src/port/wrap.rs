@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Batch, Port, PortError, PortStatistics, Received};
+use super::{Frame, Offload, Port, PortError, PortStatistics, Received, Take};
 
 /// Probabilities of faults per packet, 0 to 1, in either direction.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,14 +72,14 @@ impl Faulty {
         }
     }
 
-    fn apply<'a>(&self, packets: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    fn apply(&self, frames: &[Frame<'_>]) -> Vec<(Vec<u8>, Offload)> {
         let mut random = self.random.lock();
-        let mut out: Vec<Vec<u8>> = Vec::new();
-        for packet in packets {
+        let mut out: Vec<(Vec<u8>, Offload)> = Vec::new();
+        for frame in frames {
             if random.chance(self.faults.lose) {
                 continue;
             }
-            let mut packet = packet.to_vec();
+            let mut packet = frame.bytes.to_vec();
             if random.chance(self.faults.damage) && !packet.is_empty() {
                 let at = random.below(packet.len());
                 packet[at] ^= 1 << random.below(8);
@@ -88,9 +88,9 @@ impl Faulty {
                 packet.truncate(random.below(packet.len()));
             }
             if random.chance(self.faults.repeat) {
-                out.push(packet.clone());
+                out.push((packet.clone(), frame.offload));
             }
-            out.push(packet);
+            out.push((packet, frame.offload));
             let last = out.len() - 1;
             if last > 0 && random.chance(self.faults.swap) {
                 out.swap(last - 1, last);
@@ -100,28 +100,52 @@ impl Faulty {
     }
 }
 
+fn borrowed(frames: &[(Vec<u8>, Offload)]) -> Vec<Frame<'_>> {
+    frames
+        .iter()
+        .map(|(bytes, offload)| Frame {
+            bytes,
+            offload: *offload,
+        })
+        .collect()
+}
+
 impl Port for Faulty {
     fn name(&self) -> &str {
         self.inner.name()
     }
 
-    fn receive(&self, batch: &mut Batch, wait: Duration) -> Result<Received, PortError> {
-        let mut clean = Batch::new(batch.room());
-        let received = self.inner.receive(&mut clean, wait)?;
-        for packet in self.apply(clean.iter()) {
-            batch.push(&packet);
-        }
-        Ok(if received == Received::Packets && batch.is_empty() {
-            Received::Nothing
-        } else {
-            received
+    fn queues(&self) -> usize {
+        self.inner.queues()
+    }
+
+    fn takes_offloads(&self) -> bool {
+        self.inner.takes_offloads()
+    }
+
+    fn poll(
+        &self,
+        queue: usize,
+        limit: usize,
+        wait: Duration,
+        take: &mut Take<'_>,
+    ) -> Result<Received, PortError> {
+        let mut left = false;
+        let received = self.inner.poll(queue, limit, wait, &mut |frames| {
+            let out = self.apply(frames);
+            if !out.is_empty() {
+                left = true;
+                take(&borrowed(&out));
+            }
+        })?;
+        Ok(match received {
+            Received::Packets if !left => Received::Nothing,
+            other => other,
         })
     }
 
-    fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {
-        let packets = self.apply(packets.iter().copied());
-        self.inner
-            .send(&packets.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    fn transmit(&self, queue: usize, frames: &[Frame<'_>]) -> Result<(), PortError> {
+        self.inner.transmit(queue, &borrowed(&self.apply(frames)))
     }
 
     fn is_up(&self) -> bool {
@@ -163,20 +187,34 @@ impl Port for Tracing {
         self.inner.name()
     }
 
-    fn receive(&self, batch: &mut Batch, wait: Duration) -> Result<Received, PortError> {
-        let before = batch.len();
-        let received = self.inner.receive(batch, wait)?;
-        for packet in batch.iter().skip(before) {
-            (self.observer)(Direction::Receive, packet);
-        }
-        Ok(received)
+    fn queues(&self) -> usize {
+        self.inner.queues()
     }
 
-    fn send(&self, packets: &[&[u8]]) -> Result<(), PortError> {
-        for packet in packets {
-            (self.observer)(Direction::Send, packet);
+    fn takes_offloads(&self) -> bool {
+        self.inner.takes_offloads()
+    }
+
+    fn poll(
+        &self,
+        queue: usize,
+        limit: usize,
+        wait: Duration,
+        take: &mut Take<'_>,
+    ) -> Result<Received, PortError> {
+        self.inner.poll(queue, limit, wait, &mut |frames| {
+            for frame in frames {
+                (self.observer)(Direction::Receive, frame.bytes);
+            }
+            take(frames);
+        })
+    }
+
+    fn transmit(&self, queue: usize, frames: &[Frame<'_>]) -> Result<(), PortError> {
+        for frame in frames {
+            (self.observer)(Direction::Send, frame.bytes);
         }
-        self.inner.send(packets)
+        self.inner.transmit(queue, frames)
     }
 
     fn is_up(&self) -> bool {
@@ -192,7 +230,7 @@ impl Port for Tracing {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::memory;
+    use super::super::{Batch, memory};
     use super::*;
 
     fn through(faults: Faults, seed: u64) -> Vec<Vec<u8>> {

@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Clock;
 use crate::pipeline::Loaded;
-use crate::port::{Batch, Frame, Offload, Port, finish};
+use crate::port::{Batch, Frame, Offload, Port, finish, is_plain};
 use crate::statistics::{PortReport, Statistics};
 use crate::trace;
 
@@ -231,10 +231,14 @@ impl DataPlane {
         }
     }
 
-    /// Sends frames, finished before if the port takes no others.
+    /// Sends frames, finished before if the port takes no others, or none that the program put into a tunnel.
     fn transmit(&self, id: u32, port: &dyn Port, queue: usize, frames: &[Frame<'_>]) {
-        let done = |frame: &Frame<'_>| frame.offload == Offload::NONE;
-        let sent = if port.takes_offloads() || frames.iter().all(done) {
+        let offloads = port.takes_offloads();
+        let done = |frame: &Frame<'_>| match offloads {
+            true => is_plain(frame),
+            false => frame.offload == Offload::NONE,
+        };
+        let sent = if frames.iter().all(done) {
             port.transmit(queue, frames)
         } else {
             let mut batch = Batch::new(frames.len());

@@ -5,6 +5,8 @@
 
 use crc::{CRC_32_ISCSI, Crc, Table};
 
+use super::Offload;
+
 const ETHERNET: usize = 14;
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
@@ -131,11 +133,46 @@ impl Transport {
     }
 }
 
+/// The packet whose checksum is unfinished, and the one around it if the program put it into a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layers {
+    /// What is unfinished.
+    pub inner: Transport,
+    /// What is around it.
+    pub outer: Option<Transport>,
+}
+
+impl Layers {
+    /// Finds the transport header that the offload is about.
+    pub fn of(frame: &[u8], offload: Offload) -> Option<Self> {
+        let first = Transport::of(frame)?;
+        let start = frame.len().checked_sub(offload.behind)?;
+        if first.start == start {
+            return Some(Self {
+                inner: first,
+                outer: None,
+            });
+        }
+        let network = start.checked_sub(offload.network)?;
+        let inner = match frame.get(network)? >> 4 {
+            4 => Transport::v4(frame, network)?,
+            _ => Transport::v6(frame, network)?,
+        };
+        let sound = network > first.start && inner.start == start && inner.end <= frame.len();
+        sound.then_some(Self {
+            inner,
+            outer: Some(first),
+        })
+    }
+}
+
 /// Writes the full checksum into the frame; `false` if there is none to write.
 pub(super) fn complete(frame: &mut [u8]) -> bool {
-    let Some(transport) = Transport::of(frame) else {
-        return false;
-    };
+    Transport::of(frame).is_some_and(|transport| complete_in(frame, &transport))
+}
+
+/// The same for a transport header that was found in the frame before.
+pub(super) fn complete_in(frame: &mut [u8], transport: &Transport) -> bool {
     if transport.protocol == SCTP {
         return complete_sctp(&mut frame[transport.start..transport.end]);
     }

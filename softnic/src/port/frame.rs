@@ -2,7 +2,8 @@
 //!
 //! In: bytes of a ring, a buffer or a batch. Out: the same, borrowed. Between two kernel interfaces a TCP sender's 64 KB
 //! super-frame goes through the program as one packet: its checksum field then holds nothing of use to the program (the
-//! pseudo header's sum, RFC 9293 §3.1), so it is written anew from the rewritten addresses on the way out.
+//! pseudo header's sum, RFC 9293 §3.1), so it is written anew from the rewritten addresses on the way out. A packet that
+//! the program put into a tunnel is finished here: no kernel interface takes it otherwise.
 
 /// How a super-frame is to be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,11 @@ pub struct Offload {
     pub checksum: bool,
     /// The packet is to be cut; its checksum is to be computed then as well.
     pub segmentation: Option<Segmentation>,
+    /// Bytes from the transport header to the frame's end: by them it is found again when the program has put another
+    /// packet's headers around this one.
+    pub behind: usize,
+    /// Bytes of the network header before it.
+    pub network: usize,
 }
 
 impl Offload {
@@ -35,6 +41,8 @@ impl Offload {
     pub const NONE: Self = Self {
         checksum: false,
         segmentation: None,
+        behind: 0,
+        network: 0,
     };
 }
 

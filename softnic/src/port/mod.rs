@@ -46,7 +46,7 @@ use std::time::Duration;
 pub use batch::Batch;
 pub use frame::{Frame, Offload, Segmentation};
 pub use options::{PacketOptions, Ring, TapOptions, XdpMode, XdpOptions};
-pub(crate) use segment::finish;
+pub(crate) use segment::{finish, is_plain};
 pub(crate) use statistics::Counters;
 pub use statistics::PortStatistics;
 

@@ -1,35 +1,48 @@
 //! Frames as they are on the wire, from frames that their sender left unfinished.
 //!
 //! In: a frame and what is left to do. Out: one frame with its checksum, or the segments of a super-frame, each with its own
-//! length, sequence number, flags and checksums, as the kernel cuts them. What cannot be cut (no TCP or UDP behind its
-//! headers) is dropped.
+//! length, sequence number, flags and checksums, as the kernel cuts them, inside a tunnel as well. What cannot be cut (no
+//! TCP or UDP behind its headers) is dropped.
 
-use super::checksum::{self, TCP, Transport, UDP};
+use super::checksum::{self, Layers, TCP, Transport, UDP};
 use super::{Frame, Offload, Segmentation};
 
 /// TCP flags that only the last segment may carry (FIN, PSH), and only the first (CWR).
 const LAST_ONLY: u8 = 0x01 | 0x08;
 const FIRST_ONLY: u8 = 0x80;
 
+/// Whether a kernel interface can finish the frame.
+pub(crate) fn is_plain(frame: &Frame<'_>) -> bool {
+    frame.offload == Offload::NONE
+        || Layers::of(frame.bytes, frame.offload).is_some_and(|layers| layers.outer.is_none())
+}
+
 /// Hands on what the frame is on the wire; returns how many packets that were.
 pub(crate) fn finish(frame: &Frame<'_>, emit: &mut dyn FnMut(&[u8])) -> usize {
-    match frame.offload {
-        Offload::NONE => {
-            emit(frame.bytes);
-            1
-        }
-        Offload {
-            segmentation: None, ..
-        } => {
-            let mut whole = frame.bytes.to_vec();
-            checksum::complete(&mut whole);
-            emit(&whole);
-            1
-        }
-        Offload {
-            segmentation: Some(how),
-            ..
-        } => Cut::new(frame.bytes, how).map_or(0, |cut| cut.emit(emit)),
+    if frame.offload == Offload::NONE {
+        emit(frame.bytes);
+        return 1;
+    }
+    let Some(layers) = Layers::of(frame.bytes, frame.offload) else {
+        return 0;
+    };
+    let Some(how) = frame.offload.segmentation else {
+        let mut whole = frame.bytes.to_vec();
+        finish_sums(&mut whole, &layers);
+        emit(&whole);
+        return 1;
+    };
+    Cut::new(frame.bytes, layers, how).map_or(0, |cut| cut.emit(emit))
+}
+
+/// The checksums of the packet and of the one around it, which covers it, unless that has none.
+fn finish_sums(packet: &mut [u8], layers: &Layers) {
+    checksum::complete_in(packet, &layers.inner);
+    if let Some(outer) = layers.outer
+        && let Some(field) = outer.field()
+        && packet[field..field + 2] != [0, 0]
+    {
+        checksum::complete_in(packet, &outer);
     }
 }
 
@@ -37,13 +50,13 @@ pub(crate) fn finish(frame: &Frame<'_>, emit: &mut dyn FnMut(&[u8])) -> usize {
 struct Cut<'a> {
     headers: &'a [u8],
     payload: &'a [u8],
-    transport: Transport,
+    layers: Layers,
     size: usize,
 }
 
 impl<'a> Cut<'a> {
-    fn new(frame: &'a [u8], how: Segmentation) -> Option<Self> {
-        let transport = Transport::of(frame)?;
+    fn new(frame: &'a [u8], layers: Layers, how: Segmentation) -> Option<Self> {
+        let transport = layers.inner;
         let (protocol, size, header) = match how {
             Segmentation::Tcp { size, .. } => {
                 let words = frame.get(transport.start + 12)? >> 4;
@@ -61,7 +74,7 @@ impl<'a> Cut<'a> {
         Some(Self {
             headers: &whole[..split],
             payload: &whole[split..],
-            transport,
+            layers,
             size: usize::from(size),
         })
     }
@@ -75,38 +88,30 @@ impl<'a> Cut<'a> {
             packet.clear();
             packet.extend_from_slice(self.headers);
             packet.extend_from_slice(&self.payload[from..to]);
-            self.network(&mut packet, index);
-            if self.transport.protocol == TCP {
-                self.tcp(&mut packet, from, index == 0, index + 1 == count);
-            } else {
-                let length = (packet.len() - self.transport.start) as u16;
-                let at = self.transport.start + 4;
-                packet[at..at + 2].copy_from_slice(&length.to_be_bytes());
+            let mut layers = self.layers;
+            for layer in [Some(&mut layers.inner), layers.outer.as_mut()]
+                .into_iter()
+                .flatten()
+            {
+                layer.end = packet.len();
+                network(&mut packet, layer, index);
+                if layer.protocol == UDP {
+                    let length = (layer.end - layer.start) as u16;
+                    let at = layer.start + 4;
+                    packet[at..at + 2].copy_from_slice(&length.to_be_bytes());
+                }
             }
-            checksum::complete(&mut packet);
+            if self.layers.inner.protocol == TCP {
+                self.tcp(&mut packet, from, index == 0, index + 1 == count);
+            }
+            finish_sums(&mut packet, &layers);
             emit(&packet);
         }
         count
     }
 
-    /// Length, and with IPv4 identification and header checksum.
-    fn network(&self, packet: &mut [u8], index: usize) {
-        let at = self.transport.network;
-        let length = (packet.len() - at) as u16;
-        if self.transport.v6 {
-            packet[at + 4..at + 6].copy_from_slice(&(length - 40).to_be_bytes());
-            return;
-        }
-        packet[at + 2..at + 4].copy_from_slice(&length.to_be_bytes());
-        let id = u16::from_be_bytes([packet[at + 4], packet[at + 5]]).wrapping_add(index as u16);
-        packet[at + 4..at + 6].copy_from_slice(&id.to_be_bytes());
-        packet[at + 10..at + 12].fill(0);
-        let sum = checksum::header(&packet[at..self.transport.start]);
-        packet[at + 10..at + 12].copy_from_slice(&sum.to_be_bytes());
-    }
-
     fn tcp(&self, packet: &mut [u8], from: usize, first: bool, last: bool) {
-        let at = self.transport.start;
+        let at = self.layers.inner.start;
         let number = [4, 5, 6, 7].map(|byte| packet[at + byte]);
         let number = u32::from_be_bytes(number).wrapping_add(from as u32);
         packet[at + 4..at + 8].copy_from_slice(&number.to_be_bytes());
@@ -117,6 +122,22 @@ impl<'a> Cut<'a> {
             packet[at + 13] &= !FIRST_ONLY;
         }
     }
+}
+
+/// Length, and with IPv4 identification and header checksum.
+fn network(packet: &mut [u8], layer: &Transport, index: usize) {
+    let at = layer.network;
+    let length = (layer.end - at) as u16;
+    if layer.v6 {
+        packet[at + 4..at + 6].copy_from_slice(&length.saturating_sub(40).to_be_bytes());
+        return;
+    }
+    packet[at + 2..at + 4].copy_from_slice(&length.to_be_bytes());
+    let id = u16::from_be_bytes([packet[at + 4], packet[at + 5]]).wrapping_add(index as u16);
+    packet[at + 4..at + 6].copy_from_slice(&id.to_be_bytes());
+    packet[at + 10..at + 12].fill(0);
+    let sum = checksum::header(&packet[at..layer.start]);
+    packet[at + 10..at + 12].copy_from_slice(&sum.to_be_bytes());
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! unfinished is written from the frame's own addresses, so the program in between may have changed them, and the field,
 //! as it liked. Layout: VIRTIO 1.3, §5.1.6, in host byte order.
 
-use super::checksum::{self, Transport};
+use super::checksum::{self, Layers, Transport};
 use super::{Offload, Segmentation};
 
 /// Bytes of the header.
@@ -39,16 +39,19 @@ pub(super) fn decode(header: &[u8; LENGTH], frame: &mut [u8]) -> Option<Offload>
         return Some(Offload::NONE);
     }
     let (start, offset) = (usize::from(half(header, 6)), usize::from(half(header, 8)));
-    let known = Transport::of(frame)
-        .and_then(|transport| Some((transport.start, transport.field()?)))
-        .is_some_and(|(at, field)| !needs || (at == start && field == start + offset));
-    match segmentation {
-        _ if known => Some(Offload {
+    let known = Transport::of(frame).filter(|transport| {
+        let field = transport.field();
+        field.is_some_and(|at| !needs || (transport.start == start && at == start + offset))
+    });
+    match (segmentation, known) {
+        (_, Some(transport)) => Some(Offload {
             checksum: true,
             segmentation,
+            behind: frame.len() - transport.start,
+            network: transport.start - transport.network,
         }),
-        None => checksum::complete_at(frame, start, offset).then_some(Offload::NONE),
-        Some(_) => None,
+        (None, None) => checksum::complete_at(frame, start, offset).then_some(Offload::NONE),
+        (Some(_), None) => None,
     }
 }
 
@@ -70,7 +73,10 @@ pub(super) fn encode(frame: &[u8], offload: Offload) -> Option<Prefix> {
             checksum: None,
         });
     }
-    let transport = Transport::of(frame)?;
+    let Layers { inner, outer: None } = Layers::of(frame, offload)? else {
+        return None;
+    };
+    let transport = inner;
     let field = transport.field()?;
     header[0] = NEEDS_CHECKSUM;
     if let Some(segmentation) = offload.segmentation {
@@ -146,6 +152,8 @@ mod tests {
                 size: 4,
                 congestion: true,
             }),
+            behind: 30,
+            network: 20,
         };
         let prefix = encode(&frame, offload).unwrap();
         assert_eq!(decode(&prefix.header, &mut frame), Some(offload));
@@ -189,7 +197,8 @@ mod tests {
                 &icmp,
                 Offload {
                     checksum: true,
-                    segmentation: None
+                    behind: 30,
+                    ..Offload::NONE
                 }
             ),
             None

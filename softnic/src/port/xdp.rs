@@ -143,6 +143,15 @@ impl Opening<'_> {
         let fragments = self.mtu + LINK + AROUND > CHUNK;
         let redirect = Redirect::attach(self.index, self.queues, self.way.attach, fragments)
             .map_err(|e| self.error(None, "attaching the XDP program", e))?;
+        let there = sys::receive_queues(self.interface);
+        if self.queues < there {
+            tracing::warn!(
+                interface = self.interface,
+                "{} of the interface's {there} queues are served; what comes in on the others goes to the host: give \
+                 more queues, or the interface fewer (`ethtool -L`)",
+                self.queues
+            );
+        }
         let mut queues = Vec::new();
         for queue in 0..self.queues {
             let bind = Bind {

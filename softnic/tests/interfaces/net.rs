@@ -61,16 +61,16 @@ impl Kind {
                 (port, "near")
             }
             Self::Packet(_) | Self::Xdp(_) => {
-                cable(mtu);
+                cable(mtu, 1);
                 (self.open("near"), "far")
             }
         }
     }
 }
 
-/// A pair of interfaces, `near` and `far`, two queues each.
-pub fn cable(mtu: u32) {
-    let queues = "numrxqueues 2 numtxqueues 2";
+/// A pair of interfaces, `near` and `far`, with so many queues each.
+pub fn cable(mtu: u32, queues: u16) {
+    let queues = format!("numrxqueues {queues} numtxqueues {queues}");
     ip(&format!(
         "link add near mtu {mtu} {queues} type veth peer name far mtu {mtu} {queues}"
     ));

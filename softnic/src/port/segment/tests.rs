@@ -19,15 +19,27 @@ fn super_frame(v6: bool, payload: usize) -> Vec<u8> {
         0x80, 0x99, 1, 0, 0, 0, 0, 0, 1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0,
     ]);
     frame.extend((0..payload).map(|at| at as u8));
+    if !v6 {
+        let sum = checksum::header(&frame[14..34]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    }
     frame
+}
+
+/// What a port says of such a frame when it comes in.
+fn offload(bytes: &[u8], segmentation: Option<Segmentation>) -> Offload {
+    let network = if bytes.get(12) == Some(&0x86) { 40 } else { 20 };
+    Offload {
+        checksum: true,
+        segmentation,
+        behind: bytes.len().saturating_sub(14 + network),
+        network,
+    }
 }
 
 fn finished(bytes: &[u8], segmentation: Option<Segmentation>) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
-    let offload = Offload {
-        checksum: true,
-        segmentation,
-    };
+    let offload = offload(bytes, segmentation);
     finish(&Frame { bytes, offload }, &mut |packet| {
         out.push(packet.to_vec());
     });
@@ -114,4 +126,58 @@ fn what_cannot_be_cut_is_dropped() {
         congestion: false,
     };
     assert!(finished(&frame, Some(none)).is_empty());
+}
+
+/// VXLAN around the frame, with or without a checksum of its own.
+fn in_a_tunnel(frame: &[u8], sum: u8) -> Vec<u8> {
+    let mut outer = vec![0x04; 12];
+    let length = (frame.len() + 16) as u16;
+    outer.extend([0x08, 0x00, 0x45, 0]);
+    outer.extend((length + 20).to_be_bytes());
+    outer.extend([0, 7, 0, 0, 64, 17, 0, 0, 192, 168, 0, 1, 192, 168, 0, 2]);
+    outer.extend([0x12, 0x34, 0x12, 0xb5]);
+    outer.extend(length.to_be_bytes());
+    outer.extend([0, sum, 0x08, 0, 0, 0, 0, 0, 5, 0]);
+    outer.extend(frame);
+    outer
+}
+
+#[test]
+fn what_the_program_put_into_a_tunnel_is_finished_inside_and_out() {
+    let how = Segmentation::Tcp {
+        size: 1000,
+        congestion: false,
+    };
+    for (v6, sum) in [(false, 0), (true, 0), (false, 1)] {
+        let frame = super_frame(v6, 2500);
+        for segmentation in [None, Some(how)] {
+            let offload = offload(&frame, segmentation);
+            let tunnel = in_a_tunnel(&frame, sum);
+            let bytes = &tunnel[..];
+            assert!(!is_plain(&Frame { bytes, offload }));
+            assert!(is_plain(&Frame {
+                bytes: &frame,
+                offload
+            }));
+            let mut out = Vec::new();
+            finish(&Frame { bytes, offload }, &mut |packet| {
+                out.push(packet.to_vec())
+            });
+            assert_eq!(out.len(), segmentation.map_or(1, |_| 3));
+            for packet in &out {
+                assert!(is_sound(&packet[50..]), "inside");
+                let outer = Transport::of(packet).unwrap();
+                assert_eq!(outer.end, packet.len());
+                let length = u16::from_be_bytes([packet[38], packet[39]]);
+                assert_eq!(usize::from(length), packet.len() - 34);
+                if sum == 0 {
+                    assert_eq!(packet[40..42], [0, 0]);
+                } else {
+                    let mut again = packet.clone();
+                    checksum::complete(&mut again);
+                    assert_eq!(&again, packet, "outside");
+                }
+            }
+        }
+    }
 }

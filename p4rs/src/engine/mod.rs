@@ -20,6 +20,7 @@ pub mod entries_text;
 mod externs;
 mod interp;
 mod layout;
+mod native;
 mod outputs;
 mod tables;
 mod trace;
@@ -44,7 +45,8 @@ pub use trace::{Event, KeyValue, Tracer, Verdict};
 
 use crate::ir;
 use crate::valid::Checked;
-use interp::{Machine, PacketState};
+use interp::{Machine, PacketState, Received};
+use tables::epoch::{self, Guard};
 
 /// Nanoseconds since the engine's owner started counting. Never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +80,18 @@ pub struct Config {
     pub max_passes: u32,
     /// Longest packet in bytes.
     pub max_packet_len: usize,
+    /// What runs the packets.
+    pub execution: Execution,
+}
+
+/// What runs the packets; both do the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Execution {
+    /// Machine code, made when the program is loaded; the interpreter where there is none for the program.
+    #[default]
+    Native,
+    /// The interpreter.
+    Interpreted,
 }
 
 impl Default for Config {
@@ -95,6 +109,7 @@ impl Default for Config {
                 .to_vec(),
             max_passes: 256,
             max_packet_len: 65_535,
+            execution: Execution::default(),
         }
     }
 }
@@ -226,6 +241,11 @@ impl Engine {
         self.machine.architecture()
     }
 
+    /// Whether machine code runs the packets.
+    pub fn is_native(&self) -> bool {
+        self.machine.native.is_some()
+    }
+
     /// The choices made at load time.
     pub fn config(&self) -> &Config {
         self.machine.config()
@@ -252,29 +272,21 @@ impl Engine {
         &self,
         now: Time,
         port: u32,
-        packet: &[u8],
+        bytes: &[u8],
         out: &mut Outputs,
         tracer: Option<&mut dyn Tracer>,
     ) {
-        let (sent, dropped) = (out.transmitted().len(), out.drops.len());
-        let mut state = self
-            .pool
-            .lock()
-            .pop()
-            .unwrap_or_else(|| self.machine.new_state());
-        let tracer = tracer.map(|tracer| tracer as &mut dyn Tracer);
-        self.machine
-            .process(&mut state, now, port, packet, out, tracer);
-        let mut pool = self.pool.lock();
-        if pool.len() < POOL {
-            pool.push(state);
-        }
-        drop(pool);
-        self.received.fetch_add(1, Ordering::Relaxed);
-        self.transmitted
-            .fetch_add((out.transmitted().len() - sent) as u64, Ordering::Relaxed);
-        for &reason in &out.drops[dropped..] {
-            self.drops[reason as usize].fetch_add(1, Ordering::Relaxed);
+        let mut worker = self.worker();
+        worker.one(&epoch::pin(), Received { now, port, bytes }, out, tracer);
+    }
+
+    /// Someone who processes packets; one per thread is best.
+    pub fn worker(&self) -> Worker<'_> {
+        let state = self.pool.lock().pop();
+        Worker {
+            engine: self,
+            state: state.unwrap_or_else(|| self.machine.new_state()),
+            counted: Counted::default(),
         }
     }
 
@@ -294,6 +306,87 @@ impl Engine {
                 .map(|&r| (r, self.drops[r as usize].load(Ordering::Relaxed)))
                 .collect(),
             learn_failures: self.machine.learn_failures(),
+        }
+    }
+}
+
+/// What a worker counted and has not told yet.
+#[derive(Debug, Default)]
+struct Counted {
+    received: u64,
+    transmitted: u64,
+    drops: [u64; DropReason::ALL.len()],
+}
+
+/// Processes packets, with a packet's working memory of its own. Its counts reach [`Engine::statistics`] after every
+/// batch.
+#[derive(Debug)]
+pub struct Worker<'e> {
+    engine: &'e Engine,
+    state: PacketState,
+    counted: Counted,
+}
+
+impl Worker<'_> {
+    /// Runs one packet to completion, as [`Engine::process`] does.
+    pub fn process(&mut self, now: Time, port: u32, packet: &[u8], out: &mut Outputs) {
+        self.batch(now, [(port, packet)], out);
+    }
+
+    /// Runs packets to completion, one after the other: ingress port and bytes of each. Appends to `out`. Tables are
+    /// pinned once for all of them, so a batch should be short: some tens of packets.
+    pub fn batch<'p>(
+        &mut self,
+        now: Time,
+        packets: impl IntoIterator<Item = (u32, &'p [u8])>,
+        out: &mut Outputs,
+    ) {
+        let guard = epoch::pin();
+        for (port, bytes) in packets {
+            self.one(&guard, Received { now, port, bytes }, out, None);
+        }
+        drop(guard);
+        self.tell();
+    }
+
+    fn one(
+        &mut self,
+        guard: &Guard,
+        packet: Received<'_>,
+        out: &mut Outputs,
+        tracer: Option<&mut dyn Tracer>,
+    ) {
+        let (sent, dropped) = (out.transmitted().len(), out.drops.len());
+        let machine = &self.engine.machine;
+        machine.process(guard, &mut self.state, packet, out, tracer);
+        self.counted.received += 1;
+        self.counted.transmitted += (out.transmitted().len() - sent) as u64;
+        for &reason in &out.drops[dropped..] {
+            self.counted.drops[reason as usize] += 1;
+        }
+    }
+
+    fn tell(&mut self) {
+        let counted = std::mem::take(&mut self.counted);
+        let add = |to: &AtomicU64, count: u64| {
+            if count > 0 {
+                to.fetch_add(count, Ordering::Relaxed);
+            }
+        };
+        add(&self.engine.received, counted.received);
+        add(&self.engine.transmitted, counted.transmitted);
+        for (to, count) in self.engine.drops.iter().zip(counted.drops) {
+            add(to, count);
+        }
+    }
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.tell();
+        let mut pool = self.engine.pool.lock();
+        if pool.len() < POOL {
+            pool.push(std::mem::take(&mut self.state));
         }
     }
 }

@@ -7,13 +7,14 @@ mod pna;
 mod v1model;
 
 use super::interp::{LastApply, Lower, Run, Slot, Stop};
+use super::native::Native;
 use super::outputs::{Digest, DropReason};
 use super::trace::{Event, Verdict};
 use super::{Architecture, Config, LoadError, layout};
 use crate::ir::{Control, Handle, Package, PackageArg, Param, Parser, Program, Type};
 
-use pna::Pna;
-use v1model::V1Model;
+pub(crate) use pna::Pna;
+pub(crate) use v1model::V1Model;
 
 /// A clone that the program asked for.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,17 @@ impl Intents {
     pub fn mirror(&mut self, slot: u32, session: u32) {
         self.mirrors.retain(|&(known, _)| known != slot);
         self.mirrors.push((slot, session));
+    }
+
+    /// Whether anything beyond sending and dropping was asked for.
+    pub fn asked(&self) -> bool {
+        self.clone_ingress.is_some()
+            || self.clone_egress.is_some()
+            || self.resubmit.is_some()
+            || self.recirculate.is_some()
+            || self.truncate.is_some()
+            || self.digest.is_some()
+            || !self.mirrors.is_empty()
     }
 
     fn clear(&mut self) {
@@ -230,11 +242,26 @@ impl<'p> Blocks<'p> {
     }
 }
 
+impl<'r> Run<'r> {
+    /// The machine code, unless someone watches the steps.
+    fn native(&self) -> Option<&'r Native> {
+        self.machine
+            .native
+            .as_ref()
+            .filter(|_| self.tracer.is_none())
+    }
+}
+
 /// Steps that both architectures share.
 impl Run<'_> {
     /// A fresh pass: values zero, nothing parsed, nothing asked for.
     fn begin(&mut self) {
         self.state.slots.fill(0);
+        self.begin_machine();
+    }
+
+    /// What machine code needs of a fresh pass: it sees to the values itself.
+    fn begin_machine(&mut self) {
         self.state.cursor = 0;
         self.state.intents.clear();
         self.last = LastApply::NONE;

@@ -10,6 +10,7 @@
 //! mirrored copies carry the packet as deparsed and go straight to the ports of their session.
 
 use super::super::interp::{Lower, Run, Slot};
+use super::super::native::{Fate, pna_given};
 use super::super::outputs::DropReason;
 use super::super::trace::{Event, Verdict};
 use super::super::{LoadError, bits};
@@ -17,13 +18,13 @@ use super::{Blocks, Job, Kept, Region};
 use crate::ir::{Param, Type};
 
 /// Slots of one input metadata struct.
-struct Input {
-    direction: Slot,
-    pass: Slot,
-    loopedback: Slot,
-    port: Slot,
-    timestamp: Slot,
-    parser_error: Slot,
+pub(crate) struct Input {
+    pub direction: Slot,
+    pub pass: Slot,
+    pub loopedback: Slot,
+    pub port: Slot,
+    pub timestamp: Slot,
+    pub parser_error: Slot,
 }
 
 impl Input {
@@ -42,11 +43,11 @@ impl Input {
 
 /// A loaded PNA program.
 pub(crate) struct Pna {
-    parser: u32,
-    pre: u32,
-    main: u32,
-    deparser: u32,
-    inputs: Vec<Input>,
+    pub parser: u32,
+    pub pre: u32,
+    pub main: u32,
+    pub deparser: u32,
+    pub inputs: Vec<Input>,
     from_net: u128,
     from_host: u128,
     pass_mask: u128,
@@ -130,11 +131,20 @@ impl Pna {
     }
 
     fn pass(&self, run: &mut Run<'_>, port: u32, pass: u32) {
+        let host = run.machine.externs().host_ports.contains(port);
+        let (now, direction) = (run.now.0, if host { self.from_host } else { self.from_net });
+        if let Some(native) = run.native() {
+            run.begin_machine();
+            let given = pna_given(direction, u128::from(pass) & self.pass_mask, port, now);
+            return match native.run(run, given) {
+                Fate::Sent => {}
+                Fate::Dropped(reason) => run.drop_packet(reason),
+                Fate::Decide | Fate::Egress(_) => self.decide(run),
+            };
+        }
         run.begin();
         let length = run.state.packet.len();
         run.trace(&Event::Start { port, length, pass });
-        let host = run.machine.externs().host_ports.read().contains(&port);
-        let (now, direction) = (run.now.0, if host { self.from_host } else { self.from_net });
         for input in &self.inputs {
             run.set(input.direction, direction);
             run.set(input.pass, u128::from(pass) & self.pass_mask);

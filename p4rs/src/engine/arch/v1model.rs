@@ -13,6 +13,7 @@
 use rustc_hash::FxHashMap;
 
 use super::super::interp::{Lower, Run, Slot};
+use super::super::native::{Fate, v1model_given};
 use super::super::outputs::DropReason;
 use super::super::trace::{Event, Verdict};
 use super::super::{Config, LoadError, bits, layout};
@@ -28,34 +29,34 @@ const REPLICATED: u32 = 5;
 const RESUBMITTED: u32 = 6;
 
 /// Slots of the standard metadata.
-struct Standard {
-    ingress_port: Slot,
-    egress_spec: Slot,
-    egress_port: Slot,
-    instance_type: Slot,
-    packet_length: Slot,
-    enq_timestamp: Slot,
-    ingress_timestamp: Slot,
-    egress_timestamp: Slot,
-    mcast_grp: Slot,
-    egress_rid: Slot,
-    checksum_error: Slot,
-    parser_error: Slot,
+pub(crate) struct Standard {
+    pub ingress_port: Slot,
+    pub egress_spec: Slot,
+    pub egress_port: Slot,
+    pub instance_type: Slot,
+    pub packet_length: Slot,
+    pub enq_timestamp: Slot,
+    pub ingress_timestamp: Slot,
+    pub egress_timestamp: Slot,
+    pub mcast_grp: Slot,
+    pub egress_rid: Slot,
+    pub checksum_error: Slot,
+    pub parser_error: Slot,
 }
 
 /// A loaded v1model program.
 pub(crate) struct V1Model {
-    parser: u32,
-    verify: u32,
-    ingress: u32,
-    egress: u32,
-    compute: u32,
-    deparser: u32,
+    pub parser: u32,
+    pub verify: u32,
+    pub ingress: u32,
+    pub egress: u32,
+    pub compute: u32,
+    pub deparser: u32,
     user: Region,
     metadata: Region,
-    std: Standard,
-    port_mask: u128,
-    drop_port: u128,
+    pub std: Standard,
+    pub port_mask: u128,
+    pub drop_port: u128,
     lists: FxHashMap<u32, Vec<(Slot, u32)>>,
 }
 
@@ -198,6 +199,15 @@ impl V1Model {
     }
 
     fn ingress(&self, run: &mut Run<'_>, port: u32, kind: u32, kept: &Kept) {
+        if let (Some(native), NORMAL) = (run.native(), kind) {
+            run.begin_machine();
+            return match native.run(run, v1model_given(port, run.now.0)) {
+                Fate::Sent => {}
+                Fate::Dropped(reason) => run.drop_packet(reason),
+                Fate::Decide => self.decide(run),
+                Fate::Egress(port) => self.after_egress(run, port),
+            };
+        }
         if !self.parse(run, port, kind, kept) {
             return;
         }
@@ -328,6 +338,11 @@ impl V1Model {
         if let Err(reason) = run.run_control(self.egress) {
             return run.drop_packet(reason);
         }
+        self.after_egress(run, copy.port);
+    }
+
+    /// Behind the egress control: clone, drop, deparse, recirculate or send.
+    fn after_egress(&self, run: &mut Run<'_>, port: u32) {
         if let Some(intent) = run.state.intents.clone_egress.take() {
             self.clone_egress(run, intent);
         }
@@ -355,7 +370,7 @@ impl V1Model {
             });
             return;
         }
-        run.transmit(copy.port, limit);
+        run.transmit(port, limit);
     }
 
     fn clone_egress(&self, run: &mut Run<'_>, intent: CloneIntent) {

@@ -20,7 +20,7 @@ pub(crate) use meter::{Meter, MeterArray};
 pub(crate) use register::{RegisterArray, RegisterLeaf};
 pub(crate) use replication::Replication;
 pub use replication::{CloneSession, Replica};
-pub(crate) use state::{Externs, Object, ValueSetState};
+pub(crate) use state::{Externs, HostPorts, Object, ValueSetState};
 
 /// Why access to an extern object was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

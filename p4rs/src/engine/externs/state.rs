@@ -69,6 +69,34 @@ impl ValueSetState {
     }
 }
 
+/// PNA: the ports on the host's side. Every packet asks, so usual numbers take no lock.
+#[derive(Debug, Default)]
+pub(crate) struct HostPorts {
+    low: [AtomicU64; 8],
+    rest: RwLock<FxHashSet<u32>>,
+}
+
+impl HostPorts {
+    /// Whether a port is one.
+    pub fn contains(&self, port: u32) -> bool {
+        match self.low.get(port as usize / 64) {
+            Some(bits) => bits.load(Ordering::Relaxed) >> (port % 64) & 1 == 1,
+            None => self.rest.read().contains(&port),
+        }
+    }
+
+    /// Says what a port is.
+    pub fn set(&self, port: u32, is_host: bool) {
+        let bit = 1 << (port % 64);
+        match (self.low.get(port as usize / 64), is_host) {
+            (Some(bits), true) => drop(bits.fetch_or(bit, Ordering::Relaxed)),
+            (Some(bits), false) => drop(bits.fetch_and(!bit, Ordering::Relaxed)),
+            (None, true) => drop(self.rest.write().insert(port)),
+            (None, false) => drop(self.rest.write().remove(&port)),
+        }
+    }
+}
+
 /// The objects.
 #[derive(Debug, Default)]
 pub(crate) struct Externs {
@@ -77,7 +105,7 @@ pub(crate) struct Externs {
     /// By value set.
     pub value_sets: Vec<RwLock<ValueSetState>>,
     /// PNA: ports on the host's side.
-    pub host_ports: RwLock<FxHashSet<u32>>,
+    pub host_ports: HostPorts,
     /// State of the random sequence.
     pub random: AtomicU64,
 }
@@ -186,12 +214,7 @@ impl Externs {
 
     /// Says on which side a port is.
     pub fn set_host_port(&self, port: u32, is_host: bool) {
-        let mut ports = self.host_ports.write();
-        if is_host {
-            ports.insert(port);
-        } else {
-            ports.remove(&port);
-        }
+        self.host_ports.set(port, is_host);
     }
 }
 

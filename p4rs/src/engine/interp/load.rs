@@ -12,14 +12,15 @@ use parking_lot::RwLock;
 
 use super::super::arch::Arch;
 use super::super::externs::{
-    CounterArray, Externs, HashAlgorithm, MeterArray, MeterUnit, Object, RegisterArray,
+    CounterArray, Externs, HashAlgorithm, HostPorts, MeterArray, MeterUnit, Object, RegisterArray,
     RegisterLeaf, Replication, ValueSetState,
 };
+use super::super::native::Native;
 use super::super::tables::{
     ActionCall, ActionPlan, FieldMatch, MatchKind, MatchTable, NewEntry, OwnedField, Profile,
     TableConfig, TableError,
 };
-use super::super::{Architecture, Config, LoadError, Time, bits, layout};
+use super::super::{Architecture, Config, Execution, LoadError, Time, bits, layout};
 use super::lower::Lower;
 use super::machine::Machine;
 use crate::ir::{
@@ -50,7 +51,7 @@ impl Machine {
         for (handle, table) in program.tables.iter() {
             tables.push(loader.table(handle, table, &mut profiles)?);
         }
-        Ok(Self {
+        let mut machine = Self {
             program: Arc::clone(&checked),
             config,
             code,
@@ -59,7 +60,12 @@ impl Machine {
             externs,
             replication: Replication::default(),
             arch,
-        })
+            native: None,
+        };
+        if machine.config.execution == Execution::Native {
+            machine.native = Native::compile(&machine).ok();
+        }
+        Ok(machine)
     }
 }
 
@@ -334,9 +340,16 @@ impl Loader<'_> {
         Ok(Externs {
             objects: objects.collect::<Result<_, _>>()?,
             value_sets: sets.collect(),
-            host_ports: RwLock::new(self.config.host_ports.iter().copied().collect()),
+            host_ports: self.host_ports(),
             random: AtomicU64::new(self.config.seed),
         })
+    }
+
+    fn host_ports(&self) -> HostPorts {
+        let ports = HostPorts::default();
+        let given = self.config.host_ports.iter();
+        given.for_each(|&port| ports.set(port, true));
+        ports
     }
 
     fn object(&self, handle: Handle<ExternInstance>) -> Result<Object, LoadError> {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::super::arch::{Arch, Intents, Job};
 use super::super::bits::BitWriter;
 use super::super::externs::{Color, Externs, Replication};
+use super::super::native::Native;
 use super::super::outputs::{DropReason, Outputs};
-use super::super::tables::{Entry, IdleTimeout, MatchTable, Profile, TableError, epoch};
+use super::super::tables::{Entry, IdleTimeout, MatchTable, Profile, TableError, epoch::Guard};
 use super::super::trace::Tracer;
 use super::super::{Architecture, Config, Time};
 use super::code::Code;
@@ -22,12 +23,14 @@ use crate::valid::Checked;
 pub(crate) struct Machine {
     pub(super) program: Arc<Checked>,
     pub config: Config,
-    pub(super) code: Code,
-    pub(super) tables: Vec<MatchTable>,
+    pub(crate) code: Code,
+    pub(crate) tables: Vec<MatchTable>,
     pub(super) profiles: Vec<Option<Arc<Profile>>>,
     pub(super) externs: Externs,
     pub(super) replication: Replication,
-    pub(super) arch: Arch,
+    pub(crate) arch: Arch,
+    /// The program as machine code, unless the interpreter runs it.
+    pub(crate) native: Option<Native>,
 }
 
 /// The table that was applied last; its key is the state's.
@@ -62,10 +65,20 @@ pub(crate) struct PacketState {
     pub pack: BitWriter,
     /// Key of the table that was applied last.
     pub key: Vec<u64>,
+    /// Outgoing headers that machine code writes.
+    pub head: Vec<u8>,
     pub budget: u32,
     pub intents: Intents,
     pub queue: VecDeque<Job>,
     pub passes: u32,
+}
+
+/// A packet as it came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received<'p> {
+    pub now: Time,
+    pub port: u32,
+    pub bytes: &'p [u8],
 }
 
 /// Loop turns and parser states of one packet.
@@ -129,34 +142,32 @@ impl Machine {
         }
     }
 
-    /// Runs a packet to completion.
+    /// Runs a packet to completion; what its tables hand out stays while the guard lives.
     pub fn process(
         &self,
+        guard: &Guard,
         state: &mut PacketState,
-        now: Time,
-        port: u32,
-        packet: &[u8],
+        packet: Received<'_>,
         out: &mut Outputs,
         tracer: Option<&mut dyn Tracer>,
     ) {
-        if packet.len() > self.config.max_packet_len {
+        if packet.bytes.len() > self.config.max_packet_len {
             out.drops.push(DropReason::TooLong);
             return;
         }
         state.budget = BUDGET;
         state.passes = 0;
         state.queue.clear();
-        let guard = epoch::pin();
         let mut run = Run {
             machine: self,
-            guard: &guard,
+            guard,
             last: LastApply::NONE,
             state,
-            now,
+            now: packet.now,
             out,
             tracer: tracer.map(|tracer| tracer as &mut dyn Tracer),
         };
-        self.arch.run(&mut run, port, packet);
+        self.arch.run(&mut run, packet.port, packet.bytes);
     }
 
     pub fn tick(&self, now: Time) -> Vec<IdleTimeout> {

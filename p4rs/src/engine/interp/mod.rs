@@ -3,7 +3,7 @@
 //! In: a checked program, packets. Out: outputs, extern state. `lower` makes `code`, `run` executes it, `machine`
 //! owns what both need. Invariant: per-packet state lives in [`PacketState`] alone.
 
-mod code;
+pub(crate) mod code;
 mod load;
 mod lower;
 mod machine;
@@ -11,5 +11,5 @@ mod run;
 
 pub(crate) use code::Slot;
 pub(crate) use lower::Lower;
-pub(crate) use machine::{LastApply, Machine, PacketState};
-pub(crate) use run::{Run, Stop};
+pub(crate) use machine::{LastApply, Machine, PacketState, Received};
+pub(crate) use run::{Flow, Run, STANDSTILL, Stop};

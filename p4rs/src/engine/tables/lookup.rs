@@ -39,6 +39,17 @@ pub(crate) struct Found<'g> {
     pub color: Option<Color>,
 }
 
+impl Found<'_> {
+    /// The answer of a table that does not exist.
+    pub const NOTHING: Self = Self {
+        hit: false,
+        action: None,
+        data: &[],
+        entry: None,
+        color: None,
+    };
+}
+
 impl MatchTable {
     /// How keys are laid out.
     pub fn key_layout(&self) -> &KeyLayout {

@@ -235,7 +235,7 @@ impl Run<'_> {
     }
 
     /// Copies in, runs, copies out.
-    pub(super) fn call(&mut self, call: &Call) -> Result<(), Stop> {
+    pub(crate) fn call(&mut self, call: &Call) -> Result<(), Stop> {
         for (slot, operand) in &call.ins {
             self.store(*slot, operand)?;
         }

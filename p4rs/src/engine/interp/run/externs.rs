@@ -140,9 +140,7 @@ impl Run<'_> {
             }
             Extern::IsHostPort(port) => {
                 let port = self.eval(port)? as u32;
-                return Ok(u128::from(
-                    self.machine.externs.host_ports.read().contains(&port),
-                ));
+                return Ok(u128::from(self.machine.externs.host_ports.contains(port)));
             }
             Extern::AddEntry {
                 action,
@@ -182,14 +180,7 @@ impl Run<'_> {
                 length: given,
             } => {
                 let bytes = self.given(given.as_ref())?.unwrap_or(length);
-                let last = self.last;
-                if last.table == *table
-                    && last.hit
-                    && let (Some(table), Some(entry)) =
-                        (self.machine.tables.get(*table as usize), last.entry)
-                {
-                    table.count_entry(entry, bytes);
-                }
+                self.count_last(*table, bytes);
                 Ok(0)
             }
             Extern::Meter {
@@ -430,21 +421,14 @@ impl Run<'_> {
         }
         let profile = self.eval(profile)?;
         let timeout = self.expire_time(profile);
-        let learner = self.machine.tables.get(self.last.table as usize);
-        let learned = learner.filter(|_| !self.last.hit).and_then(|table| {
-            let key = self.state.key.as_slice();
-            let what = (action, words.as_slice());
-            table.learn(self.guard, self.now, (key, table.hash(key)), what, timeout)
-        });
-        let added = learned.is_some();
-        self.last.entry = learned.or(self.last.entry);
+        let added = self.learn(action, &words, timeout);
         self.note("add_entry", || {
             String::from(if added { "added" } else { "not added" })
         });
         Ok(u128::from(added))
     }
 
-    fn expire_time(&self, profile: u128) -> u64 {
+    pub(crate) fn expire_time(&self, profile: u128) -> u64 {
         let profiles = &self.machine.config.expire_profiles_ns;
         let index = usize::try_from(profile).unwrap_or(usize::MAX);
         profiles
@@ -454,7 +438,7 @@ impl Run<'_> {
             .unwrap_or(0)
     }
 
-    fn restart_timer(&mut self, timeout_ns: Option<u64>) {
+    pub(crate) fn restart_timer(&mut self, timeout_ns: Option<u64>) {
         let table = self.machine.tables.get(self.last.table as usize);
         if let (Some(table), Some(entry)) = (table, self.last.entry) {
             match timeout_ns {

@@ -7,10 +7,13 @@
 mod eval;
 mod exec;
 mod externs;
+mod hooks;
 mod packet;
 mod parser;
 mod table;
 mod wide;
+
+pub(crate) use parser::STANDSTILL;
 
 use super::super::Time;
 use super::super::outputs::{DropReason, Outputs};
@@ -34,7 +37,7 @@ pub(crate) enum Stop {
 
 /// What happens after a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
+pub(crate) enum Flow {
     Next,
     Break,
     Continue,

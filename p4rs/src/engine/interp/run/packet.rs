@@ -11,7 +11,7 @@ use super::{Run, Stop};
 
 impl Run<'_> {
     /// A built-in or extern operation; the result of those that have a scalar one.
-    pub(super) fn prim(&mut self, prim: &Prim) -> Result<u128, Stop> {
+    pub(crate) fn prim(&mut self, prim: &Prim) -> Result<u128, Stop> {
         match prim {
             Prim::Extern(op) => return self.extern_op(op),
             Prim::Extract {

@@ -9,7 +9,7 @@ use super::super::code::{Goto, Next, Number, Operand, ParserCode, Test};
 use super::{Flow, Run, Stop};
 
 /// States in a row that may be entered without taking a bit from the packet.
-const STANDSTILL: u32 = 4096;
+pub(crate) const STANDSTILL: u32 = 4096;
 
 impl Run<'_> {
     /// Runs a parser; its parameters are in place.
@@ -62,7 +62,11 @@ impl Run<'_> {
         }
     }
 
-    fn select(&mut self, subjects: &[Number], cases: &[(Vec<Test>, Goto)]) -> Result<Goto, Stop> {
+    pub(super) fn select(
+        &mut self,
+        subjects: &[Number],
+        cases: &[(Vec<Test>, Goto)],
+    ) -> Result<Goto, Stop> {
         if let [
             Number {
                 value: Operand::One(ex),

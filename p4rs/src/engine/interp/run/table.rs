@@ -15,7 +15,7 @@ use super::{Run, Stop};
 
 impl<'r> Run<'r> {
     /// Applies a table: whether it was hit, and the action that ran.
-    pub(super) fn apply(&mut self, index: u32) -> Result<(bool, Option<u16>), Stop> {
+    pub(crate) fn apply(&mut self, index: u32) -> Result<(bool, Option<u16>), Stop> {
         let machine = self.machine;
         let (Some(Some(code)), Some(table)) = (
             machine.code.tables.get(index as usize),

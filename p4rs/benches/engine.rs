@@ -1,0 +1,326 @@
+//! Packets per second of both engines on the project's own program for NICs: established connections, first packets,
+//! plain routing, uniform and Zipf, over many live flows; how two workers scale; how long loading takes.
+//!
+//! In: `--frontends`, `--endpoints`, `--flows`, `--packets`, `--turns`. Out: medians as a table, ratios within the run.
+//! One core unless it says otherwise, ports in memory.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench"
+)]
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use p4rs::engine::{Config, Engine, Execution, Outputs, Time, entries_text};
+use p4rs::front::Sources;
+
+/// Sizes of one run.
+#[derive(Clone, Copy)]
+struct Sizes {
+    frontends: u32,
+    endpoints: u32,
+    flows: u32,
+    packets: usize,
+    turns: usize,
+}
+
+fn sizes() -> Sizes {
+    let arguments: Vec<String> = std::env::args().collect();
+    let small = arguments.iter().any(|argument| argument == "--test");
+    let option = |name: &str, small_value: u32, value: u32| {
+        let at = arguments.iter().position(|argument| argument == name);
+        let given = at.and_then(|at| arguments.get(at + 1)?.parse().ok());
+        given.unwrap_or(if small { small_value } else { value })
+    };
+    Sizes {
+        frontends: option("--frontends", 100, 10_000),
+        endpoints: option("--endpoints", 1_000, 100_000),
+        flows: option("--flows", 1_000, 1_000_000),
+        packets: option("--packets", 2_000, 500_000) as usize,
+        turns: option("--turns", 3, 5) as usize,
+    }
+}
+
+/// Slots per endpoint set.
+const SLOTS: u32 = 16;
+
+fn vip(service: u32) -> u32 {
+    0x0a60_0001 + service
+}
+
+fn client(flow: u32) -> (u32, u16) {
+    (0x0af4_0002 + flow / 50_000, 1024 + (flow % 50_000) as u16)
+}
+
+fn entries(sizes: Sizes) -> String {
+    let mut text = String::new();
+    let mapped = |address: u32| 0xffff_0000_0000u64 + u64::from(address);
+    for (port, peer) in [(1, 2), (2, 1)] {
+        let attach = format!("attach(vpc=0, role={port}, peer_port={peer}, slow_port=0)");
+        writeln!(text, "add port ingress_port={port} => {attach}").unwrap();
+    }
+    let route = |text: &mut String, address: u32, length: u32| {
+        let mask = 0xffff_ffff_ffffu64 & !((1u64 << (32 - length)) - 1);
+        let (low, priority) = (mapped(address), 97 + length);
+        let forward = "forward(port=2, src_mac=0x020000000001, dst_mac=0x0200000000aa)";
+        let key = format!("dst_hi=0x0&&&0xffffffffffffffff dst_lo={low:#x}&&&0xffff{mask:012x}");
+        writeln!(text, "add route prio={priority} vpc=0 {key} => {forward}").unwrap();
+    };
+    route(&mut text, 0x0af4_0000, 16);
+    for node in 0..64 {
+        route(&mut text, 0x0b00_0000 + (node << 16), 16);
+    }
+    route(&mut text, 0x0c00_0000, 8);
+    let per = (sizes.endpoints / sizes.frontends).max(1);
+    for service in 0..sizes.frontends {
+        let (set, mask, address) = (service + 1, SLOTS - 1, mapped(vip(service)));
+        let sets = format!(
+            "set_id={set}, slot_mask={mask}, outside_set_id={set}, outside_slot_mask={mask}"
+        );
+        writeln!(
+            text,
+            "add frontend vpc=0 protocol=6 dst_hi=0 dst_lo={address:#x} dst_port=80 => serve({sets}, service_id={set}, flags=0, affinity_profile=255)"
+        )
+        .unwrap();
+        for slot in 0..SLOTS {
+            let endpoint = mapped(0x0b00_0000 + service * per + slot % per);
+            writeln!(
+                text,
+                "add endpoint set_id={set} slot={slot} => to_endpoint(endpoint_hi=0, endpoint_lo={endpoint:#x}, endpoint_port=8080, flags=0, endpoint_id=0)"
+            )
+            .unwrap();
+        }
+    }
+    text
+}
+
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes
+        .chunks(2)
+        .map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// A TCP packet of `size` bytes.
+fn frame(from: (u32, u16), to: (u32, u16), size: usize) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    let mut ip = vec![0x45, 0];
+    ip.extend(((size - 14) as u16).to_be_bytes());
+    ip.extend([0, 1, 0x40, 0, 64, 6, 0, 0]);
+    ip.extend(from.0.to_be_bytes());
+    ip.extend(to.0.to_be_bytes());
+    let sum = checksum(&ip).to_be_bytes();
+    ip[10..12].copy_from_slice(&sum);
+    frame.extend(ip);
+    frame.extend(from.1.to_be_bytes());
+    frame.extend(to.1.to_be_bytes());
+    frame.extend([
+        0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 0xff, 0xff, 0x12, 0x34, 0, 0,
+    ]);
+    frame.resize(size, 0x5a);
+    frame
+}
+
+/// Pseudo-random numbers (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// Which flow each packet belongs to: uniform, or Zipf with exponent 1.
+fn choices(flows: u32, packets: usize, zipf: bool) -> Vec<u32> {
+    let mut random = Random(7);
+    if !zipf {
+        let one = |_| (random.next() % u64::from(flows)) as u32;
+        return (0..packets).map(one).collect();
+    }
+    let mut sums = Vec::with_capacity(flows as usize);
+    let mut sum = 0.0;
+    for rank in 1..=flows {
+        sum += 1.0 / f64::from(rank);
+        sums.push(sum);
+    }
+    let one = |_| {
+        let at = (random.next() >> 11) as f64 / (1u64 << 53) as f64 * sum;
+        let rank = sums.partition_point(|&s| s < at) as u64;
+        // Popular flows are spread over the table.
+        (rank * 2_654_435_761 % u64::from(flows)) as u32
+    };
+    (0..packets).map(one).collect()
+}
+
+fn packet_of(sizes: Sizes, flow: u32, size: usize) -> Vec<u8> {
+    frame(client(flow), (vip(flow % sizes.frontends), 80), size)
+}
+
+/// Packets of one kind, one behind the other.
+struct Load {
+    bytes: Vec<u8>,
+    size: usize,
+}
+
+impl Load {
+    fn new(size: usize, packets: impl Iterator<Item = Vec<u8>>) -> Self {
+        let mut bytes = Vec::new();
+        packets.for_each(|packet| bytes.extend(packet));
+        Self { bytes, size }
+    }
+
+    /// Nanoseconds per packet; every packet must leave.
+    fn run(&self, engine: &Engine, now: Time) -> f64 {
+        let mut worker = engine.worker();
+        let mut out = Outputs::default();
+        let start = Instant::now();
+        let mut sent = 0;
+        for batch in self.bytes.chunks(self.size * 64) {
+            out.clear();
+            worker.batch(
+                now,
+                batch.chunks(self.size).map(|packet| (1, packet)),
+                &mut out,
+            );
+            sent += out.transmitted().len();
+        }
+        let packets = self.bytes.len() / self.size;
+        assert_eq!(sent, packets, "every packet leaves");
+        start.elapsed().as_secs_f64() * 1e9 / packets as f64
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn engine(execution: Execution) -> (Engine, f64) {
+    let file = format!("{}/../p4/nicproxy_pna.p4", env!("CARGO_MANIFEST_DIR"));
+    let compiled = p4rs::compile(&Sources::from_disk(file.as_str())).expect("the program compiles");
+    let config = Config {
+        execution,
+        unlimited_tables: true,
+        host_ports: vec![1],
+        ..Config::default()
+    };
+    let checked = Arc::new(compiled.checked);
+    let start = Instant::now();
+    let engine = Engine::new(checked, config).expect("the program loads");
+    (engine, start.elapsed().as_secs_f64() * 1e3)
+}
+
+/// What was measured: engine, bytes, path, nanoseconds.
+type Rates = Vec<(Execution, usize, &'static str, f64)>;
+
+fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
+    let (engine, load_ms) = engine(execution);
+    let native = engine.is_native();
+    let name = if native { "native" } else { "interpreter" };
+    println!("{name:<12} loaded in {load_ms:.1} ms");
+    entries_text::load(&engine, Time(0), text).expect("entries");
+    let count = sizes.packets / if native { 1 } else { 10 };
+    let now = Time::from_secs(1);
+    let setup = Load::new(64, (0..sizes.flows).map(|flow| packet_of(sizes, flow, 64)));
+    let first = setup.run(&engine, now);
+    let mut report = |path: &'static str, size: usize, ns: f64| {
+        println!(
+            "{name:<12} {size:>6} {path:<24} {ns:>10.1} {:>8.3}",
+            1e3 / ns
+        );
+        rates.push((execution, size, path, ns));
+    };
+    report("first packets", 64, first);
+    for size in [64, 512, 1500] {
+        for (path, zipf) in [("established, uniform", false), ("established, Zipf", true)] {
+            let flows = choices(sizes.flows, count, zipf);
+            let load = Load::new(size, flows.iter().map(|&flow| packet_of(sizes, flow, size)));
+            let ns = median((0..sizes.turns).map(|_| load.run(&engine, now)).collect());
+            report(path, size, ns);
+        }
+        let mut random = Random(3);
+        let one = |_| {
+            let number = random.next();
+            let to = 0x0b00_0000 + (number as u32 & 0x3f_ffff);
+            frame(client((number >> 32) as u32 % sizes.flows), (to, 443), size)
+        };
+        let routed = Load::new(size, (0..count).map(one));
+        let ns = median((0..sizes.turns).map(|_| routed.run(&engine, now)).collect());
+        report("route only", size, ns);
+    }
+    if native {
+        two_workers(sizes, &engine, now);
+    }
+}
+
+/// The rate of two workers over that of one, each on its own packets.
+fn two_workers(sizes: Sizes, engine: &Engine, now: Time) {
+    let flows = choices(sizes.flows, sizes.packets, false);
+    let (left, right) = flows.split_at(flows.len() / 2);
+    let load = |flows: &[u32]| Load::new(64, flows.iter().map(|&flow| packet_of(sizes, flow, 64)));
+    let loads = [load(left), load(right)];
+    let ratios = (0..sizes.turns).map(|_| {
+        let alone = loads.iter().map(|load| load.run(engine, now)).sum::<f64>() / 2.0;
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for load in &loads {
+                scope.spawn(|| (0..2).map(|_| load.run(engine, now)).sum::<f64>());
+            }
+        });
+        let packets = loads
+            .iter()
+            .map(|load| load.bytes.len() / 64 * 2)
+            .sum::<usize>();
+        alone / (start.elapsed().as_secs_f64() * 1e9 / packets as f64)
+    });
+    let ratio = median(ratios.collect());
+    println!("native       two workers do {ratio:.2} times the work of one");
+}
+
+fn main() {
+    let sizes = sizes();
+    let text = entries(sizes);
+    println!(
+        "{} frontends, {} endpoints, {} live flows; median of {} turns",
+        sizes.frontends, sizes.endpoints, sizes.flows, sizes.turns
+    );
+    println!(
+        "{:<12} {:>6} {:<24} {:>10} {:>8}",
+        "engine", "bytes", "path", "ns/packet", "M/s"
+    );
+    let mut rates = Rates::new();
+    for execution in [Execution::Native, Execution::Interpreted] {
+        measure(sizes, execution, &text, &mut rates);
+    }
+    let find = |execution, path| {
+        let found = rates
+            .iter()
+            .find(|(of, size, at, _)| *of == execution && *size == 64 && *at == path);
+        found.map_or(f64::NAN, |&(.., ns)| ns)
+    };
+    let route = find(Execution::Native, "route only");
+    for path in [
+        "first packets",
+        "established, uniform",
+        "established, Zipf",
+        "route only",
+    ] {
+        let native = find(Execution::Native, path);
+        println!(
+            "{path:<24} native is {:>5.1} times the interpreter, {:>4.0} % of its own route-only rate",
+            find(Execution::Interpreted, path) / native,
+            100.0 * route / native
+        );
+    }
+}

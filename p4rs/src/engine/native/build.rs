@@ -1,0 +1,647 @@
+//! Building the machine code of one function: slots, control flow, calls, ways out.
+//!
+//! In: lowered bodies. Out: Cranelift IR. Invariant: on every path each value is computed in the order in which the
+//! interpreter would, and every way out of a call writes its out arguments back.
+//!
+//! Slots that no interpreted node touches are SSA variables: 64-bit ones where 64 bits are enough. The others lie in
+//! the packet's slot memory.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    AbiParam, Block, BlockArg, FuncRef, InstBuilder, MemFlagsData, StackSlot, StackSlotData,
+    StackSlotKind, Type, Value, types,
+};
+use cranelift_frontend::{FunctionBuilder, Variable};
+use std::mem::offset_of;
+
+use super::super::interp::Machine;
+use super::super::interp::code::{Call, Code, Dest, Operand, PlaceArg, Slot, Stmt, Target};
+use super::Unsupported;
+use super::runtime::{Context, Site, status};
+use super::support;
+use super::widths::Widths;
+
+/// Where a slot lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Home {
+    /// Not used yet.
+    None,
+    Narrow(Variable),
+    Wide(Variable),
+    Memory,
+}
+
+/// A value: at most 64 bits in an `i64`, or up to 128 in an `i128`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Val {
+    pub value: Value,
+    pub wide: bool,
+}
+
+/// References to the runtime's functions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Imports {
+    pub interpret: FuncRef,
+    pub lookup: FuncRef,
+    pub apply: FuncRef,
+    pub count: FuncRef,
+    pub count_direct: FuncRef,
+    pub learn: FuncRef,
+    pub restart: FuncRef,
+    pub hash: FuncRef,
+    pub payload_hash: FuncRef,
+    pub register_read: FuncRef,
+    pub register_write: FuncRef,
+}
+
+/// Where control goes from inside a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exits {
+    /// After `return` or the end.
+    pub ret: Block,
+    /// With a status word: the body was stopped.
+    pub stop: Block,
+    /// `break` and `continue`.
+    pub turn: Option<(Block, Block)>,
+}
+
+/// Whether what follows is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Falls {
+    Through,
+    Away,
+}
+
+/// The builder.
+pub(super) struct Build<'a, 'f> {
+    pub machine: &'a Machine,
+    pub code: &'a Code,
+    pub b: FunctionBuilder<'f>,
+    pub imports: Imports,
+    pub memory: &'a [bool],
+    pub widths: &'a Widths,
+    pub homes: Vec<Home>,
+    pub sites: &'a mut Vec<Site>,
+    pub context: Value,
+    pub slots: Value,
+    pub packet: Value,
+    pub bits: Value,
+    pub cursor: Variable,
+    pub exits: Exits,
+    /// Outgoing headers: where they begin, how many bytes are written, and the most that may be.
+    pub head: Variable,
+    pub written: Variable,
+    pub room: usize,
+    pub loops: u32,
+    depth: u32,
+}
+
+/// Calls nested deeper are left to the interpreter's program.
+const MAX_DEPTH: u32 = 48;
+
+impl<'a, 'f> Build<'a, 'f> {
+    /// Starts a function: one block, the context its parameter.
+    pub fn new(
+        machine: &'a Machine,
+        mut b: FunctionBuilder<'f>,
+        imports: Imports,
+        scan: (&'a [bool], &'a Widths),
+        sites: &'a mut Vec<Site>,
+    ) -> Self {
+        let entry = b.create_block();
+        b.append_block_params_for_function_params(entry);
+        b.switch_to_block(entry);
+        b.seal_block(entry);
+        let context = b.block_params(entry)[0];
+        let flags = MemFlagsData::trusted();
+        let mut load = |ty, offset: usize| b.ins().load(ty, flags, context, offset as i32);
+        let slots = load(types::I64, offset_of!(Context, slots));
+        let packet = load(types::I64, offset_of!(Context, packet));
+        let bits = load(types::I64, offset_of!(Context, bits));
+        let cursor = b.declare_var(types::I64);
+        let zero = b.ins().iconst(types::I64, 0);
+        b.def_var(cursor, zero);
+        let (head, written) = (b.declare_var(types::I64), b.declare_var(types::I64));
+        let start = b
+            .ins()
+            .load(types::I64, flags, context, offset_of!(Context, head) as i32);
+        b.def_var(head, start);
+        b.def_var(written, zero);
+        let nowhere = b.create_block();
+        let code = &machine.code;
+        Self {
+            machine,
+            code,
+            b,
+            imports,
+            memory: scan.0,
+            widths: scan.1,
+            homes: vec![Home::None; code.slots as usize],
+            sites,
+            context,
+            slots,
+            packet,
+            bits,
+            cursor,
+            exits: Exits {
+                ret: nowhere,
+                stop: nowhere,
+                turn: None,
+            },
+            head,
+            written,
+            room: 0,
+            loops: 0,
+            depth: 0,
+        }
+    }
+
+    /// Whether what is built now may run more than once for a packet.
+    pub fn in_loop(&self) -> bool {
+        self.loops > 0
+    }
+
+    pub fn iconst(&mut self, value: u64) -> Value {
+        self.b.ins().iconst(types::I64, value as i64)
+    }
+
+    /// A block that receives a status word.
+    pub fn status_block(&mut self) -> Block {
+        let block = self.b.create_block();
+        self.b.append_block_param(block, types::I32);
+        block
+    }
+
+    pub fn jump(&mut self, to: Block) {
+        self.b.ins().jump(to, &[]);
+    }
+
+    pub fn load_context(&mut self, ty: Type, offset: usize) -> Value {
+        let context = self.context;
+        self.b
+            .ins()
+            .load(ty, MemFlagsData::trusted(), context, offset as i32)
+    }
+
+    pub fn store_context(&mut self, value: Value, offset: usize) {
+        let context = self.context;
+        self.b
+            .ins()
+            .store(MemFlagsData::trusted(), value, context, offset as i32);
+    }
+
+    /// Goes on with `to`, all of whose predecessors are known.
+    pub fn enter(&mut self, to: Block) {
+        self.b.switch_to_block(to);
+        self.b.seal_block(to);
+    }
+
+    fn home(&mut self, slot: Slot) -> Home {
+        let at = slot as usize;
+        match self.homes.get(at) {
+            Some(Home::None) => {}
+            Some(home) => return *home,
+            None => return Home::Memory,
+        }
+        let home = if self.memory.get(at).copied().unwrap_or(true) {
+            Home::Memory
+        } else if self.widths.of(slot) > 64 {
+            Home::Wide(self.b.declare_var(types::I128))
+        } else {
+            Home::Narrow(self.b.declare_var(types::I64))
+        };
+        self.homes[at] = home;
+        home
+    }
+
+    /// Declares every variable and sets it to zero: what no path wrote is zero.
+    pub fn clear_all(&mut self) {
+        let zero = self.iconst(0);
+        let mut wide = None;
+        for slot in 0..self.code.slots {
+            match self.home(slot) {
+                Home::Narrow(variable) => self.b.def_var(variable, zero),
+                Home::Wide(variable) => {
+                    let zero = match wide {
+                        Some(zero) => zero,
+                        None => *wide.insert(self.b.ins().iconcat(zero, zero)),
+                    };
+                    self.b.def_var(variable, zero);
+                }
+                Home::None | Home::Memory => {}
+            }
+        }
+    }
+
+    /// A slot's value.
+    pub fn get(&mut self, slot: Slot) -> Val {
+        match self.home(slot) {
+            Home::Narrow(variable) => Val {
+                value: self.b.use_var(variable),
+                wide: false,
+            },
+            Home::Wide(variable) => Val {
+                value: self.b.use_var(variable),
+                wide: true,
+            },
+            Home::None | Home::Memory => {
+                let (at, base) = (Context::slot_offset(slot), self.slots);
+                let flags = MemFlagsData::trusted();
+                let low = self.b.ins().load(types::I64, flags, base, at);
+                let high = self.b.ins().load(types::I64, flags, base, at + 8);
+                Val {
+                    value: self.b.ins().iconcat(low, high),
+                    wide: true,
+                }
+            }
+        }
+    }
+
+    /// Sets a slot.
+    pub fn set(&mut self, slot: Slot, value: Val) {
+        match self.home(slot) {
+            Home::Narrow(variable) => {
+                let value = self.narrow(value);
+                self.b.def_var(variable, value);
+            }
+            Home::Wide(variable) => {
+                let value = self.widen(value);
+                self.b.def_var(variable, value);
+            }
+            Home::None | Home::Memory => self.store_slot(slot, value),
+        }
+    }
+
+    fn store_slot(&mut self, slot: Slot, value: Val) {
+        let (at, base) = (Context::slot_offset(slot), self.slots);
+        let (low, high) = self.halves(value);
+        let flags = MemFlagsData::trusted();
+        self.b.ins().store(flags, low, base, at);
+        self.b.ins().store(flags, high, base, at + 8);
+    }
+
+    /// Puts every variable into the slot memory, for whoever goes on there.
+    pub fn spill(&mut self) {
+        for slot in 0..self.code.slots {
+            if let Home::Narrow(_) | Home::Wide(_) = self.home(slot) {
+                let value = self.get(slot);
+                self.store_slot(slot, value);
+            }
+        }
+        self.keep_cursor();
+    }
+
+    /// The lowest 64 bits.
+    pub fn narrow(&mut self, value: Val) -> Value {
+        if value.wide {
+            self.b.ins().ireduce(types::I64, value.value)
+        } else {
+            value.value
+        }
+    }
+
+    /// As 128 bits.
+    pub fn widen(&mut self, value: Val) -> Value {
+        if value.wide {
+            value.value
+        } else {
+            self.b.ins().uextend(types::I128, value.value)
+        }
+    }
+
+    /// Low and high word.
+    pub fn halves(&mut self, value: Val) -> (Value, Value) {
+        if value.wide {
+            self.b.ins().isplit(value.value)
+        } else {
+            (value.value, self.iconst(0))
+        }
+    }
+
+    /// Sets slots to zero.
+    pub fn clear(&mut self, slot: Slot, slots: u32) {
+        let zero = self.iconst(0);
+        for i in 0..slots {
+            self.set(
+                slot + i,
+                Val {
+                    value: zero,
+                    wide: false,
+                },
+            );
+        }
+    }
+
+    /// Copies slots; the ranges may overlap.
+    pub fn copy(&mut self, from: Slot, to: Slot, slots: u32) -> Result<(), Unsupported> {
+        let values: Vec<Val> = (0..slots).map(|i| self.get(from + i)).collect();
+        for (i, value) in (0..slots).zip(values) {
+            if self.widths.of(from + i) > self.widths.of(to + i) {
+                return Err(Unsupported("a copy into a narrower slot"));
+            }
+            self.set(to + i, value);
+        }
+        Ok(())
+    }
+
+    /// Writes the cursor to the packet's state.
+    pub fn keep_cursor(&mut self) {
+        let at = self.load_context(types::I64, offset_of!(Context, cursor));
+        let cursor = self.b.use_var(self.cursor);
+        self.b.ins().store(MemFlagsData::trusted(), cursor, at, 0);
+    }
+
+    fn reload_cursor(&mut self) {
+        let at = self.load_context(types::I64, offset_of!(Context, cursor));
+        let cursor = self
+            .b
+            .ins()
+            .load(types::I64, MemFlagsData::trusted(), at, 0);
+        self.b.def_var(self.cursor, cursor);
+    }
+
+    /// Hands a node to the interpreter; its status word.
+    pub fn interpret(&mut self, site: Site) -> Value {
+        self.keep_cursor();
+        let index = self.iconst(self.sites.len() as u64);
+        self.sites.push(site);
+        let call = self
+            .b
+            .ins()
+            .call(self.imports.interpret, &[self.context, index]);
+        let status = self.b.inst_results(call)[0];
+        self.reload_cursor();
+        status
+    }
+
+    /// The value that the interpreter handed back.
+    pub fn scalar(&mut self) -> Val {
+        let low = self.load_context(types::I64, offset_of!(Context, scalar));
+        let high = self.load_context(types::I64, offset_of!(Context, scalar) + 8);
+        Val {
+            value: self.b.ins().iconcat(low, high),
+            wide: true,
+        }
+    }
+
+    /// Leaves the body when the status says so.
+    pub fn check(&mut self, status: Value) {
+        let next = self.b.create_block();
+        let stop = self.exits.stop;
+        self.b
+            .ins()
+            .brif(status, stop, &[BlockArg::Value(status)], next, &[]);
+        self.enter(next);
+    }
+
+    /// Leaves the body with a status word.
+    pub fn stop(&mut self, status: u32) {
+        let status = self.b.ins().iconst(types::I32, i64::from(status as i32));
+        let stop = self.exits.stop;
+        self.b.ins().jump(stop, &[BlockArg::Value(status)]);
+    }
+
+    /// Leaves the body with a status word when the condition holds.
+    pub fn stop_if(&mut self, condition: Value, status: u32) {
+        let next = self.b.create_block();
+        let stop = self.exits.stop;
+        let word = self.b.ins().iconst(types::I32, i64::from(status as i32));
+        self.b
+            .ins()
+            .brif(condition, stop, &[BlockArg::Value(word)], next, &[]);
+        self.enter(next);
+    }
+
+    /// Takes a turn from the packet's budget.
+    pub fn turn(&mut self, reason: super::super::outputs::DropReason) {
+        let at = self.load_context(types::I64, offset_of!(Context, budget));
+        let flags = MemFlagsData::trusted();
+        let left = self.b.ins().load(types::I32, flags, at, 0);
+        let none = self.b.ins().icmp_imm_u(IntCC::Equal, left, 0);
+        self.stop_if(none, status::DROP | reason as u32);
+        let left = self.b.ins().iadd_imm_s(left, -1);
+        self.b.ins().store(flags, left, at, 0);
+    }
+
+    /// Memory on the machine's stack.
+    pub fn stack(&mut self, bytes: u32) -> StackSlot {
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+        self.b.create_sized_stack_slot(data)
+    }
+
+    /// Writes a scalar to a plain destination, unless the header around it is invalid.
+    pub fn put(&mut self, dest: &Dest, value: Val) -> Result<(), Unsupported> {
+        let Some(slot) = support::dest(dest) else {
+            return Err(Unsupported("a destination that depends on the packet"));
+        };
+        let value = match dest.slice {
+            None => value,
+            Some((hi, lo)) => self.insert_bits(slot, (hi, lo), value),
+        };
+        let Some(back) = dest.guard else {
+            self.set(slot, value);
+            return Ok(());
+        };
+        let valid = self.get(slot - back);
+        let valid = self.truth(valid);
+        let old = self.get(slot);
+        let merged = self.choose(valid, value, old);
+        self.set(slot, merged);
+        Ok(())
+    }
+
+    /// Writes several slots, each by itself.
+    pub fn put_slots(&mut self, dest: &Dest, from: &[Val]) -> Result<(), Unsupported> {
+        let (Some(slot), None) = (support::dest(dest), dest.slice) else {
+            return Err(Unsupported("a destination that depends on the packet"));
+        };
+        let valid = match dest.guard {
+            Some(back) => {
+                let valid = self.get(slot - back);
+                Some(self.truth(valid))
+            }
+            None => None,
+        };
+        for (i, &value) in (0..dest.slots).zip(from) {
+            let value = match valid {
+                Some(valid) => {
+                    let old = self.get(slot + i);
+                    self.choose(valid, value, old)
+                }
+                None => value,
+            };
+            self.set(slot + i, value);
+        }
+        Ok(())
+    }
+
+    /// One of two values.
+    pub fn choose(&mut self, condition: Value, a: Val, b: Val) -> Val {
+        if a.wide || b.wide {
+            let (a, b) = (self.widen(a), self.widen(b));
+            return Val {
+                value: self.b.ins().select(condition, a, b),
+                wide: true,
+            };
+        }
+        Val {
+            value: self.b.ins().select(condition, a.value, b.value),
+            wide: false,
+        }
+    }
+
+    /// Whether a value is not zero, as a condition.
+    pub fn truth(&mut self, value: Val) -> Value {
+        if value.wide {
+            let (low, high) = self.b.ins().isplit(value.value);
+            let any = self.b.ins().bor(low, high);
+            return self.b.ins().icmp_imm_u(IntCC::NotEqual, any, 0);
+        }
+        self.b.ins().icmp_imm_u(IntCC::NotEqual, value.value, 0)
+    }
+
+    /// Calls a body by expanding it here.
+    pub fn call(&mut self, call: &Call) -> Result<(), Unsupported> {
+        if !support::call(call) {
+            let status = self.interpret(Site::Call(call));
+            self.check(status);
+            return Ok(());
+        }
+        if self.depth >= MAX_DEPTH {
+            return Err(Unsupported("calls nested too deeply"));
+        }
+        for (slot, operand) in &call.ins {
+            self.store(*slot, operand)?;
+        }
+        for &(from, to, slots) in &call.moves {
+            self.copy(from, to, slots)?;
+        }
+        for &(slot, slots) in &call.clears {
+            self.clear(slot, slots);
+        }
+        for arg in call.places.iter().filter(|arg| arg.copy_in) {
+            self.copy_in(arg)?;
+        }
+        let outer = self.exits;
+        let ret = self.b.create_block();
+        let stop = if call.places.is_empty() {
+            outer.stop
+        } else {
+            self.status_block()
+        };
+        self.exits = Exits {
+            ret,
+            stop,
+            turn: None,
+        };
+        self.depth += 1;
+        let falls = self.target(call.target)?;
+        self.depth -= 1;
+        if falls == Falls::Through {
+            self.jump(ret);
+        }
+        self.exits = outer;
+        if !call.places.is_empty() {
+            self.enter(stop);
+            self.b.set_cold_block(stop);
+            let status = self.b.block_params(stop)[0];
+            self.copy_outs(&call.places)?;
+            self.b.ins().jump(outer.stop, &[BlockArg::Value(status)]);
+        }
+        self.enter(ret);
+        self.copy_outs(&call.places)
+    }
+
+    fn copy_in(&mut self, arg: &PlaceArg) -> Result<(), Unsupported> {
+        let Some(slot) = support::dest(&arg.dest) else {
+            return Err(Unsupported("an argument that depends on the packet"));
+        };
+        match arg.dest.slice {
+            None => self.copy(slot, arg.param, arg.dest.slots),
+            Some((hi, lo)) => {
+                let value = self.get(slot);
+                let part = self.shift_right(value, lo);
+                let part = self.mask_to(part, hi.saturating_sub(lo) + 1);
+                self.set(arg.param, part);
+                Ok(())
+            }
+        }
+    }
+
+    fn copy_outs(&mut self, places: &[PlaceArg]) -> Result<(), Unsupported> {
+        for arg in places {
+            if arg.dest.slots == 1 {
+                let value = self.get(arg.param);
+                self.put(&arg.dest, value)?;
+            } else {
+                let values: Vec<Val> = (0..arg.dest.slots)
+                    .map(|i| self.get(arg.param + i))
+                    .collect();
+                self.put_slots(&arg.dest, &values)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn target(&mut self, target: Target) -> Result<Falls, Unsupported> {
+        let code = self.code;
+        let missing = Unsupported("a call of nothing");
+        match target {
+            Target::Function(index) => {
+                let body = code.functions.get(index as usize).ok_or(missing)?;
+                self.stmts(body)
+            }
+            Target::Action(index) => {
+                let body = code.actions.get(index as usize).ok_or(missing)?;
+                self.stmts(body)
+            }
+            Target::Control(index) => match code.controls.get(index as usize) {
+                Some(Some((_, body))) => self.stmts(body),
+                _ => Err(missing),
+            },
+            Target::Parser(index) => self.parser(index),
+        }
+    }
+
+    /// Evaluates into slots that nothing guards.
+    pub fn store(&mut self, to: Slot, operand: &Operand) -> Result<(), Unsupported> {
+        match operand {
+            Operand::One(ex) => {
+                if self.widths.ex(ex) > self.widths.of(to) {
+                    return Err(Unsupported("a value wider than its slot"));
+                }
+                let value = self.ex(ex)?;
+                self.set(to, value);
+            }
+            Operand::Many(agg, slots) => {
+                let values = self.agg(agg, *slots)?;
+                for (i, value) in (0..*slots).zip(values) {
+                    self.set(to + i, value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Statements in order.
+    pub fn stmts(&mut self, stmts: &[Stmt]) -> Result<Falls, Unsupported> {
+        for stmt in stmts {
+            if self.stmt(stmt)? == Falls::Away {
+                return Ok(Falls::Away);
+            }
+        }
+        Ok(Falls::Through)
+    }
+}
+
+/// A signature of words.
+pub(super) fn signature(
+    signature: &mut cranelift_codegen::ir::Signature,
+    params: usize,
+    result: Option<Type>,
+) {
+    for _ in 0..params {
+        signature.params.push(AbiParam::new(types::I64));
+    }
+    signature.returns.extend(result.map(AbiParam::new));
+}

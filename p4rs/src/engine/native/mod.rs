@@ -1,0 +1,342 @@
+//! Machine code: a loaded program compiled when it is loaded, by Cranelift.
+//!
+//! ```text
+//! lowered code ─▶ footprint, widths ─▶ build (value, stmt, packet, pack, table, program) ─▶ machine code
+//!                                                                                       │
+//! packet ─▶ Native::run ─▶ parser, controls, deparser in one function ◀─▶ runtime: tables, externs, interpreter
+//! ```
+//!
+//! In: a loaded [`Machine`]. Out: what a pass did with its packet, exactly as the interpreter would have done.
+//! Everything is expanded into one function: slots become registers, the layout of headers and keys constants.
+//! A node that depends on more than constants (elements of header stacks, numbers above 128 bits, varbits, unions) is
+//! handed to the interpreter, whose slots then lie in memory; so is the rest of a pass that clones, resubmits,
+//! recirculates, replicates or sends digests.
+//!
+//! Invariant: bit for bit what the interpreter does, packets and state.
+#![allow(unsafe_code)]
+
+mod build;
+mod footprint;
+mod pack;
+mod packet;
+mod program;
+mod runtime;
+mod stmt;
+mod support;
+mod table;
+mod value;
+mod widths;
+
+use cranelift_codegen::ir::{Type, UserFuncName, types};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+
+use super::interp::{Machine, Run};
+use super::outputs::DropReason;
+use build::{Build, Imports, signature};
+use program::outcome;
+use runtime::{Context, Site};
+use widths::Widths;
+
+pub(crate) use program::{pna_given, v1model_given};
+
+/// Why a program is left to the interpreter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no machine code for {0}")]
+pub(crate) struct Unsupported(&'static str);
+
+/// What became of a packet in one pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Sent; the outputs have it.
+    Sent,
+    /// Lost.
+    Dropped(DropReason),
+    /// The architecture decides, with everything in the packet's state.
+    Decide,
+    /// v1model: the architecture goes on behind the egress control, towards this port.
+    Egress(u32),
+}
+
+/// Nodes of programs above this are not expanded.
+const MAX_SIZE: u64 = 60_000;
+
+/// A compiled program.
+pub(crate) struct Native {
+    /// Owns the code; taken when dropped.
+    module: Option<JITModule>,
+    entry: extern "C" fn(*mut Context) -> u32,
+    sites: Box<[Site]>,
+    /// Ranges of slots in memory.
+    memory: Vec<(usize, usize)>,
+    /// Most bytes of outgoing headers.
+    room: usize,
+}
+
+// SAFETY: the code is never changed after it was made, the module is used again only to free it, and the nodes behind
+// the sites belong to the machine that owns this and are never changed; nothing here is shared mutable state.
+unsafe impl Send for Native {}
+// SAFETY: as above.
+unsafe impl Sync for Native {}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: the code can only be entered through `self`, which is gone.
+            unsafe { module.free_memory() };
+        }
+    }
+}
+
+impl std::fmt::Debug for Native {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Native")
+            .field("sites", &self.sites.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Native {
+    /// Compiles the program of a machine.
+    pub fn compile(machine: &Machine) -> Result<Self, Unsupported> {
+        let code = &machine.code;
+        let controls = code.controls.iter().flatten().map(|(_, body)| body);
+        let states = code
+            .parsers
+            .iter()
+            .flatten()
+            .flat_map(|(_, parser)| &parser.states);
+        let bodies = controls.chain(states.map(|state| &state.body));
+        let size = bodies
+            .map(|body| support::size(code, body, 48))
+            .fold(0, u64::saturating_add);
+        if size > MAX_SIZE {
+            return Err(Unsupported("a program of this size"));
+        }
+        let scan = footprint::footprint(code);
+        if scan.odd_bits {
+            return Err(Unsupported("headers that are not whole bytes"));
+        }
+        let memory = scan.flags;
+        let widths = Widths::new(code, &memory, &program::given(&machine.arch));
+        let mut module = JITModule::new(jit()?);
+        let imports = declare(&mut module)?;
+        let mut context = module.make_context();
+        signature(&mut context.func.signature, 1, Some(types::I32));
+        let entry = module
+            .declare_function("pass", Linkage::Export, &context.func.signature)
+            .map_err(|_| Unsupported("this machine"))?;
+        context.func.name = UserFuncName::user(0, entry.as_u32());
+        let mut frontend = FunctionBuilderContext::new();
+        let mut sites = Vec::new();
+        let room = {
+            let imports = reference(imports, &mut module, &mut context.func);
+            let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
+            let mut build = Build::new(machine, builder, imports, (&memory, &widths), &mut sites);
+            build.pass(!scan.interpreted_emit)?;
+            let room = build.room;
+            build.b.seal_all_blocks();
+            build.b.finalize(module.target_config());
+            room
+        };
+        module
+            .define_function(entry, &mut context)
+            .map_err(|_| Unsupported("what was generated"))?;
+        module.clear_context(&mut context);
+        module
+            .finalize_definitions()
+            .map_err(|_| Unsupported("executable memory"))?;
+        let code = module.get_finalized_function(entry);
+        // SAFETY: the function was defined above with this signature.
+        let entry =
+            unsafe { std::mem::transmute::<*const u8, extern "C" fn(*mut Context) -> u32>(code) };
+        Ok(Self {
+            module: Some(module),
+            entry,
+            sites: sites.into_boxed_slice(),
+            memory: ranges(&memory),
+            room,
+        })
+    }
+
+    /// Runs one pass over the packet in the run's state, which has begun and holds no values yet.
+    pub fn run(&self, run: &mut Run<'_>, given: [u64; 6]) -> Fate {
+        let state = &mut *run.state;
+        for &(first, end) in &self.memory {
+            state.slots.get_mut(first..end).unwrap_or_default().fill(0);
+        }
+        state.cursor = 0;
+        if state.head.len() < self.room {
+            state.head.resize(self.room, 0);
+        }
+        let mut context = Context {
+            slots: state.slots.as_mut_ptr(),
+            packet: state.packet.as_ptr(),
+            bits: state.packet.len() as u64 * 8,
+            cursor: &raw mut state.cursor,
+            budget: &raw mut state.budget,
+            head: state.head.as_mut_ptr(),
+            given,
+            sites: self.sites.as_ptr(),
+            ..Context::empty()
+        };
+        context.run = (&raw mut *run).cast();
+        let word = (self.entry)(&raw mut context);
+        context.give(&mut run.state.intents);
+        match word {
+            outcome::SEND => {
+                let head = run
+                    .state
+                    .head
+                    .get(..context.head_len as usize)
+                    .unwrap_or_default();
+                run.out
+                    .push(context.egress as u32, head, run.state.payload());
+                Fate::Sent
+            }
+            outcome::DECIDE => Fate::Decide,
+            outcome::EGRESS => Fate::Egress(context.egress as u32),
+            word => Fate::Dropped(runtime::drop_reason(word)),
+        }
+    }
+}
+
+/// Ranges of flagged slots.
+fn ranges(flags: &[bool]) -> Vec<(usize, usize)> {
+    let mut out: Vec<(usize, usize)> = Vec::new();
+    for (slot, _) in flags.iter().enumerate().filter(|(_, flag)| **flag) {
+        match out.last_mut() {
+            Some((_, end)) if *end == slot => *end += 1,
+            _ => out.push((slot, slot + 1)),
+        }
+    }
+    out
+}
+
+/// A compiler for the processor that this runs on, with the runtime's functions.
+fn jit() -> Result<JITBuilder, Unsupported> {
+    let mut flags = settings::builder();
+    for (name, value) in [
+        ("use_colocated_libcalls", "false"),
+        ("is_pic", "false"),
+        ("opt_level", "speed"),
+        (
+            "enable_verifier",
+            if cfg!(debug_assertions) {
+                "true"
+            } else {
+                "false"
+            },
+        ),
+    ] {
+        flags
+            .set(name, value)
+            .map_err(|_| Unsupported("a compiler flag"))?;
+    }
+    let isa = cranelift_native::builder().map_err(|_| Unsupported("this processor"))?;
+    let isa = isa
+        .finish(settings::Flags::new(flags))
+        .map_err(|_| Unsupported("this processor"))?;
+    let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
+    for (name, address, ..) in FUNCTIONS {
+        builder.symbol(*name, address());
+    }
+    Ok(builder)
+}
+
+/// A runtime function: name, address, words it takes, what it returns.
+type Function = (&'static str, fn() -> *const u8, usize, Option<Type>);
+
+const FUNCTIONS: &[Function; 11] = &[
+    (
+        "interpret",
+        || runtime::interpret as *const u8,
+        2,
+        Some(types::I32),
+    ),
+    (
+        "lookup",
+        || runtime::lookup as *const u8,
+        5,
+        Some(types::I64),
+    ),
+    ("apply", || runtime::apply as *const u8, 2, Some(types::I32)),
+    ("count", || runtime::count as *const u8, 4, None),
+    (
+        "count_direct",
+        || runtime::count_direct as *const u8,
+        3,
+        None,
+    ),
+    ("learn", || runtime::learn as *const u8, 5, Some(types::I64)),
+    ("restart", || runtime::restart as *const u8, 3, None),
+    ("hash", || runtime::hash as *const u8, 3, Some(types::I64)),
+    (
+        "payload_hash",
+        || runtime::payload_hash as *const u8,
+        4,
+        Some(types::I64),
+    ),
+    (
+        "register_read",
+        || runtime::register_read as *const u8,
+        3,
+        Some(types::I32),
+    ),
+    (
+        "register_write",
+        || runtime::register_write as *const u8,
+        5,
+        None,
+    ),
+];
+
+/// Declares the runtime's functions, in the order of [`FUNCTIONS`].
+fn declare(module: &mut JITModule) -> Result<[FuncId; 11], Unsupported> {
+    let mut ids = [FuncId::from_u32(0); 11];
+    for (id, (name, _, params, result)) in ids.iter_mut().zip(FUNCTIONS) {
+        let mut made = module.make_signature();
+        signature(&mut made, *params, *result);
+        *id = module
+            .declare_function(name, Linkage::Import, &made)
+            .map_err(|_| Unsupported("this machine"))?;
+    }
+    Ok(ids)
+}
+
+/// Makes them known to a function.
+fn reference(
+    ids: [FuncId; 11],
+    module: &mut JITModule,
+    function: &mut cranelift_codegen::ir::Function,
+) -> Imports {
+    let references = ids.map(|id| module.declare_func_in_func(id, function));
+    let [
+        interpret,
+        lookup,
+        apply,
+        count,
+        count_direct,
+        learn,
+        restart,
+        hash,
+        payload_hash,
+        register_read,
+        register_write,
+    ] = references;
+    Imports {
+        interpret,
+        lookup,
+        apply,
+        count,
+        count_direct,
+        learn,
+        restart,
+        hash,
+        payload_hash,
+        register_read,
+        register_write,
+    }
+}

@@ -1,0 +1,213 @@
+//! Machine code that puts values of any width one behind the other: for headers, hashes, checksums and sums.
+//!
+//! In: values with their widths, [`Pack`]s. Out: big-endian words, bytes in memory, one's-complement sums.
+//! Invariant: the bits are those that the interpreter's writer would have written.
+
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
+
+use super::super::bits::WORD;
+use super::super::externs::HashAlgorithm;
+use super::super::interp::code::Pack;
+use super::Unsupported;
+use super::build::{Build, Val};
+use super::runtime::algorithm;
+use super::support;
+
+impl Build<'_, '_> {
+    /// Stores packed words, big-endian; no byte beyond `bytes` when they are that many.
+    pub fn store_words(&mut self, words: &[Value], to: Value, bytes: u32) {
+        let flags = MemFlagsData::trusted();
+        let mut left = bytes;
+        for (i, &word) in (0..).zip(words) {
+            let at = i * 8;
+            if left >= 8 {
+                let word = self.b.ins().bswap(word);
+                self.b.ins().store(flags, word, to, at);
+                left -= 8;
+                continue;
+            }
+            // The tail, in pieces.
+            let mut done = 0;
+            for (size, ty) in [(4, types::I32), (2, types::I16), (1, types::I8)] {
+                if left - done < size {
+                    continue;
+                }
+                let shift = 64 - 8 * (done + size);
+                let piece = self.b.ins().ushr_imm_u(word, i64::from(shift));
+                let piece = self.b.ins().ireduce(ty, piece);
+                let piece = if size == 1 {
+                    piece
+                } else {
+                    self.b.ins().bswap(piece)
+                };
+                self.b.ins().store(flags, piece, to, at + done as i32);
+                done += size;
+            }
+            left = 0;
+        }
+    }
+
+    /// Values one behind the other, as 64-bit words, the first bit on top; the last word padded with zeros.
+    pub fn pack(&mut self, fields: &[(Val, u32)]) -> Vec<Value> {
+        let mut words = Vec::new();
+        let (mut sum, mut used) = (None::<Value>, 0);
+        for &(value, width) in fields {
+            let parts = if width > 64 {
+                let (low, high) = self.halves(value);
+                vec![(high, width - 64), (low, 64)]
+            } else {
+                vec![(self.narrow(value), width)]
+            };
+            for (value, width) in parts {
+                if width == 0 {
+                    continue;
+                }
+                let room = 64 - used;
+                if width < room {
+                    sum = Some(self.append(sum, value, width));
+                    used += width;
+                    continue;
+                }
+                let rest = width - room;
+                let top = if rest == 0 {
+                    value
+                } else {
+                    self.b.ins().ushr_imm_u(value, i64::from(rest))
+                };
+                let word = self.append(sum, top, room);
+                words.push(word);
+                used = rest;
+                sum = if rest == 0 {
+                    None
+                } else {
+                    let rest = self.mask_to(Val { value, wide: false }, rest);
+                    Some(rest.value)
+                };
+            }
+        }
+        if let Some(sum) = sum {
+            words.push(self.b.ins().ishl_imm_u(sum, i64::from(64 - used)));
+        }
+        words
+    }
+
+    fn append(&mut self, sum: Option<Value>, value: Value, width: u32) -> Value {
+        match sum {
+            None => value,
+            Some(sum) => {
+                let sum = self.b.ins().ishl_imm_u(sum, i64::from(width));
+                self.b.ins().bor(sum, value)
+            }
+        }
+    }
+
+    /// The values to pack, and how many bits they are; the caller sees to the header that guards them.
+    fn fields(&mut self, data: &[Pack]) -> Result<(Vec<(Val, u32)>, u32), Unsupported> {
+        let mut fields = Vec::with_capacity(data.len());
+        let mut bits = 0;
+        for item in data {
+            let Pack::Scalar { value, width, .. } = item else {
+                return Err(Unsupported("data of several slots"));
+            };
+            let wide = self.widths.ex(value) > *width;
+            let mut value = self.ex(value)?;
+            if wide {
+                value = self.mask_to(value, *width);
+            }
+            if *width > WORD {
+                return Err(Unsupported("data above 128 bits"));
+            }
+            fields.push((value, *width));
+            bits += width;
+        }
+        Ok((fields, bits))
+    }
+
+    /// Whether packed data is there at all.
+    pub fn guarded(&mut self, data: &[Pack]) -> Result<Option<Value>, Unsupported> {
+        match support::guard(data) {
+            None => Err(Unsupported("data without a fixed place")),
+            Some(None) => Ok(None),
+            Some(Some(header)) => {
+                let header = self.get(header);
+                Ok(Some(self.truth(header)))
+            }
+        }
+    }
+
+    /// The sum of 16-bit words, not yet folded to 16 bits.
+    pub fn raw_sum(&mut self, data: &[Pack]) -> Result<Value, Unsupported> {
+        let guard = self.guarded(data)?;
+        let (fields, bits) = self.fields(data)?;
+        if bits / 64 > 1 << 16 {
+            return Err(Unsupported("too much data"));
+        }
+        let words = self.pack(&fields);
+        let mut sum = self.iconst(0);
+        for word in words {
+            let high = self.b.ins().ushr_imm_u(word, 32);
+            let low = self.mask_to(
+                Val {
+                    value: word,
+                    wide: false,
+                },
+                32,
+            );
+            let part = self.b.ins().iadd(high, low.value);
+            sum = self.b.ins().iadd(sum, part);
+        }
+        Ok(match guard {
+            None => sum,
+            Some(valid) => {
+                let zero = self.iconst(0);
+                self.b.ins().select(valid, sum, zero)
+            }
+        })
+    }
+
+    /// Carries added back until 16 bits are left; `sum` is below 2^48.
+    pub fn fold(&mut self, sum: Value, steps: u32) -> Value {
+        let mut sum = sum;
+        for _ in 0..steps {
+            let high = self.b.ins().ushr_imm_u(sum, 16);
+            let low = self.mask_to(
+                Val {
+                    value: sum,
+                    wide: false,
+                },
+                16,
+            );
+            sum = self.b.ins().iadd(high, low.value);
+        }
+        sum
+    }
+
+    /// Data packed into memory: where, and how many bytes.
+    pub fn packed(&mut self, data: &[Pack]) -> Result<(Value, Value, u32), Unsupported> {
+        let guard = self.guarded(data)?;
+        let (fields, bits) = self.fields(data)?;
+        let words = self.pack(&fields);
+        let slot = self.stack((words.len() as u32 * 8).max(8));
+        let at = self.b.ins().stack_addr(types::I64, slot, 0);
+        let bytes = bits.div_ceil(8);
+        self.store_words(&words, at, bytes.next_multiple_of(8));
+        let len = self.iconst(u64::from(bytes));
+        let len = match guard {
+            None => len,
+            Some(valid) => {
+                let zero = self.iconst(0);
+                self.b.ins().select(valid, len, zero)
+            }
+        };
+        Ok((at, len, bits))
+    }
+
+    /// A hash over data packed into memory.
+    pub fn hashed(&mut self, which: HashAlgorithm, data: &[Pack]) -> Result<Value, Unsupported> {
+        let number = algorithm(which).ok_or(Unsupported("a hash algorithm"))?;
+        let number = self.iconst(number as u64);
+        let (at, len, _) = self.packed(data)?;
+        let call = self.b.ins().call(self.imports.hash, &[number, at, len]);
+        Ok(self.b.inst_results(call)[0])
+    }
+}

@@ -1,0 +1,508 @@
+//! Machine code of packet, header and extern operations.
+//!
+//! In: [`Prim`]s. Out: loads from the packet, stores to the outgoing headers, sums, calls of the runtime.
+//! Invariant: no load lies outside the packet; the outgoing headers fit the room counted in [`Build::room`].
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value, types};
+use std::mem::offset_of;
+
+use super::super::externs::HashAlgorithm;
+use super::super::interp::code::{
+    Agg, Checksum, ChecksumAction, Dest, Ex, Extern, Operand, Prim, Shape,
+};
+use super::Unsupported;
+use super::build::{Build, Val};
+use super::runtime::{Context, Site, algorithm, status};
+use super::support;
+
+impl Build<'_, '_> {
+    /// An operation; the value of those that have one.
+    pub fn prim(&mut self, prim: &Prim) -> Result<Val, Unsupported> {
+        if !support::prim(prim) {
+            let status = self.interpret(Site::Prim(prim));
+            self.check(status);
+            return Ok(self.scalar());
+        }
+        match prim {
+            Prim::Extern(op) => return self.external(op),
+            Prim::Extract { dest, shape, .. } => self.extract(dest.as_ref(), shape)?,
+            Prim::Advance(Ex::Const(bits)) => {
+                self.take(*bits as u32);
+            }
+            Prim::Emit { value, headers } => self.emit(value, headers)?,
+            Prim::SetValid(dest) => {
+                let slot = support::dest(dest).ok_or(Unsupported("a header"))?;
+                let one = self.constant(1);
+                self.set(slot, one);
+            }
+            Prim::SetInvalid { dest, headers } => {
+                let slot = support::dest(dest).ok_or(Unsupported("a header"))?;
+                for &(first, slots) in headers {
+                    self.clear(slot + first, slots);
+                }
+            }
+            Prim::Verify(condition, error) => {
+                let (condition, error) = (self.cond(condition)?, self.ex(error)?);
+                let error = self.narrow(error);
+                let error = self.b.ins().ireduce(types::I32, error);
+                let word = self.b.ins().iadd_imm_s(error, i64::from(status::ERROR));
+                let next = self.b.create_block();
+                let stop = self.exits.stop;
+                self.b
+                    .ins()
+                    .brif(condition, next, &[], stop, &[BlockArg::Value(word)]);
+                self.enter(next);
+            }
+            Prim::Advance(_) | Prim::Shift { .. } => return Err(Unsupported("an operation")),
+        }
+        Ok(self.constant(0))
+    }
+
+    /// Takes bits from the packet, or ends the parser; where they begin, in bits.
+    fn take(&mut self, bits: u32) -> Value {
+        let from = self.b.use_var(self.cursor);
+        let to = self.b.ins().iadd_imm_s(from, i64::from(bits));
+        let short = self.b.ins().icmp(IntCC::UnsignedGreaterThan, to, self.bits);
+        let error = self.code.errors.packet_too_short;
+        self.stop_if(short, status::ERROR + error);
+        self.b.def_var(self.cursor, to);
+        from
+    }
+
+    fn extract(&mut self, dest: Option<&Dest>, shape: &Shape) -> Result<(), Unsupported> {
+        let from = self.take(shape.bits);
+        let Some(dest) = dest else {
+            return Ok(());
+        };
+        let slot = support::dest(dest).ok_or(Unsupported("a header"))?;
+        let bytes = self.b.ins().ushr_imm_u(from, 3);
+        let base = self.b.ins().iadd(self.packet, bytes);
+        let one = self.constant(1);
+        for header in &shape.headers {
+            self.set(slot + header, one);
+        }
+        let mut at = 0;
+        for leaf in &shape.leaves {
+            let value = self.read(base, at, leaf.width);
+            self.set(slot + leaf.slot, value);
+            at += leaf.width;
+        }
+        Ok(())
+    }
+
+    /// Bits of the packet from a byte-aligned place on.
+    fn read(&mut self, base: Value, at: u32, width: u32) -> Val {
+        if width == 0 {
+            return self.constant(0);
+        }
+        if width > 64 {
+            let high = self.read(base, at, width - 64);
+            let low = self.read(base, at + width - 64, 64);
+            return Val {
+                value: self.b.ins().iconcat(low.value, high.value),
+                wide: true,
+            };
+        }
+        let (first, last) = (at / 8, (at + width - 1) / 8);
+        let bytes = last - first + 1;
+        if bytes > 8 {
+            let high = self.read(base, at, width - 32);
+            let low = self.read(base, at + width - 32, 32);
+            let high = self.b.ins().ishl_imm_u(high.value, 32);
+            return Val {
+                value: self.b.ins().bor(high, low.value),
+                wide: false,
+            };
+        }
+        let value = self.load_bytes(base, first, bytes);
+        let below = bytes * 8 - at % 8 - width;
+        let value = self.shift_right(Val { value, wide: false }, below);
+        if at.is_multiple_of(8) && below + width == bytes * 8 {
+            return value;
+        }
+        self.mask_to(value, width)
+    }
+
+    /// Up to eight bytes as a big-endian number.
+    fn load_bytes(&mut self, base: Value, first: u32, bytes: u32) -> Value {
+        let flags = MemFlagsData::trusted();
+        let mut at = first;
+        let mut left = bytes;
+        let mut value: Option<Value> = None;
+        for (size, ty) in [
+            (8, types::I64),
+            (4, types::I32),
+            (2, types::I16),
+            (1, types::I8),
+        ] {
+            while left >= size {
+                let loaded = self.b.ins().load(ty, flags, base, at as i32);
+                let part = self.big_endian(loaded, ty);
+                value = Some(match value {
+                    None => part,
+                    Some(before) => {
+                        let before = self.b.ins().ishl_imm_u(before, i64::from(size * 8));
+                        self.b.ins().bor(before, part)
+                    }
+                });
+                at += size;
+                left -= size;
+            }
+        }
+        match value {
+            Some(value) => value,
+            None => self.iconst(0),
+        }
+    }
+
+    fn big_endian(&mut self, value: Value, ty: Type) -> Value {
+        let value = if ty == types::I8 {
+            value
+        } else {
+            self.b.ins().bswap(value)
+        };
+        if ty == types::I64 {
+            value
+        } else {
+            self.b.ins().uextend(types::I64, value)
+        }
+    }
+
+    fn emit(&mut self, value: &Agg, headers: &[(u32, Shape)]) -> Result<(), Unsupported> {
+        if self.in_loop() {
+            return Err(Unsupported("`emit` in a loop"));
+        }
+        let end = |(at, shape): &(u32, Shape)| {
+            let leaves = shape.leaves.iter().map(|leaf| at + leaf.slot + 1);
+            leaves.max().unwrap_or(0).max(at + 1)
+        };
+        let values = self.agg(value, headers.iter().map(end).max().unwrap_or(0))?;
+        for (at, shape) in headers {
+            let bytes = shape.bits / 8;
+            self.room += bytes as usize;
+            let valid = self.truth(values[*at as usize]);
+            let (write, after) = (self.b.create_block(), self.b.create_block());
+            self.b.ins().brif(valid, write, &[], after, &[]);
+            self.enter(write);
+            let fields = shape
+                .leaves
+                .iter()
+                .map(|leaf| (values[(at + leaf.slot) as usize], leaf.width));
+            let fields: Vec<(Val, u32)> = fields.collect();
+            let words = self.pack(&fields);
+            let written = self.b.use_var(self.written);
+            let head = self.b.use_var(self.head);
+            let to = self.b.ins().iadd(head, written);
+            self.store_words(&words, to, bytes);
+            let written = self.b.ins().iadd_imm_s(written, i64::from(bytes));
+            self.b.def_var(self.written, written);
+            self.jump(after);
+            self.enter(after);
+        }
+        Ok(())
+    }
+
+    /// An index that is out of range when it does not fit a word.
+    fn index(&mut self, ex: &Ex) -> Result<Value, Unsupported> {
+        let index = self.ex(ex)?;
+        if !index.wide {
+            return Ok(index.value);
+        }
+        let (low, high) = self.b.ins().isplit(index.value);
+        let fits = self.b.ins().icmp_imm_u(IntCC::Equal, high, 0);
+        let never = self.iconst(u64::MAX);
+        Ok(self.b.ins().select(fits, low, never))
+    }
+
+    /// The packet's length in bytes, unless one is given.
+    fn length(&mut self, given: Option<&Ex>) -> Result<Value, Unsupported> {
+        match given {
+            Some(ex) => {
+                let value = self.ex(ex)?;
+                Ok(self.narrow(value))
+            }
+            None => Ok(self.b.ins().ushr_imm_u(self.bits, 3)),
+        }
+    }
+
+    fn out(&mut self, dest: Option<&Dest>, value: Val) -> Result<(), Unsupported> {
+        match dest {
+            Some(dest) => self.put(dest, value),
+            None => Ok(()),
+        }
+    }
+
+    fn external(&mut self, op: &Extern) -> Result<Val, Unsupported> {
+        match op {
+            Extern::Nothing => return Ok(self.constant(1)),
+            Extern::Count {
+                instance,
+                index,
+                length,
+            } => {
+                let index = self.index(index)?;
+                let bytes = self.length(length.as_ref())?;
+                let instance = self.iconst(instance.index() as u64);
+                let args = [self.context, instance, index, bytes];
+                self.b.ins().call(self.imports.count, &args);
+            }
+            Extern::CountDirect { table, length } => {
+                let bytes = self.length(length.as_ref())?;
+                let table = self.iconst(u64::from(*table));
+                let args = [self.context, table, bytes];
+                self.b.ins().call(self.imports.count_direct, &args);
+            }
+            Extern::RegisterRead { .. } | Extern::RegisterWrite { .. } => return self.register(op),
+            Extern::Hash { .. } => return self.hash(op),
+            Extern::SumClear(slot) => self.clear(*slot, 1),
+            Extern::SumAdd(slot, data) => {
+                let sum = self.raw_sum(data)?;
+                let before = self.get(*slot);
+                let before = self.narrow(before);
+                let sum = self.b.ins().iadd(before, sum);
+                let value = self.fold(sum, 4);
+                self.set(*slot, Val { value, wide: false });
+            }
+            Extern::SumSubtract(slot, data) => {
+                let sum = self.raw_sum(data)?;
+                let sum = self.fold(sum, 4);
+                let inverted = self.b.ins().bxor_imm_u(sum, 0xffff);
+                let before = self.get(*slot);
+                let before = self.narrow(before);
+                let sum = self.b.ins().iadd(before, inverted);
+                let value = self.fold(sum, 2);
+                self.set(*slot, Val { value, wide: false });
+            }
+            Extern::SumGet(slot) => {
+                let sum = self.get(*slot);
+                let sum = self.narrow(sum);
+                let value = self.b.ins().bxor_imm_u(sum, 0xffff);
+                return Ok(Val { value, wide: false });
+            }
+            Extern::SumState(slot) => return Ok(self.get(*slot)),
+            Extern::SumSetState(slot, value) => {
+                let value = self.ex(value)?;
+                let value = self.mask_to(value, 16);
+                self.set(*slot, value);
+            }
+            Extern::MarkToDrop => {
+                if let Some((port, group)) = self.code.drop {
+                    let drop = self.constant(u128::from(self.machine.config.drop_port));
+                    self.set(port, drop);
+                    self.clear(group, 1);
+                }
+            }
+            Extern::Drop => {
+                let (yes, no) = (self.iconst(1), self.iconst(0));
+                self.store_context(yes, offset_of!(Context, dropped));
+                self.store_context(no, offset_of!(Context, sent));
+            }
+            Extern::SendTo(port) => {
+                let port = self.ex(port)?;
+                let port = self.mask_to(port, 32);
+                let (yes, no) = (self.iconst(1), self.iconst(0));
+                self.store_context(no, offset_of!(Context, dropped));
+                self.store_context(yes, offset_of!(Context, sent));
+                self.store_context(port.value, offset_of!(Context, port));
+            }
+            Extern::SetExpire(profile) => {
+                let profile = self.index(profile)?;
+                let set = self.iconst(1);
+                let args = [self.context, set, profile];
+                self.b.ins().call(self.imports.restart, &args);
+            }
+            Extern::RestartTimer => {
+                let zero = self.iconst(0);
+                let args = [self.context, zero, zero];
+                self.b.ins().call(self.imports.restart, &args);
+            }
+            Extern::AddEntry {
+                action,
+                data,
+                profile,
+            } => return self.add_entry(*action, data, profile),
+            Extern::Checksum(checksum) => self.checksum(checksum)?,
+            _ => return Err(Unsupported("an extern")),
+        }
+        Ok(self.constant(0))
+    }
+
+    fn register(&mut self, op: &Extern) -> Result<Val, Unsupported> {
+        match op {
+            Extern::RegisterWrite {
+                instance,
+                index,
+                value,
+            } => {
+                let index = self.index(index)?;
+                let value = self.scalar_operand(value)?;
+                let (low, high) = self.halves(value);
+                let instance = self.iconst(instance.index() as u64);
+                let args = [self.context, instance, index, low, high];
+                self.b.ins().call(self.imports.register_write, &args);
+                Ok(self.constant(0))
+            }
+            Extern::RegisterRead {
+                instance,
+                index,
+                dest,
+                temp,
+                ..
+            } => {
+                let index = self.index(index)?;
+                let instance = self.iconst(instance.index() as u64);
+                let args = [self.context, instance, index];
+                let call = self.b.ins().call(self.imports.register_read, &args);
+                let known = self.b.inst_results(call)[0];
+                let read = self.scalar();
+                let read = self.mask_to(read, self.widths.of(*temp));
+                let before = self.get(*temp);
+                let kept = self.choose(known, read, before);
+                self.set(*temp, kept);
+                if let Some(dest) = dest {
+                    let slot = support::dest(dest).ok_or(Unsupported("a register's place"))?;
+                    let old = match dest.slice {
+                        None => self.get(slot),
+                        Some((hi, lo)) => {
+                            let old = self.get(slot);
+                            let old = self.shift_right(old, lo);
+                            self.mask_to(old, hi.saturating_sub(lo) + 1)
+                        }
+                    };
+                    let value = self.choose(known, read, old);
+                    self.put(dest, value)?;
+                }
+                let zero = self.constant(0);
+                Ok(self.choose(known, read, zero))
+            }
+            _ => Err(Unsupported("a register")),
+        }
+    }
+
+    fn hash(&mut self, op: &Extern) -> Result<Val, Unsupported> {
+        let Extern::Hash {
+            algorithm,
+            base,
+            max,
+            data,
+            dest,
+            mask,
+        } = op
+        else {
+            return Err(Unsupported("a hash"));
+        };
+        let hash = self.hashed(*algorithm, data)?;
+        let value = match max {
+            Some(max) => {
+                let (base, max) = (self.ex(base)?, self.ex(max)?);
+                let (base, max) = (self.narrow(base), self.narrow(max));
+                let one = self.iconst(1);
+                let max = self.b.ins().umax(max, one);
+                let rest = self.b.ins().urem(hash, max);
+                self.b.ins().iadd(rest, base)
+            }
+            None => hash,
+        };
+        let value = self.and_mask(Val { value, wide: false }, *mask);
+        self.out(dest.as_ref(), value)?;
+        Ok(value)
+    }
+
+    fn add_entry(
+        &mut self,
+        action: u16,
+        data: &[(Operand, u32)],
+        profile: &Ex,
+    ) -> Result<Val, Unsupported> {
+        let mut words = Vec::new();
+        for (operand, width) in data {
+            let value = self.scalar_operand(operand)?;
+            let (low, high) = self.halves(value);
+            words.push(low);
+            if *width > 64 {
+                words.push(high);
+            }
+        }
+        let profile = self.index(profile)?;
+        let slot = self.stack((words.len() as u32 * 8).max(8));
+        for (i, &word) in (0..).zip(&words) {
+            self.b.ins().stack_store(types::I64, word, slot, i * 8);
+        }
+        let at = self.b.ins().stack_addr(types::I64, slot, 0);
+        let (action, count) = (
+            self.iconst(u64::from(action)),
+            self.iconst(words.len() as u64),
+        );
+        let args = [self.context, action, at, count, profile];
+        let call = self.b.ins().call(self.imports.learn, &args);
+        Ok(Val {
+            value: self.b.inst_results(call)[0],
+            wide: false,
+        })
+    }
+
+    fn checksum(&mut self, checksum: &Checksum) -> Result<(), Unsupported> {
+        let (work, after) = (self.b.create_block(), self.b.create_block());
+        let condition = self.cond(&checksum.condition)?;
+        self.b.ins().brif(condition, work, &[], after, &[]);
+        self.enter(work);
+        if let ChecksumAction::Verify {
+            guard: Some(header),
+            ..
+        } = &checksum.action
+        {
+            let header = support::fixed(header).ok_or(Unsupported("a header"))?;
+            let header = self.get(header);
+            let valid = self.truth(header);
+            let more = self.b.create_block();
+            self.b.ins().brif(valid, more, &[], after, &[]);
+            self.enter(more);
+        }
+        let value = self.checksum_value(checksum)?;
+        let value = self.and_mask(value, checksum.mask);
+        match &checksum.action {
+            ChecksumAction::Verify { stored, .. } => {
+                let stored = self.ex(stored)?;
+                let same = self.equal(stored, value);
+                let wrong = self.b.create_block();
+                self.b.ins().brif(same, after, &[], wrong, &[]);
+                self.enter(wrong);
+                let yes = self.iconst(1);
+                self.store_context(yes, offset_of!(Context, checksum_error));
+            }
+            ChecksumAction::Update(dest) => self.put(dest, value)?,
+        }
+        self.jump(after);
+        self.enter(after);
+        Ok(())
+    }
+
+    fn checksum_value(&mut self, checksum: &Checksum) -> Result<Val, Unsupported> {
+        let value = if checksum.payload {
+            let number = algorithm(checksum.algorithm).ok_or(Unsupported("a hash algorithm"))?;
+            let number = self.iconst(number as u64);
+            let guard = self.guarded(&checksum.data)?;
+            let (at, _, bits) = self.packed(&checksum.data)?;
+            let bits = self.iconst(u64::from(bits));
+            let bits = match guard {
+                None => bits,
+                Some(valid) => {
+                    let zero = self.iconst(0);
+                    self.b.ins().select(valid, bits, zero)
+                }
+            };
+            self.keep_cursor();
+            let args = [self.context, number, at, bits];
+            let call = self.b.ins().call(self.imports.payload_hash, &args);
+            self.b.inst_results(call)[0]
+        } else if checksum.algorithm == HashAlgorithm::Csum16 {
+            let sum = self.raw_sum(&checksum.data)?;
+            let sum = self.fold(sum, 4);
+            self.b.ins().bxor_imm_u(sum, 0xffff)
+        } else {
+            self.hashed(checksum.algorithm, &checksum.data)?
+        };
+        Ok(Val { value, wide: false })
+    }
+}

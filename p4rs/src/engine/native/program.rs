@@ -1,0 +1,298 @@
+//! The machine code of a whole pass: the blocks of an architecture in their order, and what becomes of the packet.
+//!
+//! In: a loaded machine. Out: one function. Invariant: whatever the program asks beyond sending or dropping the
+//! packet is left to the architecture, with every slot in memory.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
+use std::mem::offset_of;
+
+use super::super::arch::{Arch, Pna, V1Model};
+use super::super::bits;
+use super::super::interp::code::Slot;
+use super::super::outputs::DropReason;
+use super::Unsupported;
+use super::build::{Build, Exits, Falls, Val};
+use super::runtime::{Context, status};
+
+/// What a pass returns, unless it drops the packet.
+pub(super) mod outcome {
+    /// The headers are emitted; the packet leaves by the context's `egress`.
+    pub const SEND: u32 = 0;
+    /// The architecture decides.
+    pub const DECIDE: u32 = 1;
+    /// v1model: the architecture goes on behind the egress control.
+    pub const EGRESS: u32 = 2;
+}
+
+/// Slots that the architecture sets, with their widths.
+pub(super) fn given(arch: &Arch) -> Vec<(Slot, u32)> {
+    match arch {
+        Arch::Pna(pna) => pna
+            .inputs
+            .iter()
+            .flat_map(|input| {
+                [
+                    input.direction,
+                    input.pass,
+                    input.loopedback,
+                    input.port,
+                    input.timestamp,
+                    input.parser_error,
+                ]
+            })
+            .map(|slot| (slot, 64))
+            .collect(),
+        Arch::V1Model(arch) => {
+            let std = &arch.std;
+            [
+                std.ingress_port,
+                std.egress_spec,
+                std.egress_port,
+                std.instance_type,
+                std.packet_length,
+                std.enq_timestamp,
+                std.ingress_timestamp,
+                std.egress_timestamp,
+                std.mcast_grp,
+                std.egress_rid,
+                std.checksum_error,
+                std.parser_error,
+            ]
+            .map(|slot| (slot, 64))
+            .to_vec()
+        }
+    }
+}
+
+impl Build<'_, '_> {
+    /// The pass of this machine's architecture.
+    pub fn pass(&mut self, emits: bool) -> Result<(), Unsupported> {
+        self.clear_all();
+        let machine = self.machine;
+        match &machine.arch {
+            Arch::Pna(pna) => self.pna(pna, emits),
+            Arch::V1Model(arch) => self.v1model(arch, emits),
+        }
+    }
+
+    fn given(&mut self, index: usize) -> Val {
+        Val {
+            value: self.load_context(types::I64, offset_of!(Context, given) + 8 * index),
+            wide: false,
+        }
+    }
+
+    fn narrow_constant(&mut self, value: u128) -> Val {
+        self.constant(value)
+    }
+
+    fn leave(&mut self, code: u32) {
+        let code = self.b.ins().iconst(types::I32, i64::from(code as i32));
+        self.b.ins().return_(&[code]);
+    }
+
+    /// A block of the architecture; `after` receives the word that says how it ended.
+    fn block(
+        &mut self,
+        body: impl FnOnce(&mut Self) -> Result<Falls, Unsupported>,
+    ) -> Result<Block, Unsupported> {
+        let (ret, after) = (self.b.create_block(), self.status_block());
+        self.exits = Exits {
+            ret,
+            stop: after,
+            turn: None,
+        };
+        if body(self)? == Falls::Through {
+            self.jump(ret);
+        }
+        self.enter(ret);
+        let fine = self.b.ins().iconst(types::I32, 0);
+        self.b.ins().jump(after, &[fine.into()]);
+        self.enter(after);
+        Ok(after)
+    }
+
+    /// Ends the pass when the packet is lost.
+    fn lost(&mut self, after: Block) -> Value {
+        let word = self.b.block_params(after)[0];
+        let (lost, on) = (self.b.create_block(), self.b.create_block());
+        let dropped = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, word, 0);
+        self.b.ins().brif(dropped, lost, &[], on, &[]);
+        self.enter(lost);
+        self.b.ins().return_(&[word]);
+        self.enter(on);
+        word
+    }
+
+    fn control(&mut self, index: u32) -> Result<(), Unsupported> {
+        let code = self.code;
+        let Some(Some((_, body))) = code.controls.get(index as usize) else {
+            return Ok(());
+        };
+        let after = self.block(|build| build.stmts(body))?;
+        self.lost(after);
+        Ok(())
+    }
+
+    /// Runs the parser; the error it ended with.
+    fn parsed(&mut self, index: u32) -> Result<Val, Unsupported> {
+        let after = self.block(|build| build.parser(index))?;
+        let word = self.lost(after);
+        let error = self.b.ins().iadd_imm_s(word, -i64::from(status::ERROR));
+        let raised = self.b.ins().icmp_imm_u(
+            IntCC::UnsignedGreaterThanOrEqual,
+            word,
+            i64::from(status::ERROR),
+        );
+        let none = self.b.ins().iconst(types::I32, 0);
+        let error = self.b.ins().select(raised, error, none);
+        Ok(Val {
+            value: self.b.ins().uextend(types::I64, error),
+            wide: false,
+        })
+    }
+
+    /// Leaves with everything in memory when the condition holds.
+    fn hand_over(&mut self, condition: Value, code: u32) {
+        let (over, on) = (self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(condition, over, &[], on, &[]);
+        self.b.set_cold_block(over);
+        self.enter(over);
+        self.spill();
+        self.leave(code);
+        self.enter(on);
+    }
+
+    /// Leaves with a drop when the condition holds.
+    fn drop_if(&mut self, condition: Value, reason: DropReason) {
+        let (lost, on) = (self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(condition, lost, &[], on, &[]);
+        self.enter(lost);
+        self.leave(status::DROP | reason as u32);
+        self.enter(on);
+    }
+
+    fn special(&mut self) -> Value {
+        let special = self.load_context(types::I64, offset_of!(Context, special));
+        self.b.ins().icmp_imm_u(IntCC::NotEqual, special, 0)
+    }
+
+    /// Emits the headers and leaves.
+    fn send(&mut self, deparser: u32) -> Result<(), Unsupported> {
+        self.control(deparser)?;
+        self.keep_cursor();
+        let written = self.b.use_var(self.written);
+        self.store_context(written, offset_of!(Context, head_len));
+        self.leave(outcome::SEND);
+        Ok(())
+    }
+
+    fn pna(&mut self, pna: &Pna, emits: bool) -> Result<(), Unsupported> {
+        let [direction, pass, port, now] = [0, 1, 2, 3].map(|index| self.given(index));
+        for input in &pna.inputs {
+            self.set(input.direction, direction);
+            self.set(input.pass, pass);
+            self.clear(input.loopedback, 1);
+            self.set(input.port, port);
+            self.set(input.timestamp, now);
+        }
+        let error = self.parsed(pna.parser)?;
+        for input in &pna.inputs {
+            self.set(input.parser_error, error);
+        }
+        self.control(pna.pre)?;
+        self.control(pna.main)?;
+        if !emits {
+            self.spill();
+            self.leave(outcome::DECIDE);
+            return Ok(());
+        }
+        let special = self.special();
+        self.hand_over(special, outcome::DECIDE);
+        let dropped = self.load_context(types::I64, offset_of!(Context, dropped));
+        let dropped = self.b.ins().icmp_imm_u(IntCC::NotEqual, dropped, 0);
+        self.drop_if(dropped, DropReason::Ingress);
+        let sent = self.load_context(types::I64, offset_of!(Context, sent));
+        let nowhere = self.b.ins().icmp_imm_u(IntCC::Equal, sent, 0);
+        self.drop_if(nowhere, DropReason::NoDestination);
+        let port = self.load_context(types::I64, offset_of!(Context, port));
+        self.store_context(port, offset_of!(Context, egress));
+        self.send(pna.deparser)
+    }
+
+    fn v1model(&mut self, arch: &V1Model, emits: bool) -> Result<(), Unsupported> {
+        let std = &arch.std;
+        let port = self.given(2);
+        let port = self.and_mask(port, arch.port_mask);
+        self.set(std.ingress_port, port);
+        let length = self.b.ins().ushr_imm_u(self.bits, 3);
+        let length = self.mask_to(
+            Val {
+                value: length,
+                wide: false,
+            },
+            32,
+        );
+        self.set(std.packet_length, length);
+        let micros = self.given(3);
+        self.set(std.ingress_timestamp, micros);
+        let error = self.parsed(arch.parser)?;
+        self.set(std.parser_error, error);
+        self.control(arch.verify)?;
+        let wrong = self.load_context(types::I64, offset_of!(Context, checksum_error));
+        let wrong = self.b.ins().icmp_imm_u(IntCC::NotEqual, wrong, 0);
+        let (one, before) = (self.narrow_constant(1), self.get(std.checksum_error));
+        let flag = self.choose(wrong, one, before);
+        self.set(std.checksum_error, flag);
+        self.control(arch.ingress)?;
+
+        let special = self.special();
+        let group = self.get(std.mcast_grp);
+        let group = self.truth(group);
+        let over = self.b.ins().bor(special, group);
+        self.hand_over(over, outcome::DECIDE);
+        let port = self.get(std.egress_spec);
+        let drop = self.narrow_constant(arch.drop_port);
+        let dropped = self.equal(port, drop);
+        self.drop_if(dropped, DropReason::Ingress);
+
+        let port = self.mask_to(port, 32);
+        self.store_context(port.value, offset_of!(Context, egress));
+        let masked = self.and_mask(port, arch.port_mask);
+        self.set(std.egress_port, masked);
+        let unset = self.narrow_constant((arch.drop_port + 1) & arch.port_mask);
+        self.set(std.egress_spec, unset);
+        self.clear(std.egress_rid, 1);
+        self.set(std.packet_length, length);
+        let [queued, left] = [4, 5].map(|index| self.given(index));
+        self.set(std.enq_timestamp, queued);
+        self.set(std.egress_timestamp, left);
+        self.control(arch.egress)?;
+        if !emits {
+            self.spill();
+            self.leave(outcome::EGRESS);
+            return Ok(());
+        }
+        let special = self.special();
+        self.hand_over(special, outcome::EGRESS);
+        let port = self.get(std.egress_spec);
+        let drop = self.narrow_constant(arch.drop_port);
+        let dropped = self.equal(port, drop);
+        self.drop_if(dropped, DropReason::Egress);
+        self.control(arch.compute)?;
+        self.send(arch.deparser)
+    }
+}
+
+/// The values that the architecture gives a PNA pass.
+pub(crate) fn pna_given(direction: u128, pass: u128, port: u32, now: u64) -> [u64; 6] {
+    [direction as u64, pass as u64, u64::from(port), now, 0, 0]
+}
+
+/// The values that the architecture gives a v1model pass, times in nanoseconds.
+pub(crate) fn v1model_given(port: u32, now: u64) -> [u64; 6] {
+    let micros = u128::from(now / 1000);
+    let cut = |width| (micros & bits::mask(width)) as u64;
+    [0, 0, u64::from(port), cut(48), cut(32), cut(48)]
+}

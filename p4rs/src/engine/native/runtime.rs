@@ -1,0 +1,363 @@
+//! What machine code calls: tables, counters, learning, and the interpreter for nodes that are not plain.
+//!
+//! In: the [`Context`] of a packet, operands as words. Out: a status; values in the context.
+//! Invariant: every function here is called by machine code alone, with the context that [`super::Native::run`] made,
+//! on the thread that made it, while nothing else uses the packet's state.
+#![allow(unsafe_code)]
+
+use std::ptr;
+
+use super::super::arch::Intents;
+use super::super::externs::HashAlgorithm;
+use super::super::interp::code::{Agg, Call, Ex, Goto, Prim, Slot, Stmt};
+use super::super::interp::{Flow, Run, Stop};
+use super::super::outputs::DropReason;
+use crate::ir::{ExternInstance, Handle};
+
+/// A node that the interpreter runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Site {
+    Stmt(*const Stmt),
+    Ex(*const Ex),
+    Agg(*const Agg),
+    Call(*const Call),
+    Prim(*const Prim),
+    /// The transition of a state: parser, state.
+    Select(u32, u32),
+}
+
+/// What machine code sees of a packet. Offsets are part of the generated code.
+#[repr(C)]
+pub(super) struct Context {
+    pub slots: *mut u128,
+    pub packet: *const u8,
+    /// Length of the packet in bits.
+    pub bits: u64,
+    /// Bits parsed; kept in the packet's state.
+    pub cursor: *mut usize,
+    pub budget: *mut u32,
+    /// Where the headers go that are emitted, and how many bytes they took.
+    pub head: *mut u8,
+    pub head_len: u64,
+    /// Words of the action data that the last lookup found.
+    pub data: *const u64,
+    /// A value handed back by a call.
+    pub scalar: u128,
+    /// What the program decided: 1 when dropped, 1 when a port was given, the port.
+    pub dropped: u64,
+    pub sent: u64,
+    pub port: u64,
+    /// The port that the packet leaves by, once it is known.
+    pub egress: u64,
+    /// v1model: a checksum was wrong.
+    pub checksum_error: u64,
+    /// Whether anything else was asked of the architecture.
+    pub special: u64,
+    /// Values that the architecture gives: ingress port, pass, direction, time.
+    pub given: [u64; 6],
+    pub run: *mut core::ffi::c_void,
+    pub sites: *const Site,
+}
+
+/// Status words: nothing happened, or why execution of a block ends.
+pub(super) mod status {
+    pub const EXIT: u32 = 1;
+    pub const REJECT: u32 = 2;
+    /// Plus the error's number.
+    pub const ERROR: u32 = 0x100;
+    /// With the reason's number.
+    pub const DROP: u32 = 0x8000_0000;
+}
+
+fn code(result: Result<u32, Stop>) -> u32 {
+    match result {
+        Ok(jump) => jump,
+        Err(stop) => stop_code(stop),
+    }
+}
+
+/// The status word of a stop.
+pub(super) fn stop_code(stop: Stop) -> u32 {
+    match stop {
+        Stop::Exit => status::EXIT,
+        Stop::Reject => status::REJECT,
+        Stop::ParserError(error) => status::ERROR.saturating_add(error) & !status::DROP,
+        Stop::Drop(reason) => status::DROP | reason as u32,
+    }
+}
+
+/// The reason in a status word.
+pub(super) fn drop_reason(status: u32) -> DropReason {
+    let index = (status & !status::DROP) as usize;
+    DropReason::ALL
+        .get(index)
+        .copied()
+        .unwrap_or(DropReason::Ingress)
+}
+
+/// The packet's run.
+///
+/// # Safety
+/// `context` is the one that [`super::Native::run`] made and no other borrow of the run is in use.
+unsafe fn run<'a>(context: *mut Context) -> &'a mut Run<'a> {
+    // SAFETY: the pointer was made from a `&mut Run` that outlives the machine code's execution; machine code is
+    // suspended in this call, so the borrow is the only one.
+    unsafe { &mut *(*context).run.cast::<Run<'a>>() }
+}
+
+/// Runs a node by the interpreter.
+pub(super) extern "C" fn interpret(context: *mut Context, site: u64) -> u32 {
+    // SAFETY: `site` is below the number of sites: the compiler made both. Nodes outlive the code that names them,
+    // since the machine owns both and never changes.
+    let (run, site) = unsafe { (run(context), *(*context).sites.add(site as usize)) };
+    let mut scalar = 0;
+    // SAFETY: the context is the caller's.
+    unsafe { (*context).give(&mut run.state.intents) };
+    let mut jump = 0;
+    // SAFETY: as above.
+    let result = unsafe {
+        match site {
+            Site::Stmt(stmt) => run.exec_one(&*stmt).map(|flow| {
+                jump = match flow {
+                    Flow::Next => 0,
+                    Flow::Return => RETURNED,
+                    Flow::Break => RETURNED + 1,
+                    Flow::Continue => RETURNED + 2,
+                }
+            }),
+            Site::Ex(ex) => run.eval(&*ex).map(|value| scalar = value),
+            Site::Agg(agg) => run.eval_agg(&*agg).map(|at| scalar = u128::from(at)),
+            Site::Call(call) => run.call(&*call),
+            Site::Prim(prim) => run.prim(&*prim).map(|value| scalar = value),
+            Site::Select(parser, state) => run.transition(parser, state).map(|goto| {
+                scalar = match goto {
+                    Goto::Accept => u128::from(ACCEPT),
+                    Goto::Reject => u128::from(REJECT),
+                    Goto::State(state) => state as u128,
+                }
+            }),
+        }
+    };
+    // SAFETY: the context is the caller's.
+    unsafe {
+        (*context).scalar = scalar;
+        (*context).receive(&run.state.intents);
+    }
+    code(result.map(|()| jump))
+}
+
+/// Numbers of the states that end a parser.
+pub(super) const ACCEPT: u32 = u32::MAX;
+pub(super) const REJECT: u32 = u32::MAX - 1;
+
+/// Flags of a statement's end that are no stop: `return`, `break`, `continue` inside it.
+pub(super) const RETURNED: u32 = 0x4000_0000;
+
+/// No action runs.
+pub(super) const NO_ACTION: u32 = 0xffff;
+
+/// Looks a key up: the action in the low half, 1 in the upper half on a hit.
+pub(super) extern "C" fn lookup(
+    context: *mut Context,
+    table: u64,
+    key: *const u64,
+    selector: *const u8,
+    selector_len: u64,
+) -> u64 {
+    // SAFETY: see `run`; `selector` points to as many bytes on the machine code's stack.
+    let (run, selector) = unsafe {
+        let selector = std::slice::from_raw_parts(selector, selector_len as usize);
+        (run(context), selector)
+    };
+    let words = run.key_words(table as u32);
+    // SAFETY: machine code builds as many words as the table's layout has.
+    let key = unsafe { std::slice::from_raw_parts(key, words) };
+    let found = run.look_up(table as u32, key, selector);
+    // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
+    unsafe { (*context).data = found.data.as_ptr().cast() };
+    u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
+}
+
+/// Applies a table that is not plain, its action included.
+pub(super) extern "C" fn apply(context: *mut Context, table: u64) -> u32 {
+    // SAFETY: see `run`.
+    let run = unsafe { run(context) };
+    // SAFETY: the context is the caller's.
+    unsafe { (*context).give(&mut run.state.intents) };
+    let result = run.apply(table as u32).map(|(hit, action)| {
+        let action = action.map_or(NO_ACTION, u32::from);
+        u128::from(action) | u128::from(hit) << 32
+    });
+    // SAFETY: the context is the caller's.
+    unsafe {
+        (*context).scalar = *result.as_ref().unwrap_or(&0);
+        (*context).receive(&run.state.intents);
+    }
+    code(result.map(|_| 0))
+}
+
+/// Counts on a cell.
+pub(super) extern "C" fn count(context: *mut Context, instance: u64, index: u64, bytes: u64) {
+    // SAFETY: see `run`.
+    let run = unsafe { run(context) };
+    let instance: Handle<ExternInstance> = Handle::new(instance as u32);
+    if let Ok(counter) = run.machine.externs().counter(instance) {
+        counter.count(u128::from(index), bytes);
+    }
+}
+
+/// Counts on the entry that the table's last lookup hit.
+pub(super) extern "C" fn count_direct(context: *mut Context, table: u64, bytes: u64) {
+    // SAFETY: see `run`.
+    unsafe { run(context) }.count_last(table as u32, bytes);
+}
+
+/// Adds the entry whose lookup missed; 1 when it was added.
+pub(super) extern "C" fn learn(
+    context: *mut Context,
+    action: u64,
+    data: *const u64,
+    words: u64,
+    profile: u64,
+) -> u64 {
+    // SAFETY: see `run`; machine code built the words.
+    let (run, data) = unsafe {
+        (
+            run(context),
+            std::slice::from_raw_parts(data, words as usize),
+        )
+    };
+    let timeout = run.expire_time(u128::from(profile));
+    u64::from(run.learn(action as u16, data, timeout))
+}
+
+/// Starts the timer of the entry that was hit anew; with another profile when `set` is 1.
+pub(super) extern "C" fn restart(context: *mut Context, set: u64, profile: u64) {
+    // SAFETY: see `run`.
+    let run = unsafe { run(context) };
+    let timeout = (set != 0).then(|| run.expire_time(u128::from(profile)));
+    run.restart_timer(timeout);
+}
+
+/// A hash over packed bytes; `algorithm` as [`algorithm`] numbers it.
+pub(super) extern "C" fn hash(algorithm: u64, data: *const u8, len: u64) -> u64 {
+    // SAFETY: machine code packed as many bytes.
+    let data = unsafe { std::slice::from_raw_parts(data, len as usize) };
+    ALGORITHMS
+        .get(algorithm as usize)
+        .map_or(0, |algorithm| algorithm.hash(data))
+}
+
+/// A checksum over packed bytes and the packet's payload.
+pub(super) extern "C" fn payload_hash(
+    context: *mut Context,
+    algorithm: u64,
+    data: *const u8,
+    bits: u64,
+) -> u64 {
+    // SAFETY: see `run`; machine code packed as many bits.
+    let (run, data) = unsafe {
+        (
+            run(context),
+            std::slice::from_raw_parts(data, bits.div_ceil(8) as usize),
+        )
+    };
+    let algorithm = ALGORITHMS.get(algorithm as usize);
+    algorithm.map_or(0, |&algorithm| {
+        run.hash_with_payload(algorithm, data, bits as u32)
+    })
+}
+
+/// Reads a register cell of one slot; 1 when the index was in range, the value in the context.
+pub(super) extern "C" fn register_read(context: *mut Context, instance: u64, index: u64) -> u32 {
+    // SAFETY: see `run`.
+    let run = unsafe { run(context) };
+    let mut value = [0];
+    let instance: Handle<ExternInstance> = Handle::new(instance as u32);
+    let register = run.machine.externs().register(instance);
+    let read = register.is_ok_and(|register| register.read(u128::from(index), &mut value));
+    // SAFETY: the context is the caller's.
+    unsafe { (*context).scalar = value[0] };
+    u32::from(read)
+}
+
+/// Writes a register cell of one slot.
+pub(super) extern "C" fn register_write(
+    context: *mut Context,
+    instance: u64,
+    index: u64,
+    low: u64,
+    high: u64,
+) {
+    // SAFETY: see `run`.
+    let run = unsafe { run(context) };
+    let instance: Handle<ExternInstance> = Handle::new(instance as u32);
+    if let Ok(register) = run.machine.externs().register(instance) {
+        register.write(
+            u128::from(index),
+            &[u128::from(low) | u128::from(high) << 64],
+        );
+    }
+}
+
+/// Hash algorithms by the number that machine code uses.
+const ALGORITHMS: [HashAlgorithm; 6] = [
+    HashAlgorithm::Crc32,
+    HashAlgorithm::Crc16,
+    HashAlgorithm::Csum16,
+    HashAlgorithm::Xor16,
+    HashAlgorithm::Identity,
+    HashAlgorithm::Toeplitz,
+];
+
+/// The number of an algorithm.
+pub(super) fn algorithm(algorithm: HashAlgorithm) -> Option<usize> {
+    ALGORITHMS.iter().position(|&known| known == algorithm)
+}
+
+impl Context {
+    /// Hands what machine code decided to whoever goes on.
+    pub fn give(&self, intents: &mut Intents) {
+        intents.drop = self.dropped != 0;
+        intents.port = (self.sent != 0).then_some(self.port as u32);
+        intents.checksum_error = self.checksum_error != 0;
+    }
+
+    /// Takes what the interpreter decided.
+    fn receive(&mut self, intents: &Intents) {
+        self.dropped = u64::from(intents.drop);
+        self.sent = u64::from(intents.port.is_some());
+        self.port = u64::from(intents.port.unwrap_or(0));
+        self.checksum_error = u64::from(intents.checksum_error);
+        self.special = u64::from(intents.asked());
+    }
+
+    /// A context without a packet.
+    pub fn empty() -> Self {
+        Self {
+            slots: ptr::null_mut(),
+            packet: ptr::null(),
+            bits: 0,
+            cursor: ptr::null_mut(),
+            budget: ptr::null_mut(),
+            head: ptr::null_mut(),
+            head_len: 0,
+            data: ptr::null(),
+            scalar: 0,
+            dropped: 0,
+            sent: 0,
+            port: 0,
+            egress: 0,
+            checksum_error: 0,
+            special: 0,
+            given: [0; 6],
+            run: ptr::null_mut(),
+            sites: ptr::null(),
+        }
+    }
+
+    /// Slot numbers below this are in range.
+    pub fn slot_offset(slot: Slot) -> i32 {
+        (slot as i32).saturating_mul(16)
+    }
+}

@@ -43,7 +43,10 @@ async fn run(run: Run) -> Result<()> {
     let mut builder = SoftNic::builder()
         .device_id(run.device_id)
         .trace(run.trace)
-        .engine(|config| config.unlimited_tables = run.unlimited_tables);
+        .engine(|config| {
+            config.unlimited_tables = run.unlimited_tables;
+            config.execution = run.engine.into();
+        });
     if let Some(path) = &run.program {
         let bundle =
             device_config::bundle_with(path, &run.compile.include_dirs, &run.compile.macros())?;

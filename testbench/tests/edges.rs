@@ -38,7 +38,6 @@ const FORBIDDEN: [(&str, &[&str]); 4] = [
             "k8s-openapi",
             "socket2",
             "rustix",
-            "libc",
         ],
     ),
     ("p4runtime", &["kube", "k8s-openapi"]),

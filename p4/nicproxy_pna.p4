@@ -22,6 +22,16 @@ struct pick_t {
     bit<32> endpoint_id;
 }
 
+struct translation_t {
+    bit<64> src_hi;
+    bit<64> src_lo;
+    bit<16> src_port;
+    bit<16> dst_port;
+    bit<64> dst_hi;
+    bit<64> dst_lo;
+    bit<32> endpoint_id;
+}
+
 #define SELECT_HASH_INSTANCE Hash<bit<16>>(PNA_HashAlgorithm_t.CRC32) select_hash;
 #define SELECT_HASH \
         hdr.local.hash = select_hash.get_hash((bit<32>)0, \
@@ -56,14 +66,18 @@ struct pick_t {
 
 #define FLOW_LEARN \
         if (hdr.local.learn == 1) { \
-            add_entry(action_name = "translate", action_params = meta.new, \
+            add_entry(action_name = "translate", \
+                      action_params = (translation_t){ meta.new.src_hi, meta.new.src_lo, meta.new.src_port, \
+                                                       meta.new.dst_port, meta.new.dst_hi, meta.new.dst_lo, \
+                                                       hdr.local.endpoint_id }, \
                       expire_time_profile_id = (ExpireTimeProfileId_t)meta.learn_profile); \
         }
 #define REPLY_LEARN \
         if (hdr.local.learn == 1) { \
             add_entry(action_name = "translate_back", \
-                      action_params = (tuple_t){ meta.old.dst_hi, meta.old.dst_lo, meta.old.dst_port, \
-                                                 meta.old.src_port, meta.old.src_hi, meta.old.src_lo }, \
+                      action_params = (translation_t){ meta.old.dst_hi, meta.old.dst_lo, meta.old.dst_port, \
+                                                       meta.old.src_port, meta.old.src_hi, meta.old.src_lo, \
+                                                       hdr.local.endpoint_id }, \
                       expire_time_profile_id = (ExpireTimeProfileId_t)meta.learn_profile); \
         }
 #define REFRESH \
@@ -122,11 +136,30 @@ control NicControl(inout headers_t hdr, inout metadata_t meta, in pna_main_input
     @id(1)
     @name(".verdicts")
     Counter<bit<64>, bit<8>>(NICPROXY_VERDICTS, PNA_CounterType_t.PACKETS) verdicts;
+    @id(2)
+    @name(".endpoint_counter")
+    Counter<bit<64>, bit<32>>(NICPROXY_ENDPOINT_COUNTERS, PNA_CounterType_t.PACKETS_AND_BYTES) endpoint_counter;
+    @id(3)
+    @name(".endpoint_replies")
+    Counter<bit<64>, bit<32>>(NICPROXY_ENDPOINT_COUNTERS, PNA_CounterType_t.PACKETS_AND_BYTES) endpoint_replies;
+    @id(4)
+    @name(".endpoint_connections")
+    Counter<bit<64>, bit<32>>(NICPROXY_ENDPOINT_COUNTERS, PNA_CounterType_t.PACKETS) endpoint_connections;
 
     apply {
         hdr.local.ingress_port = (bit<32>)standard.input_port;
         pipeline.apply(hdr, meta);
         verdicts.count(hdr.local.verdict);
+        if (hdr.local.verdict == VERDICT_TRANSLATED || hdr.local.verdict == VERDICT_TUNNELLED) {
+            endpoint_counter.count(hdr.local.endpoint_id, hdr.local.ip_length);
+            // Learnt by this packet.
+            if (hdr.local.flow_found == 0) {
+                endpoint_connections.count(hdr.local.endpoint_id);
+            }
+        }
+        if (hdr.local.verdict == VERDICT_REPLIED) {
+            endpoint_replies.count(hdr.local.endpoint_id, hdr.local.ip_length);
+        }
         if (hdr.local.decided == DECIDED_DROP) {
             drop_packet();
         }

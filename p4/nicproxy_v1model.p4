@@ -97,10 +97,22 @@ control NicIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
     @id(1)
     @name(".verdicts")
     counter(NICPROXY_VERDICTS, CounterType.packets) verdicts;
+    @id(2)
+    @name(".endpoint_counter")
+    counter(NICPROXY_ENDPOINT_COUNTERS, CounterType.packets_and_bytes) endpoint_counter;
+    @id(3)
+    @name(".endpoint_replies")
+    counter(NICPROXY_ENDPOINT_COUNTERS, CounterType.packets_and_bytes) endpoint_replies;
 
     apply {
         pipeline.apply(hdr, meta);
         verdicts.count((bit<32>)hdr.local.verdict);
+        if (hdr.local.verdict == VERDICT_TRANSLATED || hdr.local.verdict == VERDICT_TUNNELLED) {
+            endpoint_counter.count(hdr.local.endpoint_id);
+        }
+        if (hdr.local.verdict == VERDICT_REPLIED) {
+            endpoint_replies.count(hdr.local.endpoint_id);
+        }
         if (hdr.local.decided == DECIDED_SLOW) {
             meta.out_port = NICPROXY_SLOW_PORT;
         }

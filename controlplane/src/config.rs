@@ -94,6 +94,8 @@ pub struct Config {
     pub healthz_bind_address: Option<SocketAddr>,
     /// Where `/metrics` is served; none: not at all.
     pub metrics_bind_address: Option<SocketAddr>,
+    /// Whether each endpoint has metrics of its own, beside those of its Service.
+    pub endpoint_metrics: bool,
 }
 
 /// The P4Runtime server and what it should run.
@@ -287,6 +289,7 @@ impl Default for Config {
             slow_path: SlowPathConfig::default(),
             healthz_bind_address: Some(SocketAddr::from(([0, 0, 0, 0], 10256))),
             metrics_bind_address: Some(SocketAddr::from(([127, 0, 0, 1], 10249))),
+            endpoint_metrics: true,
         }
     }
 }

@@ -21,4 +21,6 @@ pub mod run;
 pub mod slowpath;
 pub mod tables;
 pub mod telemetry;
+pub mod trace;
+pub mod traffic;
 pub mod watch;

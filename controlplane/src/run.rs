@@ -6,6 +6,7 @@
 
 mod account;
 pub mod counters;
+pub mod inquiry;
 pub mod link;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metric;
 use crate::watch::Notice;
 use account::Account;
+use inquiry::{Inquiries, Inquiry};
 
 /// How often a session is looked for that came or went without being asked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -55,6 +57,7 @@ pub struct Daemon {
     reconciler: Reconciler,
     device: Arc<dyn Device>,
     notices: mpsc::Receiver<Notice>,
+    inquiries: (Inquiries, mpsc::Receiver<Inquiry>),
     health: Arc<Health>,
     status: watch::Sender<Status>,
     node: String,
@@ -87,6 +90,7 @@ impl Daemon {
             reconciler: Reconciler::new(device.clone(), settings),
             device,
             notices,
+            inquiries: Inquiries::new(),
             account: Account::new(config.viewpoint(), health.clone(), SystemTime::now()),
             health,
             status,
@@ -100,6 +104,11 @@ impl Daemon {
             resync_at: Instant::now() + config.sync.resync_period.0,
         };
         (daemon, seen)
+    }
+
+    /// Where questions about packets are put.
+    pub fn inquiries(&self) -> Inquiries {
+        self.inquiries.0.clone()
     }
 
     /// Tells warnings about Services there, too; without this only to the log.
@@ -132,6 +141,10 @@ impl Daemon {
                     if cancelled {
                         return;
                     }
+                }
+                Some(Inquiry { question, answer }) = self.inquiries.1.recv() => {
+                    // Whoever asked may have left.
+                    let _ = answer.send(self.reconciler.why(&self.model, &question));
                 }
                 _ = look.tick() => {
                     self.look();

@@ -27,6 +27,10 @@
 #ifndef NICPROXY_ENDPOINT_SIZE
 #define NICPROXY_ENDPOINT_SIZE 4194304
 #endif
+// Endpoints that are counted one by one: endpoint_id is below this.
+#ifndef NICPROXY_ENDPOINT_COUNTERS
+#define NICPROXY_ENDPOINT_COUNTERS 262144
+#endif
 // As many connections as Linux tracks by default (nf_conntrack_max).
 #ifndef NICPROXY_FLOW_SIZE
 #define NICPROXY_FLOW_SIZE 262144

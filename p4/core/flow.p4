@@ -9,13 +9,15 @@
 control Flow(inout headers_t hdr, inout metadata_t meta) {
     @id(13)
     @name(".translate")
-    action translate(bit<64> src_hi, bit<64> src_lo, bit<16> src_port, bit<16> dst_port, bit<64> dst_hi, bit<64> dst_lo) {
+    action translate(bit<64> src_hi, bit<64> src_lo, bit<16> src_port, bit<16> dst_port, bit<64> dst_hi, bit<64> dst_lo,
+                     bit<32> endpoint_id) {
         meta.new.src_hi = src_hi;
         meta.new.src_lo = src_lo;
         meta.new.src_port = src_port;
         meta.new.dst_port = dst_port;
         meta.new.dst_hi = dst_hi;
         meta.new.dst_lo = dst_lo;
+        hdr.local.endpoint_id = endpoint_id;
         hdr.local.flow_found = 1;
         REFRESH
     }
@@ -58,7 +60,8 @@ control Flow(inout headers_t hdr, inout metadata_t meta) {
 control Reply(inout headers_t hdr, inout metadata_t meta) {
     @id(15)
     @name(".translate_back")
-    action translate_back(bit<64> src_hi, bit<64> src_lo, bit<16> src_port, bit<16> dst_port, bit<64> dst_hi, bit<64> dst_lo) {
+    action translate_back(bit<64> src_hi, bit<64> src_lo, bit<16> src_port, bit<16> dst_port, bit<64> dst_hi, bit<64> dst_lo,
+                          bit<32> endpoint_id) {
         if (hdr.local.translated == 1) {
             // Another connection's answers would come back to us, or ours to it.
             if (src_hi != meta.old.dst_hi || src_lo != meta.old.dst_lo || src_port != meta.old.dst_port ||
@@ -72,6 +75,7 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
             meta.new.dst_port = dst_port;
             meta.new.dst_hi = dst_hi;
             meta.new.dst_lo = dst_lo;
+            hdr.local.endpoint_id = endpoint_id;
         }
         hdr.local.reply_found = 1;
         REFRESH

@@ -127,6 +127,15 @@ pub struct RunArgs {
     /// Where /metrics is served; "" for nowhere [default: 127.0.0.1:10249]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_bind_address: Option<Bind<10249>>,
+    /// Give each endpoint metrics of its own, beside those of its Service: six series per endpoint [default: true]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub endpoint_metrics: Option<bool>,
     /// Print the effective configuration and end
     #[arg(long)]
     pub print_config: bool,
@@ -335,6 +344,9 @@ impl RunArgs {
         if let Some(all) = self.masquerade_all {
             config.masquerade_all = all;
         }
+        if let Some(each) = self.endpoint_metrics {
+            config.endpoint_metrics = each;
+        }
         if let Some(Bind(address)) = self.healthz_bind_address {
             config.healthz_bind_address = address;
         }
@@ -345,7 +357,7 @@ impl RunArgs {
 }
 
 /// The host's name in lower case, as kubelet registers nodes; empty if there is none.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .unwrap_or_default()
         .trim()

@@ -143,7 +143,7 @@ pub async fn services(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Vec
         if !wanted.fits(owner.namespace, owner.name) {
             continue;
         }
-        let mut slots: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        let mut slots: BTreeMap<Numbered, usize> = BTreeMap::new();
         // The larger of the two sets: who is served from inside may be more.
         for (set_id, slot_mask) in found.action.sets().into_iter().flatten() {
             let own = live(&sets, set_id, slot_mask);
@@ -191,8 +191,11 @@ pub async fn services(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Vec
     Ok(rows)
 }
 
+/// An endpoint and the number by which it is counted.
+type Numbered = (SocketAddr, u32);
+
 /// Endpoints by set and slot.
-type Sets = BTreeMap<u32, BTreeMap<u16, SocketAddr>>;
+type Sets = BTreeMap<u32, BTreeMap<u16, Numbered>>;
 
 async fn sets(reader: &Reader) -> anyhow::Result<Sets> {
     let mut sets = Sets::new();
@@ -200,13 +203,13 @@ async fn sets(reader: &Reader) -> anyhow::Result<Sets> {
         let endpoint = SocketAddr::new(found.action.address.ip(), found.action.port);
         sets.entry(found.key.set_id)
             .or_default()
-            .insert(found.key.slot, endpoint);
+            .insert(found.key.slot, (endpoint, found.action.endpoint_id));
     }
     Ok(sets)
 }
 
 /// Slots by endpoint, as far as a mask reaches.
-fn live(sets: &Sets, set: u32, mask: u16) -> BTreeMap<SocketAddr, usize> {
+fn live(sets: &Sets, set: u32, mask: u16) -> BTreeMap<Numbered, usize> {
     let mut slots = BTreeMap::new();
     for (slot, endpoint) in sets.get(&set).into_iter().flatten() {
         if *slot <= mask {
@@ -284,6 +287,14 @@ pub struct EndpointRow {
     pub slots: usize,
     /// Fraction of new connections that it gets.
     pub share: f64,
+    /// Packets from clients so far, as far as the device counts them.
+    pub packets: Option<u64>,
+    /// Their bytes.
+    pub bytes: Option<u64>,
+    /// Packets back to clients.
+    pub reply_packets: Option<u64>,
+    /// Their bytes.
+    pub reply_bytes: Option<u64>,
 }
 
 /// Endpoints, in order of Service.
@@ -294,6 +305,7 @@ pub async fn endpoints(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Ve
     let sets = sets(reader).await?;
     let mut seen = BTreeSet::new();
     let mut rows = Vec::new();
+    let mut counted = Vec::new();
     for found in reader.entries(&reader.tables.frontend).await? {
         let owner = Owner::parse(&found.owner);
         if !wanted.fits(owner.namespace, owner.name) {
@@ -307,7 +319,8 @@ pub async fn endpoints(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Ve
             }
             let slots = live(&sets, set_id, slot_mask);
             let total: usize = slots.values().sum();
-            rows.extend(slots.into_iter().map(|(endpoint, slots)| EndpointRow {
+            counted.extend(slots.keys().map(|(_, endpoint_id)| *endpoint_id));
+            rows.extend(slots.into_iter().map(|((endpoint, _), slots)| EndpointRow {
                 namespace: owner.namespace.to_owned(),
                 service: owner.name.to_owned(),
                 port_name: owner.port_name.to_owned(),
@@ -316,8 +329,18 @@ pub async fn endpoints(reader: &Reader, wanted: Wanted<'_>) -> anyhow::Result<Ve
                 endpoint,
                 slots,
                 share: slots as f64 / total as f64,
+                packets: None,
+                bytes: None,
+                reply_packets: None,
+                reply_bytes: None,
             }));
         }
+    }
+    let sent = reader.cells("endpoint_counter", &counted).await?;
+    let answered = reader.cells("endpoint_replies", &counted).await?;
+    for (row, id) in rows.iter_mut().zip(&counted) {
+        (row.packets, row.bytes) = sent.get(id).copied().unzip();
+        (row.reply_packets, row.reply_bytes) = answered.get(id).copied().unzip();
     }
     rows.sort_by(|a, b| {
         (&a.namespace, &a.service, &a.port_name, a.endpoint).cmp(&(
@@ -340,8 +363,12 @@ fn endpoints_table(rows: &[EndpointRow]) -> String {
             "ENDPOINT",
             "SLOTS",
             "SHARE",
+            "PACKETS",
+            "BYTES",
+            "BACK",
+            "BYTES BACK",
         ],
-        &[5, 6],
+        &[5, 6, 7, 8, 9, 10],
         rows.iter().map(|row| {
             [
                 row.namespace.clone(),
@@ -353,9 +380,17 @@ fn endpoints_table(rows: &[EndpointRow]) -> String {
                 row.endpoint.to_string(),
                 row.slots.to_string(),
                 format!("{:.1} %", row.share * 100.0),
+                count(row.packets),
+                count(row.bytes),
+                count(row.reply_packets),
+                count(row.reply_bytes),
             ]
         }),
     )
+}
+
+fn count(found: Option<u64>) -> String {
+    found.map_or_else(|| "-".to_owned(), |count| count.to_string())
 }
 
 /// One open connection.

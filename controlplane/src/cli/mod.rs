@@ -6,14 +6,16 @@
 //! |---|---|
 //! | `run` | the daemon |
 //! | `get` | what a device holds |
-//! | `trace` | what a device would do with a packet, and why |
+//! | `trace` | what becomes of a packet, and why |
 //! | `demo` | the whole thing in one process |
 
+pub mod admin;
 pub mod args;
 pub mod embedded;
 pub mod get;
 pub mod output;
 pub mod reader;
+pub mod rehearsal;
 pub mod run;
 pub mod trace;
 
@@ -45,8 +47,8 @@ pub enum Command {
     Run(Box<args::RunArgs>),
     /// Show what a device holds
     Get(get::GetArgs),
-    /// Explain what a device would do with a packet; nothing is changed on it
-    Trace(trace::TraceArgs),
+    /// Explain what becomes of a packet, and why; nothing is changed by it
+    Trace(Box<trace::TraceArgs>),
     /// Show the whole thing in this process: NIC, manifests, 10,000 checked connections
     Demo(demo::DemoArgs),
 }
@@ -59,7 +61,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run(args) => run::run(*args).await,
         Command::Get(args) => get::get(args).await,
-        Command::Trace(args) => trace::trace(args).await,
+        Command::Trace(args) => trace::trace(*args).await,
         Command::Demo(args) => demo::demo(args).await,
     }
 }

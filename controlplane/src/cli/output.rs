@@ -26,6 +26,8 @@ pub enum Format {
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// Something that did not.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What only leads to something.
+pub const FAINT: Style = Style::new().dimmed();
 /// Headings.
 pub const HEAD: Style = Style::new().bold();
 

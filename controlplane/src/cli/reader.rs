@@ -3,6 +3,8 @@
 //! In: an address. Out: its program and typed entries. Reading needs no arbitration to be won and changes nothing; it
 //! works beside any controller.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, bail};
 use p4runtime::client::{Client, Config as ClientConfig, ResponseType};
 use p4runtime::proto::p4::v1 as proto;
@@ -11,6 +13,9 @@ use p4runtime::schema::Schema;
 use super::args::DeviceArgs;
 use crate::config::Config;
 use crate::tables::{Table, Tables};
+
+/// Cells in one query.
+const CELLS: usize = 4096;
 
 /// A device that can be asked.
 pub struct Reader {
@@ -106,6 +111,51 @@ impl Reader {
                 _ => None,
             })
             .collect())
+    }
+
+    /// Packets and bytes in some cells of a counter; empty if the program has no such counter.
+    ///
+    /// # Errors
+    /// When the read breaks off.
+    pub async fn cells(
+        &self,
+        counter: &str,
+        indices: &[u32],
+    ) -> anyhow::Result<BTreeMap<u32, (u64, u64)>> {
+        let mut found = BTreeMap::new();
+        let Some(counter) = self.schema.counters.named(counter) else {
+            return Ok(found);
+        };
+        let mut wanted = indices.to_vec();
+        // Number 0 is that of all endpoints that are not counted.
+        wanted.retain(|index| *index != 0);
+        wanted.sort_unstable();
+        wanted.dedup();
+        for part in wanted.chunks(CELLS) {
+            let query = part.iter().map(|index| proto::Entity {
+                entity: Some(proto::entity::Entity::CounterEntry(proto::CounterEntry {
+                    counter_id: counter.id,
+                    index: Some(proto::Index {
+                        index: (*index).into(),
+                    }),
+                    data: None,
+                })),
+            });
+            let entities = self.client.read_all(query.collect()).await;
+            for entity in entities
+                .with_context(|| format!("cannot read {} of {}", counter.alias, self.address))?
+            {
+                let Some(proto::entity::Entity::CounterEntry(cell)) = entity.entity else {
+                    continue;
+                };
+                let index = cell.index.and_then(|index| u32::try_from(index.index).ok());
+                if let (Some(index), Some(data)) = (index, cell.data) {
+                    let number = |count| u64::try_from(count).unwrap_or_default();
+                    found.insert(index, (number(data.packet_count), number(data.byte_count)));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Typed entries of a table.

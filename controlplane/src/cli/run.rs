@@ -67,24 +67,29 @@ async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let health = Arc::new(Health::new(config.sync.sync_period.0));
-    let counters = Arc::new(DeviceCounters::default());
+    let counters = Arc::new(DeviceCounters::new(config.endpoint_metrics));
     let handle = metric::install();
     if let Some(address) = config.healthz_bind_address {
         server::probes(address, health.clone(), stop.clone()).await?;
     }
     let link = Link::start(&config, image).context("cannot use the address of --device")?;
+    let (notices, heard) = watch::channel();
+    let (mut daemon, _status) = Daemon::new(&config, link.device.clone(), heard, health.clone());
     if let Some(address) = config.metrics_bind_address {
         let shown = server::Shown {
             handle,
             device: counters.clone(),
             slow_path: Some(link.slow_path.clone()),
             client: Some(link.client.clone()),
-            health: health.clone(),
+            health,
             config: config.clone(),
+            explainer: Some(Arc::new(server::Explainer::new(
+                link.client.clone(),
+                daemon.inquiries(),
+            ))),
         };
         server::metrics(address, shown, stop.clone()).await?;
     }
-    let (notices, heard) = watch::channel();
     let mut tasks = JoinSet::new();
     let (_manifests, events) = start_source(source, &config, notices, &stop, &mut tasks).await?;
     tasks.spawn(crate::run::counters::keep_reading(
@@ -92,7 +97,6 @@ async fn serve(
         counters,
         stop.clone(),
     ));
-    let (mut daemon, _status) = Daemon::new(&config, link.device.clone(), heard, health);
     daemon.report_to(events);
     daemon.run(stop.clone()).await;
     let asked = stop.is_cancelled();

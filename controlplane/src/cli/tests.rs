@@ -148,13 +148,28 @@ fn questions() {
         Command::Get(_)
     ));
     assert!(matches!(
-        parse("nicproxy trace --tcp 10.0.0.9:1234 10.96.0.1:80 --port 1")
+        parse("nicproxy trace tcp 10.0.0.9:1234 10.96.0.1:80 --port 1")
             .unwrap()
             .command,
         Command::Trace(_)
     ));
-    assert!(parse("nicproxy trace").is_err());
-    assert!(parse("nicproxy trace --tcp 10.0.0.9:1234").is_err());
+    for line in [
+        "nicproxy trace UDP [fd00::9]:1234 [fd00::1]:80 --manifests x --node-name n --config c",
+        "nicproxy trace tcp 10.0.0.9:1 10.0.0.1:2 --tcp-flags ack,fin --proxy localhost:10249",
+        "nicproxy trace --pcap x --device localhost:9559 --full -o json",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    for line in [
+        "nicproxy trace",
+        "nicproxy trace tcp 10.0.0.9:1234",
+        "nicproxy trace icmp 10.0.0.9:1234 10.96.0.1:80",
+        "nicproxy trace tcp 10.0.0.9:1 10.0.0.1:2 --pcap x",
+        "nicproxy trace --pcap x --manifests x --proxy localhost:1",
+        "nicproxy trace --pcap x --config c",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
     assert!(
         parse("nicproxy demo --target x:1").is_err(),
         "a target needs ports"

@@ -1,39 +1,28 @@
-//! `nicproxy trace`: what a device would do with a packet, and why.
+//! `nicproxy trace`: what becomes of a packet, and why.
 //!
-//! In: a packet, given as addresses or in a capture file, and a device. Out: every table's answer in order, whose
-//! entry it was, and how the packet ends. The device is only read: its program and entries are loaded into an engine
-//! in this process, and the packet runs there. A device that hashes in another way may pick another endpoint for a new
-//! connection; everything else is the same.
+//! In: packets, as addresses or in a capture file, and who is to be asked: a running nicproxy, a device, or a folder of
+//! manifests, which is programmed into an embedded NIC for that. Out: each packet's story, or one line per packet and
+//! a summary where there are many. Nothing is changed on any device.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::Args;
-use p4rs::engine::{
-    ActionCall, Config as EngineConfig, Engine, Event, FieldMatch, KeyValue, NewEntry, Outputs,
-    Time,
-};
-use p4runtime::client::ResponseType;
-use p4runtime::proto::p4::v1 as proto;
-use p4runtime::schema::{MatchKind, Table as SchemaTable};
-use p4runtime::value;
-use proto::field_match::FieldMatchType;
-use serde::Serialize;
+use clap::{Args, ValueEnum};
 
-use super::args::DeviceArgs;
+use super::args::{DeviceArgs, Endpoint};
 use super::output::{self, Format};
-use super::reader::Reader;
-use crate::config::{Mac, Program, SLOW_PATH_PORT};
+use super::rehearsal::Rehearsal;
+use super::{admin, reader};
+use crate::config::{Mac, Program};
 use crate::demo::frame::{Frame, Segment, Tuple};
 use crate::model::Protocol;
-use crate::pipeline;
-use crate::tables::Address;
-use crate::telemetry::counters::VERDICTS;
+use crate::trace::{MOST, Request, Traced, Tracer, packet, verdict};
 
-/// Packets of a capture file that are traced.
-const MOST: usize = 1000;
+/// Where a running nicproxy answers, unless told otherwise.
+const ADMIN: &str = "http://127.0.0.1:10249";
 
 /// Arguments of `nicproxy trace`.
 #[derive(Debug, Args)]
@@ -41,489 +30,344 @@ pub struct TraceArgs {
     /// The packet.
     #[command(flatten)]
     pub packet: PacketArgs,
-    /// The port that it comes in at
-    #[arg(long, value_name = "PORT", default_value_t = 1)]
-    pub port: u32,
-    /// Which device.
+    /// The port that it comes in at [default: the one that its sender is routed to]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u32>,
+    /// Who is asked.
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub asked: AskedArgs,
+    /// Tell every packet's story, also where there are many
+    #[arg(long)]
+    pub full: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
 }
 
-/// A packet: one of these.
+/// A packet: addresses, or a file.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub struct PacketArgs {
-    /// A TCP SYN from one address to another
-    #[arg(long, num_args = 2, value_names = ["FROM", "TO"])]
-    pub tcp: Vec<SocketAddr>,
-    /// A UDP packet from one address to another
-    #[arg(long, num_args = 2, value_names = ["FROM", "TO"])]
-    pub udp: Vec<SocketAddr>,
-    /// An SCTP INIT from one address to another
-    #[arg(long, num_args = 2, value_names = ["FROM", "TO"])]
-    pub sctp: Vec<SocketAddr>,
-    /// The packets of a capture file
+    /// A TCP SYN, a UDP packet, an SCTP INIT
+    #[arg(
+        value_enum,
+        ignore_case = true,
+        requires = "to",
+        required_unless_present = "pcap",
+        conflicts_with = "pcap"
+    )]
+    pub protocol: Option<Transport>,
+    /// Its source, address:port
+    pub from: Option<SocketAddr>,
+    /// Its destination, address:port
+    pub to: Option<SocketAddr>,
+    /// Flags of the TCP packet
+    #[arg(
+        long,
+        value_name = "FLAGS",
+        value_enum,
+        ignore_case = true,
+        value_delimiter = ',',
+        default_value = "syn"
+    )]
+    pub tcp_flags: Vec<Flag>,
+    /// The packets of a capture file, pcap or pcapng
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
 }
 
-/// One packet's way.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Way {
-    /// What was traced.
-    pub packet: String,
-    /// Tables, in order.
-    pub steps: Vec<Step>,
-    /// What the pipeline counts it as.
-    pub verdict: String,
-    /// What leaves, and where.
-    pub leaves: Vec<String>,
+/// Protocols that have ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// SCTP
+    Sctp,
 }
 
-/// One table's answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Step {
-    /// Table.
-    pub table: String,
-    /// What was looked up.
-    pub key: String,
-    /// Whether an entry matched.
-    pub hit: bool,
-    /// Whose entry.
-    pub owner: String,
-    /// What runs, with its data.
-    pub action: String,
+/// Flags of TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Flag {
+    /// Opens a connection
+    Syn,
+    /// Acknowledges
+    Ack,
+    /// Closes a direction
+    Fin,
+    /// Ends the connection
+    Rst,
 }
 
-/// Traces it.
+/// Who is asked: a folder, a nicproxy or a device, the first of these that is named; else the nicproxy on this host.
+#[derive(Debug, Default, Args)]
+pub struct AskedArgs {
+    /// A running nicproxy: where it serves /metrics [default: http://127.0.0.1:10249]
+    #[arg(long, value_name = "URL", conflicts_with = "manifests")]
+    pub proxy: Option<Endpoint>,
+    /// A device, without knowledge of the cluster.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// A folder or file of manifests, programmed into an embedded NIC for this
+    #[arg(long, value_name = "PATH")]
+    pub manifests: Option<PathBuf>,
+    /// Ports, routes and all other settings, for --manifests
+    #[arg(long, value_name = "FILE", requires = "manifests")]
+    pub config: Option<PathBuf>,
+    /// Name of the node whose view is programmed, for --manifests [default: the configuration's, else the host name]
+    #[arg(
+        long,
+        visible_alias = "hostname-override",
+        value_name = "NAME",
+        requires = "manifests"
+    )]
+    pub node_name: Option<String>,
+    /// The embedded NIC's program, for --manifests [default: pna]
+    #[arg(long, value_name = "PROGRAM", requires = "manifests")]
+    pub program: Option<Program>,
+}
+
+/// Traces them.
 ///
 /// # Errors
-/// When the device does not answer, or runs a program that this build cannot run.
+/// When nobody answers, or the packets cannot be read.
 pub async fn trace(args: TraceArgs) -> anyhow::Result<()> {
-    let packets = args.packet.packets()?;
-    let reader = Reader::open(&args.device).await?;
-    let ways = ways(&reader, args.port, &packets).await?;
-    output::print(args.output, &ways, |ways| {
-        ways.iter().map(table).collect::<Vec<_>>().join("\n\n")
+    let request = Request {
+        port: args.port,
+        packets: args
+            .packet
+            .packets()?
+            .iter()
+            .map(|p| packet::to_hex(p))
+            .collect(),
+    };
+    let traced = args.asked.ask(&request).await?;
+    let many = args.packet.pcap.is_some() && traced.len() > 1 && !args.full;
+    output::print(args.output, &traced, |traced| {
+        if many {
+            summary(traced)
+        } else {
+            traced.iter().map(story).collect::<Vec<_>>().join("\n\n")
+        }
     })
 }
 
-/// The ways of packets that come in at a port.
-///
-/// # Errors
-/// When the device does not answer, or runs a program that this build cannot run.
-pub async fn ways(
-    reader: &Reader,
-    port: u32,
-    packets: &[(String, Vec<u8>)],
-) -> anyhow::Result<Vec<Way>> {
-    let twin = Twin::of(reader).await?;
-    packets
-        .iter()
-        .map(|(name, bytes)| twin.way(name.clone(), port, bytes))
-        .collect()
+impl AskedArgs {
+    /// Asks who is to be asked.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn ask(&self, request: &Request) -> anyhow::Result<Vec<Traced>> {
+        if let Some(manifests) = &self.manifests {
+            let rehearsal = Rehearsal::start(
+                manifests,
+                self.config.as_deref(),
+                self.node_name.as_deref(),
+                self.program.unwrap_or(Program::Pna),
+            )
+            .await?;
+            let traced = rehearsal.trace(request).await;
+            rehearsal.end().await;
+            return traced;
+        }
+        if self.proxy.is_none() && self.device.device.is_some() {
+            let reader = reader::Reader::open(&self.device).await?;
+            let tracer = Tracer::new(reader.client);
+            return Ok(tracer.trace(request, None).await?);
+        }
+        let url = self.proxy.as_ref().map_or(ADMIN, |Endpoint(url)| url);
+        admin::post(url, "/trace", request).await.with_context(|| {
+            format!(
+                "cannot ask the nicproxy at {url}; name a running one with --proxy, a device with --device, or a folder with --manifests"
+            )
+        })
+    }
 }
 
 impl PacketArgs {
-    /// The packets, each with a name.
+    /// The packets.
     ///
     /// # Errors
     /// When the capture file cannot be read, or the addresses are of two families.
-    pub fn packets(&self) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    pub fn packets(&self) -> anyhow::Result<Vec<Vec<u8>>> {
         if let Some(path) = &self.pcap {
-            let file = std::fs::File::open(path)
-                .with_context(|| format!("cannot open {}", path.display()))?;
-            let what = || format!("{} is no capture file in pcap format", path.display());
-            let mut reader = pcap_file::pcap::PcapReader::new(file).with_context(what)?;
-            let mut packets = Vec::new();
-            while let Some(packet) = reader.next_packet() {
-                let packet = packet
-                    .with_context(|| format!("{}: packet {}", path.display(), packets.len() + 1))?;
-                packets.push((
-                    format!("packet {}", packets.len() + 1),
-                    packet.data.into_owned(),
-                ));
-                if packets.len() == MOST {
-                    break;
-                }
-            }
-            return Ok(packets);
+            return captured(path);
         }
-        let syn = Segment::Tcp {
-            syn: true,
-            fin: false,
-            rst: false,
-            sequence: 0,
-            acknowledgment: None,
+        let (Some(protocol), Some(src), Some(dst)) = (self.protocol, self.from, self.to) else {
+            bail!(
+                "no packet; write `tcp FROM TO`, `udp FROM TO` or `sctp FROM TO`, or --pcap FILE"
+            );
         };
-        let forms = [
-            (&self.tcp, Protocol::Tcp, syn, &b""[..]),
-            (
-                &self.udp,
-                Protocol::Udp,
-                Segment::Udp { checksum: true },
-                b"",
-            ),
-            (
-                &self.sctp,
-                Protocol::Sctp,
-                Segment::Sctp { tag: 0 },
-                &[1, 0, 0, 4],
-            ),
-        ];
-        for (ends, protocol, segment, payload) in forms {
-            let [src, dst] = ends[..] else { continue };
-            let tuple = Tuple { protocol, src, dst };
-            let frame = Frame {
-                src_mac: Mac([2, 0, 0, 0, 0, 0xfe]),
-                dst_mac: Mac([2, 0, 0, 0, 0, 0xff]),
-                ttl: 64,
-                tuple,
-                segment,
-                payload,
-            };
-            return Ok(vec![(
-                tuple.to_string(),
-                frame.build().context("write two addresses of one family")?,
-            )]);
-        }
-        bail!("no packet; give --tcp, --udp or --sctp with two addresses, or --pcap");
-    }
-}
-
-/// A device's program and entries in an engine of our own.
-struct Twin {
-    program: softnic::Program,
-    engine: Engine,
-    schema: p4runtime::schema::Schema,
-    entries: HashMap<u32, Vec<proto::TableEntry>>,
-}
-
-impl Twin {
-    async fn of(reader: &Reader) -> anyhow::Result<Self> {
-        let program = program(reader).await?;
-        let config = EngineConfig {
-            cpu_port: Some(SLOW_PATH_PORT),
-            unlimited_tables: true,
-            ..EngineConfig::default()
-        };
-        let engine = Engine::new(program.checked.clone(), config)
-            .context("the program cannot be run here")?;
-        let schema = p4runtime::schema::Schema::new(program.info.message.clone())?;
-        let mut twin = Self {
-            program,
-            engine,
-            schema,
-            entries: HashMap::new(),
-        };
-        for table in reader.schema.tables.iter() {
-            let entries = reader.raw(table.id).await?;
-            for entry in &entries {
-                twin.insert(table, entry).with_context(|| {
-                    format!("an entry of table {} cannot be taken over", table.alias)
-                })?;
-            }
-            twin.entries.insert(table.id, entries);
-        }
-        Ok(twin)
-    }
-
-    fn insert(&self, table: &SchemaTable, entry: &proto::TableEntry) -> anyhow::Result<()> {
-        let handle = self
-            .program
-            .info
-            .ids
-            .table(table.id)
-            .context("no such table in the program")?;
-        let Some(proto::table_action::Type::Action(action)) =
-            entry.action.as_ref().and_then(|a| a.r#type.as_ref())
-        else {
-            bail!("it has no action of its own");
-        };
-        let index = table
-            .actions
-            .iter()
-            .position(|known| known.action.id == action.action_id);
-        let index = index.context("its action is not one of the table's")?;
-        let spec = &table.actions[index].action;
-        let params: Vec<&[u8]> = spec
-            .params
-            .iter()
-            .map(|param| {
-                action
-                    .params
-                    .iter()
-                    .find(|given| given.param_id == param.id)
-                    .map_or(&[0][..], |g| &g.value)
-            })
-            .collect();
-        let fields: Vec<FieldMatch<'_>> = table
-            .fields
-            .iter()
-            .map(|field| {
-                let given = entry
-                    .r#match
-                    .iter()
-                    .find(|given| given.field_id == field.id);
-                given
-                    .and_then(|given| given.field_match_type.as_ref())
-                    .map_or(FieldMatch::DontCare, engine_match)
-            })
-            .collect();
-        let mut new = NewEntry::new(
-            &fields,
-            ActionCall {
-                action: index,
-                params: &params,
-            },
-        );
-        new.priority = entry.priority;
-        match self.engine.insert(Time::default(), handle, &new) {
-            // The program's own entries are there already.
-            Ok(()) | Err(p4rs::engine::TableError::Exists) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn way(&self, packet: String, port: u32, bytes: &[u8]) -> anyhow::Result<Way> {
-        let before = self.verdicts();
-        let mut out = Outputs::default();
-        let mut steps = Vec::new();
-        let mut tracer = |event: &Event<'_>| {
-            if let Event::TableApply {
-                table,
-                keys,
-                hit,
-                priority,
-                action,
-                data,
-            } = event
-            {
-                let name = &self.engine.program().tables[*table].name.control_plane;
-                let schema = self.schema.table(name);
-                let owner = schema
-                    .filter(|_| *hit)
-                    .and_then(|schema| self.owner(schema, keys, *priority));
-                let action = schema
-                    .and_then(|schema| schema.action(action))
-                    .map_or(*action, |a| &a.action.alias);
-                steps.push(Step {
-                    table: schema.map_or_else(|| name.to_string(), |schema| schema.alias.clone()),
-                    key: words(keys),
-                    hit: *hit,
-                    owner: owner.unwrap_or_default(),
-                    action: format!("{action}({})", words(data)),
-                });
-            }
-        };
-        self.engine
-            .process_traced(Time::default(), port, bytes, &mut out, &mut tracer);
-        let leaves = out
-            .transmitted()
-            .map(|(port, bytes)| leaving(port, bytes))
-            .collect();
-        let verdict = self
-            .verdicts()
-            .iter()
-            .zip(&before)
-            .position(|(now, then)| now > then);
-        let verdict = verdict
-            .and_then(|at| VERDICTS.get(at))
-            .map_or("unknown", |name| name);
-        Ok(Way {
-            packet,
-            steps,
-            verdict: verdict.to_owned(),
-            leaves,
-        })
-    }
-
-    /// Cells of the counter of verdicts.
-    fn verdicts(&self) -> Vec<u64> {
-        let counter = self.schema.counters.named("verdicts");
-        let Some(instance) =
-            counter.and_then(|counter| self.program.info.ids.extern_instance(counter.id))
-        else {
-            return Vec::new();
-        };
-        (0..VERDICTS.len() as u64)
-            .map(|cell| {
-                self.engine
-                    .counter(instance, cell)
-                    .map_or(0, |data| data.packets)
-            })
-            .collect()
-    }
-
-    /// Whose entry answered.
-    fn owner(
-        &self,
-        table: &SchemaTable,
-        keys: &[KeyValue],
-        priority: Option<i32>,
-    ) -> Option<String> {
-        let entries = self.entries.get(&table.id)?;
-        let found = entries.iter().find(|entry| {
-            priority.is_none_or(|priority| entry.priority == priority)
-                && table.fields.iter().zip(keys).all(|(field, key)| {
-                    let given = entry
-                        .r#match
-                        .iter()
-                        .find(|given| given.field_id == field.id);
-                    given.is_none_or(|given| fits(field.kind, given, &key.value))
-                })
-        })?;
-        Some(String::from_utf8_lossy(&found.metadata).into_owned())
-    }
-}
-
-/// The device's program: what it was given, if that is source; else the bundled program with the same interface.
-async fn program(reader: &Reader) -> anyhow::Result<softnic::Program> {
-    let config = reader
-        .client
-        .get_pipeline(ResponseType::All)
-        .await?
-        .unwrap_or_default();
-    if let Ok(program) = softnic::Program::from_device_config(&config.p4_device_config) {
-        return Ok(program);
-    }
-    for known in [Program::Pna, Program::V1model] {
-        let program =
-            softnic::Program::compile(&pipeline::sources(known)).context("a bundled program")?;
-        let same = program.info.message.tables == reader.schema.p4info().tables
-            && program.info.message.actions == reader.schema.p4info().actions
-            && program.info.message.pkg_info.as_ref().map(|p| &p.arch)
-                == reader.schema.p4info().pkg_info.as_ref().map(|p| &p.arch);
-        if same {
-            return Ok(program);
-        }
-    }
-    bail!(
-        "the program of {} is neither in source form nor one of those bundled with this nicproxy; \
-         load a bundled one with `nicproxy run --program`",
-        reader.address
-    )
-}
-
-fn engine_match(given: &FieldMatchType) -> FieldMatch<'_> {
-    match given {
-        FieldMatchType::Exact(exact) => FieldMatch::Exact(&exact.value),
-        FieldMatchType::Ternary(ternary) => FieldMatch::Ternary {
-            value: &ternary.value,
-            mask: &ternary.mask,
-        },
-        FieldMatchType::Lpm(lpm) => FieldMatch::Lpm {
-            value: &lpm.value,
-            prefix_len: u32::try_from(lpm.prefix_len).unwrap_or(0),
-        },
-        FieldMatchType::Range(range) => FieldMatch::Range {
-            low: &range.low,
-            high: &range.high,
-        },
-        FieldMatchType::Optional(optional) => FieldMatch::Optional(&optional.value),
-        FieldMatchType::Other(_) => FieldMatch::DontCare,
-    }
-}
-
-/// Whether a match of the pipeline's tables, exact or ternary, covers a value.
-fn fits(kind: MatchKind, given: &proto::FieldMatch, found: &[u8]) -> bool {
-    let number = |bytes: &[u8]| value::to_u128(bytes).unwrap_or_default();
-    match (kind, &given.field_match_type) {
-        (MatchKind::Exact, Some(FieldMatchType::Exact(exact))) => {
-            number(&exact.value) == number(found)
-        }
-        (MatchKind::Ternary, Some(FieldMatchType::Ternary(ternary))) => {
-            number(&ternary.value) == number(found) & number(&ternary.mask)
-        }
-        _ => true,
-    }
-}
-
-/// Names and values; the two halves of an address as one.
-fn words(values: &[KeyValue]) -> String {
-    let number = |value: &KeyValue| value::to_u128(&value.value).unwrap_or_default();
-    let mut words = Vec::new();
-    let mut at = 0;
-    while let Some(this) = values.get(at) {
-        at += 1;
-        let halves = this.name.strip_suffix("_hi").zip(values.get(at));
-        match halves {
-            Some((name, lo)) if lo.name.strip_suffix("_lo") == Some(name) => {
-                let address = Address {
-                    hi: number(this) as u64,
-                    lo: number(lo) as u64,
+        let has = |flag| self.tcp_flags.contains(&flag);
+        let (protocol, segment, payload) = match protocol {
+            Transport::Tcp => {
+                let segment = Segment::Tcp {
+                    syn: has(Flag::Syn),
+                    fin: has(Flag::Fin),
+                    rst: has(Flag::Rst),
+                    sequence: 0,
+                    acknowledgment: has(Flag::Ack).then_some(0),
                 };
-                words.push(format!("{name}={address}"));
-                at += 1;
+                (Protocol::Tcp, segment, &b""[..])
             }
-            _ if this.width == 48 => {
-                let [.., a, b, c, d, e, f] = number(this).to_be_bytes();
-                words.push(format!("{}={}", this.name, Mac([a, b, c, d, e, f])));
-            }
-            _ => words.push(format!("{}={}", this.name, number(this))),
+            Transport::Udp => (Protocol::Udp, Segment::Udp { checksum: true }, &b""[..]),
+            // INIT
+            Transport::Sctp => (Protocol::Sctp, Segment::Sctp { tag: 0 }, &[1, 0, 0, 4][..]),
+        };
+        let frame = Frame {
+            src_mac: Mac([2, 0, 0, 0, 0, 0xfe]),
+            dst_mac: Mac([2, 0, 0, 0, 0, 0xff]),
+            ttl: 64,
+            tuple: Tuple { protocol, src, dst },
+            segment,
+            payload,
+        };
+        let bytes = frame.build().context("write two addresses of one family")?;
+        Ok(vec![bytes])
+    }
+}
+
+/// The frames of a capture file.
+fn captured(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let what = || {
+        format!(
+            "{} is no capture file in pcap or pcapng format",
+            path.display()
+        )
+    };
+    let frames = if bytes.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]) {
+        pcapng(&bytes).with_context(what)?
+    } else {
+        pcap(&bytes).with_context(what)?
+    };
+    if frames.len() > MOST {
+        bail!(
+            "{} has more than {MOST} packets; take a part of it, for instance with `editcap -r`",
+            path.display()
+        );
+    }
+    Ok(frames)
+}
+
+fn pcap(bytes: &[u8]) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut reader = pcap_file::pcap::PcapReader::new(bytes)?;
+    let link = reader.header().datalink;
+    let mut frames = Vec::new();
+    while let Some(packet) = reader.next_packet() {
+        let packet = packet.with_context(|| format!("packet {}", frames.len() + 1))?;
+        frames.push(frame(link, &packet.data)?);
+        if frames.len() > MOST {
+            break;
         }
     }
-    words.join(" ")
+    Ok(frames)
 }
 
-fn leaving(port: u32, bytes: &[u8]) -> String {
-    if port == SLOW_PATH_PORT {
-        let verdict = bytes
-            .get(4)
-            .and_then(|verdict| VERDICTS.get(usize::from(*verdict)))
-            .unwrap_or(&"unknown");
-        return format!("to the control plane because of {verdict}");
-    }
-    match crate::demo::frame::read(bytes) {
-        Ok(seen) => match seen.content {
-            crate::demo::frame::Content::Segment(tuple, ..) => {
-                format!(
-                    "port {port}: {tuple}, TTL {}, {} > {}",
-                    seen.ttl, seen.src_mac, seen.dst_mac
-                )
+fn pcapng(bytes: &[u8]) -> anyhow::Result<Vec<Vec<u8>>> {
+    use pcap_file::pcapng::Block;
+    let mut reader = pcap_file::pcapng::PcapNgReader::new(bytes)?;
+    let mut links = Vec::new();
+    let mut frames = Vec::new();
+    while let Some(block) = reader.next_block() {
+        match block.with_context(|| format!("behind packet {}", frames.len()))? {
+            Block::SectionHeader(_) => links.clear(),
+            Block::InterfaceDescription(interface) => links.push(interface.linktype),
+            Block::EnhancedPacket(packet) => {
+                let link = usize::try_from(packet.interface_id).ok();
+                let link = link
+                    .and_then(|at| links.get(at))
+                    .context("no such interface")?;
+                frames.push(frame(*link, &packet.data)?);
             }
-            _ => format!(
-                "port {port}: {} > {}, TTL {}, {} bytes",
-                seen.ip.0,
-                seen.ip.1,
-                seen.ttl,
-                bytes.len()
-            ),
-        },
-        Err(error) => format!("port {port}: {} bytes ({error})", bytes.len()),
+            Block::SimplePacket(packet) => {
+                let link = links.first().context("no interface")?;
+                frames.push(frame(*link, &packet.data)?);
+            }
+            _ => {}
+        }
+        if frames.len() > MOST {
+            break;
+        }
+    }
+    Ok(frames)
+}
+
+/// A packet as a frame: captures of tunnels have IP packets without Ethernet.
+fn frame(link: pcap_file::DataLink, data: &[u8]) -> anyhow::Result<Vec<u8>> {
+    use pcap_file::DataLink;
+    match link {
+        DataLink::ETHERNET => Ok(data.to_vec()),
+        DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 => {
+            let ethertype: [u8; 2] = match data.first().map(|byte| byte >> 4) {
+                Some(6) => [0x86, 0xdd],
+                _ => [0x08, 0x00],
+            };
+            let addresses = [2, 0, 0, 0, 0, 0xff, 2, 0, 0, 0, 0, 0xfe];
+            Ok([&addresses[..], &ethertype, data].concat())
+        }
+        other => bail!("it has packets of link type {other:?}; Ethernet and plain IP are known"),
     }
 }
 
-fn table(way: &Way) -> String {
-    let steps = output::table(
-        ["STEP", "TABLE", "KEY", "RESULT", "OWNER", "ACTION"],
-        &[0],
-        way.steps.iter().enumerate().map(|(at, step)| {
+/// A packet's story.
+pub(super) fn story(traced: &Traced) -> String {
+    let width = traced.story.iter().map(|line| line.about.len()).max();
+    let width = width.unwrap_or_default();
+    let mut text = output::styled(output::HEAD, &traced.packet);
+    for line in &traced.story {
+        let about = format!("{:width$}", line.about);
+        let says = if line.about == "verdict" {
+            let style = if traced.dropped.is_some() || traced.verdict == "reject" {
+                output::BAD
+            } else {
+                output::GOOD
+            };
+            output::styled(style, &line.says)
+        } else {
+            line.says.clone()
+        };
+        text += &format!("\n  {}  {says}", output::styled(output::FAINT, about));
+    }
+    text
+}
+
+/// One line per packet, and how many ended how.
+pub(super) fn summary(traced: &[Traced]) -> String {
+    let packets = output::table(
+        ["#", "PORT", "PACKET", "VERDICT", "LEAVES"],
+        &[0, 1],
+        traced.iter().enumerate().map(|(at, one)| {
             [
                 (at + 1).to_string(),
-                step.table.clone(),
-                step.key.clone(),
-                if step.hit { "hit" } else { "miss" }.to_owned(),
-                if step.owner.is_empty() {
+                one.port.to_string(),
+                one.packet.clone(),
+                one.verdict.clone(),
+                if one.leaves.is_empty() {
                     "-".to_owned()
                 } else {
-                    step.owner.clone()
+                    one.leaves.join(", ")
                 },
-                step.action.clone(),
             ]
         }),
     );
-    let leaves = if way.leaves.is_empty() {
-        "nothing leaves".to_owned()
-    } else {
-        way.leaves.join("\n")
-    };
-    format!(
-        "{}\n{steps}\nverdict: {}\n{leaves}",
-        way.packet,
-        output::styled(output::HEAD, &way.verdict)
-    )
+    let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in traced {
+        *ends.entry(&one.verdict).or_default() += 1;
+    }
+    let ends = output::table(
+        ["PACKETS", "VERDICT", "MEANING"],
+        &[0],
+        ends.into_iter().map(|(name, count)| {
+            let meaning = verdict::meaning(name).to_owned();
+            [count.to_string(), name.to_owned(), meaning]
+        }),
+    );
+    format!("{packets}\n\n{ends}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use super::set::EndpointSet;
 use super::state::Owned;
 use crate::model::{Family, TrafficPolicy};
 use crate::tables::{Address, frontend};
+use crate::traffic::Numbering;
 
 /// A set's number and how many slots it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,10 @@ impl Ids {
             self.sets.clear();
             self.endpoints.clear();
         }
-        for (key, set) in &found.sets {
+        // In order, so that the same numbers come out every time.
+        let mut sets: Vec<_> = found.sets.iter().collect();
+        sets.sort_by_key(|(_, set)| set.id);
+        for (key, set) in sets {
             if let Some(slots) = installed.get(&set.id) {
                 self.endpoints.adopt(&key.0, slots);
             }
@@ -155,6 +159,21 @@ impl Ids {
         self.endpoints.limit = limit;
     }
 
+    /// Says what became of endpoints' numbers since the last call, in order.
+    pub fn numberings(&mut self) -> Vec<Numbering> {
+        std::mem::take(&mut self.endpoints.changes)
+    }
+
+    /// These numbers may be given out again.
+    pub fn reclaim(&mut self, ids: impl IntoIterator<Item = u32>) {
+        self.endpoints.free.extend(ids);
+    }
+
+    /// These numbers were found in use, by whomever: those that are nobody's here are not given out.
+    pub fn avoid(&mut self, ids: &FxHashSet<u32>) {
+        self.endpoints.avoid(ids);
+    }
+
     /// Forgets all owners but these.
     pub fn retain(&mut self, wanted: &FxHashSet<Arc<str>>) {
         self.services.retain(|owner, _| wanted.contains(owner));
@@ -226,8 +245,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Numbers of endpoints: counters are found by them. A number that became free is given out again last, so that what
-/// is still counted for an endpoint that left is not counted for another soon.
+/// Numbers of endpoints: counters are found by them. A number that became free is told, and given out again only when
+/// it comes back by [`Ids::reclaim`], and last.
 #[derive(Debug)]
 struct EndpointIds {
     by_owner: FxHashMap<Arc<str>, Vec<(Address, u16, u32)>>,
@@ -236,8 +255,10 @@ struct EndpointIds {
     /// Numbers are below this.
     limit: u32,
     free: VecDeque<u32>,
-    /// Numbers taken over from a device, which `last` may have passed over.
+    /// Numbers taken over from a device or to be avoided, which `last` may have passed over.
     adopted: FxHashSet<u32>,
+    /// What was not told yet.
+    changes: Vec<Numbering>,
 }
 
 impl Default for EndpointIds {
@@ -248,6 +269,7 @@ impl Default for EndpointIds {
             limit: u32::MAX,
             free: VecDeque::new(),
             adopted: FxHashSet::default(),
+            changes: Vec::new(),
         }
     }
 }
@@ -262,7 +284,11 @@ impl EndpointIds {
         let mut now: Vec<(Address, u16, u32)> = Vec::with_capacity(all.len());
         let mut ids = Vec::with_capacity(all.len());
         for key in all {
-            let id = of(&before, key).unwrap_or_else(|| self.next());
+            let id = of(&before, key).unwrap_or_else(|| {
+                let id = self.next();
+                self.given(id, owner, *key);
+                id
+            });
             ids.push(id);
             if id != 0 {
                 now.push((key.0, key.1, id));
@@ -271,13 +297,40 @@ impl EndpointIds {
         now.sort_unstable();
         for (address, port, id) in before {
             if of(&now, &(address, port)).is_none() {
-                self.free.push_back(id);
+                self.changes.push(Numbering::Taken(id));
             }
         }
         if !now.is_empty() {
             self.by_owner.insert(owner.clone(), now);
         }
         ids
+    }
+
+    fn given(&mut self, id: u32, owner: &Arc<str>, endpoint: (Address, u16)) {
+        if id != 0 {
+            self.changes.push(Numbering::Given {
+                id,
+                owner: owner.clone(),
+                endpoint,
+            });
+        }
+    }
+
+    fn avoid(&mut self, ids: &FxHashSet<u32>) {
+        let known: FxHashSet<u32> = self
+            .by_owner
+            .values()
+            .flatten()
+            .map(|(.., id)| *id)
+            .collect();
+        let mut stale: Vec<u32> = ids.difference(&known).copied().collect();
+        stale.sort_unstable();
+        for id in stale {
+            // One that was passed already is being dealt with.
+            if id != 0 && id > self.last && self.adopted.insert(id) {
+                self.changes.push(Numbering::Stale(id));
+            }
+        }
     }
 
     fn next(&mut self) -> u32 {
@@ -309,17 +362,20 @@ impl EndpointIds {
                 Ok(_) => {
                     self.adopted.remove(&id);
                 }
-                Err(at) => known.insert(at, (key.0, key.1, id)),
+                Err(at) => {
+                    known.insert(at, (key.0, key.1, id));
+                    self.given(id, owner, key);
+                }
             }
         }
     }
 
     fn retain(&mut self, wanted: &FxHashSet<Arc<str>>) {
-        let free = &mut self.free;
+        let changes = &mut self.changes;
         self.by_owner.retain(|owner, ids| {
             let stays = wanted.contains(owner);
             if !stays {
-                free.extend(ids.iter().map(|(.., id)| *id));
+                changes.extend(ids.iter().map(|(.., id)| Numbering::Taken(*id)));
             }
             stays
         });
@@ -328,6 +384,7 @@ impl EndpointIds {
     fn clear(&mut self) {
         *self = Self {
             limit: self.limit,
+            changes: vec![Numbering::Void],
             ..Self::default()
         };
     }

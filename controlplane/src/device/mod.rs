@@ -11,6 +11,7 @@ pub(crate) mod simulated;
 use std::sync::Arc;
 
 use crate::tables::affinity;
+use crate::traffic::Ledger;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -46,6 +47,11 @@ pub trait Device: Send + Sync {
 
     /// How long the pins of its Services stay, shared by who compiles Services and who writes pins.
     fn affinities(&self) -> Option<&affinity::Timeouts> {
+        None
+    }
+
+    /// What its Services and their endpoints carried, where that is counted.
+    fn ledger(&self) -> Option<&Ledger> {
         None
     }
 }

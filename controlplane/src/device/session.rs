@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tonic::Code;
 
 use crate::tables::affinity;
+use crate::traffic::Ledger;
 
 use super::{Device, DeviceError, Failure, UpdateError, UpdateResult};
 
@@ -29,6 +30,7 @@ pub struct Session {
     client: Client,
     ready: Arc<Ready>,
     affinities: affinity::Timeouts,
+    ledger: Ledger,
     changes: watch::Receiver<Option<u64>>,
     task: JoinHandle<()>,
 }
@@ -54,6 +56,7 @@ impl Session {
             client,
             ready,
             affinities: affinity::Timeouts::default(),
+            ledger: Ledger::default(),
             changes,
             task,
         }
@@ -129,6 +132,10 @@ async fn follow(client: Client, ready: Arc<Ready>, announce: watch::Sender<Optio
 impl Device for Session {
     fn affinities(&self) -> Option<&affinity::Timeouts> {
         Some(&self.affinities)
+    }
+
+    fn ledger(&self) -> Option<&Ledger> {
+        Some(&self.ledger)
     }
 
     fn name(&self) -> &str {

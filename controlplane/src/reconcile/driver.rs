@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use p4runtime::proto::p4::v1 as proto;
+use rustc_hash::FxHashSet;
 
 use super::diff::{Scope, diff};
 use super::execute::Execution;
@@ -23,6 +24,7 @@ use crate::device::{Device, DeviceError};
 use crate::model::{Changes, Model, ObjectKey};
 use crate::resolve::{NodeView, Viewpoint, resolve};
 use crate::tables::{Interface, Table, Tables, entry, flow, frontend};
+use crate::traffic::Numbering;
 
 /// What a reconciler needs to know beside the cluster.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +92,8 @@ pub(super) struct Link {
     session: u64,
     pub tables: Arc<Tables>,
     pub installed: Installed,
+    /// Numbers of endpoints whose counters were not 0 when the session began.
+    counting: FxHashSet<u32>,
 }
 
 /// What changed in the model and was not worked out yet.
@@ -219,6 +223,7 @@ impl Reconciler {
                 if self.ids.recover(found.frontends.iter(), &found.sets) {
                     self.start_over();
                 }
+                self.ids.avoid(&link.counting);
                 if std::mem::replace(&mut self.interface, link.tables.interface)
                     != link.tables.interface
                 {
@@ -233,7 +238,11 @@ impl Reconciler {
             }
         };
         self.ids.limit_endpoints(endpoint_ids(&*self.device));
+        if let Some(ledger) = self.device.ledger() {
+            self.ids.reclaim(ledger.free());
+        }
         report.services = self.work_out(model, link.installed.state());
+        self.tell_numbers();
         if self.touched.is_none() {
             link.installed.share_all(self.desired.state());
         }
@@ -247,6 +256,20 @@ impl Reconciler {
                 self.touched = None;
                 Err(broken(error))
             }
+        }
+    }
+
+    /// Tells who counts which endpoint has which number. Where nobody counts, numbers may come back at once.
+    fn tell_numbers(&mut self) {
+        let changes = self.ids.numberings();
+        match self.device.ledger() {
+            Some(ledger) => ledger.number(changes),
+            None => self
+                .ids
+                .reclaim(changes.iter().filter_map(|change| match change {
+                    Numbering::Taken(id) | Numbering::Stale(id) => Some(*id),
+                    Numbering::Given { .. } | Numbering::Void => None,
+                })),
         }
     }
 
@@ -266,10 +289,12 @@ impl Reconciler {
                 "entries of another's making stay as they are"
             );
         }
+        let counting = counting(&*self.device).await.map_err(broken)?;
         Ok(Link {
             session,
             tables,
             installed,
+            counting,
         })
     }
 
@@ -356,6 +381,11 @@ impl Reconciler {
             };
             compile(&resolved, before, context, &mut self.ids)
         });
+        if let Some(ledger) = self.device.ledger() {
+            for port in compiled.iter().flat_map(|compiled| &compiled.ports) {
+                ledger.serves(&port.owner, port.service_id, port.port);
+            }
+        }
         if let Some(affinities) = self.device.affinities() {
             let ports = compiled.iter().flat_map(|compiled| &compiled.ports);
             let seconds = compiled.as_ref().and_then(|compiled| compiled.affinity);
@@ -367,6 +397,9 @@ impl Reconciler {
                 .is_some_and(|now| now.ports.iter().any(|other| other.key == port.key));
             if !stays {
                 self.ids.release(&port.owner);
+                if let Some(ledger) = self.device.ledger() {
+                    ledger.gone(&port.owner);
+                }
                 if let Some(affinities) = self.device.affinities() {
                     affinities.set(port.service_id, None);
                 }
@@ -412,6 +445,35 @@ fn endpoint_ids(device: &dyn Device) -> u32 {
         .next()
         .map_or(u64::from(u32::MAX), |counter| counter.size);
     u32::try_from(cells).unwrap_or(u32::MAX)
+}
+
+/// Numbers of endpoints whose counters are not 0: packets to endpoints are the first thing that is counted.
+async fn counting(device: &dyn Device) -> Result<FxHashSet<u32>, DeviceError> {
+    let mut found = FxHashSet::default();
+    let schema = device.schema();
+    let counters = schema.iter().flat_map(|schema| &schema.counters);
+    let mut named = counters.filter(|counter| counter.alias == ENDPOINT_COUNTER);
+    let Some(counter) = named.next().filter(|_| device.ledger().is_some()) else {
+        return Ok(found);
+    };
+    let every = proto::CounterEntry {
+        counter_id: counter.id,
+        ..Default::default()
+    };
+    let mut answer = device.read(vec![proto::Entity {
+        entity: Some(proto::entity::Entity::CounterEntry(every)),
+    }]);
+    while let Some(part) = answer.next().await {
+        for entity in part? {
+            let Some(proto::entity::Entity::CounterEntry(cell)) = entity.entity else {
+                continue;
+            };
+            let counts = cell.data.is_some_and(|data| data.packet_count > 0);
+            let id = cell.index.and_then(|index| u32::try_from(index.index).ok());
+            found.extend(id.filter(|id| counts && *id != 0));
+        }
+    }
+    Ok(found)
 }
 
 /// Open connections of every owner's endpoints, from the device's table `flow`.

@@ -15,8 +15,8 @@ mod report;
 mod show;
 #[cfg(test)]
 mod tests;
-mod trace;
 pub mod views;
+mod why;
 
 pub use driver::{Config, Limits, Reconciler};
 pub use report::{Outcome, Report, WriteFailure};

@@ -285,7 +285,7 @@ fn endpoint_views(
     }));
 }
 
-fn condition(candidate: &Candidate) -> &'static str {
+pub(super) fn condition(candidate: &Candidate) -> &'static str {
     if candidate.ready {
         "ready"
     } else if candidate.is_last_resort() {
@@ -351,7 +351,7 @@ fn view(table: &str, key: &impl Debug, action: &impl Debug, owner: &str) -> Entr
 }
 
 /// A value's fields as `name=value`, with the variant's or type's name in front where there are variants.
-pub(super) fn fields(value: &impl Debug) -> String {
+fn fields(value: &impl Debug) -> String {
     let text = format!("{value:?}");
     let text = text
         .replace(": ", "=")

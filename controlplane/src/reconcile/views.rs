@@ -1,4 +1,4 @@
-//! What people ask for: Services, endpoints, tables, the way of a packet. Plain data for printing as table or JSON.
+//! What people ask for: Services, endpoints, tables. Plain data for printing as table or JSON.
 
 use std::net::IpAddr;
 
@@ -137,34 +137,4 @@ pub struct EntryView {
     pub action: String,
     /// Owner, or empty.
     pub owner: String,
-}
-
-/// A packet to be traced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet {
-    /// Port it comes in at.
-    pub ingress_port: u32,
-    /// IANA protocol number.
-    pub protocol: u8,
-    /// Source address.
-    pub src: IpAddr,
-    /// Destination address.
-    pub dst: IpAddr,
-    /// Source port, of TCP, UDP and SCTP.
-    pub src_port: u16,
-    /// Destination port, of TCP, UDP and SCTP.
-    pub dst_port: u16,
-}
-
-/// What one table says to a packet.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TraceStep {
-    /// Table.
-    pub table: String,
-    /// Key that was looked up.
-    pub key: String,
-    /// Action found, or `miss`.
-    pub result: String,
-    /// What follows from it.
-    pub because: String,
 }

@@ -13,7 +13,6 @@ use super::*;
 use crate::cli::args::{DeviceArgs, Endpoint};
 use crate::cli::get::{self, Wanted};
 use crate::cli::reader::Reader;
-use crate::cli::trace::{self, PacketArgs};
 use crate::config::{PipelineConfig, Program, SLOW_PATH_PORT};
 use crate::demo::shop;
 use crate::pipeline::Image;
@@ -232,71 +231,4 @@ async fn a_device_that_starts_anew_is_programmed_anew() {
     second.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn counters_of_the_device() {
-    let nic = nic().await;
-    let config = config(&nic);
-    let image = Image::load(config.device.pipeline.as_ref().unwrap()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    shop::write(folder.path()).unwrap();
-    let daemon = start(&config, &image, folder.path()).await;
-    nic.inject(1, b"not much of a frame");
-    let snapshot = counters::read(&*daemon.link.device).await.unwrap().unwrap();
-    assert_eq!(
-        snapshot.frontends.len(),
-        shop::objects().unwrap().promises().len()
-    );
-    assert_eq!(snapshot.verdicts.iter().sum::<u64>(), 1, "{snapshot:?}");
-    assert_eq!(snapshot.tables[0].0, "frontend");
-    daemon.end().await;
-    nic.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_way_of_a_packet() {
-    let nic = nic().await;
-    let config = config(&nic);
-    let image = Image::load(config.device.pipeline.as_ref().unwrap()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    shop::write(folder.path()).unwrap();
-    let daemon = start(&config, &image, folder.path()).await;
-    let reader = reader(&nic).await;
-    let packet = |from: &str, to: &str| PacketArgs {
-        tcp: vec![from.parse().unwrap(), to.parse().unwrap()],
-        udp: Vec::new(),
-        sctp: Vec::new(),
-        pcap: None,
-    };
-    for (to, verdict, table, owner) in [
-        (
-            "10.96.10.2:80",
-            "translated",
-            "frontend",
-            "shop/cart:http/TCP",
-        ),
-        (
-            "10.96.10.13:80",
-            "reject",
-            "frontend",
-            "shop/returns:http/TCP",
-        ),
-        ("10.96.10.2:81", "reject", "vip", "shop/cart"),
-        ("10.96.99.99:80", "drop_blackhole", "route", "route"),
-        ("10.244.1.1:80", "forwarded", "route", "route"),
-    ] {
-        let packets = packet("10.244.0.9:1234", to).packets().unwrap();
-        let ways = trace::ways(&reader, 1, &packets).await.unwrap();
-        let way = &ways[0];
-        assert_eq!(way.verdict, verdict, "{way:?}");
-        let step = way.steps.iter().rfind(|step| step.table == table).unwrap();
-        assert!(step.hit && step.owner == owner, "{step:?}");
-    }
-    assert_eq!(
-        get::flows(&reader, Wanted(None)).await.unwrap(),
-        [],
-        "nothing is changed on the device"
-    );
-    assert!(packet("10.0.0.1:1", "[fd00::1]:1").packets().is_err());
-    daemon.end().await;
-    nic.shutdown().await;
-}
+mod observed;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::frame::SCTP;
+use crate::tables::Address;
 use crate::tables::flow::{Key, Tuple};
 
 /// Source ports to try before a connection is refused.
@@ -29,6 +30,8 @@ enum State {
 #[derive(Debug, Clone, Copy)]
 struct Connection {
     new: Tuple,
+    /// By which its packets are counted.
+    endpoint_id: u32,
     state: State,
     since: Instant,
 }
@@ -121,6 +124,19 @@ impl Connections {
             .map(|known| known.new)
     }
 
+    /// By which number a connection's packets are counted; 0: none.
+    pub(super) fn endpoint_id(&self, flow: &Key) -> u32 {
+        self.flows.get(flow).map_or(0, |known| known.endpoint_id)
+    }
+
+    /// Says by which number a connection's packets are counted, if it goes to that endpoint.
+    pub(super) fn count_for(&mut self, flow: &Key, endpoint: (Address, u16), endpoint_id: u32) {
+        let known = self.flows.get_mut(flow);
+        if let Some(known) = known.filter(|known| (known.new.dst, known.new.dst_port) == endpoint) {
+            known.endpoint_id = endpoint_id;
+        }
+    }
+
     /// Takes a connection that the device already holds.
     pub(super) fn adopt(&mut self, flow: Key, new: Tuple, now: Instant) {
         self.remove(&flow);
@@ -142,6 +158,8 @@ impl Connections {
         {
             known.state = State::Idle;
             known.since = now;
+            // Its number may be another endpoint's when it goes on.
+            known.endpoint_id = 0;
             self.replies.remove(&reply_key(flow, known.new));
             self.history.push_back((now, *flow));
         }
@@ -174,10 +192,12 @@ impl Connections {
             return Opening::Conflict;
         }
         self.replies.insert(reply, flow);
+        let endpoint_id = self.endpoint_id(&flow);
         self.flows.insert(
             flow,
             Connection {
                 new,
+                endpoint_id,
                 state: State::Installed,
                 since: now,
             },

@@ -163,7 +163,12 @@ impl SlowPath {
                 continue;
             };
             match said.verdict {
-                verdict::REJECT => self.refuse(&frame, said.ingress_port, refusal::reject, now),
+                verdict::REJECT => {
+                    if let Some(ledger) = self.device.ledger() {
+                        ledger.rejected(said.service_id);
+                    }
+                    self.refuse(&frame, said.ingress_port, refusal::reject, now);
+                }
                 verdict::TTL_EXPIRED => {
                     self.refuse(&frame, said.ingress_port, refusal::time_exceeded, now)
                 }
@@ -187,6 +192,11 @@ impl SlowPath {
                     let natural = said.natural(&flow);
                     match self.connections.open(flow, natural, begins, now) {
                         Opening::Install(new) => {
+                            self.connections.count_for(
+                                &flow,
+                                (said.endpoint.address, said.endpoint.port),
+                                said.endpoint.endpoint_id,
+                            );
                             if new.src_port != natural.src_port {
                                 Counters::count(&self.counters.port_changes);
                             }
@@ -214,7 +224,9 @@ impl SlowPath {
             self.reinject(packet);
         }
         for (flow, said, packet) in conflicts {
-            if self.resolve_conflict(flow, said.natural(&flow), now).await {
+            let natural = said.natural(&flow);
+            let endpoint_id = said.endpoint.endpoint_id;
+            if self.resolve_conflict(flow, natural, endpoint_id, now).await {
                 self.reinject(Waiting {
                     flow,
                     ingress_port: said.ingress_port,
@@ -336,6 +348,9 @@ impl SlowPath {
                     && let Some((flow, new)) = program.tables.flow.decode(&entry)
                 {
                     self.connections.adopt(flow, new, now);
+                    let endpoint_id = program.tables.flow.endpoint_id(&entry);
+                    self.connections
+                        .count_for(&flow, (new.dst, new.dst_port), endpoint_id);
                 }
             }
         }
@@ -417,7 +432,7 @@ impl SlowPath {
             let entries = if is_direct(*new) { 1 } else { 2 };
             let own: Vec<_> = results.by_ref().take(entries).collect();
             match worst(&own) {
-                None => Counters::count(&self.counters.connections),
+                None => self.opened(flow),
                 Some(Failure::AlreadyExists) => again.push((*flow, *new)),
                 Some(_) => {
                     // A half pair would translate one way only.
@@ -442,7 +457,8 @@ impl SlowPath {
         let learns = self.program.as_ref().is_some_and(|program| program.learns);
         for (flow, new) in again {
             if learns && !is_direct(new) {
-                self.resolve_conflict(flow, new, now).await;
+                let endpoint_id = self.connections.endpoint_id(&flow);
+                self.resolve_conflict(flow, new, endpoint_id, now).await;
                 continue;
             }
             let mut failed = false;
@@ -452,7 +468,7 @@ impl SlowPath {
             if failed {
                 self.not_installed(&flow);
             } else {
-                Counters::count(&self.counters.connections);
+                self.opened(&flow);
             }
         }
     }
@@ -474,11 +490,19 @@ impl SlowPath {
     }
 
     /// A learning device found that another connection has this one's reply tuple, and already learned `flow`.
-    async fn resolve_conflict(&mut self, flow: Key, natural: Tuple, now: Instant) -> bool {
+    async fn resolve_conflict(
+        &mut self,
+        flow: Key,
+        natural: Tuple,
+        endpoint_id: u32,
+        now: Instant,
+    ) -> bool {
         for _ in 0..ATTEMPTS {
             let Opening::Install(new) = self.connections.reopen(flow, natural, now) else {
                 break;
             };
+            self.connections
+                .count_for(&flow, (natural.dst, natural.dst_port), endpoint_id);
             let mut entries = self.entries(&flow, new, Kind::Insert);
             let (Some(reply_entry), Some(flow_entry)) = (entries.pop(), entries.pop()) else {
                 break;
@@ -490,7 +514,7 @@ impl SlowPath {
             }
             if self.upsert(flow_entry).await {
                 Counters::count(&self.counters.port_changes);
-                Counters::count(&self.counters.connections);
+                self.opened(&flow);
                 return true;
             }
             break;
@@ -510,9 +534,12 @@ impl SlowPath {
             true => 0,
             false => i64::try_from(self.timeout(flow.protocol).as_nanos()).unwrap_or(i64::MAX),
         };
-        let reply = (!is_direct(new))
-            .then(|| reply_table.entry(&reply_key(flow, new), &flow.tuple.reversed()));
-        [flow_table.entry(flow, &new)]
+        let endpoint_id = self.connections.endpoint_id(flow);
+        let reply = (!is_direct(new)).then(|| {
+            let entry = reply_table.entry(&reply_key(flow, new), &flow.tuple.reversed());
+            reply_table.counted(entry, endpoint_id)
+        });
+        [flow_table.counted(flow_table.entry(flow, &new), endpoint_id)]
             .into_iter()
             .chain(reply)
             .map(|entry| {
@@ -568,6 +595,13 @@ impl SlowPath {
             UDP => self.config.timeouts.udp,
             SCTP => self.config.timeouts.sctp,
             _ => self.config.timeouts.udp,
+        }
+    }
+
+    fn opened(&self, flow: &Key) {
+        Counters::count(&self.counters.connections);
+        if let Some(ledger) = self.device.ledger() {
+            ledger.opened(self.connections.endpoint_id(flow));
         }
     }
 

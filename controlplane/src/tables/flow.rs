@@ -58,14 +58,26 @@ pub struct Key {
 #[derive(Debug, Clone)]
 pub struct Flow(Connection);
 
+impl Flow {
+    /// The entry with the number by which its packets are counted.
+    pub fn counted(&self, entry: proto::TableEntry, endpoint_id: u32) -> proto::TableEntry {
+        self.0.counted(entry, endpoint_id)
+    }
+
+    /// The number by which an entry's packets are counted; 0: none.
+    pub fn endpoint_id(&self, entry: &proto::TableEntry) -> u32 {
+        self.0.endpoint_id(entry)
+    }
+}
+
 impl Table for Flow {
     type Key = Key;
     /// The tuple that packets leave with.
     type Action = Tuple;
     const NAME: &'static str = "flow";
 
-    fn requirements(_: Interface) -> Vec<Requirement> {
-        Connection::requirements(Self::NAME, "translate")
+    fn requirements(interface: Interface) -> Vec<Requirement> {
+        Connection::requirements(Self::NAME, "translate", interface)
     }
 
     fn resolve(schema: &Schema) -> Option<Self> {
@@ -90,11 +102,24 @@ impl Table for Flow {
 }
 
 /// A table from tuples to tuples.
+///
+/// The endpoint's number stands beside the tuple: it is for counting only, so entries that differ in nothing else are
+/// one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     pub(super) key: KeyLayout<8>,
-    action: ActionLayout<6>,
+    action: Layout,
 }
+
+#[derive(Debug, Clone)]
+enum Layout {
+    /// With the endpoint's number.
+    Full(ActionLayout<7>),
+    /// Of a program that does not count endpoints.
+    Basic(ActionLayout<6>),
+}
+
+const ENDPOINT_ID: (&str, u32) = ("endpoint_id", 32);
 
 const KEY: [(&str, u32); 8] = [
     ("vpc", 32),
@@ -108,17 +133,27 @@ const KEY: [(&str, u32); 8] = [
 ];
 
 impl Connection {
-    pub(super) fn requirements(table: &str, action: &str) -> Vec<Requirement> {
+    pub(super) fn requirements(
+        table: &str,
+        action: &str,
+        interface: Interface,
+    ) -> Vec<Requirement> {
         let key = KEY.iter().fold(
             Requirement::table(table).uses(action),
             |table, (name, bits)| table.field(name, MatchKind::Exact, *bits),
         );
-        vec![key, Requirement::action(action, &KEY[2..])]
+        let mut params = KEY[2..].to_vec();
+        if interface == Interface::Full {
+            params.push(ENDPOINT_ID);
+        }
+        vec![key, Requirement::action(action, &params)]
     }
 
     pub(super) fn resolve(schema: &Schema, table: &str, action: &str) -> Option<Self> {
         let [vpc, protocol, tuple @ ..] = KEY.map(|(name, _)| name);
         let [src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port] = tuple;
+        let (id, _) = ENDPOINT_ID;
+        let counted = [src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port, id];
         Some(Self {
             key: KeyLayout::resolve(
                 schema,
@@ -127,7 +162,10 @@ impl Connection {
                     vpc, protocol, src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port,
                 ],
             )?,
-            action: ActionLayout::resolve(schema, table, action, tuple)?,
+            action: match ActionLayout::resolve(schema, table, action, counted) {
+                Some(layout) => Layout::Full(layout),
+                None => Layout::Basic(ActionLayout::resolve(schema, table, action, tuple)?),
+            },
         })
     }
 
@@ -146,7 +184,46 @@ impl Connection {
     }
 
     pub(super) fn action(&self, tuple: &Tuple) -> proto::TableAction {
-        self.action.call(numbers(tuple))
+        match &self.action {
+            Layout::Full(layout) => {
+                let [src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port] = numbers(tuple);
+                layout.call([src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port, 0])
+            }
+            Layout::Basic(layout) => layout.call(numbers(tuple)),
+        }
+    }
+
+    pub(super) fn counted(&self, entry: proto::TableEntry, endpoint_id: u32) -> proto::TableEntry {
+        let Layout::Full(layout) = &self.action else {
+            return entry;
+        };
+        let Some([src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port, _]) = layout.read(&entry)
+        else {
+            return entry;
+        };
+        let id = endpoint_id.into();
+        let action = layout.call([src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port, id]);
+        proto::TableEntry {
+            action: Some(action),
+            ..entry
+        }
+    }
+
+    pub(super) fn endpoint_id(&self, entry: &proto::TableEntry) -> u32 {
+        match &self.action {
+            Layout::Full(layout) => layout.read(entry).map_or(0, |[.., id]| id as u32),
+            Layout::Basic(_) => 0,
+        }
+    }
+
+    fn arguments(&self, entry: &proto::TableEntry) -> Option<[u64; 6]> {
+        match &self.action {
+            Layout::Full(layout) => {
+                let [src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port, _] = layout.read(entry)?;
+                Some([src_hi, src_lo, dst_hi, dst_lo, src_port, dst_port])
+            }
+            Layout::Basic(layout) => layout.read(entry),
+        }
     }
 
     pub(super) fn decode(&self, entry: &proto::TableEntry) -> Option<(Key, Tuple)> {
@@ -157,7 +234,7 @@ impl Connection {
                 protocol: protocol as u8,
                 tuple: tuple_of(tuple),
             },
-            tuple_of(self.action.read(entry)?),
+            tuple_of(self.arguments(entry)?),
         ))
     }
 }

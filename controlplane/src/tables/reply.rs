@@ -10,14 +10,21 @@ use super::{Interface, Table};
 #[derive(Debug, Clone)]
 pub struct Reply(Connection);
 
+impl Reply {
+    /// The entry with the number by which its packets are counted.
+    pub fn counted(&self, entry: proto::TableEntry, endpoint_id: u32) -> proto::TableEntry {
+        self.0.counted(entry, endpoint_id)
+    }
+}
+
 impl Table for Reply {
     type Key = Key;
     /// The tuple that packets leave with: from the VIP to the client.
     type Action = Tuple;
     const NAME: &'static str = "reply";
 
-    fn requirements(_: Interface) -> Vec<Requirement> {
-        Connection::requirements(Self::NAME, "translate_back")
+    fn requirements(interface: Interface) -> Vec<Requirement> {
+        Connection::requirements(Self::NAME, "translate_back", interface)
     }
 
     fn resolve(schema: &Schema) -> Option<Self> {

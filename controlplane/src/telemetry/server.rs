@@ -1,20 +1,22 @@
 //! The two HTTP servers: probes, and metrics.
 //!
 //! In: health, metrics, configuration. Out: kube-proxy's paths: `/healthz` and `/livez` on one address; `/metrics`,
-//! `/metrics/slis`, `/healthz`, `/proxyMode` and `/configz` on the other (S78).
+//! `/metrics/slis`, `/healthz`, `/proxyMode` and `/configz` on the other (S78), and there also `/trace`, which takes packets
+//! and tells what becomes of them (see [`crate::trace`]). Nothing that is served changes the device.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use p4runtime::client::Client;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,8 @@ use super::counters::DeviceCounters;
 use super::health::{Answer, Health};
 use super::metric;
 use crate::config::Config;
+use crate::run::inquiry::Inquiries;
+use crate::trace::{Request, TraceError, Tracer};
 
 /// Type of Prometheus' text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,6 +34,9 @@ const FEATURES: [&str; 2] = [
     "KubeProxyDrainingTerminatingNodes",
     "ProxyTerminatingEndpoints",
 ];
+
+/// Bytes of a question about packets, at most.
+const QUESTION: usize = 8 << 20;
 
 /// The address is taken or not ours.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +101,26 @@ pub struct Shown {
     pub health: Arc<Health>,
     /// The effective configuration.
     pub config: Arc<Config>,
+    /// Who explains packets; none: nobody.
+    pub explainer: Option<Arc<Explainer>>,
+}
+
+/// Explains packets, one request at a time.
+pub struct Explainer {
+    tracer: Tracer,
+    knowing: Inquiries,
+    busy: Semaphore,
+}
+
+impl Explainer {
+    /// For the device of a session, with a daemon that knows the cluster.
+    pub fn new(client: Client, knowing: Inquiries) -> Self {
+        Self {
+            tracer: Tracer::new(client),
+            knowing,
+            busy: Semaphore::new(1),
+        }
+    }
 }
 
 /// Serves metrics.
@@ -111,6 +138,10 @@ pub async fn metrics(
         .route(
             "/healthz",
             get(|State(shown): State<Shown>| async move { healthz(State(shown.health)).await }),
+        )
+        .route(
+            "/trace",
+            post(explain).layer(DefaultBodyLimit::max(QUESTION)),
         )
         .route("/proxyMode", get(|| async { "p4" }))
         .route(
@@ -186,12 +217,31 @@ async fn indicators(State(shown): State<Shown>) -> Response {
     ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response()
 }
 
+async fn explain(State(shown): State<Shown>, Json(request): Json<Request>) -> Response {
+    let Some(explainer) = shown.explainer else {
+        return (StatusCode::NOT_FOUND, "no device to ask").into_response();
+    };
+    let Ok(_turn) = explainer.busy.try_acquire() else {
+        let text = "another trace is running; try again";
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    };
+    let traced = explainer.tracer.trace(&request, Some(&explainer.knowing));
+    match traced.await {
+        Ok(traced) => Json(traced).into_response(),
+        Err(error @ (TraceError::Hex(_) | TraceError::TooMany(_))) => {
+            (StatusCode::BAD_REQUEST, error.to_string()).into_response()
+        }
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
 async fn scrape(State(shown): State<Shown>) -> Response {
     let own = shown
         .handle
         .map(|handle| handle.render())
         .unwrap_or_default();
     let content_type = [(header::CONTENT_TYPE, PROMETHEUS)];
+    shown.device.renew().await;
     let mut text = own + &shown.device.render();
     text.push_str("# HELP kubernetes_feature_enabled Behaviour of a feature gate that is there\n# TYPE kubernetes_feature_enabled gauge\n");
     for name in FEATURES {
@@ -261,6 +311,7 @@ mod tests {
                 node_name: "worker-x".into(),
                 ..Config::default()
             }),
+            explainer: None,
         };
         let metrics = metrics(free, shown, cancel.clone()).await.unwrap();
 

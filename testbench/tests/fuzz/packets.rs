@@ -200,10 +200,10 @@ fn service(engine: &Engine, random: &mut Random) {
         }
         let (from, with) = (client, CLIENT_PORT);
         let key = [0, protocol, from.0, from.1, vip.0, vip.1, with, port];
-        let new = [from.0, from.1, with, to_port, to.0, to.1];
+        let new = [from.0, from.1, with, to_port, to.0, to.1, 1];
         put(engine, "flow", "translate", &key, &new);
         let key = [0, protocol, to.0, to.1, from.0, from.1, to_port, with];
-        let back = [vip.0, vip.1, port, with, from.0, from.1];
+        let back = [vip.0, vip.1, port, with, from.0, from.1, 1];
         put(engine, "reply", "translate_back", &key, &back);
     }
 }

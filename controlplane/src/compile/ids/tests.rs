@@ -134,6 +134,14 @@ fn numbers_do_not_come_back_while_taken() {
     assert_eq!(ids.service(&owner), 2);
 }
 
+fn given(id: u32, owner: &Arc<str>, n: u8) -> Numbering {
+    Numbering::Given {
+        id,
+        owner: owner.clone(),
+        endpoint: endpoint(n),
+    }
+}
+
 #[test]
 fn endpoints_keep_their_numbers_and_free_ones_come_back_last() {
     let mut ids = Ids::default();
@@ -143,12 +151,20 @@ fn endpoints_keep_their_numbers_and_free_ones_come_back_last() {
     // The same endpoint of another port is another.
     assert_eq!(ids.endpoints(&b, &[endpoint(1)]), [3]);
     assert_eq!(ids.endpoints(&a, &[endpoint(2), endpoint(3)]), [2, 4]);
-    // All below 5 are used up: the one that became free.
+    let told = ids.numberings();
+    assert_eq!(told[2], given(3, &b, 1));
+    assert_eq!(told[3..], [given(4, &a, 3), Numbering::Taken(1)]);
+    assert_eq!(ids.numberings(), []);
+    // All below 5 are used up, and the one that became free is not clean yet.
+    assert_eq!(ids.endpoints(&b, &[endpoint(1), endpoint(4)]), [3, 0]);
+    ids.reclaim([1]);
     assert_eq!(
         ids.endpoints(&b, &[endpoint(1), endpoint(4), endpoint(5)]),
         [3, 1, 0]
     );
     ids.release(&a);
+    ids.numberings();
+    ids.reclaim([2, 4]);
     assert_eq!(
         ids.endpoints(&b, &[endpoint(1), endpoint(4), endpoint(5)]),
         [3, 1, 2]
@@ -162,11 +178,17 @@ fn endpoint_numbers_survive_a_restart() {
     let mut ids = Ids::default();
     ids.recover(entries.iter().map(|(k, e)| (k, e)), &sets);
     let [a, b] = ["a", "b"].map(Arc::<str>::from);
+    // What an earlier run left in the counters is no new endpoint's.
+    ids.avoid(&[1, 5, 7].into_iter().collect());
+    let mut told = ids.numberings();
+    assert_eq!(told.pop(), Some(Numbering::Stale(5)));
+    assert_eq!(told.len(), 2);
+    assert!(told.contains(&given(7, &a, 1)) && told.contains(&given(1, &a, 2)));
     assert_eq!(ids.endpoints(&a, &[endpoint(1), endpoint(2)]), [7, 1]);
     // Nobody else gets them.
     let others: Vec<_> = (10..20).map(endpoint).collect();
     assert_eq!(
         ids.endpoints(&b, &others),
-        [2, 3, 4, 5, 6, 8, 9, 10, 11, 12]
+        [2, 3, 4, 6, 8, 9, 10, 11, 12, 13]
     );
 }

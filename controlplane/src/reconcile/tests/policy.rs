@@ -221,44 +221,50 @@ async fn least_connection_is_weighed_from_counts() {
 }
 
 #[tokio::test]
-async fn trace_says_who_is_asking_and_why_a_set_serves() {
-    use crate::reconcile::views::Packet;
+async fn why_a_set_serves() {
+    use crate::trace::why::Question;
     let mut bench = bench(Interface::Full);
     bench.sync().await;
-    let steps = async |src: &str| {
-        let packet = Packet {
-            ingress_port: 1,
-            protocol: 6,
-            src: src.parse().unwrap(),
-            dst: "192.0.2.1".parse().unwrap(),
-            src_port: 40_000,
-            dst_port: 30_080,
-        };
-        let steps = bench.reconciler.trace(packet).await.unwrap();
-        let lines = steps
-            .iter()
-            .map(|s| format!("{} {} {}", s.table, s.result, s.because));
-        lines.collect::<Vec<_>>().join("\n")
+    let vip = std::net::IpAddr::from([192, 0, 2, 1]).into();
+    let key = frontend::Key {
+        vpc: 0,
+        protocol: 6,
+        address: vip,
+        port: 30_080,
     };
-    let outside = steps("198.51.100.9").await;
-    assert!(
-        outside.contains("as NodePort") && outside.contains("client outside"),
-        "{outside}"
+    let action = bench.reconciler.desired().frontends[&key].action;
+    let frontend::Action::Serve { set_id, .. } = action else {
+        panic!("{action:?}");
+    };
+    let slot = bench.reconciler.desired().sets[&set_id]
+        .get(0)
+        .copied()
+        .unwrap();
+    let question = Question {
+        frontend: key,
+        set: Some(set_id),
+        endpoint: Some((slot.address.ip(), slot.port)),
+    };
+    let why = bench.reconciler.why(&bench.model, &question).unwrap();
+    assert_eq!(why.entry, "NodePort");
+    assert_eq!(
+        why.basis.as_deref(),
+        Some("ready endpoints hinted for this zone")
     );
-    assert!(outside.ends_with("none is here"), "{outside}");
-    let pod = steps("10.9.9.9").await;
-    assert!(
-        pod.contains("client pod 10.0.0.0/8 is where pods are"),
-        "{pod}"
-    );
-    assert!(
-        pod.contains("Cluster: ready endpoints hinted for this zone"),
-        "{pod}"
-    );
-    assert!(pod.contains("masquerade none the source is kept"), "{pod}");
-    let node = steps("192.0.2.1").await;
-    assert!(
-        node.contains("client node") && node.contains("another source address"),
-        "{node}"
-    );
+    assert!(why.serving > 0 && why.serving < why.endpoints, "{why:?}");
+    let picked = why.picked.unwrap();
+    assert_eq!(picked.state, "ready");
+    assert!(picked.share > 0.0);
+    // Nobody's frontend, and an endpoint that has left.
+    let other = Question {
+        frontend: frontend::Key { port: 1, ..key },
+        ..question.clone()
+    };
+    assert_eq!(bench.reconciler.why(&bench.model, &other), None);
+    let left = Question {
+        endpoint: Some((slot.address.ip(), 1)),
+        ..question
+    };
+    let why = bench.reconciler.why(&bench.model, &left).unwrap();
+    assert_eq!(why.picked.unwrap().state, "gone");
 }

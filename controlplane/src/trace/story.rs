@@ -38,14 +38,15 @@ pub(super) fn tell(
     }
     story.way_out(then.unwrap_or(first).verdict);
     let end = then.unwrap_or(first);
-    let mut says = verdict::meaning(end.verdict).to_owned();
+    let says = format!("{} ({})", verdict::meaning(end.verdict), end.verdict);
+    story.say("verdict", says);
     for (to, sent) in end.leaves.iter().filter(|(to, _)| *to != port::SLOW_PORT) {
-        says += &format!("; out of port {to} goes {}", packet::describe(sent));
+        let mut says = format!("port {to}: {}", packet::describe(sent));
         if sent.len() > bytes.len() {
             says += &format!(", {} bytes longer", sent.len() - bytes.len());
         }
+        story.say("leaves", says);
     }
-    story.say("verdict", format!("{}: {says}", end.verdict));
     story.lines
 }
 
@@ -199,7 +200,10 @@ impl<'a> Story<'a> {
         let mut says = format!("{:?}", policy_of(set));
         if let Some(why) = self.why {
             let basis = why.basis.as_deref().unwrap_or("no basis known");
-            says += &format!(": {} of {} endpoints, {basis}", why.serving, why.endpoints);
+            says += &format!(
+                ": {} of {} endpoints serve: {basis}",
+                why.serving, why.endpoints
+            );
         }
         self.say("policy", says);
         self.endpoint(met, slot, flags);
@@ -318,7 +322,7 @@ impl<'a> Story<'a> {
             let low = found.datum("port_base");
             let high = low + found.datum("port_mask");
             let address = found.datum_address("src");
-            format!("masquerade as {address}, a port of {low}–{high}: {reason}")
+            format!("masquerade as {address} with a port of {low}–{high}: {reason}")
         } else {
             format!("masquerade: {reason}, but there is no address to give")
         };

@@ -68,6 +68,12 @@ impl Scratch {
         self.offloads.clear();
     }
 
+    /// What was made of a frame has as much left to do as the frame had.
+    fn mark(&mut self, frame: &Frame<'_>) {
+        let made = self.out.transmitted().len();
+        self.offloads.resize(made, frame.offload);
+    }
+
     /// Packets to transmit: egress port and packet.
     fn transmitted(&self) -> impl Iterator<Item = (u32, Frame<'_>)> {
         self.out
@@ -151,12 +157,21 @@ impl DataPlane {
         };
         scratch.clear();
         let now = self.now();
-        let unfinished = frames.iter().any(|frame| frame.offload != Offload::NONE);
-        for frame in frames {
-            self.process(&loaded, now, port, frame.bytes, &mut scratch.out);
-            if unfinished {
-                let made = scratch.out.transmitted().len();
-                scratch.offloads.resize(made, frame.offload);
+        if self.trace {
+            for frame in frames {
+                self.process(&loaded, now, port, frame.bytes, &mut scratch.out);
+                scratch.mark(frame);
+            }
+        } else {
+            let mut worker = loaded.engine.worker();
+            let out = &mut scratch.out;
+            if frames.iter().all(|frame| frame.offload == Offload::NONE) {
+                worker.batch(now, frames.iter().map(|frame| (port, frame.bytes)), out);
+            } else {
+                for frame in frames {
+                    worker.process(now, port, frame.bytes, &mut scratch.out);
+                    scratch.mark(frame);
+                }
             }
         }
         self.deliver(&loaded, queue, scratch);

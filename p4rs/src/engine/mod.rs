@@ -367,6 +367,7 @@ impl Worker<'_> {
     }
 
     fn tell(&mut self) {
+        self.engine.machine.tell(&mut self.state);
         let counted = std::mem::take(&mut self.counted);
         let add = |to: &AtomicU64, count: u64| {
             if count > 0 {

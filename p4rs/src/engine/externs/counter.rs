@@ -58,6 +58,12 @@ impl CounterCells {
     /// Counts one packet.
     #[inline]
     pub fn count(&self, cell: u32, bytes: u64) {
+        self.add(cell, 1, bytes);
+    }
+
+    /// Counts packets.
+    #[inline]
+    pub fn add(&self, cell: u32, count: u64, bytes: u64) {
         let own = epoch::thread_number().unwrap_or(SHARDS);
         let shard = self.shards[own.min(SHARDS - 1)].get_or_init(|| Box::new(Words::new(2)));
         let cells = match shard.get(cell) {
@@ -75,10 +81,10 @@ impl CounterCells {
                     Ordering::Relaxed,
                 );
             };
-            add(packets, 1);
+            add(packets, count);
             add(total, bytes);
         } else {
-            packets.fetch_add(1, Ordering::Relaxed);
+            packets.fetch_add(count, Ordering::Relaxed);
             total.fetch_add(bytes, Ordering::Relaxed);
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! In: an algorithm and bytes. Out: the hash as an integer. Invariant: equal bytes hash equally in every run.
 
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+
 use super::checksum::ones_complement;
 
 /// A hash algorithm.
@@ -72,15 +74,14 @@ const fn crc_table(polynomial: u32) -> [u32; 256] {
     table
 }
 
-/// 04C11DB7 with its bits reversed.
-static CRC32: [u32; 256] = crc_table(0xedb8_8320);
 /// 8005 with its bits reversed.
 static CRC16: [u32; 256] = crc_table(0xa001);
 
+/// Sixteen bytes at a time.
+static CRC32: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
+
 fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, &b| {
-        (crc >> 8) ^ CRC32[((crc ^ u32::from(b)) & 0xff) as usize]
-    })
+    CRC32.checksum(bytes)
 }
 
 fn crc16(bytes: &[u8]) -> u16 {

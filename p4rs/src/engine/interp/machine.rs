@@ -65,6 +65,8 @@ pub(crate) struct PacketState {
     pub pack: BitWriter,
     /// Key of the table that was applied last.
     pub key: Vec<u64>,
+    /// Hits and misses of each table that nobody was told of yet.
+    pub applied: Vec<[u64; 2]>,
     /// Outgoing headers that machine code writes.
     pub head: Vec<u8>,
     pub budget: u32,
@@ -138,6 +140,7 @@ impl Machine {
     pub fn new_state(&self) -> PacketState {
         PacketState {
             slots: vec![0; self.code.slots as usize],
+            applied: vec![[0; 2]; self.tables.len()],
             ..PacketState::default()
         }
     }
@@ -168,6 +171,14 @@ impl Machine {
             tracer: tracer.map(|tracer| tracer as &mut dyn Tracer),
         };
         self.arch.run(&mut run, packet.port, packet.bytes);
+    }
+
+    /// Tells the tables what packets did with them.
+    pub fn tell(&self, state: &mut PacketState) {
+        for (table, applied) in self.tables.iter().zip(&mut state.applied) {
+            let [hits, misses] = std::mem::take(applied);
+            table.count_applied(hits, misses);
+        }
     }
 
     pub fn tick(&self, now: Time) -> Vec<IdleTimeout> {

@@ -155,8 +155,13 @@ impl Native {
         Ok(Self {
             module: Some(module),
             entry,
+            // Without nodes for the interpreter nothing but zeros is in memory.
+            memory: if sites.is_empty() {
+                Vec::new()
+            } else {
+                ranges(&memory)
+            },
             sites: sites.into_boxed_slice(),
-            memory: ranges(&memory),
             room,
         })
     }
@@ -249,7 +254,7 @@ fn jit() -> Result<JITBuilder, Unsupported> {
 /// A runtime function: name, address, words it takes, what it returns.
 type Function = (&'static str, fn() -> *const u8, usize, Option<Type>);
 
-const FUNCTIONS: &[Function; 11] = &[
+const FUNCTIONS: &[Function; 12] = &[
     (
         "interpret",
         || runtime::interpret as *const u8,
@@ -260,6 +265,12 @@ const FUNCTIONS: &[Function; 11] = &[
         "lookup",
         || runtime::lookup as *const u8,
         5,
+        Some(types::I64),
+    ),
+    (
+        "lookup_plain",
+        || runtime::lookup_plain as *const u8,
+        4,
         Some(types::I64),
     ),
     ("apply", || runtime::apply as *const u8, 2, Some(types::I32)),
@@ -294,8 +305,8 @@ const FUNCTIONS: &[Function; 11] = &[
 ];
 
 /// Declares the runtime's functions, in the order of [`FUNCTIONS`].
-fn declare(module: &mut JITModule) -> Result<[FuncId; 11], Unsupported> {
-    let mut ids = [FuncId::from_u32(0); 11];
+fn declare(module: &mut JITModule) -> Result<[FuncId; 12], Unsupported> {
+    let mut ids = [FuncId::from_u32(0); 12];
     for (id, (name, _, params, result)) in ids.iter_mut().zip(FUNCTIONS) {
         let mut made = module.make_signature();
         signature(&mut made, *params, *result);
@@ -308,7 +319,7 @@ fn declare(module: &mut JITModule) -> Result<[FuncId; 11], Unsupported> {
 
 /// Makes them known to a function.
 fn reference(
-    ids: [FuncId; 11],
+    ids: [FuncId; 12],
     module: &mut JITModule,
     function: &mut cranelift_codegen::ir::Function,
 ) -> Imports {
@@ -316,6 +327,7 @@ fn reference(
     let [
         interpret,
         lookup,
+        lookup_plain,
         apply,
         count,
         count_direct,
@@ -329,6 +341,7 @@ fn reference(
     Imports {
         interpret,
         lookup,
+        lookup_plain,
         apply,
         count,
         count_direct,

@@ -12,6 +12,7 @@ use super::super::externs::HashAlgorithm;
 use super::super::interp::code::{Agg, Call, Ex, Goto, Prim, Slot, Stmt};
 use super::super::interp::{Flow, Run, Stop};
 use super::super::outputs::DropReason;
+use super::super::tables::MatchTable;
 use crate::ir::{ExternInstance, Handle};
 
 /// A node that the interpreter runs.
@@ -173,6 +174,25 @@ pub(super) extern "C" fn lookup(
     // SAFETY: machine code builds as many words as the table's layout has.
     let key = unsafe { std::slice::from_raw_parts(key, words) };
     let found = run.look_up(table as u32, key, selector);
+    // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
+    unsafe { (*context).data = found.data.as_ptr().cast() };
+    u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
+}
+
+/// Looks a key up in a table that is plain; `place` is the key's words above the table's number.
+pub(super) extern "C" fn lookup_plain(
+    context: *mut Context,
+    table: *const MatchTable,
+    key: *const u64,
+    place: u64,
+) -> u64 {
+    // SAFETY: see `run`; the machine owns the table and the code that names it, and its tables never move; machine
+    // code builds as many words as it says.
+    let (run, table, key) = unsafe {
+        let key = std::slice::from_raw_parts(key, (place >> 32) as usize);
+        (run(context), &*table, key)
+    };
+    let found = run.look_up_plain(place as u32, table, key);
     // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
     unsafe { (*context).data = found.data.as_ptr().cast() };
     u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32

@@ -33,13 +33,32 @@ impl Build<'_, '_> {
             return Ok(self.halves_of(found));
         }
         let key = self.key(index, table)?;
-        let (selector, len) = self.selector(table)?;
-        let args = [self.context, number, key, selector, len];
-        let call = self.b.ins().call(self.imports.lookup, &args);
+        let call = match self.plain(index) {
+            Some((address, words)) => {
+                let table = self.iconst(address);
+                let place = self.iconst(words << 32 | u64::from(index));
+                let args = [self.context, table, key, place];
+                self.b.ins().call(self.imports.lookup_plain, &args)
+            }
+            None => {
+                let (selector, len) = self.selector(table)?;
+                let args = [self.context, number, key, selector, len];
+                self.b.ins().call(self.imports.lookup, &args)
+            }
+        };
         let found = self.b.inst_results(call)[0];
         let (hit, action) = self.halves_of(found);
         self.run_action(table, action)?;
         Ok((hit, action))
+    }
+
+    /// Address and words per key of a table that is found by its key alone.
+    fn plain(&self, index: u32) -> Option<(u64, u64)> {
+        let table = self.machine.tables.get(index as usize)?;
+        let address = std::ptr::from_ref(table) as u64;
+        table
+            .is_plain()
+            .then(|| (address, table.key_layout().words as u64))
     }
 
     /// Hit flag and action of a packed answer.

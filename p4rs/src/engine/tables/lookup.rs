@@ -69,11 +69,12 @@ impl MatchTable {
     #[inline]
     pub(super) fn stripe(&self, hash: u64) -> &Stripe {
         // The index inside the stripe takes the low bits.
-        &self.stripes[(hash >> 32) as usize % self.stripes.len()]
+        &self.stripes[(hash >> 32) as usize & (self.stripes.len() - 1)]
     }
 
+    #[inline]
     fn stripe_of(&self, header: Header) -> &Stripe {
-        &self.stripes[usize::from(header.stripe) % self.stripes.len()]
+        &self.stripes[usize::from(header.stripe) & (self.stripes.len() - 1)]
     }
 
     /// Fetches what the lookup of a key will read first.
@@ -92,6 +93,59 @@ impl MatchTable {
     #[inline]
     pub fn lookup<'g>(&'g self, guard: &'g Guard, key: &[u64], query: &Query<'_>) -> Found<'g> {
         self.lookup_hashed(guard, key, self.hash(key), query)
+    }
+
+    /// Whether an entry is found by its key alone and says all there is to do: see [`MatchTable::lookup_plain`].
+    pub fn is_plain(&self) -> bool {
+        let config = &self.config;
+        self.plan.class == KeyClass::Exact
+            && config.profile.is_none()
+            && config.direct_meter.is_none()
+            && !config.counts_hits
+            && (config.learner || !config.idle_timeouts)
+    }
+
+    /// What [`MatchTable::lookup`] does for a table that is plain, without counting it: the caller does, see
+    /// [`MatchTable::count_applied`].
+    #[inline]
+    pub fn lookup_plain<'g>(&'g self, guard: &'g Guard, key: &[u64], now: Time) -> Found<'g> {
+        let hash = self.hasher.hash(key);
+        let stripe = self.stripe(hash);
+        match stripe.lookup_exact(guard, key, hash) {
+            Some(entry) if !self.config.learner || !stripe.is_expired(entry, now) => Found {
+                hit: true,
+                action: Some(entry.header().action),
+                data: entry.data(stripe.shape()),
+                entry: Some(entry),
+                color: None,
+            },
+            _ => self.miss(guard),
+        }
+    }
+
+    /// Whether packets add entries.
+    pub fn is_learner(&self) -> bool {
+        self.config.learner
+    }
+
+    /// Adds to the numbers of hits and misses.
+    pub fn count_applied(&self, hits: u64, misses: u64) {
+        for (cell, count) in [(0, hits), (1, misses)] {
+            if count > 0 {
+                self.applied.add(cell, count, 0);
+            }
+        }
+    }
+
+    fn miss<'g>(&'g self, guard: &'g Guard) -> Found<'g> {
+        let default = self.default.load(guard);
+        Found {
+            hit: false,
+            action: default.map(|default| default.action),
+            data: default.map(|default| &*default.data).unwrap_or_default(),
+            entry: None,
+            color: None,
+        }
     }
 
     /// Looks a packet's key up whose hash is known.
@@ -114,14 +168,7 @@ impl MatchTable {
             }
         }
         self.applied.count(1, 0);
-        let default = self.default.load(guard);
-        Found {
-            hit: false,
-            action: default.map(|default| default.action),
-            data: default.map(|default| &*default.data).unwrap_or_default(),
-            entry: None,
-            color: None,
-        }
+        self.miss(guard)
     }
 
     /// Looks many keys up, one behind the other in `keys`: their memory accesses overlap.

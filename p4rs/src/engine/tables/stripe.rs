@@ -202,24 +202,31 @@ impl Stripe {
     #[inline]
     pub fn lookup<'g>(&'g self, guard: &Guard, key: &[u64], hash: u64) -> Option<Entry<'g>> {
         match &self.index {
-            Index::Exact(index) => {
-                let mut found = None;
-                index.find(guard, hash, |row| {
-                    let entry = self.row(row);
-                    let equal = entry.has_key(&self.shape, key);
-                    if equal {
-                        found = Some(entry);
-                    }
-                    equal
-                })?;
-                found
-            }
+            Index::Exact(_) => self.lookup_exact(guard, key, hash),
             Index::Lpm(index) => {
                 let entry = index.lookup(guard, &self.hasher, &ByNumber(self), key)?;
                 Some(self.entry(entry))
             }
             Index::Ternary(index) => index.lookup(guard, &self.hasher, self.all_rows(), key),
         }
+    }
+
+    /// The row that a packet's key matches; of an exact index only.
+    #[inline]
+    pub fn lookup_exact<'g>(&'g self, guard: &Guard, key: &[u64], hash: u64) -> Option<Entry<'g>> {
+        let Index::Exact(index) = &self.index else {
+            return None;
+        };
+        let mut found = None;
+        index.find(guard, hash, |row| {
+            let entry = self.row(row);
+            let equal = entry.has_key(&self.shape, key);
+            if equal {
+                found = Some(entry);
+            }
+            equal
+        })?;
+        found
     }
 
     /// Fetches what the lookup of a key will read first.

@@ -5,7 +5,7 @@
 
 use super::super::super::bits::{self, BitWriter};
 use super::super::super::externs::HashAlgorithm;
-use super::super::super::tables::{Found, Query};
+use super::super::super::tables::{Found, MatchTable, Query};
 use super::super::code::{Goto, Next, Stmt};
 use super::super::machine::LastApply;
 use super::{Flow, Run, Stop};
@@ -54,6 +54,31 @@ impl<'r> Run<'r> {
         };
         self.state.key.clear();
         self.state.key.extend_from_slice(key);
+        found
+    }
+
+    /// Looks a key up in a table that is plain.
+    #[inline]
+    pub(crate) fn look_up_plain(
+        &mut self,
+        index: u32,
+        table: &'r MatchTable,
+        key: &[u64],
+    ) -> Found<'r> {
+        let found = table.lookup_plain(self.guard, key, self.now);
+        self.last = LastApply {
+            table: index,
+            hit: found.hit,
+            entry: found.entry,
+            color: None,
+        };
+        if let Some(applied) = self.state.applied.get_mut(index as usize) {
+            applied[usize::from(!found.hit)] += 1;
+        }
+        if !found.hit && table.is_learner() {
+            self.state.key.clear();
+            self.state.key.extend_from_slice(key);
+        }
         found
     }
 

@@ -155,11 +155,12 @@ fn segment(buckets: usize) -> Segment {
     (0..buckets).map(|_| Bucket::default()).collect()
 }
 
-/// Puts a slot into the emptier of its buckets.
+/// Puts a slot into its first bucket while that has room to spare, so that most lookups read one; else into the emptier.
 fn place(segment: &[Bucket], value: u64) -> bool {
+    const SPARE: usize = 2;
     let (first, second) = pair((value >> 32) as u32, segment.len());
     let (first, second) = (&segment[first], &segment[second]);
-    let emptier = if second.free() > first.free() {
+    let emptier = if first.free() < SPARE && second.free() > first.free() {
         second
     } else {
         first

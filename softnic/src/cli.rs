@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use p4rs::engine::Execution;
 
@@ -105,32 +105,14 @@ pub struct Run {
     #[arg(long)]
     pub unlimited_tables: bool,
     /// What runs the packets.
-    #[arg(long, value_enum, default_value_t = EngineKind::Native)]
-    pub engine: EngineKind,
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: Execution,
     /// Log every step of every packet. Traced packets are run by the interpreter.
     #[arg(long)]
     pub trace: bool,
     /// Print statistics every so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub statistics: Option<u64>,
-}
-
-/// What runs the packets. Both do the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum EngineKind {
-    /// Machine code, made when the program is loaded.
-    Native,
-    /// The interpreter.
-    Interpreter,
-}
-
-impl From<EngineKind> for Execution {
-    fn from(kind: EngineKind) -> Self {
-        match kind {
-            EngineKind::Native => Self::Native,
-            EngineKind::Interpreter => Self::Interpreted,
-        }
-    }
 }
 
 /// A macro given on the command line.

@@ -45,7 +45,7 @@ async fn run(run: Run) -> Result<()> {
         .trace(run.trace)
         .engine(|config| {
             config.unlimited_tables = run.unlimited_tables;
-            config.execution = run.engine.into();
+            config.execution = run.engine;
         });
     if let Some(path) = &run.program {
         let bundle =

@@ -85,12 +85,13 @@ pub struct Config {
 }
 
 /// What runs the packets; both do the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Execution {
     /// Machine code, made when the program is loaded; the interpreter where there is none for the program.
     #[default]
     Native,
     /// The interpreter.
+    #[value(name = "interpreter")]
     Interpreted,
 }
 

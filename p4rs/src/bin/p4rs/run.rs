@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use p4rs::engine::{Config, Engine, Outputs, Time, entries_text};
+use p4rs::engine::{Config, Engine, Execution, Outputs, Time, entries_text};
 use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 
 use crate::Outcome;
@@ -46,6 +46,9 @@ pub struct RunArgs {
     /// The port by which programs for v1model drop packets.
     #[arg(long, value_name = "PORT", default_value_t = Config::default().drop_port)]
     drop_port: u32,
+    /// What runs the packets; traced ones are run by the interpreter.
+    #[arg(long, value_enum, default_value_t)]
+    engine: Execution,
 }
 
 /// `PORT=VALUE`.
@@ -111,6 +114,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
     let config = Config {
         host_ports: args.host_ports.clone(),
         drop_port: args.drop_port,
+        execution: args.engine,
         ..Config::default()
     };
     let engine = match Engine::new(Arc::new(checked), config) {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use p4rs::engine::Config;
+use p4rs::engine::{Config, Execution};
 use p4rs::stf::corpus::{Case, Judgement, Setup, Verdict, find, judge};
 
 use crate::Outcome;
@@ -48,6 +48,9 @@ pub struct StfArgs {
     /// Start of the pseudo-random numbers.
     #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
     seed: u64,
+    /// What runs the packets.
+    #[arg(long, value_enum, default_value_t)]
+    engine: Execution,
     #[command(flatten)]
     preprocessing: PreprocessArgs,
 }
@@ -63,6 +66,7 @@ pub fn run(args: &StfArgs) -> anyhow::Result<Outcome> {
         defines: args.preprocessing.defines.clone(),
         config: Config {
             seed: args.seed,
+            execution: args.engine,
             ..Config::default()
         },
     };

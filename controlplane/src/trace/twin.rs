@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use p4rs::engine::{
-    ActionCall, Config as EngineConfig, Engine, Event, FieldMatch, KeyValue, NewEntry, Outputs,
-    TableError, Time,
+    ActionCall, Config as EngineConfig, Engine, Event, Execution, FieldMatch, KeyValue, NewEntry,
+    Outputs, TableError, Time,
 };
 use p4runtime::client::{Client, ClientError, ReadError, ResponseType, entry_entity};
 use p4runtime::proto::p4::v1 as proto;
@@ -66,6 +66,8 @@ impl Twin {
         let config = EngineConfig {
             cpu_port: Some(SLOW_PATH_PORT),
             unlimited_tables: true,
+            // Each packet runs a few times only: compiling would take longer.
+            execution: Execution::Interpreted,
             ..EngineConfig::default()
         };
         let load = |error: &dyn std::fmt::Display| TraceError::Load(error.to_string());

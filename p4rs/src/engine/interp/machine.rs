@@ -11,7 +11,9 @@ use super::super::bits::BitWriter;
 use super::super::externs::{Color, Externs, Replication};
 use super::super::native::Native;
 use super::super::outputs::{DropReason, Outputs};
-use super::super::tables::{Entry, IdleTimeout, MatchTable, Profile, TableError, epoch::Guard};
+use super::super::tables::{
+    self, Entry, IdleTimeout, MatchTable, Profile, TableError, epoch::Guard,
+};
 use super::super::trace::Tracer;
 use super::super::{Architecture, Config, Time};
 use super::code::Code;
@@ -186,6 +188,7 @@ impl Machine {
         self.tables
             .iter()
             .for_each(|table| table.tick(now, &mut idle));
+        tables::collect();
         idle
     }
 

@@ -81,6 +81,7 @@ pub use entry::{
 };
 pub(crate) use key::KeyLayout;
 pub(crate) use lookup::{Found, Query};
+pub(crate) use rcu::collect;
 pub(crate) use record::Entry;
 pub use selector::GroupMember;
 pub(crate) use selector::Profile;

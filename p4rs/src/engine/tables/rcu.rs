@@ -1,7 +1,7 @@
 //! A value that packets read while it is replaced.
 //!
 //! In: whole new values. Out: references that live as long as the reader's guard. A replaced value is dropped when
-//! every guard of its time is gone, by whoever replaces something next.
+//! every guard of its time is gone: by whoever replaces something next, or by the tick.
 //! Invariant: a value is never changed after it became visible, and never dropped while a guard may reach it.
 
 #![allow(unsafe_code)]
@@ -83,8 +83,16 @@ impl<T> Drop for Rcu<T> {
 /// Drops the value when its readers are gone, and with it older ones whose readers are.
 fn retire(value: Box<dyn Send>) {
     let stamp = epoch::stamp();
+    GARBAGE.lock().push((stamp, value));
+    collect();
+}
+
+/// Drops replaced values whose readers are gone.
+pub(crate) fn collect() {
     let mut garbage = GARBAGE.lock();
-    garbage.push((stamp, value));
+    if garbage.is_empty() {
+        return;
+    }
     let oldest = epoch::oldest();
     let gone: Vec<_> = garbage
         .extract_if(.., |(stamp, _)| *stamp < oldest)

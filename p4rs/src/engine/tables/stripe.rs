@@ -35,7 +35,7 @@ enum Index {
     Exact(HashIndex),
     /// Names entries, not rows: one prefix stands in many places.
     Lpm(Box<LpmIndex>),
-    Ternary(TernaryIndex),
+    Ternary(Box<TernaryIndex>),
 }
 
 /// What the rows of a table have besides themselves.
@@ -144,7 +144,7 @@ impl Stripe {
                 }
                 Index::Lpm(Box::new(LpmIndex::new(field, exact)))
             }
-            KeyClass::Ternary => Index::Ternary(TernaryIndex::new(&plan)),
+            KeyClass::Ternary => Index::Ternary(Box::new(TernaryIndex::new(&plan))),
         };
         let shape = Shape::new(&plan, parts.timers, parts.data_words);
         Self {

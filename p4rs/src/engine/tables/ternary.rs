@@ -3,19 +3,20 @@
 //! In: keys of any match kinds. Out: the matching row of highest priority, the one stored earlier among equals.
 //!
 //! ```text
-//! groups by mask, best priority first ─▶ hash index of the masked value ─▶ chain of rows, best first
+//! order: groups by mask, best priority first ─▶ hash index of the masked value ─▶ chain of rows, best first
 //! ```
 //!
-//! A lookup costs one hash per distinct mask whose best priority could still win. Of a range, the bits that its ends
-//! have in common at their front take part in the mask; the rest is compared on each row of the chain.
+//! A lookup asks each group whose best priority could still win. A group whose rows all have one value under the mask
+//! is asked by comparing with that value, which lies in the order itself, so that entries with a mask of their own
+//! each cost no more than a list would; any other group costs one hash. Of a range, the bits that its ends have in
+//! common at their front take part in the mask; the rest is compared on each row of the chain.
+//!
 //! Invariants: groups are sorted by their best priority, descending, and none is empty; chains are sorted by
 //! precedence; one writer at a time; each change becomes visible by a single store.
 
-use std::cmp::Reverse;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 
 use super::entry::MatchKind;
@@ -24,24 +25,44 @@ use super::exact::{HashIndex, KeyHasher};
 use super::key::{Encoded, KeyPart, KeyPlan, KeyWords};
 use super::rcu::Rcu;
 use super::record::{Entry, Shape};
-use super::words::Words;
+use super::recycle::Recycler;
+use super::words::{Cells, Words};
 
-#[derive(Debug)]
-struct MaskGroup {
-    mask: KeyWords,
+/// The groups in the order in which packets ask them.
+#[derive(Debug, Default)]
+struct Order {
     /// No row of the group has a higher priority.
-    best: AtomicI32,
-    /// First rows of the chains.
-    chains: HashIndex,
+    best: Vec<AtomicI32>,
+    numbers: Vec<u32>,
+    /// By group: its mask; mask and value of a test that every key passes which some row of the group could match.
+    words: Vec<u64>,
+}
+
+/// A group as the writer knows it.
+#[derive(Debug)]
+struct Group {
+    number: u32,
+    rows: u64,
+    best: i32,
+    /// The value under the mask, where all rows have had the same.
+    only: Option<KeyWords>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    by_mask: FxHashMap<KeyWords, Group>,
+    numbers: Recycler,
 }
 
 /// The groups.
 #[derive(Debug)]
 pub(crate) struct TernaryIndex {
+    key_words: usize,
     ranges: Vec<KeyPart>,
-    groups: Rcu<Vec<Arc<MaskGroup>>>,
-    /// The same groups by mask with their number of rows, for the writer.
-    by_mask: Mutex<FxHashMap<KeyWords, (Arc<MaskGroup>, u64)>>,
+    order: Rcu<Order>,
+    /// By group: the first rows of its chains.
+    chains: Cells<HashIndex>,
+    writer: Mutex<Writer>,
 }
 
 /// The rows that the index names.
@@ -59,14 +80,65 @@ impl<'a> Rows<'a> {
     }
 }
 
+impl Order {
+    fn position(&self, group: &Group) -> Option<usize> {
+        self.numbers.iter().position(|&n| n == group.number)
+    }
+
+    /// The same order without the group, and then with it as it is now, if it has rows.
+    fn with(&self, mask: &[u64], group: &Group) -> Self {
+        let stride = 3 * mask.len();
+        let best = self.best.iter().map(|b| b.load(Ordering::Relaxed));
+        let mut new = Self {
+            best: best.map(AtomicI32::new).collect(),
+            numbers: self.numbers.clone(),
+            words: self.words.clone(),
+        };
+        if let Some(at) = self.position(group) {
+            new.best.remove(at);
+            new.numbers.remove(at);
+            new.words.drain(at * stride..(at + 1) * stride);
+        }
+        if group.rows > 0 {
+            let behind = |best: &AtomicI32| best.load(Ordering::Relaxed) >= group.best;
+            let at = new.best.partition_point(behind);
+            new.best.insert(at, AtomicI32::new(group.best));
+            new.numbers.insert(at, group.number);
+            let mut words = KeyWords::from_slice(mask);
+            if let Some(only) = &group.only {
+                words.extend_from_slice(mask);
+                words.extend_from_slice(only);
+            }
+            words.resize(stride, 0);
+            new.words.splice(at * stride..at * stride, words);
+        }
+        new
+    }
+
+    /// Raises a group's best priority in place; false when that would break the order.
+    fn raise(&self, group: &Group) -> bool {
+        let Some(at) = self.position(group) else {
+            return false;
+        };
+        let before = at.checked_sub(1).and_then(|before| self.best.get(before));
+        let sorted = before.is_none_or(|before| before.load(Ordering::Relaxed) >= group.best);
+        if let (true, Some(best)) = (sorted, self.best.get(at)) {
+            best.store(group.best, Ordering::Release);
+        }
+        sorted
+    }
+}
+
 impl TernaryIndex {
     /// No groups yet.
     pub fn new(plan: &KeyPlan) -> Self {
         let ranges = plan.fields.iter().filter(|f| f.kind == MatchKind::Range);
         Self {
+            key_words: plan.words(),
             ranges: ranges.map(|f| f.part).collect(),
-            groups: Rcu::default(),
-            by_mask: Mutex::default(),
+            order: Rcu::default(),
+            chains: Cells::default(),
+            writer: Mutex::default(),
         }
     }
 
@@ -79,28 +151,42 @@ impl TernaryIndex {
         key: &[u64],
     ) -> Option<Entry<'g>> {
         let shape = rows.shape;
-        let mut winner: Option<Entry<'g>> = None;
-        for group in self.groups.load(guard)? {
-            let best = group.best.load(Ordering::Relaxed);
-            if winner.is_some_and(|winner| winner.priority(shape) > best) {
+        let order = self.order.load(guard)?;
+        let mut winner: Option<(Entry<'g>, i32)> = None;
+        let groups = order.words.chunks_exact(3 * self.key_words.max(1));
+        for ((words, best), &number) in groups.zip(&order.best).zip(&order.numbers) {
+            let best = best.load(Ordering::Relaxed);
+            if winner.is_some_and(|(_, priority)| priority > best) {
                 break;
             }
-            let hash = hasher.hash_masked(key, &group.mask);
-            let head = |row| rows.get(row).agrees(shape, key, &group.mask);
-            let mut next = group.chains.find(guard, hash, head);
+            let (mask, test) = words.split_at(self.key_words);
+            let (of, value) = test.split_at(self.key_words);
+            let tested = key.iter().zip(of).zip(value);
+            if tested.fold(0, |differs, ((key, of), value)| {
+                differs | (key & of) ^ value
+            }) != 0
+            {
+                continue;
+            }
+            let Some(chains) = self.chains.get(number) else {
+                continue;
+            };
+            let hash = hasher.hash_masked(key, mask);
+            let head = |row| rows.get(row).agrees(shape, key, mask);
+            let mut next = chains.find(guard, hash, head);
             while let Some(row) = next {
                 let entry = rows.get(row);
-                if winner.is_some_and(|winner| !entry.precedes(shape, winner)) {
+                if winner.is_some_and(|(winner, _)| !entry.precedes(shape, winner)) {
                     break;
                 }
                 if self.in_ranges(shape, entry, key) {
-                    winner = Some(entry);
+                    winner = Some((entry, entry.priority(shape)));
                     break;
                 }
                 next = entry.next(shape);
             }
         }
-        winner
+        winner.map(|(entry, _)| entry)
     }
 
     #[inline]
@@ -133,9 +219,9 @@ impl TernaryIndex {
         encoded: &Encoded,
     ) -> Option<u32> {
         let mask = plan.hash_mask(encoded);
-        let by_mask = self.by_mask.lock();
-        let (group, _) = by_mask.get(&mask)?;
-        let mut next = head(guard, hasher, rows, group, &encoded.value);
+        let writer = self.writer.lock();
+        let chain = self.chain(guard, hasher, rows, &writer, &mask, encoded)?;
+        let mut next = chain.head();
         while let Some(row) = next {
             let entry = rows.get(row);
             if entry.encoded(rows.shape) == *encoded {
@@ -144,6 +230,26 @@ impl TernaryIndex {
             next = entry.next(rows.shape);
         }
         None
+    }
+
+    fn chain<'a>(
+        &'a self,
+        guard: &'a Guard,
+        hasher: &KeyHasher,
+        rows: Rows<'a>,
+        writer: &Writer,
+        mask: &'a [u64],
+        encoded: &'a Encoded,
+    ) -> Option<Chain<'a>> {
+        let group = writer.by_mask.get(mask)?;
+        Some(Chain {
+            guard,
+            rows,
+            chains: self.chains.get(group.number)?,
+            mask,
+            value: &encoded.value,
+            hash: hasher.hash_masked(&encoded.value, mask),
+        })
     }
 
     /// Adds a row. False when there is no room.
@@ -157,59 +263,54 @@ impl TernaryIndex {
         row: u32,
     ) -> bool {
         let mask = plan.hash_mask(encoded);
-        let mut by_mask = self.by_mask.lock();
-        let fresh = !by_mask.contains_key(&mask);
-        let (group, size) = by_mask.entry(mask.clone()).or_insert_with(|| {
-            let group = MaskGroup {
-                mask: mask.clone(),
-                best: AtomicI32::new(encoded.priority),
-                chains: HashIndex::default(),
-            };
-            (Arc::new(group), 0)
-        });
-        let group = Arc::clone(group);
+        let mut writer = self.writer.lock();
         // Packets must look into the group before it holds anything that could win.
-        if fresh {
-            *size = 1;
-            let had = self.groups.load(guard).cloned().unwrap_or_default();
-            self.publish(had.into_iter().chain([Arc::clone(&group)]).collect());
-        } else {
-            *size += 1;
-            self.raise(guard, &group, encoded.priority);
+        if !self.enter(guard, &mut writer, &mask, encoded) {
+            return false;
         }
-        let added = link(guard, hasher, rows, &group, &encoded.value, row);
+        let chain = self.chain(guard, hasher, rows, &writer, &mask, encoded);
+        let added = chain.is_some_and(|chain| chain.link(row));
         if !added {
-            self.leave(guard, &mut by_mask, &mask);
+            self.leave(guard, writer, &mask);
         }
         added
     }
 
-    fn publish(&self, mut groups: Vec<Arc<MaskGroup>>) {
-        groups.sort_by_key(|group| Reverse(group.best.load(Ordering::Relaxed)));
-        self.groups.put(groups);
-    }
-
-    /// Lets a group win with a higher priority than before. In a list that packets still walk in the old order this
-    /// hides nothing: what the group held before could win at its old place, and the new row is not linked yet.
-    fn raise(&self, guard: &Guard, group: &Arc<MaskGroup>, priority: i32) {
-        if group.best.load(Ordering::Relaxed) >= priority {
-            return;
+    /// Counts a row into the group of its mask, which may be new, and makes packets ask the group as the row needs.
+    ///
+    /// In an order that packets still walk nothing is hidden by a raised priority: what the group held before could
+    /// win at its old place, and the new row is not linked yet.
+    fn enter(&self, guard: &Guard, writer: &mut Writer, mask: &[u64], encoded: &Encoded) -> bool {
+        let value: KeyWords = encoded.value.iter().zip(mask).map(|(v, m)| v & m).collect();
+        let nothing = Order::default();
+        let order = self.order.load(guard).unwrap_or(&nothing);
+        if let Some(group) = writer.by_mask.get_mut(mask) {
+            let differs = group.only.as_ref().is_some_and(|only| *only != value);
+            let raised = encoded.priority > group.best;
+            group.rows += 1;
+            group.best = group.best.max(encoded.priority);
+            group.only.take_if(|_| differs);
+            if differs || raised && !order.raise(group) {
+                self.order.put(order.with(mask, group));
+            }
+            return true;
         }
-        let Some(groups) = self.groups.load(guard) else {
-            return;
+        let Some(number) = writer.numbers.take() else {
+            return false;
         };
-        let at = groups
-            .iter()
-            .position(|g| Arc::ptr_eq(g, group))
-            .unwrap_or(0);
-        let in_order = at
-            .checked_sub(1)
-            .and_then(|before| groups.get(before))
-            .is_none_or(|before| before.best.load(Ordering::Relaxed) >= priority);
-        group.best.store(priority, Ordering::Release);
-        if !in_order {
-            self.publish(groups.clone());
+        if self.chains.make(number).is_none() {
+            writer.numbers.give_unused(number);
+            return false;
         }
+        let group = Group {
+            number,
+            rows: 1,
+            best: encoded.priority,
+            only: Some(value),
+        };
+        self.order.put(order.with(mask, &group));
+        writer.by_mask.insert(mask.into(), group);
+        true
     }
 
     /// Puts one row in place of another with the same match.
@@ -223,18 +324,15 @@ impl TernaryIndex {
         (old, new): (u32, u32),
     ) {
         let mask = plan.hash_mask(encoded);
-        let by_mask = self.by_mask.lock();
-        let Some((group, _)) = by_mask.get(&mask) else {
+        let writer = self.writer.lock();
+        let Some(chain) = self.chain(guard, hasher, rows, &writer, &mask, encoded) else {
             return;
         };
-        let shape = rows.shape;
-        rows.get(new).set_next(shape, rows.get(old).next(shape));
-        match before(guard, hasher, rows, group, &encoded.value, old) {
-            Some(before) => rows.get(before).set_next(shape, Some(new)),
-            None => {
-                let hash = hasher.hash_masked(&encoded.value, &group.mask);
-                group.chains.replace(guard, hash, old, new);
-            }
+        rows.get(new)
+            .set_next(rows.shape, rows.get(old).next(rows.shape));
+        match chain.before(old) {
+            Some(before) => rows.get(before).set_next(rows.shape, Some(new)),
+            None => chain.chains.replace(guard, chain.hash, old, new),
         }
     }
 
@@ -249,110 +347,96 @@ impl TernaryIndex {
         row: u32,
     ) {
         let mask = plan.hash_mask(encoded);
-        let mut by_mask = self.by_mask.lock();
-        let Some((group, _)) = by_mask.get(&mask) else {
+        let writer = self.writer.lock();
+        let Some(chain) = self.chain(guard, hasher, rows, &writer, &mask, encoded) else {
             return;
         };
-        let shape = rows.shape;
         // The row keeps its own successor: packets that stand on it go on.
-        let next = rows.get(row).next(shape);
-        let hash = hasher.hash_masked(&encoded.value, &group.mask);
-        match (
-            before(guard, hasher, rows, group, &encoded.value, row),
-            next,
-        ) {
-            (Some(before), next) => rows.get(before).set_next(shape, next),
-            (None, Some(next)) => group.chains.replace(guard, hash, row, next),
-            (None, None) => group.chains.remove(guard, hash, row),
+        let next = rows.get(row).next(rows.shape);
+        match (chain.before(row), next) {
+            (Some(before), next) => rows.get(before).set_next(rows.shape, next),
+            (None, Some(next)) => chain.chains.replace(guard, chain.hash, row, next),
+            (None, None) => chain.chains.remove(guard, chain.hash, row),
         }
-        self.leave(guard, &mut by_mask, &mask);
+        self.leave(guard, writer, &mask);
     }
 
     /// Counts a row of the group out; the last one takes the group with it.
-    fn leave(
-        &self,
-        guard: &Guard,
-        by_mask: &mut FxHashMap<KeyWords, (Arc<MaskGroup>, u64)>,
-        mask: &KeyWords,
-    ) {
-        let Some((group, size)) = by_mask.get_mut(mask) else {
+    fn leave(&self, guard: &Guard, mut writer: MutexGuard<'_, Writer>, mask: &[u64]) {
+        let Some(group) = writer.by_mask.get_mut(mask) else {
             return;
         };
-        *size -= 1;
-        if *size > 0 {
+        group.rows -= 1;
+        if group.rows > 0 {
             return;
         }
-        let had = self
-            .groups
-            .load(guard)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let others = had.iter().filter(|g| !Arc::ptr_eq(g, group)).cloned();
-        self.publish(others.collect());
-        by_mask.remove(mask);
-    }
-}
-
-/// The first row of the chain that a value belongs to.
-fn head(
-    guard: &Guard,
-    hasher: &KeyHasher,
-    rows: Rows<'_>,
-    group: &MaskGroup,
-    value: &[u64],
-) -> Option<u32> {
-    let hash = hasher.hash_masked(value, &group.mask);
-    let same = |row| rows.get(row).agrees(rows.shape, value, &group.mask);
-    group.chains.find(guard, hash, same)
-}
-
-/// The row before this one in its chain.
-fn before(
-    guard: &Guard,
-    hasher: &KeyHasher,
-    rows: Rows<'_>,
-    group: &MaskGroup,
-    value: &[u64],
-    row: u32,
-) -> Option<u32> {
-    let mut at = head(guard, hasher, rows, group, value).filter(|&head| head != row)?;
-    while let Some(next) = rows.get(at).next(rows.shape) {
-        if next == row {
-            return Some(at);
+        if let Some(order) = self.order.load(guard) {
+            self.order.put(order.with(mask, group));
         }
-        at = next;
+        let number = group.number;
+        if let Some(chains) = self.chains.get(number) {
+            chains.clear();
+        }
+        writer.by_mask.remove(mask);
+        writer.numbers.give(number);
     }
-    None
 }
 
-/// Links a row into its chain, behind all that precede it.
-fn link(
-    guard: &Guard,
-    hasher: &KeyHasher,
-    rows: Rows<'_>,
-    group: &MaskGroup,
-    value: &[u64],
-    row: u32,
-) -> bool {
-    let (shape, entry) = (rows.shape, rows.get(row));
-    let hash = hasher.hash_masked(value, &group.mask);
-    let Some(head) = head(guard, hasher, rows, group, value) else {
-        entry.set_next(shape, None);
-        return group.chains.insert(guard, hash, row);
-    };
-    if entry.precedes(shape, rows.get(head)) {
-        entry.set_next(shape, Some(head));
-        group.chains.replace(guard, hash, head, row);
-        return true;
+/// The chain that a value under a mask belongs to, for the writer.
+#[derive(Clone, Copy)]
+struct Chain<'a> {
+    guard: &'a Guard,
+    rows: Rows<'a>,
+    chains: &'a HashIndex,
+    mask: &'a [u64],
+    value: &'a [u64],
+    hash: u64,
+}
+
+impl Chain<'_> {
+    /// The first row.
+    fn head(self) -> Option<u32> {
+        let same = |row| {
+            let entry = self.rows.get(row);
+            entry.agrees(self.rows.shape, self.value, self.mask)
+        };
+        self.chains.find(self.guard, self.hash, same)
     }
-    let mut at = head;
-    while let Some(next) = rows.get(at).next(shape) {
-        if entry.precedes(shape, rows.get(next)) {
-            break;
+
+    /// The row before this one.
+    fn before(self, row: u32) -> Option<u32> {
+        let mut at = self.head().filter(|&head| head != row)?;
+        while let Some(next) = self.rows.get(at).next(self.rows.shape) {
+            if next == row {
+                return Some(at);
+            }
+            at = next;
         }
-        at = next;
+        None
     }
-    entry.set_next(shape, rows.get(at).next(shape));
-    rows.get(at).set_next(shape, Some(row));
-    true
+
+    /// Links a row behind all that precede it. False when there is no room.
+    fn link(self, row: u32) -> bool {
+        let (rows, shape) = (self.rows, self.rows.shape);
+        let entry = rows.get(row);
+        let Some(head) = self.head() else {
+            entry.set_next(shape, None);
+            return self.chains.insert(self.guard, self.hash, row);
+        };
+        if entry.precedes(shape, rows.get(head)) {
+            entry.set_next(shape, Some(head));
+            self.chains.replace(self.guard, self.hash, head, row);
+            return true;
+        }
+        let mut at = head;
+        while let Some(next) = rows.get(at).next(shape) {
+            if entry.precedes(shape, rows.get(next)) {
+                break;
+            }
+            at = next;
+        }
+        entry.set_next(shape, rows.get(at).next(shape));
+        rows.get(at).set_next(shape, Some(row));
+        true
+    }
 }

@@ -1,6 +1,6 @@
 //! What tables cost at scale: insert, look up, delete, bytes per entry.
 //!
-//! In: kinds and sizes (`--help`). Out: one line per kind and size. Lookups go 256 keys at a time, as a batch of packets does; "single" asks for one key after the other. Memory is what the process grew by,
+//! In: kinds and sizes (`--help`). Out: one line per kind and size; rates are per second of processor time. Lookups go 256 keys at a time, as a batch of packets does; "single" asks for one key after the other. Memory is what the process grew by,
 //! entries, index and what the control plane knows about them together.
 #![allow(clippy::print_stdout, reason = "the result is printed")]
 

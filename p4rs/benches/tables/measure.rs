@@ -1,16 +1,16 @@
 //! Measuring one table of one kind and size.
 //!
-//! In: a size, a seed. Out: a [`Row`]. Keys are made before the clock starts; every lookup's result is checked.
+//! In: a size, a seed. Out: a [`Row`]. Keys are made before the clock starts; every lookup's result is checked. The clock
+//! is the thread's time on a processor, so that other work on the machine does not count.
 
 use std::fmt;
-use std::time::Instant;
 
 use p4rs::engine::{
     ActionCall, Engine, EntryAction, FieldMatch, NewEntry, OwnedField, Time, WeightedAction,
 };
 use p4rs::ir::{Handle, Table};
 
-use crate::program::{Random, Tables, load, mix, resident};
+use crate::program::{Random, Tables, load, mix, processor_time, resident};
 
 /// Lookups of one measurement.
 const LOOKUPS: u64 = 2_000_000;
@@ -55,8 +55,9 @@ impl fmt::Display for Row {
     }
 }
 
-fn rate(count: u64, start: Instant) -> f64 {
-    count as f64 / start.elapsed().as_secs_f64()
+/// Per second since a [`processor_time`].
+fn rate(count: u64, start: f64) -> f64 {
+    count as f64 / (processor_time() - start).max(1e-9)
 }
 
 /// Packed keys of so many words each.
@@ -92,7 +93,7 @@ impl Subject<'_> {
     /// Lookups per second, `at_once` keys in each call; all of them must hit, if `all`.
     fn look(&self, now: Time, keys: &Keys, at_once: usize, all: bool) -> Result<f64, String> {
         let mut hits = 0;
-        let start = Instant::now();
+        let start = processor_time();
         for keys_of_batch in keys.packed.chunks(keys.words * BATCH) {
             let batch = self.engine.batch(self.table).map_err(text)?;
             for part in keys_of_batch.chunks(keys.words * at_once) {
@@ -127,7 +128,7 @@ impl Subject<'_> {
             ..Row::default()
         };
         let before = resident();
-        let start = Instant::now();
+        let start = processor_time();
         for i in 0..size {
             let (fields, priority) = (self.entry)(i);
             let fields: Vec<FieldMatch<'_>> = fields.iter().map(OwnedField::as_match).collect();
@@ -146,7 +147,7 @@ impl Subject<'_> {
         row.insert = rate(size, start);
         row.bytes = resident().saturating_sub(before) as f64 / size as f64;
         self.lookups(&mut row, Time(0), seed)?;
-        let start = Instant::now();
+        let start = processor_time();
         for i in 0..size {
             let (fields, priority) = (self.entry)(mix(i) % size);
             let fields: Vec<FieldMatch<'_>> = fields.iter().map(OwnedField::as_match).collect();
@@ -338,18 +339,18 @@ pub fn learner(size: u64, seed: u64) -> Result<Row, String> {
             let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
             batch.push_key(&fields, &mut keys).map_err(text)?;
         }
-        let start = Instant::now();
+        let start = processor_time();
         for key in keys.chunks(keys.len() / count as usize) {
             if !batch.learn(Time(first), key, 0, &[1, 2, 3, 4, 5, 6], HOUR) {
                 return Err(String::from("a flow was not learned"));
             }
         }
-        learning += start.elapsed().as_secs_f64();
+        learning += processor_time() - start;
     }
     row.insert = size as f64 / learning;
     row.bytes = resident().saturating_sub(before) as f64 / size as f64;
     subject.lookups(&mut row, Time(size), seed)?;
-    let start = Instant::now();
+    let start = processor_time();
     subject.engine.tick(Time(2 * HOUR));
     row.delete = rate(size, start);
     match subject.engine.entry_count(table) {
@@ -378,7 +379,7 @@ pub fn selector(members: u64, seed: u64) -> Result<Row, String> {
     };
     let sets: Vec<_> = (0..SETS).map(actions).collect();
     let before = resident();
-    let start = Instant::now();
+    let start = processor_time();
     for (i, set) in sets.iter().enumerate() {
         let vpc = [i as u8];
         let fields = [FieldMatch::Exact(&vpc)];
@@ -398,7 +399,7 @@ pub fn selector(members: u64, seed: u64) -> Result<Row, String> {
     let picks: Vec<(u64, [u8; 8])> = (0..LOOKUPS)
         .map(|_| (random.uniform(SETS), random.next().to_be_bytes()))
         .collect();
-    let (start, mut hits) = (Instant::now(), 0);
+    let (start, mut hits) = (processor_time(), 0);
     for picks in picks.chunks(BATCH) {
         let batch = engine.batch(table).map_err(text)?;
         for (set, selector) in picks {
@@ -411,7 +412,7 @@ pub fn selector(members: u64, seed: u64) -> Result<Row, String> {
     if hits < LOOKUPS / 2 {
         return Err(format!("{hits} picks of {LOOKUPS}"));
     }
-    let start = Instant::now();
+    let start = processor_time();
     for i in 0..SETS as u8 {
         let gone = engine.delete(table, &[FieldMatch::Exact(&[i])], 0);
         gone.map_err(text)?;

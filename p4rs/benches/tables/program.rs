@@ -2,7 +2,8 @@
 //!
 //! In: a seed, positions. Out: engines, keys that never repeat, random numbers with the wanted distribution.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use p4rs::engine::{Config, Engine};
 use p4rs::front::Sources;
@@ -137,6 +138,17 @@ impl Random {
         let spread = ((end + 1) as f64).ln();
         (((self.part() * spread).exp() - 1.0) as u64).min(end - 1)
     }
+}
+
+/// Seconds that this thread has had a processor; of the clock on the wall where the system does not tell.
+pub fn processor_time() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = told.and_then(|told| told.split(' ').next()?.parse().ok());
+    nanoseconds.map_or_else(
+        || START.get_or_init(Instant::now).elapsed().as_secs_f64(),
+        |nanoseconds: u64| nanoseconds as f64 / 1e9,
+    )
 }
 
 /// Bytes of the process that are in memory.

@@ -67,9 +67,11 @@ fn the_projects_programs_do_the_same_on_both_engines() {
 
 #[test]
 fn generated_programs_do_the_same_on_both_engines() {
+    /// Seeds whose programs once did not do the same: a header of an action that no table applies lay in memory.
+    const ONCE_DIFFERENT: [u64; 1] = [50_929];
     let (from, rounds) = (number("NICPROXY_SEED", 1), number("NICPROXY_ROUNDS", 40));
     let mut native = 0;
-    for seed in from..from + rounds {
+    for seed in ONCE_DIFFERENT.into_iter().chain(from..from + rounds) {
         let text = generate::program(&mut Random::new(seed));
         let sources = Sources::from_bundle(SourceBundle::single("main.p4", &text));
         match compare(&sources, seed, 60) {

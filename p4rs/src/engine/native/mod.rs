@@ -148,19 +148,16 @@ impl Native {
         module
             .finalize_definitions()
             .map_err(|_| Unsupported("executable memory"))?;
-        let code = module.get_finalized_function(entry);
+        let address = module.get_finalized_function(entry);
         // SAFETY: the function was defined above with this signature.
-        let entry =
-            unsafe { std::mem::transmute::<*const u8, extern "C" fn(*mut Context) -> u32>(code) };
+        let entry = unsafe {
+            std::mem::transmute::<*const u8, extern "C" fn(*mut Context) -> u32>(address)
+        };
         Ok(Self {
             module: Some(module),
             entry,
-            // Without nodes for the interpreter nothing but zeros is in memory.
-            memory: if sites.is_empty() {
-                Vec::new()
-            } else {
-                ranges(&memory)
-            },
+            // The first two regions are never written, or never read.
+            memory: ranges(&memory, code.sink as usize * 2),
             sites: sites.into_boxed_slice(),
             room,
         })
@@ -208,10 +205,11 @@ impl Native {
     }
 }
 
-/// Ranges of flagged slots.
-fn ranges(flags: &[bool]) -> Vec<(usize, usize)> {
+/// Ranges of flagged slots from `first` on.
+fn ranges(flags: &[bool], first: usize) -> Vec<(usize, usize)> {
     let mut out: Vec<(usize, usize)> = Vec::new();
-    for (slot, _) in flags.iter().enumerate().filter(|(_, flag)| **flag) {
+    let flagged = flags.iter().enumerate().skip(first);
+    for (slot, _) in flagged.filter(|(_, flag)| **flag) {
         match out.last_mut() {
             Some((_, end)) if *end == slot => *end += 1,
             _ => out.push((slot, slot + 1)),

@@ -9,9 +9,12 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
 
+#[path = "interfaces/figures.rs"]
+mod figures;
 #[path = "interfaces/net.rs"]
 mod net;
 #[path = "interfaces/stacks.rs"]

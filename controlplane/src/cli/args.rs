@@ -51,7 +51,8 @@ pub struct RunArgs {
         requires = "embedded"
     )]
     pub embedded_listen: SocketAddr,
-    /// A port of the embedded NIC, as in softnic: NUMBER=tap:IFACE, NUMBER=packet:IFACE, NUMBER=pcap:IN,OUT
+    /// A port of the embedded NIC, as in softnic: NUMBER=tap:IFACE, NUMBER=packet:IFACE, NUMBER=xdp:IFACE,
+    /// NUMBER=pcap:IN,OUT
     #[arg(long = "embedded-port", value_name = "PORT", requires = "embedded")]
     pub embedded_ports: Vec<PortSpec>,
     /// Election id; the highest of a role's clients is the primary [default: 1]

@@ -15,14 +15,17 @@ const WIRE: &str = include_str!("../programs/wire.p4");
 const BULK: usize = 8 << 20;
 
 /// Two hosts, and a namespace with the switch's ends of their cables.
-struct Hosts {
-    client: Namespace,
-    server: Namespace,
+pub struct Hosts {
+    pub client: Namespace,
+    pub server: Namespace,
     nic: Namespace,
 }
 
+/// Opens an interface.
+pub type Open<'a> = &'a (dyn Fn(&str) -> Box<dyn Port> + Sync);
+
 impl Hosts {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let hosts = Self {
             client: Namespace::new()?,
             server: Namespace::new()?,
@@ -36,6 +39,7 @@ impl Hosts {
                 ));
                 ip(&format!("addr add 10.9.0.{number}/24 dev eth0"));
                 ip(&format!("addr add fd00:9::{number}/64 dev eth0 nodad"));
+                ip("link set lo up");
                 ip("link set eth0 up");
             });
             hosts.nic.inside(|| ip(&format!("link set {port} up")));
@@ -44,17 +48,29 @@ impl Hosts {
     }
 
     /// Runs a switch between the hosts' cables while they do something, and returns what it counted.
-    fn through(&self, kinds: [Kind; 2], work: impl FnOnce() + Send) -> Statistics {
+    pub fn through(&self, open: [Open<'_>; 2], work: impl FnOnce() + Send) -> Statistics {
         self.nic.inside(|| {
             let runtime = tokio::runtime::Runtime::new().unwrap();
-            let ports = [(1, kinds[0]), (2, kinds[1])]
-                .map(|(id, kind)| (id, kind.open(&format!("port{id}"))));
+            let ports =
+                [(1, open[0]), (2, open[1])].map(|(id, open)| (id, open(&format!("port{id}"))));
             let nic = runtime.block_on(start(ports));
             work();
             let statistics = nic.statistics();
             runtime.block_on(nic.shutdown());
             statistics
         })
+    }
+}
+
+impl Hosts {
+    /// Connects the cables by a bridge of the kernel.
+    pub fn bridge(&self) {
+        self.nic.inside(|| {
+            ip("link add bridge type bridge");
+            ip("link set bridge up");
+            ip("link set port1 master bridge");
+            ip("link set port2 master bridge");
+        });
     }
 }
 
@@ -130,7 +146,8 @@ fn datagrams(hosts: &Hosts) {
 
 fn stacks_talk(kinds: [Kind; 2]) -> Option<Statistics> {
     let hosts = Hosts::new()?;
-    Some(hosts.through(kinds, || {
+    let [one, two] = kinds.map(|kind| move |name: &str| kind.open(name));
+    Some(hosts.through([&one, &two], || {
         transfer(&hosts, "10.9.0.2:80");
         transfer(&hosts, "[fd00:9::2]:80");
         datagrams(&hosts);

@@ -69,7 +69,7 @@ pub enum SiteError {
     NotReady {
         /// Which.
         proxy: Proxy,
-        /// Its last lines.
+        /// What it printed.
         log: String,
     },
 }
@@ -79,8 +79,6 @@ pub enum SiteError {
 pub enum Proxy {
     /// kube-proxy.
     Nftables,
-    /// kube-proxy.
-    Iptables,
     /// nicproxy, a port of the NIC per pod, the program that learns.
     Vports,
     /// nicproxy between node and network, the program that learns.
@@ -91,24 +89,18 @@ pub enum Proxy {
 
 impl Proxy {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Nftables,
-        Self::Iptables,
-        Self::Vports,
-        Self::Bump,
-        Self::BumpV1model,
-    ];
+    pub const ALL: [Self; 4] = [Self::Nftables, Self::Vports, Self::Bump, Self::BumpV1model];
 
     /// Where the NIC is.
     pub fn attachment(self) -> Attachment {
         match self {
-            Self::Nftables | Self::Iptables => Attachment::Wire,
+            Self::Nftables => Attachment::Wire,
             Self::Vports => Attachment::Vports,
             Self::Bump | Self::BumpV1model => Attachment::BumpInTheWire,
         }
     }
 
-    /// kube-proxy, in whichever mode.
+    /// kube-proxy.
     pub fn is_kube_proxy(self) -> bool {
         self.attachment() == Attachment::Wire
     }
@@ -125,7 +117,6 @@ impl std::fmt::Display for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Nftables => "kube-proxy nftables",
-            Self::Iptables => "kube-proxy iptables",
             Self::Vports => "nicproxy vports",
             Self::Bump => "nicproxy bump",
             Self::BumpV1model => "nicproxy bump v1model",
@@ -182,7 +173,7 @@ impl Site {
         let folder = tempfile::tempdir()?;
         let (mut command, kubeconfig) = if proxy.is_kube_proxy() {
             let kubeconfig = api.kubeconfig("kube-proxy", &["system:masters"])?;
-            (kube_proxy(proxy, assets)?, kubeconfig)
+            (kube_proxy(assets)?, kubeconfig)
         } else {
             let kubeconfig = api.service_account("kube-system", "nicproxy")?;
             (nicproxy(build, &topology, folder.path())?, kubeconfig)
@@ -241,7 +232,7 @@ impl Site {
     fn not_ready(&self) -> SiteError {
         SiteError::NotReady {
             proxy: self.proxy,
-            log: self.process.last_words(),
+            log: self.process.log(),
         }
     }
 }
@@ -255,19 +246,15 @@ fn home(proxy: Proxy, topology: &Topology) -> &Namespace {
     }
 }
 
-fn kube_proxy(proxy: Proxy, assets: &Assets) -> Result<Command, SiteError> {
+fn kube_proxy(assets: &Assets) -> Result<Command, SiteError> {
     let program = assets.kube_proxy.as_ref().ok_or(SiteError::NoKubeProxy)?;
     let mut command = Command::new(program);
-    let mode = match proxy {
-        Proxy::Iptables => "iptables",
-        _ => "nftables",
-    };
     command.args([
-        format!("--proxy-mode={mode}"),
+        "--proxy-mode=nftables",
         // Kernel settings of the whole machine are not ours to change.
-        "--conntrack-max-per-core=0".to_owned(),
-        "--conntrack-tcp-timeout-established=0s".to_owned(),
-        "--conntrack-tcp-timeout-close-wait=0s".to_owned(),
+        "--conntrack-max-per-core=0",
+        "--conntrack-tcp-timeout-established=0s",
+        "--conntrack-tcp-timeout-close-wait=0s",
     ]);
     Ok(command)
 }

@@ -57,8 +57,13 @@ fn compare(assets: &Assets) -> Table {
     });
     let mut table = Table::default();
     for proxy in Proxy::ALL {
-        let site = Site::start(Build::new(proxy), assets, &api);
-        let mut site = site.unwrap_or_else(|error| panic!("{error}"));
+        let mut site = match Site::start(Build::new(proxy), assets, &api) {
+            Ok(site) => site,
+            Err(error) => {
+                table.absent(proxy, error.to_string());
+                continue;
+            }
+        };
         for (client, verdicts) in judge(&site) {
             println!("{proxy}: {client:?}: {} flows", verdicts.len());
             table.add(proxy, verdicts);

@@ -82,11 +82,7 @@ fn contenders(assets: &Assets, options: &Options) -> Vec<Contender> {
             offloads: true,
             ..Quality::default()
         };
-        all.extend([
-            kernel(Proxy::Nftables, "nftables"),
-            kernel(Proxy::Iptables, "iptables"),
-            offloads,
-        ]);
+        all.extend([kernel(Proxy::Nftables, "nftables"), offloads]);
     }
     all
 }

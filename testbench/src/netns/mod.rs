@@ -90,6 +90,9 @@ impl Namespace {
         namespace.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
         namespace.sysctl("net.ipv4.ip_forward", "1")?;
         namespace.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+        // Every refusal is told: a test that calls many times in a second wants to hear all of them.
+        namespace.sysctl("net.ipv4.icmp_ratemask", "0")?;
+        namespace.sysctl("net.ipv6.icmp.ratelimit", "0")?;
         // Asymmetric paths are what a bump in the wire is about.
         namespace.sysctl("net.ipv4.conf.all.rp_filter", "0")?;
         namespace.sysctl("net.ipv4.conf.default.rp_filter", "0")?;

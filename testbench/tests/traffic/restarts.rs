@@ -92,7 +92,13 @@ fn the_nic_dies(program: Program) {
         });
         println!("under load: {before} calls answered, {after} not");
         assert!(before > 0, "there was no load");
-        check(&mut connections);
+        // What an endpoint sends while the NIC knows nothing reaches the client untranslated, and is answered by a
+        // reset: connections that had a packet on its way then may be lost, the others not.
+        let lost = (connections.iter_mut())
+            .filter_map(|(stream, by)| (ask(stream).as_ref() != Ok(&*by)).then_some(by))
+            .count();
+        println!("{lost} of {SOME} connections lost");
+        assert!(lost <= SOME / 50, "{lost} of {SOME} connections lost");
     });
 }
 

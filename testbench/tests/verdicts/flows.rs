@@ -19,6 +19,8 @@ const CALLS: usize = 48;
 const MORE: usize = 16;
 /// Calls after the first one when that was not answered.
 const UNANSWERED: usize = 2;
+/// Calls without an answer, among others that were answered, after which no more are made.
+const LOST: usize = 4;
 /// How long a call may take. The first retransmission of a SYN comes after one second, the second two later.
 const PATIENCE: Duration = Duration::from_millis(3500);
 /// Flows under way at one time.
@@ -80,6 +82,8 @@ pub struct Verdict {
     pub seen_as: BTreeSet<IpAddr>,
     /// Calls that were not answered.
     pub others: BTreeSet<Outcome>,
+    /// Calls that stayed silent while others of the flow were answered.
+    pub lost: usize,
 }
 
 impl Flow {
@@ -143,10 +147,18 @@ impl Flow {
                     verdict.seen_as.insert(seen_as);
                 }
                 other => {
+                    verdict.lost += usize::from(other == Outcome::Silent);
                     verdict.others.insert(other);
-                    left = left.min(UNANSWERED);
+                    if verdict.by.is_empty() || verdict.lost > LOST {
+                        left = left.min(UNANSWERED);
+                    }
                 }
             }
+        }
+        if verdict.by.is_empty() {
+            verdict.lost = 0;
+        } else {
+            verdict.others.remove(&Outcome::Silent);
         }
         (self, verdict)
     }

@@ -17,22 +17,32 @@ use testbench::site::Proxy;
 
 /// Verdicts by flow and proxy.
 #[derive(Debug, Default)]
-pub struct Table(BTreeMap<Flow, BTreeMap<Proxy, String>>);
+pub struct Table {
+    rows: BTreeMap<Flow, BTreeMap<Proxy, String>>,
+    absent: Vec<String>,
+    lost: BTreeMap<Proxy, usize>,
+}
 
 impl Table {
     /// Adds a column.
     pub fn add(&mut self, proxy: Proxy, verdicts: Vec<(Flow, Verdict)>) {
         for (flow, verdict) in verdicts {
             let cell = words(&flow, &verdict);
-            self.0.entry(flow).or_default().insert(proxy, cell);
+            *self.lost.entry(proxy).or_default() += verdict.lost;
+            self.rows.entry(flow).or_default().insert(proxy, cell);
         }
+    }
+
+    /// A column that there is none of: a failure, but not before the others are there.
+    pub fn absent(&mut self, proxy: Proxy, why: String) {
+        self.absent.push(format!("{proxy}: {why}"));
     }
 
     /// What is wrong with it.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.absent.clone();
         let mut used = BTreeSet::new();
-        for (flow, cells) in &self.0 {
+        for (flow, cells) in &self.rows {
             let judge = cells.get(&Proxy::Nftables);
             for (proxy, cell) in cells {
                 if Some(cell) == judge {
@@ -123,7 +133,7 @@ impl std::fmt::Display for Table {
     /// One line per case, client, entry and set of verdicts: transports and families that agree share it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut lines: Vec<(String, Vec<String>, Vec<String>)> = Vec::new();
-        for (flow, cells) in &self.0 {
+        for (flow, cells) in &self.rows {
             let subject = format!("{:?} → {} {:?}", flow.client, flow.case.name(), flow.entry);
             let row: Vec<String> = cells.values().cloned().collect();
             let family = if flow.v6 { "6" } else { "4" };
@@ -145,6 +155,11 @@ impl std::fmt::Display for Table {
             };
             writeln!(f, "| {subject} | {over} | {} |", row.join(" | "))?;
         }
+        writeln!(
+            f,
+            "\ncalls without an answer among answered ones: {:?}",
+            self.lost
+        )?;
         Ok(())
     }
 }

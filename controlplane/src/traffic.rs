@@ -146,6 +146,9 @@ struct Counted {
     retired: bool,
 }
 
+/// An endpoint of a Service port.
+type Place<'a> = (&'a Arc<str>, (Address, u16));
+
 /// What one reading of a device found.
 #[derive(Debug, Default)]
 pub struct Reading {
@@ -288,7 +291,7 @@ impl Ledger {
     /// connections.
     pub fn endpoints(&self) -> Vec<EndpointTotal> {
         let books = self.0.lock();
-        let mut all: FxHashMap<(&Arc<str>, (Address, u16)), (Traffic, u64)> = FxHashMap::default();
+        let mut all: FxHashMap<Place<'_>, (Traffic, u64)> = FxHashMap::default();
         for counted in books.counted.values() {
             let (traffic, flows) = all.entry((&counted.owner, counted.endpoint)).or_default();
             *traffic += counted.total;

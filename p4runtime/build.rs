@@ -1,4 +1,5 @@
-//! Generates the client and server stubs of the P4Runtime service over the messages of `p4runtime-proto`.
+//! Generates the client and server stubs of the P4Runtime service over the messages of `p4runtime-proto`; requests to
+//! write are `wire::WriteRequest`, the same message in another form.
 
 use std::error::Error;
 
@@ -15,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_transport(true)
         .extern_path(".p4.config.v1", "::p4runtime_proto::p4::config::v1")
         .extern_path(".p4.v1", "::p4runtime_proto::p4::v1")
+        .extern_path(".p4.v1.WriteRequest", "crate::wire::WriteRequest")
         .extern_path(".google.rpc", "::p4runtime_proto::google::rpc")
         .compile_fds(set)?;
     Ok(())

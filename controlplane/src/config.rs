@@ -7,6 +7,7 @@
 mod duration;
 mod mac;
 mod services;
+mod tls;
 mod wiring;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use services::{
     MasqueradeAddressConfig, MasqueradeConfig, NodePortAddress, PortRangeConfig, TunnelConfig,
     VportConfig,
 };
+pub use tls::DeviceTlsConfig;
 
 /// Ports with a meaning of their own: 0 is "none" in table entries, 511 is bmv2's drop port.
 const RESERVED_PORTS: [u32; 3] = [0, SLOW_PATH_PORT, 511];
@@ -104,6 +106,8 @@ pub struct Config {
 pub struct DeviceConfig {
     /// Its address, as `http://host:port` or `https://host:port`.
     pub address: String,
+    /// TLS, for an `https` address.
+    pub tls: DeviceTlsConfig,
     /// Device id in every P4Runtime message.
     pub device_id: u64,
     /// Election id. The highest of a role's clients is the primary.
@@ -298,6 +302,7 @@ impl Default for DeviceConfig {
     fn default() -> Self {
         Self {
             address: "http://127.0.0.1:9559".to_owned(),
+            tls: DeviceTlsConfig::default(),
             device_id: 1,
             election_id: 1,
             role: String::new(),
@@ -436,6 +441,7 @@ impl Config {
                 advice: "write http://host:port, or https://host:port for TLS",
             });
         }
+        self.device.tls.check("device.tls", address, problems);
         if self.device.election_id == 0 {
             problems.push(Problem {
                 field: "device.election_id".to_owned(),

@@ -41,6 +41,25 @@ pub fn refused(code: Code, message: impl Into<String>) -> Status {
     Status::new(code, message)
 }
 
+/// What a status says, and what it says of its causes: a transport's own words are little more than "transport error".
+pub fn reason(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Layers that only repeat the next one add nothing.
+        if !text.contains(&more) {
+            text = if text.is_empty() {
+                more
+            } else {
+                format!("{text}: {more}")
+            };
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// Size of the response metadata that a client must allow for a batch of so many updates.
 pub fn metadata_allowance(updates: usize) -> usize {
     BASE.saturating_add(updates.saturating_mul(PER_UPDATE))

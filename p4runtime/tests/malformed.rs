@@ -109,7 +109,7 @@ fn arbitrary_requests() {
                 ..Default::default()
             };
             let status = runtime
-                .block_on(service.write(Request::new(write)))
+                .block_on(service.write(Request::new(write.into())))
                 .unwrap_err();
             let expected = if device_id == 1 {
                 Code::PermissionDenied

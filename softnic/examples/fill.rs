@@ -106,7 +106,7 @@ async fn in_process(nic: &Running, requests: Vec<Vec<u8>>) -> Result<()> {
     let service = nic.service();
     for bytes in requests {
         let request = pb::WriteRequest::decode(&bytes[..])?;
-        service.write(tonic::Request::new(request)).await?;
+        service.write(tonic::Request::new(request.into())).await?;
     }
     Ok(())
 }

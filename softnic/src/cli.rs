@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
+use p4runtime::tls::{Identity, ServerTls};
 
 use p4rs::engine::Execution;
 
@@ -85,6 +86,16 @@ pub struct Run {
     /// Where to serve P4Runtime.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9559")]
     pub grpc: SocketAddr,
+    /// Serve P4Runtime over TLS only, with this certificate (PEM, those between it and its authority behind it). TLS
+    /// files are read again for every connection.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Take only controllers with a certificate that one of these authorities signed (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
     /// The device id by which controllers address this switch.
     #[arg(long, value_name = "ID", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub device_id: u64,
@@ -113,6 +124,17 @@ pub struct Run {
     /// Print statistics every so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub statistics: Option<u64>,
+}
+
+impl Run {
+    /// TLS, if it was asked for.
+    pub fn tls(&self) -> Option<ServerTls> {
+        let (certificate, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
+        Some(ServerTls {
+            identity: Identity { certificate, key },
+            client_authorities: self.tls_client_ca.clone(),
+        })
+    }
 }
 
 /// A macro given on the command line.
@@ -149,5 +171,14 @@ mod tests {
             Cli::try_parse_from(["softnic", "bundle", "a.p4", "-D", "X=1", "-o", "a.bin"]).unwrap();
         assert!(matches!(bundle.command, Some(Command::Bundle { .. })));
         assert!(Cli::try_parse_from(["softnic", "--device-id", "0"]).is_err());
+        let secured = "softnic --tls-cert a.crt --tls-key a.key --tls-client-ca ca.crt";
+        let secured = Cli::try_parse_from(secured.split_whitespace()).unwrap();
+        let tls = secured.run.tls().unwrap();
+        assert_eq!(tls.identity.key, PathBuf::from("a.key"));
+        assert_eq!(tls.client_authorities, Some(PathBuf::from("ca.crt")));
+        for half in ["--tls-cert a", "--tls-key a", "--tls-client-ca a"] {
+            let line = format!("softnic {half}");
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_err());
+        }
     }
 }

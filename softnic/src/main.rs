@@ -57,6 +57,9 @@ async fn run(run: Run) -> Result<()> {
     if let Some(port) = run.cpu_port {
         builder = builder.cpu_port(port);
     }
+    if let Some(tls) = run.tls() {
+        builder = builder.tls(tls);
+    }
     for &port in &run.host_ports {
         builder = builder.host_port(port);
     }
@@ -75,9 +78,14 @@ fn announce(run: &Run, running: &Running) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "softnic {}: P4Runtime on {}, device {}",
+        "softnic {}: P4Runtime on {}{}, device {}",
         env!("CARGO_PKG_VERSION"),
         running.address(),
+        match (&run.tls_cert, &run.tls_client_ca) {
+            (None, _) => "",
+            (Some(_), None) => " over TLS",
+            (Some(_), Some(_)) => " over TLS, for controllers with a certificate",
+        },
         run.device_id
     )?;
     match &run.program {

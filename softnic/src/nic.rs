@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use p4rs::engine::Config;
 use p4runtime::server::{EventTotals, Options, P4RuntimeService};
+use p4runtime::tls::{self, ServerTls, TlsError};
 use p4runtime_proto::p4::v1::ForwardingPipelineConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -49,6 +50,9 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The certificates cannot be used.
+    #[error("no TLS: {0}")]
+    Tls(#[from] TlsError),
     /// Two ports with one number.
     #[error("port {0} is given twice")]
     DuplicatePort(u32),
@@ -73,6 +77,7 @@ impl SoftNic {
             program: None,
             device_config: Vec::new(),
             options: Options::default(),
+            tls: None,
             config: Config::default(),
             ports: Vec::new(),
             clock: Arc::new(SystemClock::default()),
@@ -87,6 +92,7 @@ pub struct Builder {
     program: Option<Program>,
     device_config: Vec<u8>,
     options: Options,
+    tls: Option<ServerTls>,
     config: Config,
     ports: Vec<(u32, Box<dyn Port>)>,
     clock: Arc<dyn Clock>,
@@ -110,6 +116,12 @@ impl Builder {
     /// The device id by which controllers address the switch; 1 unless set.
     pub fn device_id(mut self, id: u64) -> Self {
         self.options.device_id = id;
+        self
+    }
+
+    /// Serves P4Runtime over TLS only. The files are read again for every connection.
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -187,6 +199,10 @@ impl Builder {
         let listen = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let incoming = match &self.tls {
+            None => Incoming::Plain(TcpIncoming::from(listener).with_nodelay(Some(true))),
+            Some(tls) => Incoming::Tls(tls::Incoming::new(listener, tls)?),
+        };
 
         let plane = Arc::new(DataPlane::new(
             ports,
@@ -209,7 +225,7 @@ impl Builder {
         }
         let runner = Runner::start(&plane, self.tick).map_err(StartError::Thread)?;
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, service.clone(), stop.clone()));
+        let server = tokio::spawn(serve(incoming, service.clone(), stop.clone()));
         Ok(Running {
             address,
             plane,
@@ -221,18 +237,26 @@ impl Builder {
     }
 }
 
+/// Where controllers come in.
+enum Incoming {
+    Plain(TcpIncoming),
+    Tls(tls::Incoming),
+}
+
 async fn serve(
-    listener: TcpListener,
+    incoming: Incoming,
     service: P4RuntimeService,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    tonic::transport::Server::builder()
+    let router = tonic::transport::Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .add_service(service.into_server())
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await
+        .add_service(service.into_server());
+    let stopped = stop.cancelled_owned();
+    match incoming {
+        Incoming::Plain(incoming) => router.serve_with_incoming_shutdown(incoming, stopped).await,
+        Incoming::Tls(incoming) => router.serve_with_incoming_shutdown(incoming, stopped).await,
+    }
 }
 
 /// A switch that runs. Dropping it stops it without waiting for clients.

@@ -23,6 +23,18 @@ pub struct DeviceArgs {
     /// The NIC's P4Runtime server [default: http://127.0.0.1:9559]
     #[arg(long, value_name = "URL", env = "NICPROXY_DEVICE")]
     pub device: Option<Endpoint>,
+    /// For an https URL: certificates of the authorities that sign the device's [default: the system's]
+    #[arg(long, value_name = "FILE", env = "NICPROXY_DEVICE_CA_FILE")]
+    pub device_ca_file: Option<PathBuf>,
+    /// For an https URL: the certificate to show to the device, PEM; read again for every connection
+    #[arg(long, value_name = "FILE", env = "NICPROXY_DEVICE_CERT_FILE")]
+    pub device_cert_file: Option<PathBuf>,
+    /// For an https URL: the private key of that certificate, PEM
+    #[arg(long, value_name = "FILE", env = "NICPROXY_DEVICE_KEY_FILE")]
+    pub device_key_file: Option<PathBuf>,
+    /// For an https URL: the name in the device's certificate [default: the host in the URL]
+    #[arg(long, value_name = "NAME", env = "NICPROXY_DEVICE_SERVER_NAME")]
+    pub device_server_name: Option<String>,
     /// Device id in P4Runtime messages [default: 1]
     #[arg(long, value_name = "ID")]
     pub device_id: Option<u64>,
@@ -260,6 +272,19 @@ impl DeviceArgs {
     pub fn apply(&self, config: &mut Config) {
         if let Some(Endpoint(address)) = &self.device {
             config.device.address.clone_from(address);
+        }
+        let tls = &mut config.device.tls;
+        for (given, field) in [
+            (&self.device_ca_file, &mut tls.ca_file),
+            (&self.device_cert_file, &mut tls.cert_file),
+            (&self.device_key_file, &mut tls.key_file),
+        ] {
+            if given.is_some() {
+                field.clone_from(given);
+            }
+        }
+        if self.device_server_name.is_some() {
+            tls.server_name.clone_from(&self.device_server_name);
         }
         if let Some(id) = self.device_id {
             config.device.device_id = id;

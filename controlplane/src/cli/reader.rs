@@ -51,12 +51,13 @@ impl Reader {
     pub async fn open(args: &DeviceArgs) -> anyhow::Result<Self> {
         let mut config = Config::default();
         args.apply(&mut config);
+        config.validate()?;
         let address = config.device.address.clone();
         let mut settings = ClientConfig::new(address.clone());
         settings.device_id = config.device.device_id;
         settings.role.clone_from(&config.device.role);
         settings.election_id = None;
-        settings.tls = crate::run::link::tls(&address);
+        settings.tls = config.device.tls.client(&address);
         let (client, _notifications) =
             Client::start(settings).context("cannot use the address of --device")?;
         let pipeline = client

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::Schema;
+use p4runtime::wire::Updates;
 
 pub use session::Session;
 
@@ -38,6 +39,17 @@ pub trait Device: Send + Sync {
     ///
     /// `Ok` has one result per update, in order; a failed update does not stop the others.
     async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, DeviceError>;
+
+    /// As [`write`](Self::write), for updates that are encoded already.
+    async fn write_batch(&self, updates: Updates) -> Result<Vec<UpdateResult>, DeviceError> {
+        match updates.decode() {
+            Ok(updates) => self.write(updates).await,
+            Err(error) => Err(DeviceError::Protocol {
+                device: self.name().to_owned(),
+                message: error.to_string(),
+            }),
+        }
+    }
 
     /// Reads entities; wildcards as the P4Runtime specification says. Streams messages as they come.
     fn read(

@@ -13,6 +13,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use p4runtime::client::{Client, ClientError, ReadError, State};
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::Schema;
+use p4runtime::wire::Updates;
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -162,6 +163,13 @@ impl Device for Session {
         match self.client.write(updates).await {
             Ok(results) => Ok(results.into_iter().map(update_result).collect()),
             Err(error) => Err(self.broken(&error.source)),
+        }
+    }
+
+    async fn write_batch(&self, updates: Updates) -> Result<Vec<UpdateResult>, DeviceError> {
+        match self.client.write_batch(updates).await {
+            Ok(results) => Ok(results.into_iter().map(update_result).collect()),
+            Err(error) => Err(self.broken(&error)),
         }
     }
 

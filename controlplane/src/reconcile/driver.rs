@@ -42,7 +42,7 @@ pub struct Config {
 pub struct Limits {
     /// Updates in one call.
     pub updates: usize,
-    /// Bytes in one call, estimated from above.
+    /// Bytes in one call, reached by its last update.
     pub bytes: usize,
     /// Calls in flight.
     pub in_flight: usize,

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use p4runtime::proto::p4::v1 as proto;
+use p4runtime::proto::p4::v1::update::Type;
+use p4runtime::wire::Updates;
 use tokio::task::JoinHandle;
 
 use super::diff::{Kind, Op};
@@ -15,9 +16,9 @@ use super::driver::Limits;
 use super::installed::Installed;
 use super::plan::{Edit, Phase};
 use super::report::{Report, WriteFailure};
-use crate::compile::{State, Touched};
+use crate::compile::{Owned, State, Touched};
 use crate::device::{Device, DeviceError, Failure, UpdateError, UpdateResult};
-use crate::tables::{Table, Tables, entry};
+use crate::tables::{Table, Tables};
 
 /// A plan being written.
 pub(super) struct Execution<'a> {
@@ -102,7 +103,7 @@ impl<'a> Execution<'a> {
                 self.report.rpcs += 1;
                 in_flight.push_back((
                     batch,
-                    tokio::spawn(async move { device.write(updates).await }),
+                    tokio::spawn(async move { device.write_batch(updates).await }),
                 ));
             }
             if in_flight.len() >= self.limits.in_flight.max(1)
@@ -123,23 +124,19 @@ impl<'a> Execution<'a> {
     fn batch(
         &mut self,
         edits: &mut std::iter::Peekable<impl Iterator<Item = Edit>>,
-    ) -> (Vec<Edit>, Vec<proto::Update>) {
+    ) -> (Vec<Edit>, Updates) {
         let capacity = self.limits.updates.max(1);
         let mut batch = Vec::with_capacity(capacity.min(8192));
-        let mut updates = Vec::with_capacity(capacity.min(8192));
-        let mut bytes = 0;
-        while batch.len() < capacity && bytes < self.limits.bytes {
+        let mut updates = Updates::default();
+        while batch.len() < capacity && updates.bytes() < self.limits.bytes {
             let Some(edit) = edits.next() else { break };
             if self.is_held_back(&edit) {
                 self.come_back(&edit);
                 continue;
             }
-            let Some(update) = encode(self.tables, &edit) else {
-                continue;
-            };
-            bytes += size(&update);
-            updates.push(update);
-            batch.push(edit);
+            if encode(self.tables, &edit, &mut updates) {
+                batch.push(edit);
+            }
         }
         (batch, updates)
     }
@@ -281,76 +278,50 @@ enum After {
     Left,
 }
 
-/// `None` if the program has no such table; nothing of it is wanted then.
-fn encode(tables: &Tables, edit: &Edit) -> Option<proto::Update> {
-    Some(match edit {
-        Edit::Port(op) => update(&tables.port, op, b"port"),
-        Edit::Egress(op) => update(&tables.egress, op, b"port"),
-        Edit::Route(op) => update(&tables.route, op, b"route"),
-        Edit::SctpChecksum(op) => update(&tables.sctp_checksum, op, b""),
-        Edit::SourceRange(op) => update(&tables.source_range, op, b""),
-        Edit::Member(op) => return optional(tables.member.as_ref(), op, b""),
-        Edit::Tunnel(op) => return optional(tables.tunnel.as_ref(), op, b"tunnel"),
-        Edit::Masquerade(op) => return optional(tables.masquerade.as_ref(), op, b"masquerade"),
-        Edit::Client(op) => return optional(tables.client.as_ref(), op, b"client"),
-        Edit::Slot(op) => update(&tables.endpoint, op, b""),
-        Edit::Frontend(op) => match op {
-            Op::Insert(key, entry) => update(
-                &tables.frontend,
-                &Op::Insert(*key, entry.action),
-                entry.owner.as_bytes(),
-            ),
-            Op::Modify(key, entry) => update(
-                &tables.frontend,
-                &Op::Modify(*key, entry.action),
-                entry.owner.as_bytes(),
-            ),
-            Op::Delete(key) => update(&tables.frontend, &Op::Delete(*key), b""),
-        },
-        Edit::Vip(op) => match op {
-            Op::Insert(key, entry) => update(
-                &tables.vip,
-                &Op::Insert(*key, entry.action),
-                entry.owner.as_bytes(),
-            ),
-            Op::Modify(key, entry) => update(
-                &tables.vip,
-                &Op::Modify(*key, entry.action),
-                entry.owner.as_bytes(),
-            ),
-            Op::Delete(key) => update(&tables.vip, &Op::Delete(*key), b""),
-        },
-    })
+/// Adds the update to a batch; `false` if the program has no such table: nothing of it is wanted then.
+fn encode(tables: &Tables, edit: &Edit, to: &mut Updates) -> bool {
+    match edit {
+        Edit::Port(op) => update(&tables.port, op, b"port", to),
+        Edit::Egress(op) => update(&tables.egress, op, b"port", to),
+        Edit::Route(op) => update(&tables.route, op, b"route", to),
+        Edit::SctpChecksum(op) => update(&tables.sctp_checksum, op, b"", to),
+        Edit::SourceRange(op) => update(&tables.source_range, op, b"", to),
+        Edit::Member(op) => return optional(tables.member.as_ref(), op, b"", to),
+        Edit::Tunnel(op) => return optional(tables.tunnel.as_ref(), op, b"tunnel", to),
+        Edit::Masquerade(op) => {
+            return optional(tables.masquerade.as_ref(), op, b"masquerade", to);
+        }
+        Edit::Client(op) => return optional(tables.client.as_ref(), op, b"client", to),
+        Edit::Slot(op) => update(&tables.endpoint, op, b"", to),
+        Edit::Frontend(op) => owned(&tables.frontend, op, to),
+        Edit::Vip(op) => owned(&tables.vip, op, to),
+    }
+    true
 }
 
 fn optional<T: Table>(
     table: Option<&T>,
     op: &Op<T::Key, T::Action>,
     owner: &[u8],
-) -> Option<proto::Update> {
-    Some(update(table?, op, owner))
+    to: &mut Updates,
+) -> bool {
+    table.map(|table| update(table, op, owner, to)).is_some()
 }
 
-fn update<T: Table>(table: &T, op: &Op<T::Key, T::Action>, owner: &[u8]) -> proto::Update {
-    let (kind, mut entry) = match op {
-        Op::Insert(key, action) => (proto::update::Type::Insert, table.entry(key, action)),
-        Op::Modify(key, action) => (proto::update::Type::Modify, table.entry(key, action)),
-        Op::Delete(key) => return entry::update(proto::update::Type::Delete, table.key(key)),
-    };
-    entry.metadata = owner.to_vec();
-    entry::update(kind, entry)
-}
-
-/// Bytes of an update on the wire, from above: no value of ours is longer than eight bytes.
-fn size(update: &proto::Update) -> usize {
-    match update
-        .entity
-        .as_ref()
-        .and_then(|entity| entity.entity.as_ref())
-    {
-        Some(proto::entity::Entity::TableEntry(entry)) => {
-            64 + entry.r#match.len() * 32 + 4 * 16 + entry.metadata.len()
-        }
-        _ => 256,
+fn update<T: Table>(table: &T, op: &Op<T::Key, T::Action>, owner: &[u8], to: &mut Updates) {
+    match op {
+        Op::Insert(key, action) => table.push(to, Type::Insert, (key, Some(action)), owner),
+        Op::Modify(key, action) => table.push(to, Type::Modify, (key, Some(action)), owner),
+        Op::Delete(key) => table.push(to, Type::Delete, (key, None), b""),
     }
+}
+
+fn owned<T: Table>(table: &T, op: &Op<T::Key, Owned<T::Action>>, to: &mut Updates) {
+    let (kind, key, entry) = match op {
+        Op::Insert(key, entry) => (Type::Insert, key, entry),
+        Op::Modify(key, entry) => (Type::Modify, key, entry),
+        Op::Delete(key) => return table.push(to, Type::Delete, (key, None), b""),
+    };
+    let what = (key, Some(&entry.action));
+    table.push(to, kind, what, entry.owner.as_bytes());
 }

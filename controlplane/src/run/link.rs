@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use p4runtime::client::{Client, ClientError, Config as ClientConfig, Notifications, State};
 use tokio::task::JoinSet;
-use tonic::transport::ClientTlsConfig;
 
 use crate::config::Config;
 use crate::device::Session;
@@ -29,13 +28,6 @@ pub struct Link {
     tasks: JoinSet<()>,
 }
 
-/// TLS for an `https` address.
-pub fn tls(address: &str) -> Option<ClientTlsConfig> {
-    address
-        .starts_with("https://")
-        .then(|| ClientTlsConfig::new().with_enabled_roots())
-}
-
 impl Link {
     /// Starts a session; connects in the background, for as long as it takes.
     ///
@@ -48,7 +40,7 @@ impl Link {
         settings.role.clone_from(&config.device.role);
         settings.election_id = Some(config.device.election_id);
         settings.queue = config.slow_path.queue;
-        settings.tls = tls(&address);
+        settings.tls = config.device.tls.client(&address);
         let (client, notifications) = Client::start(settings)?;
         let device = Arc::new(Session::new(address, client.clone()));
         let mut tasks = JoinSet::new();

@@ -2,6 +2,7 @@
 
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Requirement, Schema};
+use p4runtime::wire::Updates;
 
 use super::entry::{ActionLayout, KeyLayout};
 use super::{Address, Interface, Table};
@@ -74,13 +75,9 @@ impl TargetLayout {
     }
 
     pub fn call(&self, target: &Target) -> proto::TableAction {
-        let Address { hi, lo } = target.address;
-        let port = target.port.into();
+        let all @ [hi, lo, port, ..] = target_values(target);
         match self {
-            Self::Full(layout) => {
-                let (flags, id) = (target.flags.into(), target.endpoint_id.into());
-                layout.call([hi, lo, port, flags, id])
-            }
+            Self::Full(layout) => layout.call(all),
             Self::Basic(layout) => layout.call([hi, lo, port]),
         }
     }
@@ -100,6 +97,13 @@ impl TargetLayout {
             endpoint_id: endpoint_id as u32,
         })
     }
+}
+
+/// In order of the parameters.
+fn target_values(target: &Target) -> [u64; 5] {
+    let Address { hi, lo } = target.address;
+    let (port, flags) = (target.port.into(), target.flags.into());
+    [hi, lo, port, flags, target.endpoint_id.into()]
 }
 
 impl Table for Endpoint {
@@ -134,6 +138,34 @@ impl Table for Endpoint {
 
     fn action(&self, target: &Target) -> proto::TableAction {
         self.to_endpoint.call(target)
+    }
+
+    // By far the most entries: straight to bytes.
+    fn push(
+        &self,
+        updates: &mut Updates,
+        kind: proto::update::Type,
+        (key, target): (&Key, Option<&Target>),
+        owner: &[u8],
+    ) {
+        let values = [key.set_id.into(), key.slot.into()];
+        let Some(target) = target else {
+            return self.key.push(updates, kind, values, None, owner);
+        };
+        let all = target_values(target);
+        match &self.to_endpoint {
+            TargetLayout::Full(layout) => {
+                let (action, arguments) = layout.arguments(all);
+                let action = Some((action, &arguments[..]));
+                self.key.push(updates, kind, values, action, owner);
+            }
+            TargetLayout::Basic(layout) => {
+                let [hi, lo, port, ..] = all;
+                let (action, arguments) = layout.arguments([hi, lo, port]);
+                let action = Some((action, &arguments[..]));
+                self.key.push(updates, kind, values, action, owner);
+            }
+        }
     }
 
     fn decode(&self, entry: &proto::TableEntry) -> Option<(Key, Target)> {

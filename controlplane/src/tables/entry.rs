@@ -6,6 +6,7 @@
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::Schema;
 use p4runtime::value;
+use p4runtime::wire::{ExactEntry, Updates};
 use proto::field_match::FieldMatchType;
 use proto::table_action::Type;
 
@@ -58,6 +59,28 @@ impl<const N: usize> KeyLayout<N> {
             matches.push(exact(*id, value));
         }
         self.entry(matches, 0)
+    }
+
+    /// Adds an update of an entry whose elements are all exact to a batch.
+    pub fn push(
+        &self,
+        updates: &mut Updates,
+        kind: proto::update::Type,
+        values: [u64; N],
+        action: Option<(u32, &[(u32, u64)])>,
+        metadata: &[u8],
+    ) {
+        let mut key = [(0, 0); N];
+        for (pair, given) in key.iter_mut().zip(self.fields.iter().zip(values)) {
+            *pair = (*given.0, given.1);
+        }
+        let entry = ExactEntry {
+            table: self.table,
+            key: &key,
+            action,
+            metadata,
+        };
+        updates.push_exact(kind, &entry);
     }
 
     /// An entry without action: the first elements exact, the others ternary.
@@ -157,6 +180,15 @@ impl<const N: usize> ActionLayout<N> {
                 params,
             })),
         }
+    }
+
+    /// Id of the action, ids and values of its arguments.
+    pub fn arguments(&self, values: [u64; N]) -> (u32, [(u32, u64); N]) {
+        let mut arguments = [(0, 0); N];
+        for (pair, given) in arguments.iter_mut().zip(self.params.iter().zip(values)) {
+            *pair = (*given.0, given.1);
+        }
+        (self.action, arguments)
     }
 
     /// The arguments of an entry's action; `None` if it is another action.

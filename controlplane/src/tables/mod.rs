@@ -31,6 +31,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{Mismatch, Missing, Requirement, Schema};
+use p4runtime::wire::Updates;
 
 use crate::model::Family;
 
@@ -74,6 +75,22 @@ pub trait Table: Sized {
             action: Some(self.action(action)),
             ..self.key(key)
         }
+    }
+
+    /// Adds an update to a batch; without an action a deletion. `owner` is the entry's metadata.
+    fn push(
+        &self,
+        updates: &mut Updates,
+        kind: proto::update::Type,
+        (key, action): (&Self::Key, Option<&Self::Action>),
+        owner: &[u8],
+    ) {
+        let mut entry = match action {
+            Some(action) => self.entry(key, action),
+            None => self.key(key),
+        };
+        entry.metadata = owner.to_vec();
+        updates.push(&entry::update(kind, entry));
     }
 
     /// Reads an entry; `None` if it is not of this table or not such as this program writes.

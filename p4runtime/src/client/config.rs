@@ -3,19 +3,23 @@
 use std::time::Duration;
 
 use p4runtime_proto::Any;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint};
 
 use super::backoff::Backoff;
 use super::error::ClientError;
 use crate::status::metadata_allowance;
+use crate::tls::{ClientTls, Connector};
+
+/// A silent peer is asked after this time whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Settings of a session.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `host:port` or a URI; `https` needs `tls`.
+    /// `host:port` or a URI.
     pub endpoint: String,
-    /// TLS, if the device asks for it.
-    pub tls: Option<ClientTlsConfig>,
+    /// TLS; none: as the scheme of the endpoint says, with the system's authorities.
+    pub tls: Option<ClientTls>,
     /// The device behind the endpoint.
     pub device_id: u64,
     /// Empty is the default role: the whole pipeline.
@@ -68,22 +72,29 @@ impl Config {
     }
 
     pub(super) fn channel(&self) -> Result<Channel, ClientError> {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let uri = match self.endpoint.contains("://") {
-            true => self.endpoint.clone(),
-            false => format!("{scheme}://{}", self.endpoint),
+        let (scheme, address) = self
+            .endpoint
+            .split_once("://")
+            .unwrap_or(("http", &self.endpoint));
+        let tls = match &self.tls {
+            None if scheme == "https" => Some(ClientTls::default()),
+            tls => tls.clone(),
         };
         let headers = u32::try_from(metadata_allowance(self.batch_updates)).unwrap_or(u32::MAX);
-        let mut endpoint = Endpoint::from_shared(uri)?
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
-            .tcp_keepalive(Some(Duration::from_secs(30)))
+            .tcp_keepalive(Some(KEEPALIVE))
             .http2_max_header_list_size(headers)
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20);
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint.tls_config(tls.clone())?;
-        }
-        Ok(endpoint.connect_lazy())
+        let Some(tls) = tls else {
+            return Ok(endpoint.connect_lazy());
+        };
+        // The connector below does the handshake; requests say all the same that they are made over TLS.
+        let origin = Endpoint::from_shared(format!("https://{address}"))?;
+        Ok(endpoint
+            .origin(origin.uri().clone())
+            .connect_with_connector_lazy(Connector::new(&tls, KEEPALIVE)))
     }
 }

@@ -12,7 +12,7 @@ pub enum ClientError {
     #[error("endpoint: {0}")]
     Endpoint(#[from] tonic::transport::Error),
     /// The device answered with an error, or did not answer.
-    #[error("{call}: {}: {}", status.code(), status.message())]
+    #[error("{call}: {}: {}", status.code(), crate::status::reason(status))]
     Rpc {
         /// The call.
         call: &'static str,

@@ -38,6 +38,7 @@ use crate::rpc::p4_runtime_client::P4RuntimeClient;
 use crate::schema::Schema;
 use crate::server::arbitration::to_proto;
 use crate::status::batch_errors;
+use crate::wire::{Updates, WriteRequest};
 use session::{Command, DropCounters, Session};
 
 type Rpc = P4RuntimeClient<tonic::transport::Channel>;
@@ -286,7 +287,7 @@ impl Client {
                     });
                 }
             };
-            match self.write_batch(batch).await {
+            match self.write_batch(batch.as_slice().into()).await {
                 Ok(results) => done.extend(results),
                 Err(source) => {
                     return Err(WriteError {
@@ -299,18 +300,17 @@ impl Client {
         }
     }
 
-    async fn write_batch(
-        &self,
-        updates: Vec<proto::Update>,
-    ) -> Result<Vec<UpdateResult>, ClientError> {
+    /// Applies one batch that is encoded already; one result per update, in order.
+    ///
+    /// # Errors
+    /// When the batch is refused as a whole, or there is no answer.
+    pub async fn write_batch(&self, updates: Updates) -> Result<Vec<UpdateResult>, ClientError> {
         let count = updates.len();
-        let request = proto::WriteRequest {
-            device_id: self.config.device_id,
-            role: self.config.role.clone(),
-            election_id: self.election_id.lock().map(to_proto),
-            updates,
-            ..Default::default()
-        };
+        let mut request = WriteRequest::default();
+        request.device_id = self.config.device_id;
+        request.role.clone_from(&self.config.role);
+        request.election_id = self.election_id.lock().map(to_proto);
+        request.updates = updates;
         let request = self.timed(request, self.config.call_timeout);
         match self.rpc.clone().write(request).await {
             Ok(_) => Ok(vec![Ok(()); count]),

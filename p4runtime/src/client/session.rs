@@ -175,7 +175,7 @@ impl Session {
             if self.state.borrow().connected() {
                 attempt = 0;
             }
-            let (code, reason) = (status.code(), status.message().to_owned());
+            let (code, reason) = (status.code(), crate::status::reason(&status));
             tracing::debug!(endpoint = %self.config.endpoint, ?code, %reason, attempt, "stream to the device broke");
             self.state.send_replace(State::Disconnected {
                 code,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::Schema;
-use prost::Message;
+use p4runtime::wire::Updates;
 
 use super::*;
 use crate::device::{Device, DeviceError, UpdateResult};
@@ -35,12 +35,11 @@ impl Device for Sink {
     }
 
     async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, DeviceError> {
-        let count = updates.len();
-        let request = proto::WriteRequest {
-            updates,
-            ..Default::default()
-        };
-        let bytes = request.encode_to_vec().len();
+        self.write_batch(updates.as_slice().into()).await
+    }
+
+    async fn write_batch(&self, updates: Updates) -> Result<Vec<UpdateResult>, DeviceError> {
+        let (bytes, count) = (updates.bytes(), updates.len());
         assert!(
             bytes < 3 << 20,
             "{bytes} bytes in a call of {count} updates"

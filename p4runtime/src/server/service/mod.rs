@@ -22,6 +22,7 @@ use super::events::{EventTotals, Events, Hub};
 use super::switch::{Pipeline, RoleScope, Switch};
 use crate::rpc::p4_runtime_server::{P4Runtime, P4RuntimeServer};
 use crate::schema::Schema;
+use crate::wire::WriteRequest;
 
 /// Limits of the service.
 #[derive(Debug, Clone)]
@@ -204,7 +205,7 @@ fn lost_thread(error: tokio::task::JoinError) -> Status {
 impl P4Runtime for P4RuntimeService {
     async fn write(
         &self,
-        request: Request<proto::WriteRequest>,
+        request: Request<WriteRequest>,
     ) -> Result<Response<proto::WriteResponse>, Status> {
         self.shared.write(request.into_inner()).await?;
         Ok(Response::new(proto::WriteResponse {}))

@@ -1,6 +1,7 @@
 //! Write: device, role, primary, pipeline, then each update; one error per update.
 
 use p4runtime_proto::p4::v1 as proto;
+use prost::DecodeError;
 use tonic::{Code, Status};
 
 use super::{Loaded, Shared, lost_thread, no_pipeline};
@@ -8,6 +9,7 @@ use crate::server::events::Hub;
 use crate::server::switch::{Op, RoleScope, SwitchError, Writer};
 use crate::server::validate::{self, Checked, Invalid};
 use crate::status::batch_failed;
+use crate::wire::{Scratch, Updates, WriteRequest};
 
 /// Why an update was not done.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,8 @@ pub(super) enum UpdateError {
     Invalid(#[from] Invalid),
     #[error(transparent)]
     Switch(#[from] SwitchError),
+    #[error("the update is malformed: {0}")]
+    Malformed(#[from] DecodeError),
 }
 
 impl UpdateError {
@@ -23,12 +27,13 @@ impl UpdateError {
         match self {
             Self::Invalid(invalid) => invalid.code(),
             Self::Switch(error) => error.code(),
+            Self::Malformed(_) => Code::InvalidArgument,
         }
     }
 }
 
 impl Shared {
-    pub(super) async fn write(&self, request: proto::WriteRequest) -> Result<(), Status> {
+    pub(super) async fn write(&self, request: WriteRequest) -> Result<(), Status> {
         self.check_device(request.device_id)?;
         self.check_primary(&request.role, request.role_id, request.election_id.as_ref())?;
         if request.atomicity != proto::write_request::Atomicity::ContinueOnError as i32 {
@@ -59,16 +64,16 @@ struct Failed {
     errors: Vec<(usize, Code, String)>,
 }
 
-fn apply(
-    loaded: &Loaded,
-    hub: &Hub,
-    scope: &RoleScope,
-    updates: &[proto::Update],
-) -> Result<(), Failed> {
+fn apply(loaded: &Loaded, hub: &Hub, scope: &RoleScope, updates: &Updates) -> Result<(), Failed> {
     let mut writer = loaded.pipeline.writer();
     let mut errors = Vec::new();
-    for (at, update) in updates.iter().enumerate() {
-        if let Err(error) = one(loaded, hub, scope, writer.as_mut(), update) {
+    let mut scratch = Scratch::default();
+    for (at, bytes) in updates.iter().enumerate() {
+        let done = scratch
+            .load(bytes)
+            .map_err(UpdateError::from)
+            .and_then(|update| one(loaded, hub, scope, writer.as_mut(), update));
+        if let Err(error) = done {
             errors.push((at, error.code(), error.to_string()));
         }
     }

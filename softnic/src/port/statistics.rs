@@ -21,7 +21,7 @@ pub struct PortStatistics {
     pub rx_dropped: u64,
     /// Lost on the way out: a full queue, a link that is down, a packet that the interface does not take.
     pub tx_dropped: u64,
-    /// Received, but longer than [`MAX_PACKET`] or cut.
+    /// Received, but longer than [`MAX_PACKET`](super::MAX_PACKET) or cut.
     pub rx_malformed: u64,
     /// How often the interface went away and was opened anew.
     pub reopened: u64,

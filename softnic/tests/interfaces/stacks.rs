@@ -165,7 +165,7 @@ fn super_frames_pass_between_packet_sockets_as_they_are() {
         let sent = &statistics.ports[1].counters;
         let mean = sent.tx_bytes / sent.tx_packets.max(1);
         assert!(
-            mean > 3000,
+            mean > 1514,
             "{kind:?}: {mean} bytes per packet, so they were cut"
         );
     }
@@ -177,7 +177,8 @@ fn super_frames_are_cut_for_ports_that_take_none() {
         return;
     };
     let (from, to) = (&statistics.ports[0].counters, &statistics.ports[1].counters);
-    assert!(from.rx_bytes / from.rx_packets > 3000, "{from:?}");
+    // Acknowledgements come in one by one; nothing but cutting makes more packets of fewer.
+    assert!(to.tx_packets > from.rx_packets + 1000, "{from:?} {to:?}");
     assert!(to.tx_bytes / to.tx_packets < 1600, "{to:?}");
     assert!(to.tx_bytes > BULK as u64);
 }

@@ -18,8 +18,6 @@ struct pick_t {
     bit<64> endpoint_hi;
     bit<64> endpoint_lo;
     bit<16> endpoint_port;
-    bit<8>  flags;
-    bit<32> endpoint_id;
 }
 
 struct translation_t {
@@ -54,8 +52,7 @@ struct translation_t {
 #define AFFINITY_LEARN \
         if (hdr.local.opening == 1 && hdr.local.affinity_profile != NO_PROFILE) { \
             add_entry(action_name = "pin", \
-                      action_params = (pick_t){ meta.new.dst_hi, meta.new.dst_lo, meta.new.dst_port, \
-                                                hdr.local.endpoint_flags, hdr.local.endpoint_id }, \
+                      action_params = (pick_t){ meta.new.dst_hi, meta.new.dst_lo, meta.new.dst_port }, \
                       expire_time_profile_id = (ExpireTimeProfileId_t)hdr.local.affinity_profile); \
         }
 #define AFFINITY_REFRESH \

@@ -32,8 +32,8 @@ use inquiry::{Inquiries, Inquiry};
 
 /// How often a session is looked for that came or went without being asked for.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often endpoints of Services that balance by open connections are weighed anew.
-const BALANCE: Duration = Duration::from_secs(10);
+/// How often open connections are looked at: to weigh endpoints by them, and to let go of what closed ones needed.
+const CONNECTIONS: Duration = Duration::from_secs(10);
 /// Notices taken in before the device has its turn.
 const GULP: usize = 512;
 /// Wait after a failure whose report names none.
@@ -120,8 +120,8 @@ impl Daemon {
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut balance = tokio::time::interval(BALANCE);
-        balance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut connections = tokio::time::interval(CONNECTIONS);
+        connections.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due = self.due(Instant::now());
             let wait =
@@ -150,7 +150,7 @@ impl Daemon {
                     self.look();
                     self.account.retry(Instant::now()).await;
                 }
-                _ = balance.tick() => self.balance().await,
+                _ = connections.tick() => self.look_at_connections().await,
             }
         }
     }
@@ -250,12 +250,17 @@ impl Daemon {
         }
     }
 
-    /// Weighs endpoints by their open connections.
-    async fn balance(&mut self) {
-        match self.reconciler.balance().await {
-            Ok(true) => self.again = Some(Instant::now()),
-            Ok(false) => {}
-            Err(error) => tracing::warn!("cannot count open connections: {error}"),
+    /// Weighs endpoints by their open connections, and lets go of what closed ones needed.
+    async fn look_at_connections(&mut self) {
+        for outcome in [
+            self.reconciler.balance().await,
+            self.reconciler.drain().await,
+        ] {
+            match outcome {
+                Ok(true) => self.again = Some(Instant::now()),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("cannot look at open connections: {error}"),
+            }
         }
     }
 

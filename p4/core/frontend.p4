@@ -225,13 +225,10 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
 
     @id(11)
     @name(".pin")
-    action pin(bit<64> endpoint_hi, bit<64> endpoint_lo, bit<16> endpoint_port, bit<8> flags, bit<32> endpoint_id) {
+    action pin(bit<64> endpoint_hi, bit<64> endpoint_lo, bit<16> endpoint_port) {
         hdr.local.pinned_hi = endpoint_hi;
         hdr.local.pinned_lo = endpoint_lo;
         hdr.local.pinned_port = endpoint_port;
-        hdr.local.pinned_flags = flags;
-        hdr.local.pinned_local = flags & ENDPOINT_LOCAL;
-        hdr.local.pinned_id = endpoint_id;
         hdr.local.pinned = 1;
         AFFINITY_REFRESH
     }
@@ -261,8 +258,11 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
 
     @id(29)
     @name(".is_member")
-    action is_member() {
+    action is_member(bit<8> flags, bit<32> endpoint_id) {
         hdr.local.member = 1;
+        hdr.local.endpoint_flags = flags;
+        hdr.local.endpoint_local = flags & ENDPOINT_LOCAL;
+        hdr.local.endpoint_id = endpoint_id;
     }
 
     @id(30)
@@ -271,7 +271,8 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
         hdr.local.member = 0;
     }
 
-    // A remembered endpoint counts only while it is in the set that the client is served from (S59).
+    // A remembered endpoint counts only while it is in the set that the client is served from (S59), with what is known
+    // of it now: where it is, and by which number it is counted.
     @id(13)
     @name(".member")
     table member {
@@ -315,9 +316,6 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
                         meta.new.dst_hi = hdr.local.pinned_hi;
                         meta.new.dst_lo = hdr.local.pinned_lo;
                         meta.new.dst_port = hdr.local.pinned_port;
-                        hdr.local.endpoint_flags = hdr.local.pinned_flags;
-                        hdr.local.endpoint_local = hdr.local.pinned_local;
-                        hdr.local.endpoint_id = hdr.local.pinned_id;
                     } else {
                         hdr.local.ask = 1;
                     }

@@ -203,9 +203,6 @@ header local_t {
     bit<64> pinned_hi;
     bit<64> pinned_lo;
     bit<16> pinned_port;
-    bit<8>  pinned_flags;
-    bit<8>  pinned_local;
-    bit<32> pinned_id;
     bit<8>  pinned;
     bit<8>  member;
     bit<8>  picked;

@@ -117,7 +117,7 @@ impl Cluster {
     }
 
     /// The initial lists.
-    fn lists(&self) -> [Event; 3] {
+    pub fn lists(&self) -> [Event; 3] {
         [
             Event::ReplaceNodes(self.nodes.values().cloned().collect()),
             Event::ReplaceServices(self.services.values().cloned().collect()),

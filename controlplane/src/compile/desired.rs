@@ -4,7 +4,7 @@
 //! depends on that Service's size, not on how many there are. Of two Services that claim one address and port, the one
 //! whose name sorts first has it, whatever the order they came in; the other gets it when the first lets go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -64,6 +64,8 @@ pub struct Desired {
     frontend_claims: Claims<frontend::Key, Owned<frontend::Action>>,
     vip_claims: Claims<vip::Key, Owned<vip::Action>>,
     port_changes: FxHashMap<u32, usize>,
+    /// Port changes of SCTP that no Service makes any more, and whether the last look found no connection that does.
+    draining: BTreeMap<u32, bool>,
     set_owners: FxHashMap<u32, Arc<str>>,
     own: BTreeSet<vip::Key>,
 }
@@ -111,7 +113,7 @@ impl Desired {
             return;
         }
         if let Some(before) = &before {
-            self.withdraw(key, before, longest, touched);
+            self.withdraw(key, before, touched);
         }
         if let Some(compiled) = compiled {
             self.add(key, &compiled, longest, touched);
@@ -129,6 +131,47 @@ impl Desired {
         swap(masquerades, wired.masquerades, &mut touched.masquerades);
         swap(&mut self.state.tunnels, wired.tunnels, &mut touched.tunnels);
         self.own(wired.own, touched);
+    }
+
+    /// Takes over checksum words of an earlier run that no Service needs: its connections may still be open.
+    pub fn keep_port_changes(
+        &mut self,
+        installed: &Entries<sctp_checksum::Key, sctp_checksum::Action>,
+        longest: u16,
+    ) {
+        let unused = |change: &u32| !self.port_changes.contains_key(change);
+        let kept: BTreeSet<u32> = installed.keys().map(|key| key.port_change).collect();
+        for change in kept.into_iter().filter(unused) {
+            let words = sctp_checksum::changes(change, longest);
+            let there = words.filter(|(key, _)| installed.contains_key(key));
+            self.state.sctp_checksums.extend(there);
+            self.draining.insert(change, false);
+        }
+    }
+
+    /// Whether connections may be open that need checksum words of no Service.
+    pub fn is_draining(&self) -> bool {
+        !self.draining.is_empty()
+    }
+
+    /// Lets go of checksum words that no connection needs, at two looks in a row: one that is just being set up is
+    /// not cut. `open` has the port changes of all connections there are. True if anything is to be written.
+    pub fn drained(&mut self, open: &FxHashSet<u32>, longest: u16, touched: &mut Touched) -> bool {
+        let mut gone = Vec::new();
+        self.draining.retain(|change, idle| {
+            let was = std::mem::replace(idle, !open.contains(change));
+            let over = was && *idle;
+            gone.extend(over.then_some(*change));
+            !over
+        });
+        for (key, _) in gone
+            .iter()
+            .flat_map(|c| sctp_checksum::changes(*c, longest))
+        {
+            self.state.sctp_checksums.remove(&key);
+            touched.sctp_checksums.insert(key);
+        }
+        !gone.is_empty()
     }
 
     /// Puts the NIC's own addresses in the place of the former ones. They go before any Service's.
@@ -150,29 +193,17 @@ impl Desired {
         self.own = own;
     }
 
-    fn withdraw(
-        &mut self,
-        key: &ObjectKey,
-        before: &CompiledService,
-        longest: u16,
-        touched: &mut Touched,
-    ) {
+    fn withdraw(&mut self, key: &ObjectKey, before: &CompiledService, touched: &mut Touched) {
         for (vip, _) in &before.vips {
             self.vip_claims.withdraw(vip, key, &mut self.state.vips);
             touched.vips.insert(*vip);
         }
         for family in before.ports.iter().flat_map(|port| &port.families) {
-            self.withdraw_family(key, family, longest, touched);
+            self.withdraw_family(key, family, touched);
         }
     }
 
-    fn withdraw_family(
-        &mut self,
-        key: &ObjectKey,
-        family: &CompiledFamily,
-        longest: u16,
-        touched: &mut Touched,
-    ) {
+    fn withdraw_family(&mut self, key: &ObjectKey, family: &CompiledFamily, touched: &mut Touched) {
         for frontend in &family.frontends {
             self.frontend_claims
                 .withdraw(&frontend.key, key, &mut self.state.frontends);
@@ -182,7 +213,7 @@ impl Desired {
             self.state.sets.remove(&set.id);
             self.set_owners.remove(&set.id);
             touched.sets.insert(set.id);
-            for member in members(set) {
+            for (member, _) in members(set) {
                 self.state.members.remove(&member);
                 touched.members.insert(member);
             }
@@ -192,7 +223,7 @@ impl Desired {
             touched.source_ranges.insert(*range);
         }
         for change in &family.port_changes {
-            self.withdraw_port_change(*change, longest, touched);
+            self.withdraw_port_change(*change);
         }
     }
 
@@ -236,8 +267,8 @@ impl Desired {
             self.state.sets.insert(set.id, set.slots.clone());
             self.set_owners.insert(set.id, port.owner.clone());
             touched.sets.insert(set.id);
-            for member in members(set) {
-                self.state.members.insert(member, member::IsMember);
+            for (member, known) in members(set) {
+                self.state.members.insert(member, known);
                 touched.members.insert(member);
             }
         }
@@ -254,6 +285,7 @@ impl Desired {
         let users = self.port_changes.entry(change).or_default();
         *users += 1;
         if *users == 1 {
+            self.draining.remove(&change);
             for (key, action) in sctp_checksum::changes(change, longest) {
                 self.state.sctp_checksums.insert(key, action);
                 touched.sctp_checksums.insert(key);
@@ -261,28 +293,33 @@ impl Desired {
         }
     }
 
-    fn withdraw_port_change(&mut self, change: u32, longest: u16, touched: &mut Touched) {
+    /// The words stay until the connections are closed that need them (S62).
+    fn withdraw_port_change(&mut self, change: u32) {
         let Some(users) = self.port_changes.get_mut(&change) else {
             return;
         };
         *users -= 1;
         if *users == 0 {
             self.port_changes.remove(&change);
-            for (key, _) in sctp_checksum::changes(change, longest) {
-                self.state.sctp_checksums.remove(&key);
-                touched.sctp_checksums.insert(key);
-            }
+            self.draining.insert(change, false);
         }
     }
 }
 
 /// Entries of table `member` that a set needs.
-fn members(set: &CompiledSet) -> impl Iterator<Item = member::Key> + '_ {
+fn members(set: &CompiledSet) -> impl Iterator<Item = (member::Key, member::IsMember)> + '_ {
     let wanted = set.slots.members().iter().filter(|_| set.members);
-    wanted.map(|target| member::Key {
-        set_id: set.id,
-        address: target.address,
-        port: target.port,
+    wanted.map(|target| {
+        let key = member::Key {
+            set_id: set.id,
+            address: target.address,
+            port: target.port,
+        };
+        let known = member::IsMember {
+            flags: target.flags,
+            endpoint_id: target.endpoint_id,
+        };
+        (key, known)
     })
 }
 

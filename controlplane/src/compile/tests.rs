@@ -233,7 +233,7 @@ fn contested_address_goes_to_the_first_name_whatever_the_order() {
 }
 
 #[test]
-fn sctp_corrections_are_shared_and_go_with_their_last_user() {
+fn s62_sctp_corrections_are_shared_and_go_once_no_connection_needs_them() {
     let sctp = |name: &str, vip: &str| {
         let mut service = service(name, &[vip]);
         service.ports = vec![port("sig", Protocol::Sctp, 2905)];
@@ -251,7 +251,25 @@ fn sctp_corrections_are_shared_and_go_with_their_last_user() {
     assert_eq!(compiler.desired.state().sctp_checksums.len(), both);
     let changes = model.apply(Event::DeleteService(key("a")));
     assert!(compiler.take(&model, &changes).sctp_checksums.is_empty());
+    assert!(!compiler.desired.is_draining());
     let changes = model.apply(Event::DeleteService(key("b")));
-    assert_eq!(compiler.take(&model, &changes).sctp_checksums.len(), both);
-    assert_eq!(compiler.desired.state().entries(), 0);
+    assert!(compiler.take(&model, &changes).sctp_checksums.is_empty());
+    assert_eq!(compiler.desired.state().entries(), both);
+
+    let mut touched = Touched::default();
+    let forth = u32::from(2905_u16 ^ 3000);
+    let mut look = |open: &[u32]| {
+        let open = open.iter().copied().collect();
+        let written = compiler.desired.drained(&open, 1480, &mut touched);
+        (written, compiler.desired.state().entries())
+    };
+    // A look that finds a connection begins anew; two that find none are needed.
+    assert_eq!(look(&[]), (false, both));
+    assert_eq!(look(&[forth, forth << 16]), (false, both));
+    assert_eq!(look(&[forth]), (false, both));
+    assert_eq!(look(&[forth]), (true, both / 2));
+    assert_eq!(look(&[]), (false, both / 2));
+    assert_eq!(look(&[]), (true, 0));
+    assert_eq!(touched.sctp_checksums.len(), both);
+    assert!(!compiler.desired.is_draining());
 }

@@ -163,6 +163,34 @@ impl Reconciler {
         Ok(!self.pending.services.is_empty())
     }
 
+    /// Looks which SCTP connections are open to endpoints that left, and lets go of checksum words that none needs;
+    /// `true` if the next [`sync`](Self::sync) has something to do. Asks the device only while there are such words.
+    ///
+    /// # Errors
+    /// When the device does not answer; nothing is let go then.
+    pub async fn drain(&mut self) -> Result<bool, DeviceError> {
+        let Some(link) = &self.link else {
+            return Ok(false);
+        };
+        if !self.desired.is_draining() {
+            return Ok(false);
+        }
+        let mut open = FxHashSet::default();
+        each(&*self.device, &link.tables.flow, |key, to| {
+            open.extend(port_changes(&key.tuple, &to));
+        })
+        .await?;
+        let longest = self.longest_sctp();
+        let mut ignored = Touched::default();
+        let touched = self.touched.as_mut().unwrap_or(&mut ignored);
+        Ok(self.desired.drained(&open, longest, touched))
+    }
+
+    /// The longest SCTP packet: what an IPv4 header leaves of the MTU.
+    fn longest_sctp(&self) -> u16 {
+        self.config.wiring.mtu.saturating_sub(IP_HEADER)
+    }
+
     /// The device.
     pub fn device(&self) -> &Arc<dyn Device> {
         &self.device
@@ -350,6 +378,9 @@ impl Reconciler {
             self.work_out_one(key, model, installed, target);
         }
         if pending.all {
+            let longest = self.longest_sctp();
+            self.desired
+                .keep_port_changes(&installed.sctp_checksums, longest);
             // A device that was read back may know owners that are gone.
             let services = self.desired.services();
             let ports = services.flat_map(|(_, service)| &service.ports);
@@ -406,7 +437,7 @@ impl Reconciler {
                 self.balance.forget(&port.owner);
             }
         }
-        let longest = self.config.wiring.mtu.saturating_sub(IP_HEADER);
+        let longest = self.longest_sctp();
         self.desired.replace(key, compiled, longest, touched);
     }
 
@@ -483,28 +514,47 @@ async fn count(
     frontends: &Entries<frontend::Key, Owned<frontend::Action>>,
 ) -> Result<OpenConnections, DeviceError> {
     let mut open = OpenConnections::default();
+    each(device, table, |key, to| {
+        let called = frontend::Key {
+            vpc: key.vpc,
+            protocol: key.protocol,
+            address: key.tuple.dst,
+            port: key.tuple.dst_port,
+        };
+        if let Some(frontend) = frontends.get(&called) {
+            let endpoint = (frontend.owner.clone(), to.dst, to.dst_port);
+            *open.entry(endpoint).or_default() += 1;
+        }
+    })
+    .await?;
+    Ok(open)
+}
+
+/// Every connection of the device's table `flow`, with what it is translated to.
+async fn each(
+    device: &dyn Device,
+    table: &flow::Flow,
+    mut found: impl FnMut(flow::Key, flow::Tuple),
+) -> Result<(), DeviceError> {
     let mut answer = device.read(vec![entry::all_of(table.id())]);
     while let Some(part) = answer.next().await {
         for entity in part? {
             let Some(proto::entity::Entity::TableEntry(entry)) = &entity.entity else {
                 continue;
             };
-            let Some((key, to)) = table.decode(entry) else {
-                continue;
-            };
-            let called = frontend::Key {
-                vpc: key.vpc,
-                protocol: key.protocol,
-                address: key.tuple.dst,
-                port: key.tuple.dst_port,
-            };
-            if let Some(frontend) = frontends.get(&called) {
-                let endpoint = (frontend.owner.clone(), to.dst, to.dst_port);
-                *open.entry(endpoint).or_default() += 1;
+            if let Some((key, to)) = table.decode(entry) {
+                found(key, to);
             }
         }
     }
-    Ok(open)
+    Ok(())
+}
+
+/// The port changes of a connection's packets, there and back.
+fn port_changes(from: &flow::Tuple, to: &flow::Tuple) -> [u32; 2] {
+    let src = u32::from(from.src_port ^ to.src_port);
+    let dst = u32::from(from.dst_port ^ to.dst_port);
+    [src << 16 | dst, dst << 16 | src]
 }
 
 fn broken(error: DeviceError) -> Outcome {

@@ -118,7 +118,7 @@ fn s06_s07_families_are_apart() {
 }
 
 #[test]
-fn s09_s10_s11_ports_are_matched_by_name_and_protocol() {
+fn s09_s10_s11_s30_ports_are_matched_by_name_and_protocol_each_on_its_own() {
     let mut dns = service("dns", &["10.96.0.10"]);
     dns.ports = vec![
         port("dns", Protocol::Udp, 53),

@@ -65,14 +65,15 @@ impl Table for Affinity {
     type Action = Target;
     const NAME: &'static str = "affinity";
 
-    fn requirements(interface: Interface) -> Vec<Requirement> {
+    fn requirements(_: Interface) -> Vec<Requirement> {
         vec![
             Requirement::table(Self::NAME)
                 .field("affinity_id", MatchKind::Exact, 32)
                 .field("client_hi", MatchKind::Exact, 64)
                 .field("client_lo", MatchKind::Exact, 64)
                 .uses("pin"),
-            TargetLayout::requirement("pin", interface),
+            // What else there is to know of an endpoint is in `member`, and up to date there.
+            TargetLayout::requirement("pin", Interface::Basic),
         ]
     }
 

@@ -19,13 +19,18 @@ pub struct Key {
 
 /// `is_member`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct IsMember;
+pub struct IsMember {
+    /// [`super::endpoint::LOCAL`].
+    pub flags: u8,
+    /// The endpoint's number, by which it is counted; 0: none.
+    pub endpoint_id: u32,
+}
 
 /// The table in one device.
 #[derive(Debug, Clone)]
 pub struct Member {
     key: KeyLayout<4>,
-    is_member: ActionLayout<0>,
+    is_member: ActionLayout<2>,
 }
 
 const KEY: [&str; 4] = ["set_id", "endpoint_hi", "endpoint_lo", "endpoint_port"];
@@ -43,14 +48,19 @@ impl Table for Member {
                 .field("endpoint_lo", MatchKind::Exact, 64)
                 .field("endpoint_port", MatchKind::Exact, 16)
                 .uses("is_member"),
-            Requirement::action("is_member", &[]),
+            Requirement::action("is_member", &[("flags", 8), ("endpoint_id", 32)]),
         ]
     }
 
     fn resolve(schema: &Schema) -> Option<Self> {
         Some(Self {
             key: KeyLayout::resolve(schema, Self::NAME, KEY)?,
-            is_member: ActionLayout::resolve(schema, Self::NAME, "is_member", [])?,
+            is_member: ActionLayout::resolve(
+                schema,
+                Self::NAME,
+                "is_member",
+                ["flags", "endpoint_id"],
+            )?,
         })
     }
 
@@ -67,20 +77,24 @@ impl Table for Member {
         ])
     }
 
-    fn action(&self, _: &IsMember) -> proto::TableAction {
-        self.is_member.call([])
+    fn action(&self, known: &IsMember) -> proto::TableAction {
+        self.is_member
+            .call([known.flags.into(), known.endpoint_id.into()])
     }
 
     fn decode(&self, entry: &proto::TableEntry) -> Option<(Key, IsMember)> {
         let [set_id, hi, lo, port] = self.key.read_exact(entry)?;
-        self.is_member.read(entry)?;
+        let [flags, endpoint_id] = self.is_member.read(entry)?;
         Some((
             Key {
                 set_id: set_id as u32,
                 address: Address { hi, lo },
                 port: port as u16,
             },
-            IsMember,
+            IsMember {
+                flags: flags as u8,
+                endpoint_id: endpoint_id as u32,
+            },
         ))
     }
 }

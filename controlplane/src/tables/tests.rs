@@ -80,7 +80,12 @@ fn entries_come_back_as_they_went() {
         affinity_id: 4,
         client: address("10.9.0.1"),
     };
-    round(&tables.affinity, pinned, target);
+    let pin = endpoint::Target {
+        flags: 0,
+        endpoint_id: 0,
+        ..target
+    };
+    round(&tables.affinity, pinned, pin);
     let tuple = Tuple {
         src: address("10.9.0.1"),
         dst: address("::"),
@@ -106,7 +111,11 @@ fn entries_come_back_as_they_went() {
         address: address("10.0.0.1"),
         port: 8080,
     };
-    round(tables.member.as_ref().unwrap(), key, member::IsMember);
+    let known = member::IsMember {
+        flags: 1,
+        endpoint_id: 77,
+    };
+    round(tables.member.as_ref().unwrap(), key, known);
     let source = address("fd00::5");
     for family in [Family::V4, Family::V6] {
         for local in [false, true] {

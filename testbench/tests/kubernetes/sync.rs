@@ -67,7 +67,7 @@ fn frontends(services: usize) -> usize {
 
 #[test]
 #[ignore = "needs Go or KUBEBUILDER_ASSETS"]
-fn services_of_a_real_api_server_are_programmed_and_a_restart_writes_nothing() {
+fn s20_s79_s82_services_of_a_real_api_server_are_programmed_and_a_restart_writes_nothing() {
     let world = World::new();
     world.populate(SHAPE);
     let mut daemon = Daemon::start(&world.api, Program::Pna);

@@ -1,222 +1,235 @@
 //! A NIC that is asked what becomes of packets.
 //!
-//! In: worlds and packets. Out: what came out of the NIC, as a verdict of the oracle's kind. Invariant: every frame that
-//! comes out is consistent in itself, checksums included, and belongs to the packet last sent.
+//! In: clusters and packets. Out: what came out of the NIC. Invariant: every frame that comes out is consistent in itself,
+//! checksums included, and belongs to the packet last sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use etherparse::{NetSlice, SlicedPacket};
-use nicproxy::config::{Config, Mac, Program, RouteConfig};
-use testbench::packet::{Body, Ip, Packet, Transport, check};
+use nicproxy::config::Program;
+use testbench::packet::check::{self, ones_complement};
+use testbench::packet::{Body, Ip, Packet, Transport};
 use testbench::plane::{Cluster, Plane};
 use testbench::probe::Probe as Reader;
 use testbench::scenario::step::VERDICTS;
-use testbench::scenario::{folder, load_all};
 use testbench::target::Target;
 use testbench::target::softnic::Embedded;
 
-use super::judge::{Probe, Verdict};
-use super::render::objects;
-use super::world::{Protocol, World};
+use super::judge::Probe;
+use super::render::{GUE_PORT, config, objects};
+use super::world::{Protocol, World, tunnel_ip};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Verdicts under which a packet is dropped for what a Service says.
 const DROPS: [&str; 3] = ["policy", "source", "blackhole"];
+/// Verdicts under which no packet may be dropped here.
+const LOSSES: [&str; 9] = [
+    "no-endpoint",
+    "fragment",
+    "malformed",
+    "no-route",
+    "checksum",
+    "no-slow-path",
+    "port",
+    "no-masquerade",
+    "no-tunnel",
+];
 const SYN: u8 = 2;
 const RST_ACK: u8 = 20;
 const SYN_ACK: u8 = 18;
 const PSH_ACK: u8 = 24;
 
+/// Address and port.
+pub type Place = (IpAddr, u16);
+
+/// What became of the first packet of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Delivered {
+        to: Place,
+        /// Source that the endpoint sees.
+        from: Place,
+    },
+    /// As it was, in a tunnel to this address.
+    Tunnelled(IpAddr),
+    Refused,
+    Dropped,
+    Untouched,
+}
+
 /// A connection that got an endpoint.
 #[derive(Clone, Debug)]
 pub struct Open {
     pub probe: Probe,
-    source: u16,
-    pub endpoint: (IpAddr, u16),
+    pub endpoint: Place,
+    /// Source that the endpoint sees.
+    pub caller: Place,
+    /// Packets reach the endpoint in a tunnel.
+    pub direct: bool,
 }
 
 pub struct Bench {
     target: Embedded,
     reader: Reader,
-    plane: Plane,
-    cluster: Cluster,
+    plane: Option<Plane>,
+    pub cluster: Cluster,
     held: BTreeMap<String, String>,
     dropped: u64,
-    source: u16,
-    /// Whether the program tells pods and the node from other clients.
-    pub classes: bool,
+    lost: u64,
 }
 
 /// A frame that came out, in parts.
 struct Seen {
-    from: (IpAddr, u16),
-    to: (IpAddr, u16),
+    from: Place,
+    to: Place,
     number: u8,
     payload: Vec<u8>,
-}
-
-fn config() -> Config {
-    let mut config = load_all(&folder()).unwrap().remove(0).config;
-    let routes = [
-        ("192.0.2.1/32", 1),
-        ("192.0.2.0/24", 2),
-        ("198.51.100.0/24", 2),
-        ("203.0.113.0/24", 2),
-        ("2001:db8::1/128", 1),
-        ("2001:db8::/32", 2),
-    ];
-    config
-        .routes
-        .extend(routes.map(|(prefix, port)| RouteConfig {
-            prefix: prefix.parse().unwrap(),
-            vpc: 0,
-            port: Some(port),
-            src_mac: None,
-            dst_mac: Some(Mac([2, 0, 0, 0, 0xf, port as u8])),
-        }));
-    config.slow_path.refusals_per_second = 1_000_000;
-    config
+    /// It came in a tunnel to this address.
+    tunnel: Option<IpAddr>,
 }
 
 impl Bench {
-    pub fn start(program: Program, world: &World) -> Self {
+    pub fn start(program: Program) -> Self {
         let target = Embedded::start(program, &[1, 2, 3]).unwrap();
         let mut reader = Reader::open(&target).unwrap();
         reader.reset(1).unwrap();
-        let classes = reader.schema().table("client").is_some();
-        let held = objects(world);
-        let mut cluster = Cluster::default();
-        for manifest in held.values() {
-            cluster.apply(manifest).unwrap();
-        }
-        let plane = Plane::start(&target, &config(), &cluster).unwrap();
         Self {
             target,
             reader,
-            plane,
-            cluster,
-            held,
+            plane: None,
+            cluster: Cluster::default(),
+            held: BTreeMap::new(),
             dropped: 0,
-            source: 1024,
-            classes,
+            lost: 0,
         }
+    }
+
+    /// Empties the NIC; the next thing has to be [`Bench::restart`].
+    pub fn reset(&mut self) {
+        self.plane = None;
+        // The control plane may not have gone yet, and has this election id.
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.reader.reset(1) {
+            assert!(Instant::now() < deadline, "{error}");
+        }
+        while self.target.receive(Instant::now()).is_some() {}
+        (self.cluster, self.held) = (Cluster::default(), BTreeMap::new());
+        (self.dropped, self.lost) = (0, 0);
+    }
+
+    /// Another control plane takes the NIC over, with the configuration of this world; how many updates it wrote.
+    pub fn restart(&mut self, world: &World) -> Result<usize, String> {
+        self.plane = None;
+        self.hold(world)?;
+        let plane = Plane::start(&self.target, &config(&world.settings), &self.cluster);
+        let plane = plane.map_err(|error| error.to_string())?;
+        let writes = plane.writes();
+        self.plane = Some(plane);
+        Ok(writes)
     }
 
     /// Makes the cluster this one, in one batch of changes.
     pub fn become_world(&mut self, world: &World) -> Result<(), String> {
+        let events = self.hold(world)?;
+        let plane = self.plane.as_mut().ok_or("no control plane")?;
+        let report = plane.change(events);
+        report.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn hold(&mut self, world: &World) -> Result<Vec<nicproxy::model::Event>, String> {
         let wanted = objects(world);
-        let gone: Vec<String> = self
-            .held
-            .keys()
-            .filter(|name| !wanted.contains_key(*name))
-            .cloned()
-            .collect();
-        let mut events = self
-            .cluster
-            .delete(&gone)
-            .map_err(|error| error.to_string())?;
+        let gone = self.held.keys().filter(|name| !wanted.contains_key(*name));
+        let gone: Vec<String> = gone.cloned().collect();
+        let failed = |error: testbench::plane::PlaneError| error.to_string();
+        let mut events = self.cluster.delete(&gone).map_err(failed)?;
         for (name, manifest) in &wanted {
             if self.held.get(name) != Some(manifest) {
-                events.extend(
-                    self.cluster
-                        .apply(manifest)
-                        .map_err(|error| error.to_string())?,
-                );
+                events.extend(self.cluster.apply(manifest).map_err(failed)?);
             }
         }
         self.held = wanted;
-        self.plane
-            .change(events)
-            .map(drop)
-            .map_err(|error| error.to_string())
+        Ok(events)
     }
 
-    /// The first packet of a new connection, and the answer to it.
-    pub fn probe(&mut self, probe: &Probe) -> Result<(Verdict, Option<Open>), String> {
-        self.source = if self.source == u16::MAX {
-            1024
-        } else {
-            self.source + 1
-        };
-        let source = self.source;
-        let sent = self.send(
-            probe.port,
-            (probe.from, source),
-            (probe.to, probe.to_port),
-            probe.protocol,
-            SYN,
-        )?;
+    /// The first packet of a new connection.
+    pub fn first(&mut self, probe: &Probe) -> Result<Outcome, String> {
+        let client = (probe.from, probe.source);
+        let called = (probe.to, probe.to_port);
+        let sent = self.send(probe.port, client, called, probe.protocol, SYN)?;
         let Some(seen) = self.outcome()? else {
-            return Ok((Verdict::Drop, None));
+            return Ok(Outcome::Dropped);
         };
-        let client = (probe.from, source);
-        if seen.from.0 == probe.to && seen.to.0 == probe.from {
-            refused(&seen, probe, source, &sent)?;
-            return Ok((Verdict::Reject, None));
-        }
-        if seen.to == (probe.to, probe.to_port) {
-            return if seen.from == client {
-                Ok((Verdict::Untouched, None))
+        if let Some(endpoint) = seen.tunnel {
+            return if (seen.from, seen.to) == (client, called) {
+                Ok(Outcome::Tunnelled(endpoint))
             } else {
-                Err(format!(
-                    "passed on to {:?}, but from {:?}",
-                    seen.to, seen.from
-                ))
+                Err(format!("in the tunnel is {:?} to {:?}", seen.from, seen.to))
             };
         }
-        let open = Open {
-            probe: *probe,
-            source,
-            endpoint: seen.to,
-        };
-        self.answer(&open, seen.from)?;
-        Ok((Verdict::Deliver(BTreeSet::from([seen.to])), Some(open)))
+        if (seen.from, seen.to) == (client, called) {
+            return Ok(Outcome::Untouched);
+        }
+        if seen.from.0 == probe.to && seen.to.0 == probe.from {
+            refused(&seen, probe, probe.source, &sent)?;
+            return Ok(Outcome::Refused);
+        }
+        if seen.to == called {
+            return Err(format!("passed on to {called:?}, but from {:?}", seen.from));
+        }
+        Ok(Outcome::Delivered {
+            to: seen.to,
+            from: seen.from,
+        })
     }
 
-    /// A later packet of a connection has to reach the same endpoint (S40, S41, S62).
+    /// A later packet of a connection has to reach the same endpoint from the same source (S40, S41, S62).
     pub fn go_on(&mut self, open: &Open) -> Result<(), String> {
-        let Probe {
-            from,
-            port,
-            to,
-            to_port,
-            protocol,
-        } = open.probe;
-        self.send(port, (from, open.source), (to, to_port), protocol, PSH_ACK)?;
-        match self.outcome()? {
-            Some(seen) if seen.to == open.endpoint => self.answer(open, seen.from),
-            Some(seen) => Err(format!(
-                "an open connection to {:?} went to {:?}",
-                open.endpoint, seen.to
-            )),
-            None => Err(format!(
+        let probe = open.probe;
+        let client = (probe.from, probe.source);
+        self.send(
+            probe.port,
+            client,
+            (probe.to, probe.to_port),
+            probe.protocol,
+            PSH_ACK,
+        )?;
+        let Some(seen) = self.outcome()? else {
+            return Err(format!(
                 "an open connection to {:?} was dropped",
                 open.endpoint
-            )),
+            ));
+        };
+        let same = if open.direct {
+            seen.tunnel == Some(open.endpoint.0)
+        } else {
+            (seen.to, seen.from) == (open.endpoint, open.caller)
+        };
+        if same {
+            Ok(())
+        } else {
+            Err(format!(
+                "an open connection of {:?} to {:?} went from {:?} to {:?}",
+                open.caller, open.endpoint, seen.from, seen.to
+            ))
         }
     }
 
     /// The endpoint answers whom it saw; the client has to see the address that it called.
-    fn answer(&mut self, open: &Open, caller: (IpAddr, u16)) -> Result<(), String> {
-        let place = match open.endpoint.0 {
-            IpAddr::V4(ip) => u32::from(ip.octets()[2]),
-            IpAddr::V6(ip) => u32::from(ip.segments()[3]),
+    pub fn answer(&mut self, open: &Open, greeting: bool) -> Result<(), String> {
+        let probe = open.probe;
+        let wanted = ((probe.to, probe.to_port), (probe.from, probe.source));
+        // Of a packet that came in a tunnel the endpoint knows what is in it.
+        let (from, to) = if open.direct {
+            wanted
+        } else {
+            (open.endpoint, open.caller)
         };
-        self.send(
-            place + 1,
-            open.endpoint,
-            caller,
-            open.probe.protocol,
-            SYN_ACK,
-        )?;
-        let wanted = (
-            (open.probe.to, open.probe.to_port),
-            (open.probe.from, open.source),
-        );
+        let flags = if greeting { SYN_ACK } else { PSH_ACK };
+        self.send(behind(open.endpoint.0), from, to, probe.protocol, flags)?;
         match self.outcome()? {
-            Some(seen) if (seen.from, seen.to) == wanted => Ok(()),
+            Some(seen) if (seen.from, seen.to) == wanted && seen.tunnel.is_none() => Ok(()),
             Some(seen) => Err(format!(
                 "the answer came as {:?} to {:?}, should be {wanted:?}",
                 seen.from, seen.to
@@ -225,64 +238,56 @@ impl Bench {
         }
     }
 
+    /// The endpoint's side says that a packet was too big; the client has to read that of the packet that it sent (S69).
+    pub fn complain(&mut self, open: &Open) -> Result<(), String> {
+        let probe = open.probe;
+        let quoted = datagram(open.caller, open.endpoint, probe.protocol, PSH_ACK);
+        let quoted = Packet {
+            body: Body::Ip(quoted),
+            ..frame_of(1)
+        };
+        let quoted = quoted.frame().map_err(|error| error.to_string())?;
+        let error = icmp_error(open.endpoint.0, open.caller.0, &quoted[14..]);
+        self.put(behind(open.endpoint.0), error)?;
+        let Some(seen) = self.outcome()? else {
+            return Err("an ICMP error was dropped".to_owned());
+        };
+        let inner = seen.payload.get(8..).unwrap_or_default();
+        let (from, to) = quoted_tuple(inner)?;
+        let wanted = ((probe.from, probe.source), (probe.to, probe.to_port));
+        if (seen.from.0, seen.to.0) != (probe.to, probe.from) || (from, to) != wanted {
+            return Err(format!(
+                "an ICMP error came from {} to {}, about {from:?} to {to:?}; should be about {wanted:?}",
+                seen.from.0, seen.to.0
+            ));
+        }
+        Ok(())
+    }
+
     fn send(
         &mut self,
         port: u32,
-        from: (IpAddr, u16),
-        to: (IpAddr, u16),
+        from: Place,
+        to: Place,
         protocol: Protocol,
         flags: u8,
     ) -> Result<Vec<u8>, String> {
+        self.put(port, datagram(from, to, protocol, flags))
+    }
+
+    fn put(&mut self, port: u32, ip: Ip) -> Result<Vec<u8>, String> {
         if let Some((port, _)) = self.target.receive(Instant::now()) {
             return Err(format!(
                 "a frame more than expected came out of port {port}"
             ));
         }
-        let (src, dst) = (from.1, to.1);
-        let transport = match protocol {
-            Protocol::Tcp => Transport::Tcp {
-                src,
-                dst,
-                seq: 1000,
-                ack: 0,
-                flags,
-                options: Vec::new(),
-            },
-            Protocol::Udp => Transport::Udp {
-                src,
-                dst,
-                checksum: true,
-            },
-            Protocol::Sctp => Transport::Sctp { src, dst, tag: 7 },
-        };
-        let payload = match protocol {
-            Protocol::Sctp => vec![11, 0, 0, 4],
-            Protocol::Tcp if flags == SYN => Vec::new(),
-            _ => b"hello".to_vec(),
-        };
-        let ip = Ip {
-            from: from.0,
-            to: to.0,
-            ttl: 64,
-            tos: 0,
-            id: 1,
-            options: Vec::new(),
-            fragment: None,
-            length: None,
-            transport,
-            payload,
-        };
         let packet = Packet {
-            src_mac: [2, 0, 0, 0, 0xe, port as u8],
-            dst_mac: [2, 0, 0, 0, 0, port as u8],
-            vlan: None,
             body: Body::Ip(ip),
-            cut: None,
+            ..frame_of(port)
         };
         let frame = packet.frame().map_err(|error| error.to_string())?;
-        self.target
-            .send(port, &frame)
-            .map_err(|error| error.to_string())?;
+        let sent = self.target.send(port, &frame);
+        sent.map_err(|error| error.to_string())?;
         Ok(frame)
     }
 
@@ -290,45 +295,162 @@ impl Bench {
     fn outcome(&mut self) -> Result<Option<Seen>, String> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            let soon = Instant::now() + Duration::from_millis(5);
+            let soon = Instant::now() + Duration::from_millis(2);
             if let Some((_, frame)) = self.target.receive(soon) {
-                check::verify(&frame).map_err(|error| error.to_string())?;
                 return seen(&frame).map(Some);
             }
-            let mut now = 0;
-            for name in DROPS {
-                let index = VERDICTS
-                    .iter()
-                    .position(|verdict| *verdict == name)
-                    .unwrap();
-                let count = self.reader.counter("verdicts", index as i64);
-                now += count.map_err(|error| error.to_string())?;
-            }
+            let now = self.counts(&DROPS)?;
             if now != self.dropped {
-                let more = now - self.dropped;
-                self.dropped = now;
+                let more = now - std::mem::replace(&mut self.dropped, now);
                 return if more == 1 {
                     Ok(None)
                 } else {
                     Err(format!("one packet, {more} drops"))
                 };
             }
+            let lost = self.counts(&LOSSES)?;
+            if std::mem::replace(&mut self.lost, lost) != lost {
+                break;
+            }
         }
-        let mut counts = Vec::new();
-        for (index, name) in VERDICTS.iter().enumerate() {
-            counts.push(format!(
-                "{name} {}",
-                self.reader.counter("verdicts", index as i64).unwrap_or(0)
-            ));
-        }
+        let counts: Vec<String> = VERDICTS
+            .iter()
+            .map(|name| format!("{name} {}", self.count(name).unwrap_or(0)))
+            .collect();
         Err(format!(
             "neither came out nor was dropped for a Service; in all: {}",
             counts.join(", ")
         ))
     }
+
+    fn counts(&mut self, verdicts: &[&str]) -> Result<u64, String> {
+        verdicts.iter().map(|name| self.count(name)).sum()
+    }
+
+    fn count(&mut self, verdict: &str) -> Result<u64, String> {
+        let index = VERDICTS.iter().position(|name| *name == verdict).unwrap();
+        let count = self.reader.counter("verdicts", index as i64);
+        count.map_err(|error| error.to_string())
+    }
+}
+
+/// Port of the NIC behind which a pod is.
+fn behind(pod: IpAddr) -> u32 {
+    1 + match pod {
+        IpAddr::V4(ip) => u32::from(ip.octets()[2]),
+        IpAddr::V6(ip) => u32::from(ip.segments()[3]),
+    }
+}
+
+fn frame_of(port: u32) -> Packet {
+    Packet {
+        src_mac: [2, 0, 0, 0, 0xe, port as u8],
+        dst_mac: [2, 0, 0, 0, 0, port as u8],
+        vlan: None,
+        body: Body::Other {
+            ethertype: 0,
+            bytes: Vec::new(),
+        },
+        cut: None,
+    }
+}
+
+fn datagram(from: Place, to: Place, protocol: Protocol, flags: u8) -> Ip {
+    let (src, dst) = (from.1, to.1);
+    let transport = match protocol {
+        Protocol::Tcp => Transport::Tcp {
+            src,
+            dst,
+            seq: 1000,
+            ack: if flags == SYN { 0 } else { 1001 },
+            flags,
+            options: Vec::new(),
+        },
+        Protocol::Udp => Transport::Udp {
+            src,
+            dst,
+            checksum: true,
+        },
+        Protocol::Sctp => Transport::Sctp { src, dst, tag: 7 },
+    };
+    let payload = match protocol {
+        Protocol::Sctp => vec![11, 0, 0, 4],
+        Protocol::Tcp if flags == SYN => Vec::new(),
+        _ => b"hello".to_vec(),
+    };
+    ip(from.0, to.0, transport, payload)
+}
+
+fn ip(from: IpAddr, to: IpAddr, transport: Transport, payload: Vec<u8>) -> Ip {
+    Ip {
+        from,
+        to,
+        ttl: 64,
+        tos: 0,
+        id: 1,
+        options: Vec::new(),
+        fragment: None,
+        length: None,
+        transport,
+        payload,
+    }
+}
+
+/// Fragmentation needed, or packet too big, about a packet.
+fn icmp_error(from: IpAddr, to: IpAddr, quoted: &[u8]) -> Ip {
+    let six = from.is_ipv6();
+    let (number, kind): (u8, [u8; 2]) = if six { (58, [2, 0]) } else { (1, [3, 4]) };
+    let mut payload = vec![kind[0], kind[1], 0, 0, 0, 0, 5, 0x78];
+    payload.extend_from_slice(quoted);
+    let mut pseudo = Vec::new();
+    if let (IpAddr::V6(from), IpAddr::V6(to)) = (from, to) {
+        pseudo.extend(from.octets());
+        pseudo.extend(to.octets());
+        pseudo.extend((payload.len() as u32).to_be_bytes());
+        pseudo.extend([0, 0, 0, 58]);
+    }
+    let start = u64::from(ones_complement(&pseudo, 0));
+    let sum = !ones_complement(&payload, start);
+    payload[2..4].copy_from_slice(&sum.to_be_bytes());
+    ip(from, to, Transport::Other(number), payload)
+}
+
+/// Source and destination of a quoted packet whose IPv4 header is consistent.
+fn quoted_tuple(inner: &[u8]) -> Result<(Place, Place), String> {
+    let mut frame = vec![0; 12];
+    let six = inner.first().is_some_and(|byte| byte >> 4 == 6);
+    frame.extend(if six { [0x86, 0xdd] } else { [8, 0] });
+    frame.extend_from_slice(inner);
+    if !six && ones_complement(inner.get(..20).unwrap_or_default(), 0) != 0xffff {
+        return Err("the quoted IPv4 header's checksum does not hold".to_owned());
+    }
+    let seen = parts(&frame)?;
+    Ok((seen.from, seen.to))
 }
 
 fn seen(frame: &[u8]) -> Result<Seen, String> {
+    let outer = parts(frame)?;
+    // Around IPv4 is IP in IP, around IPv6 is GUE, which needs no checksum (RFC 6935).
+    let inside = match outer.number {
+        4 => Some(&outer.payload[..]),
+        17 if outer.to.1 == GUE_PORT => outer.payload.get(8..),
+        _ => None,
+    };
+    let tunnelled = outer.from.0 == tunnel_ip(outer.from.0.is_ipv6());
+    let Some(inside) = inside.filter(|_| tunnelled) else {
+        check::verify(frame).map_err(|error| error.to_string())?;
+        return Ok(outer);
+    };
+    let mut inner = frame[..14].to_vec();
+    inner.extend_from_slice(inside);
+    check::verify(&inner).map_err(|error| error.to_string())?;
+    Ok(Seen {
+        tunnel: Some(outer.to.0),
+        ..parts(&inner)?
+    })
+}
+
+fn parts(frame: &[u8]) -> Result<Seen, String> {
     let packet = SlicedPacket::from_ethernet(frame).map_err(|error| error.to_string())?;
     let (from, to): (IpAddr, IpAddr) = match &packet.net {
         Some(NetSlice::Ipv4(ip)) => (
@@ -353,6 +475,7 @@ fn seen(frame: &[u8]) -> Result<Seen, String> {
         to: (to, word(2)),
         number: payload.ip_number.0,
         payload: bytes.to_vec(),
+        tunnel: None,
     })
 }
 

@@ -1,62 +1,94 @@
 //! What Kubernetes wants to become of a packet.
 //!
-//! In: a cluster and a first packet of a connection. Out: the verdict. Written from the list of semantics alone: nothing of
-//! the control plane is used here.
+//! In: a cluster and a first packet of a connection. Out: the verdict. Written from the list of semantics alone, and what
+//! goes beyond it (weights, schedulers, direct return, the bump in the wire) from `docs/services.md`: nothing of the
+//! control plane is used here.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::world::{
-    Kind, NODES, Protocol, Service, World, cluster_ip, external_ip, ingress_ip, node_ip, pod_ip,
+    Detect, Ingress, Kind, NODES, Port, Protocol, Scheduler, Service, World, cluster_ip,
+    external_ip, ingress_ip, pod_ip, wire_ip,
 };
 
 /// What is not judged, and why it is not.
-pub const NOT_JUDGED: [(&str, &str); 7] = [
+pub const NOT_JUDGED: [(&str, &str); 4] = [
     (
-        "S41",
-        "that every allowed endpoint is reached in the end: only that the chosen one is allowed",
+        "S57",
+        "which endpoint a client gets whose connections to one Service port go partly directly, partly translated: \
+         both ways remember clients on their own",
     ),
     (
-        "S47-S53",
-        "source addresses: whether and how they change; answers are judged whatever the source",
-    ),
-    ("S55", "a load balancer's address as the source of a packet"),
-    (
-        "S57-S61",
-        "session affinity: Services are generated without",
+        "S58",
+        "that a client is forgotten after the timeout: days would pass; the scenario affinity-timeout waits for one",
     ),
     (
-        "S62",
-        "open SCTP connections whose endpoint left and has another port than the Service: checksum entries of that pair \
-     of ports leave with it",
-    ),
-    (
-        "S63-S66",
+        "S63-S67",
         "cleaning of UDP flows: no datagram is sent twice on one flow",
     ),
     (
-        "S23, S48",
-        "ranges of node ports' addresses, other ways to tell pods, and other attachments: one configuration is used",
+        "S71, S72, S74",
+        "the health check servers themselves: only what they are told (S70, S73)",
     ),
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Probe {
     pub from: IpAddr,
+    pub source: u16,
+    /// Port of the NIC.
     pub port: u32,
     pub to: IpAddr,
     pub to_port: u16,
     pub protocol: Protocol,
 }
 
+/// An endpoint that may be chosen, and what it sees.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delivery {
+    pub to: (IpAddr, u16),
+    /// Another source address (S47-S53).
+    pub masquerade: Option<IpAddr>,
+    /// Of all chosen connections, so many parts.
+    pub weight: u32,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    Deliver(BTreeSet<(IpAddr, u16)>),
+    /// To one of these.
+    Deliver(Vec<Delivery>),
+    /// To one of these in a tunnel, as it is.
+    Direct(Vec<Delivery>),
     Reject,
     Drop,
     Untouched,
+}
+
+/// What a served packet's Service port says of choosing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choosing {
+    /// Service, port and protocol (S09).
+    pub port: (u8, String, Protocol),
+    pub affinity: bool,
+    pub scheduler: Option<Scheduler>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Pod,
+    Node,
+    Outside,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    ClusterIp,
+    External,
+    Ingress,
 }
 
 #[derive(Clone, Debug)]
@@ -65,121 +97,212 @@ struct Backend {
     local: bool,
     ready: bool,
     leaving: bool,
-    zones: Vec<&'static str>,
-    nodes: Vec<&'static str>,
+    zones: Vec<String>,
+    nodes: Vec<String>,
+    weight: u32,
 }
 
-/// `classes`: whether pods and the node are told from other clients (S39).
-pub fn judge(world: &World, probe: &Probe, classes: bool) -> Verdict {
+pub fn judge(world: &World, probe: &Probe) -> (Verdict, Option<Choosing>) {
     let six = probe.to.is_ipv6();
-    let seen = world
-        .services
-        .iter()
-        .filter(|service| visible(service, six));
-    for service in seen {
-        let number = service.number;
-        let port = |number: u16| {
-            let mut ports = service.ports.iter();
-            ports.find(|port| port.port == number && port.protocol == probe.protocol)
+    for service in world.services.iter().filter(|one| visible(one, six)) {
+        let Some((entry, port)) = entry_of(world, service, probe) else {
+            continue;
         };
-        if probe.to == cluster_ip(number, six) {
-            // S21, S22.
-            return match port(probe.to_port) {
-                Some(port) => serve(world, service, port.name, six, service.internal_local),
-                None => Verdict::Reject,
+        let Some(port) = port else {
+            // S22; other addresses may be somebody else's at other ports.
+            let refused = entry == Entry::ClusterIp;
+            let verdict = if refused {
+                Verdict::Reject
+            } else {
+                Verdict::Untouched
             };
+            return (verdict, None);
+        };
+        if entry == Entry::Ingress && !admitted(world, service, probe) {
+            return (Verdict::Drop, None);
         }
-        let own = classes && inside(probe.from);
-        let local = service.external_local && !own;
-        if service.external_ips && probe.to == external_ip(number, six) {
-            return port(probe.to_port).map_or(Verdict::Untouched, |port| {
-                serve(world, service, port.name, six, local)
-            });
-        }
-        let ingress = service.kind == Kind::LoadBalancer && !service.ingress_proxy;
-        if ingress && probe.to == ingress_ip(number, six) {
-            return port(probe.to_port).map_or(Verdict::Untouched, |port| {
-                if admitted(service, probe.from) {
-                    serve(world, service, port.name, six, local)
-                } else {
-                    Verdict::Drop
-                }
-            });
-        }
-        // S23: the primary address of this node.
-        if probe.to == node_ip(0, six) && service.kind != Kind::ClusterIp {
-            let mut ports = service.ports.iter();
-            let found = ports
-                .find(|port| port.node_port == probe.to_port && port.protocol == probe.protocol);
-            if let Some(port) = found {
-                return serve(world, service, port.name, six, local);
-            }
-        }
+        let choosing = Choosing {
+            port: (service.number, port.name.clone(), port.protocol),
+            affinity: service.affinity.is_some(),
+            scheduler: service.scheduler,
+        };
+        return (serve(world, service, port, entry, probe), Some(choosing));
     }
     let unassigned = match probe.to {
         IpAddr::V4(ip) => ip.octets()[..2] == [10, 96],
         IpAddr::V6(ip) => ip.segments()[..3] == [0xfd00, 0x10, 0x96],
     };
-    if unassigned {
+    let verdict = if unassigned {
         Verdict::Drop
     } else {
         Verdict::Untouched
+    };
+    (verdict, None)
+}
+
+/// Through which entry point of the Service the packet comes, and its port there (S21-S29).
+fn entry_of<'a>(
+    world: &World,
+    service: &'a Service,
+    probe: &Probe,
+) -> Option<(Entry, Option<&'a Port>)> {
+    let six = probe.to.is_ipv6();
+    let port = || {
+        let mut ports = service.ports.iter();
+        ports.find(|port| port.port == probe.to_port && port.protocol == probe.protocol)
+    };
+    if probe.to == cluster_ip(service.number, six) {
+        return Some((Entry::ClusterIp, port()));
     }
+    let vips = service.ingress.iter().enumerate();
+    let mut vips = vips.filter(|(_, mode)| matches!(mode, Ingress::Plain | Ingress::Vip));
+    if service.kind == Kind::LoadBalancer
+        && vips.any(|(at, _)| probe.to == ingress_ip(service.number, at as u8, six))
+    {
+        return Some((Entry::Ingress, port()));
+    }
+    if service.external_ips && probe.to == external_ip(service.number, six) {
+        return Some((Entry::External, port()));
+    }
+    if answers_node_ports(world, probe.to) {
+        let mut ports = service.ports.iter().filter(|port| port.node_port != 0);
+        let found = ports
+            .find(|port| port.node_port == probe.to_port && port.protocol == probe.protocol)?;
+        return Some((Entry::External, Some(found)));
+    }
+    None
+}
+
+/// S23-S25.
+fn answers_node_ports(world: &World, to: IpAddr) -> bool {
+    let all = world.node.addresses(to.is_ipv6());
+    let given = &world.settings.node_ports;
+    let ranges: Vec<IpNet> = given.iter().filter_map(|text| text.parse().ok()).collect();
+    let mut own = ranges
+        .iter()
+        .filter(|net| net.addr().is_ipv6() == to.is_ipv6())
+        .peekable();
+    let primary = all.first() == Some(&to);
+    if given.is_empty() || given.iter().any(|text| text == "primary") {
+        return primary;
+    }
+    if own.peek().is_none() {
+        return all.contains(&to);
+    }
+    all.contains(&to) && own.any(|net| net.contains(&to))
 }
 
 /// S01-S04, S07.
 fn visible(service: &Service, six: bool) -> bool {
     let family = if six { service.v6 } else { service.v4 };
     family
-        && service.label.is_none()
+        && service.hidden.is_none()
         && !matches!(service.kind, Kind::ExternalName | Kind::Headless)
 }
 
-/// A pod of the cluster, or this node.
-fn inside(from: IpAddr) -> bool {
-    let pod = match from {
-        IpAddr::V4(ip) => ip.octets()[..2] == [10, 244],
-        IpAddr::V6(ip) => ip.segments()[..3] == [0xfd00, 0x10, 0x244],
+/// S48.
+fn client(world: &World, from: IpAddr) -> Client {
+    if world.node.addresses(from.is_ipv6()).contains(&from) {
+        return Client::Node;
+    }
+    let (pod, here) = match from {
+        IpAddr::V4(ip) => {
+            let octets = ip.octets();
+            (octets[..2] == [10, 244], octets[2] == 0)
+        }
+        IpAddr::V6(ip) => {
+            let segments = ip.segments();
+            (segments[..3] == [0xfd00, 0x10, 0x244], segments[3] == 0)
+        }
     };
-    pod || from == node_ip(0, from.is_ipv6())
+    let found = match world.settings.detect {
+        Detect::ClusterCidr => pod,
+        Detect::NodeCidr | Detect::Interface => pod && here,
+        Detect::Nothing => false,
+    };
+    if found { Client::Pod } else { Client::Outside }
 }
 
-/// S54, S56.
-fn admitted(service: &Service, from: IpAddr) -> bool {
+/// S54-S56.
+fn admitted(world: &World, service: &Service, probe: &Probe) -> bool {
     let ranges = service
         .ranges
         .iter()
         .filter_map(|text| text.trim().parse::<IpNet>().ok());
     let own: Vec<IpNet> = ranges
-        .filter(|net| net.addr().is_ipv6() == from.is_ipv6())
+        .filter(|net| net.addr().is_ipv6() == probe.from.is_ipv6())
         .collect();
-    own.is_empty() || own.iter().any(|net| net.contains(&from))
+    let within = |address: &IpAddr| own.iter().any(|net| net.contains(address));
+    let nodes = world.node.addresses(probe.from.is_ipv6());
+    own.is_empty() || within(&probe.from) || (probe.from == probe.to && nodes.iter().any(within))
 }
 
-/// S32-S38.
-fn serve(world: &World, service: &Service, port: &str, six: bool, local: bool) -> Verdict {
-    let all = backends(world, service, port, six);
+/// S32-S39, S47-S52.
+fn serve(world: &World, service: &Service, port: &Port, entry: Entry, probe: &Probe) -> Verdict {
+    let six = probe.to.is_ipv6();
+    let client = client(world, probe.from);
+    let local = match entry {
+        Entry::ClusterIp => service.internal_local,
+        // S39: pods and the node reach everything.
+        _ => service.external_local && client == Client::Outside,
+    };
+    let all = backends(world, service, &port.name, six);
     let everywhere = cluster(world, &all);
     let set = if local {
         nearby(&all)
     } else {
         everywhere.clone()
     };
-    match (set.is_empty(), everywhere.is_empty()) {
-        (false, _) => Verdict::Deliver(set),
-        (true, false) => Verdict::Drop,
-        (true, true) => Verdict::Reject,
+    if set.is_empty() {
+        return if everywhere.is_empty() {
+            Verdict::Reject
+        } else {
+            Verdict::Drop
+        };
+    }
+    let direct = service.direct && world.settings.tunnels && entry == Entry::Ingress;
+    let asked = match entry {
+        Entry::ClusterIp => {
+            world.settings.masquerade_all
+                || (world.settings.detect != Detect::Nothing && client != Client::Pod)
+        }
+        _ => !service.external_local || client == Client::Node,
+    };
+    let deliveries = set.into_iter().map(|backend| Delivery {
+        to: backend.to,
+        masquerade: if direct {
+            None
+        } else {
+            masquerade(world, probe, &backend, asked)
+        },
+        weight: backend.weight,
+    });
+    let deliveries = deliveries.collect();
+    if direct {
+        Verdict::Direct(deliveries)
+    } else {
+        Verdict::Deliver(deliveries)
     }
 }
 
-/// S05, S06, S11, S14, S17, S18.
+fn masquerade(world: &World, probe: &Probe, backend: &Backend, asked: bool) -> Option<IpAddr> {
+    let six = probe.to.is_ipv6();
+    let hairpin = probe.from == backend.to.0;
+    // Behind a bump in the wire answers of this node's pods to its own clients do not come by.
+    let stays = world.settings.bump && backend.local && probe.port == 1;
+    if world.settings.bump && (hairpin || stays) {
+        return Some(wire_ip(six));
+    }
+    (asked || hairpin).then(|| world.node.addresses(six)[0])
+}
+
+/// S05, S06, S11, S12, S14, S17, S18; and weights, of which 0 is neither ready nor serving.
 fn backends(world: &World, service: &Service, port: &str, six: bool) -> Vec<Backend> {
     let slices = world.slices.iter().filter(|slice| {
-        slice.service == service.number && slice.v6 == six && slice.label.is_none()
+        slice.service == Some(service.number) && slice.v6 == six && slice.hidden.is_none()
     });
     let mut found: Vec<Backend> = Vec::new();
-    for slice in slices {
-        // A slice names its ports p0 and p1; their numbers are its own.
+    for slice in slices.filter(|slice| port == "p0" || !slice.only_p0) {
         let target = slice.target + u16::from(port == "p1");
         for endpoint in &slice.endpoints {
             let to = (pod_ip(endpoint.place, endpoint.host, six), target);
@@ -188,50 +311,84 @@ fn backends(world: &World, service: &Service, port: &str, six: bool) -> Vec<Back
                 other.local |= local;
                 continue;
             }
+            let mut weights = service.weights.iter();
+            let given = weights.find(|(place, _)| *place == endpoint.place);
+            let given = given.map_or(1, |(_, weight)| *weight);
+            let weight = match service.scheduler {
+                Some(Scheduler::RoundRobin) => given.min(1),
+                _ => given,
+            };
             found.push(Backend {
                 to,
                 local,
-                ready: endpoint.ready.unwrap_or(true),
-                leaving: endpoint.serving.unwrap_or(true) && endpoint.terminating.unwrap_or(false),
+                ready: weight > 0 && endpoint.ready.unwrap_or(true),
+                leaving: weight > 0
+                    && endpoint.serving.unwrap_or(true)
+                    && endpoint.terminating.unwrap_or(false),
                 zones: endpoint.zones.clone(),
                 nodes: endpoint.nodes.clone(),
+                weight,
             });
         }
     }
     found
 }
 
-fn addresses<'a>(of: impl Iterator<Item = &'a Backend>) -> BTreeSet<(IpAddr, u16)> {
-    of.map(|backend| backend.to).collect()
+fn those(all: &[Backend], which: impl Fn(&Backend) -> bool) -> Vec<Backend> {
+    all.iter().filter(|one| which(one)).cloned().collect()
 }
 
 /// S32, S42-S45.
-fn cluster(world: &World, all: &[Backend]) -> BTreeSet<(IpAddr, u16)> {
-    let ready: Vec<&Backend> = all.iter().filter(|backend| backend.ready).collect();
+fn cluster(world: &World, all: &[Backend]) -> Vec<Backend> {
+    let ready = those(all, |one| one.ready);
     if ready.is_empty() {
-        return addresses(all.iter().filter(|backend| backend.leaving));
+        return those(all, |one| one.leaving);
     }
-    let here = |backend: &&Backend| backend.nodes.contains(&NODES[0]);
-    if ready.iter().all(|backend| !backend.nodes.is_empty()) && ready.iter().any(here) {
-        return addresses(ready.into_iter().filter(here));
+    let hinted = |near: &dyn Fn(&Backend) -> bool, hints: &dyn Fn(&Backend) -> bool| {
+        (ready.iter().all(hints) && ready.iter().any(near)).then(|| those(&ready, near))
+    };
+    let here = |one: &Backend| one.nodes.iter().any(|node| node == NODES[0]);
+    if let Some(found) = hinted(&here, &|one| !one.nodes.is_empty()) {
+        return found;
     }
-    if let Some(zone) = world.zone {
-        let near = |backend: &&Backend| backend.zones.contains(&zone);
-        if ready.iter().all(|backend| !backend.zones.is_empty()) && ready.iter().any(near) {
-            return addresses(ready.into_iter().filter(near));
+    if let Some(zone) = &world.node.zone {
+        let near = |one: &Backend| one.zones.contains(zone);
+        if let Some(found) = hinted(&near, &|one| !one.zones.is_empty()) {
+            return found;
         }
     }
-    addresses(ready.into_iter())
+    ready
 }
 
 /// S33.
-fn nearby(all: &[Backend]) -> BTreeSet<(IpAddr, u16)> {
-    let ready = addresses(all.iter().filter(|backend| backend.local && backend.ready));
-    if !ready.is_empty() {
-        return ready;
+fn nearby(all: &[Backend]) -> Vec<Backend> {
+    let ready = those(all, |one| one.local && one.ready);
+    if ready.is_empty() {
+        those(all, |one| one.local && one.leaving)
+    } else {
+        ready
     }
-    addresses(
-        all.iter()
-            .filter(|backend| backend.local && backend.leaving),
-    )
+}
+
+/// Per family, how many distinct addresses of ready endpoints this node has, for a load balancer that asks (S70, S73).
+pub fn healthy(world: &World, service: &Service) -> Option<[usize; 2]> {
+    let asked = service.kind == Kind::LoadBalancer
+        && service.external_local
+        && service.health_port != 0
+        && service.hidden.is_none();
+    if !asked {
+        return None;
+    }
+    let count = |six: bool| {
+        let family = if six { service.v6 } else { service.v4 };
+        let own = world.slices.iter().filter(|slice| {
+            slice.service == Some(service.number) && slice.v6 == six && slice.hidden.is_none()
+        });
+        let ready = own.flat_map(|slice| &slice.endpoints).filter(|endpoint| {
+            endpoint.named && endpoint.place == 0 && endpoint.ready.unwrap_or(true)
+        });
+        let distinct: BTreeSet<u8> = ready.map(|endpoint| endpoint.host).collect();
+        if family { distinct.len() } else { 0 }
+    };
+    Some([count(false), count(true)])
 }

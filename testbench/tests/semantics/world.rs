@@ -1,39 +1,17 @@
 //! A cluster as the oracle knows it.
 //!
-//! In: random numbers. Out: Services, slices and a node, and one random change of them at a time. Invariant: two Services
-//! never claim one address and port, and two copies of an endpoint differ in their node's name only: what Kubernetes leaves
-//! open is not generated.
+//! In: nothing. Out: Services, slices, a node, and how its NIC is configured, with the addresses that they have.
+//! Invariant: two Services never claim one address and port: what Kubernetes leaves open cannot be said here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// SplitMix64: the same seed gives the same run everywhere.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
+use serde::{Deserialize, Serialize};
 
-impl Random {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-
-    pub fn one_in(&mut self, limit: u64) -> bool {
-        self.below(limit) == 0
-    }
-
-    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
-    }
-
-    fn perhaps(&mut self) -> Option<bool> {
-        self.pick(&[None, Some(true), Some(true), Some(false)])
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Protocol {
+    #[default]
     Tcp,
     Udp,
     Sctp,
@@ -41,8 +19,9 @@ pub enum Protocol {
 
 pub const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
+    #[default]
     ClusterIp,
     NodePort,
     LoadBalancer,
@@ -50,75 +29,202 @@ pub enum Kind {
     Headless,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+/// What the load balancer says of one of its addresses (S27).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ingress {
+    /// No `ipMode`.
+    Plain,
+    /// `ipMode: VIP`.
+    Vip,
+    /// `ipMode: Proxy`: traffic goes out to it.
+    Proxy,
+    /// A name, and no address.
+    Name,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scheduler {
+    RoundRobin,
+    WeightedRoundRobin,
+    SourceHash,
+    DestinationHash,
+    Maglev,
+}
+
+/// A label that hides an object from this proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hidden {
+    OtherProxy,
+    HeadlessLabel,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Port {
-    pub name: &'static str,
+    pub name: String,
     pub protocol: Protocol,
     pub port: u16,
+    /// 0: none (S28).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub node_port: u16,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Service {
     pub number: u8,
     pub kind: Kind,
     pub v4: bool,
     pub v6: bool,
     pub ports: Vec<Port>,
+    #[serde(skip_serializing_if = "is_default")]
     pub internal_local: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub external_local: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub external_ips: bool,
-    /// The load balancer's addresses are a proxy's: traffic goes out to it.
-    pub ingress_proxy: bool,
-    pub ranges: Vec<&'static str>,
-    /// A label that hides it from this proxy.
-    pub label: Option<&'static str>,
+    /// Of a load balancer, one address per entry.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ingress: Vec<Ingress>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub ranges: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub hidden: Option<Hidden>,
+    /// Session affinity, with its timeout in seconds.
+    #[serde(skip_serializing_if = "is_default")]
+    pub affinity: Option<u32>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub scheduler: Option<Scheduler>,
+    /// Weights of endpoints on a node (its place), all others 1.
+    #[serde(skip_serializing_if = "is_default")]
+    pub weights: Vec<(u8, u32)>,
+    /// Direct server return is asked for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub direct: bool,
+    /// `healthCheckNodePort`; 0: none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub health_port: u16,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Endpoint {
     /// Node on which the address is: 0 is this one.
     pub place: u8,
     pub host: u8,
+    /// `nodeName` is there.
     pub named: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub ready: Option<bool>,
+    #[serde(skip_serializing_if = "is_default")]
     pub serving: Option<bool>,
+    #[serde(skip_serializing_if = "is_default")]
     pub terminating: Option<bool>,
-    pub zones: Vec<&'static str>,
-    pub nodes: Vec<&'static str>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub zones: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub nodes: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Slice {
     pub number: u8,
-    pub service: u8,
+    /// None: without the label `kubernetes.io/service-name` (S05).
+    pub service: Option<u8>,
     pub v6: bool,
     pub endpoints: Vec<Endpoint>,
-    /// Ports by the index in the Service that this slice has; others have no port here.
+    /// Port `p0` of the Service has this number here, `p1` the next one.
     pub target: u16,
-    pub label: Option<&'static str>,
+    /// Port `p1` is without a number here (S12).
+    #[serde(skip_serializing_if = "is_default")]
+    pub only_p0: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    pub hidden: Option<Hidden>,
+}
+
+/// The Node object of this node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    #[serde(skip_serializing_if = "is_default")]
+    pub zone: Option<String>,
+    /// It has a second address of each family,
+    #[serde(skip_serializing_if = "is_default")]
+    pub second: bool,
+    /// which is its primary one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub second_first: bool,
+}
+
+/// How pods are told from others (S48).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Detect {
+    #[default]
+    ClusterCidr,
+    NodeCidr,
+    Interface,
+    Nothing,
+}
+
+/// How the NIC is configured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    pub detect: Detect,
+    #[serde(skip_serializing_if = "is_default")]
+    pub masquerade_all: bool,
+    /// `--nodeport-addresses`
+    #[serde(skip_serializing_if = "is_default")]
+    pub node_ports: Vec<String>,
+    /// Bump in the wire: what stays on this node does not cross the NIC.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bump: bool,
+    /// There are tunnels for direct server return.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tunnels: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
     pub services: Vec<Service>,
     pub slices: Vec<Slice>,
-    pub zone: Option<&'static str>,
+    pub node: Node,
+    pub settings: Settings,
+}
+
+/// One change of the cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    Service(Service),
+    NoService(u8),
+    Slice(Slice),
+    NoSlice(u8),
+    Node(Node),
+}
+
+impl World {
+    pub fn take(&mut self, change: &Change) {
+        match change {
+            Change::Service(new) => {
+                self.services.retain(|old| old.number != new.number);
+                self.services.push(new.clone());
+            }
+            Change::NoService(number) => self.services.retain(|old| old.number != *number),
+            Change::Slice(new) => {
+                self.slices.retain(|old| old.number != new.number);
+                self.slices.push(new.clone());
+            }
+            Change::NoSlice(number) => self.slices.retain(|old| old.number != *number),
+            Change::Node(new) => self.node = new.clone(),
+        }
+    }
 }
 
 pub const NODES: [&str; 3] = ["worker-a", "worker-b", "worker-c"];
-const ZONES: [&str; 2] = ["z1", "z2"];
-const LABELS: [&str; 2] = [
-    "service.kubernetes.io/service-proxy-name",
-    "service.kubernetes.io/headless",
-];
-/// Of both families, with spaces, and such that leave one family without any.
-const RANGES: [&str; 4] = [
-    "198.51.100.0/24",
-    " 10.244.0.0/16 ",
-    "2001:db8:1::/64",
-    "192.0.2.128/25",
-];
 
 fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(a, b, c, d))
@@ -145,12 +251,13 @@ pub fn external_ip(service: u8, six: bool) -> IpAddr {
     }
 }
 
-/// The address that the load balancer gave this Service.
-pub fn ingress_ip(service: u8, six: bool) -> IpAddr {
+/// One of the addresses that the load balancer gave this Service.
+pub fn ingress_ip(service: u8, at: u8, six: bool) -> IpAddr {
+    let number = 100 + service * 4 + at;
     if six {
-        v6(0x2001, 0xdb8, 2, 0, 0x100 + u16::from(service))
+        v6(0x2001, 0xdb8, 2, 0, 0x100 + u16::from(number))
     } else {
-        v4(203, 0, 113, 100 + service)
+        v4(203, 0, 113, number)
     }
 }
 
@@ -170,160 +277,48 @@ pub fn node_ip(place: u8, six: bool) -> IpAddr {
     }
 }
 
-pub fn outsider(six: bool) -> IpAddr {
+/// The second address of this node.
+pub fn second_ip(six: bool) -> IpAddr {
     if six {
-        v6(0x2001, 0xdb8, 1, 0, 7)
+        v6(0x2001, 0xdb8, 0, 0, 0x11)
     } else {
-        v4(198, 51, 100, 7)
+        v4(192, 0, 2, 17)
     }
 }
 
-impl World {
-    /// One change, small or large.
-    pub fn churn(&mut self, random: &mut Random) {
-        match random.below(12) {
-            0 | 1 => self.put_service(random),
-            2 if self.services.len() > 1 => {
-                let at = random.below(self.services.len() as u64) as usize;
-                self.services.remove(at);
-            }
-            3 if self.slices.len() > 1 => {
-                let at = random.below(self.slices.len() as u64) as usize;
-                self.slices.remove(at);
-            }
-            4 => self.zone = random.pick(&[None, Some(ZONES[0]), Some(ZONES[1])]),
-            5 => self.move_endpoint(random),
-            6 => self.change_policy(random),
-            _ => self.put_slice(random),
-        }
-    }
-
-    fn put_service(&mut self, random: &mut Random) {
-        let number = random.below(4) as u8;
-        let kind = random.pick(&[
-            Kind::ClusterIp,
-            Kind::ClusterIp,
-            Kind::ClusterIp,
-            Kind::NodePort,
-            Kind::NodePort,
-            Kind::LoadBalancer,
-            Kind::LoadBalancer,
-            Kind::LoadBalancer,
-            Kind::LoadBalancer,
-            Kind::ExternalName,
-            Kind::Headless,
-        ]);
-        let (four, six) = random.pick(&[(true, true), (true, false), (false, true)]);
-        let ports = (0..=random.below(2)).map(|at| Port {
-            name: ["p0", "p1"][at as usize],
-            protocol: random.pick(&PROTOCOLS),
-            port: 80 + at as u16,
-            node_port: 30_000 + u16::from(number) * 10 + at as u16,
-        });
-        let service = Service {
-            number,
-            kind,
-            v4: four,
-            v6: six,
-            ports: ports.collect(),
-            internal_local: random.one_in(3),
-            external_local: random.one_in(2),
-            external_ips: random.one_in(2),
-            ingress_proxy: random.one_in(5),
-            ranges: RANGES.into_iter().filter(|_| random.one_in(4)).collect(),
-            label: random.one_in(12).then(|| random.pick(&LABELS)),
-        };
-        self.services.retain(|other| other.number != number);
-        self.services.push(service);
-    }
-
-    fn change_policy(&mut self, random: &mut Random) {
-        if self.services.is_empty() {
-            return self.put_service(random);
-        }
-        let at = random.below(self.services.len() as u64) as usize;
-        let service = &mut self.services[at];
-        service.internal_local ^= random.one_in(2);
-        service.external_local ^= random.one_in(2);
-    }
-
-    fn put_slice(&mut self, random: &mut Random) {
-        let number = random.below(8) as u8;
-        let service = random.below(4) as u8;
-        let slice = Slice {
-            number,
-            service,
-            v6: random.one_in(2),
-            endpoints: (0..random.below(5)).map(|_| endpoint(random)).collect(),
-            target: random.pick(&[80, 8080, 9090]),
-            label: random.one_in(16).then(|| random.pick(&LABELS)),
-        };
-        self.slices.retain(|other| other.number != number);
-        self.slices.push(slice);
-        self.agree(number);
-    }
-
-    /// Copies of one endpoint say the same, but for the name of the node.
-    fn agree(&mut self, newest: u8) {
-        let Some(newest) = self
-            .slices
-            .iter()
-            .find(|slice| slice.number == newest)
-            .cloned()
-        else {
-            return;
-        };
-        for slice in &mut self.slices {
-            if (slice.service, slice.v6) != (newest.service, newest.v6) {
-                continue;
-            }
-            for endpoint in &mut slice.endpoints {
-                let same = |other: &&Endpoint| {
-                    (other.place, other.host) == (endpoint.place, endpoint.host)
-                };
-                if let Some(like) = newest.endpoints.iter().find(same) {
-                    let named = endpoint.named;
-                    *endpoint = Endpoint {
-                        named,
-                        ..like.clone()
-                    };
-                }
-            }
-        }
-    }
-
-    fn move_endpoint(&mut self, random: &mut Random) {
-        if self.slices.len() < 2 {
-            return self.put_slice(random);
-        }
-        let from = random.below(self.slices.len() as u64) as usize;
-        let Some(moved) = self.slices[from].endpoints.pop() else {
-            return self.put_slice(random);
-        };
-        let to = random.below(self.slices.len() as u64) as usize;
-        self.slices[to].endpoints.push(moved);
-        self.agree(self.slices[to].number);
+/// The address that stands for clients of a bump in the wire whose endpoint is on this node.
+pub fn wire_ip(six: bool) -> IpAddr {
+    if six {
+        v6(0x2001, 0xdb8, 0, 0, 0x200)
+    } else {
+        v4(192, 0, 2, 200)
     }
 }
 
-fn endpoint(random: &mut Random) -> Endpoint {
-    let place = random.below(3) as u8;
-    let zones = random.pick(&[0, 0, 1, 2, 3]);
-    Endpoint {
-        place,
-        host: 10 + random.below(4) as u8,
-        named: !random.one_in(6),
-        ready: random.perhaps(),
-        serving: random.perhaps(),
-        terminating: random.perhaps(),
-        zones: (0..2)
-            .filter(|at| zones >> at & 1 == 1)
-            .map(|at| ZONES[at])
-            .collect(),
-        nodes: if random.one_in(3) {
-            vec![NODES[usize::from(place)]]
-        } else {
-            Vec::new()
-        },
+/// The outer source of tunnels.
+pub fn tunnel_ip(six: bool) -> IpAddr {
+    if six {
+        v6(0x2001, 0xdb8, 0, 0, 0x201)
+    } else {
+        v4(192, 0, 2, 201)
+    }
+}
+
+pub fn outsider(number: u8, six: bool) -> IpAddr {
+    if six {
+        v6(0x2001, 0xdb8, 1, 0, u16::from(number))
+    } else {
+        v4(198, 51, 100, number)
+    }
+}
+
+impl Node {
+    /// Its addresses of a family, the primary one first.
+    pub fn addresses(&self, six: bool) -> Vec<IpAddr> {
+        let mut all = vec![node_ip(0, six)];
+        if self.second {
+            all.insert(usize::from(!self.second_first), second_ip(six));
+        }
+        all
     }
 }

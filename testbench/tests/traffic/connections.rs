@@ -116,13 +116,13 @@ fn connections_survive_changes(program: Program) {
 
 #[test]
 #[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
-fn s62_open_connections_survive_changes_on_the_pna_program() {
+fn s41_s62_open_connections_survive_changes_on_the_pna_program() {
     connections_survive_changes(Program::Pna);
 }
 
 #[test]
 #[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
-fn s62_open_connections_survive_changes_on_the_v1model_program() {
+fn s41_s62_open_connections_survive_changes_on_the_v1model_program() {
     connections_survive_changes(Program::V1model);
 }
 

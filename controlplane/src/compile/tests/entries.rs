@@ -154,7 +154,7 @@ fn s54_s56_source_ranges() {
 }
 
 #[test]
-fn s57_s59_s60_affinity_has_members_and_can_be_switched() {
+fn s57_s59_s60_s61_affinity_has_members_and_can_be_switched() {
     let mut sticky = cart();
     sticky.session_affinity = SessionAffinity::ClientIp {
         timeout_seconds: 30,

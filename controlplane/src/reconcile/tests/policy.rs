@@ -268,3 +268,64 @@ async fn why_a_set_serves() {
     let why = bench.reconciler.why(&bench.model, &left).unwrap();
     assert_eq!(why.picked.unwrap().state, "gone");
 }
+
+/// An SCTP Service whose port is another than its endpoint's, and one connection to it.
+fn signalling() -> (Model, flow::Key, Tuple) {
+    let mut sig = service("sig", &["10.96.0.9"]);
+    sig.ports[0].protocol = crate::model::Protocol::Sctp;
+    sig.ports[0].port = 2905;
+    let mut one = slice("sig", "a", &["10.0.0.1"]);
+    one.ports[0].protocol = crate::model::Protocol::Sctp;
+    one.ports[0].port = Some(3000);
+    let address = |text: &str| text.parse::<std::net::IpAddr>().unwrap().into();
+    let called = Tuple {
+        src: address("10.0.0.5"),
+        dst: address("10.96.0.9"),
+        src_port: 40_000,
+        dst_port: 2905,
+    };
+    let translated = Tuple {
+        dst: address("10.0.0.1"),
+        dst_port: 3000,
+        ..called
+    };
+    let key = flow::Key {
+        vpc: 0,
+        protocol: 132,
+        tuple: called,
+    };
+    (cluster(vec![sig], vec![one]), key, translated)
+}
+
+#[tokio::test]
+async fn s62_checksum_words_stay_while_sctp_connections_drain() {
+    let (model, key, translated) = signalling();
+    let mut bench = Bench::new(model);
+    bench.sync().await;
+    let words = |bench: &Bench| bench.reconciler.desired().sctp_checksums.len();
+    let both = words(&bench);
+    assert!(both > 0);
+    let mut open = bench.tables.flow.key(&key);
+    open.action = Some(bench.tables.flow.action(&translated));
+    bench
+        .device
+        .meddle(proto::update::Type::Insert, open.clone());
+
+    let gone = Event::DeleteService(crate::model::ObjectKey::new("shop", "sig"));
+    bench.apply(gone).await;
+    for _ in 0..3 {
+        assert!(!bench.reconciler.drain().await.unwrap());
+    }
+    // A restart does not know what the words are for, but keeps them as long.
+    bench.restart();
+    let report = bench.sync().await;
+    assert_eq!((report.writes(), words(&bench)), (0, both));
+    assert!(!bench.reconciler.drain().await.unwrap());
+
+    bench.device.meddle(proto::update::Type::Delete, open);
+    assert!(!bench.reconciler.drain().await.unwrap());
+    assert!(bench.reconciler.drain().await.unwrap());
+    let report = bench.sync().await;
+    assert_eq!((report.deletes, words(&bench)), (both, 0));
+    bench.assert_settled();
+}

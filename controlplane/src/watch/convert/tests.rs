@@ -264,6 +264,33 @@ status:
     )));
 }
 
+/// What the controller makes of the fields is in the slices: the fields themselves change nothing.
+#[test]
+fn s19_s45_spec_fields_that_controllers_read_are_nothing_to_the_proxy() {
+    let with = |more: &str| {
+        let text = format!(
+            "
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: shop}}
+spec:
+  clusterIP: 10.96.0.1
+  clusterIPs: [10.96.0.1]
+  ports: [{{port: 80}}]
+{more}"
+        );
+        service(&parse(&text)).unwrap()
+    };
+    let without = with("");
+    for more in [
+        "  publishNotReadyAddresses: true",
+        "  trafficDistribution: PreferSameNode",
+        "  trafficDistribution: PreferClose",
+    ] {
+        assert_eq!(with(more), without, "{more}");
+    }
+}
+
 #[test]
 fn s22_service_cidrs() {
     let converted = service_cidr(&parse(

@@ -20,7 +20,11 @@ const PLACES: [(&str, &[&str]); 6] = [
     ("control plane", &["controlplane/src"]),
     (
         "softnic",
-        &["testbench/scenarios", "testbench/tests/semantics"],
+        &[
+            "testbench/scenarios",
+            "testbench/tests/semantics",
+            "testbench/tests/churn.rs",
+        ],
     ),
     ("simple_switch_grpc", &["testbench/scenarios"]),
     ("network namespaces", &["testbench/tests/traffic"]),

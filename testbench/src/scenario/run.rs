@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::expect::{self, PATIENCE, QUIET, Sent, Wanted};
-use super::step::{Count, Entries, Step, VERDICTS};
+use super::step::{Count, Entries, Step, Tunnelled, VERDICTS};
 use super::template::{self, Found, Place, Template};
 use super::{Failure, Scenario, ScenarioError};
 use crate::packet::{Body, Packet};
@@ -17,6 +17,7 @@ use crate::probe::Probe;
 use crate::target::Target;
 
 mod connections;
+mod tunnel;
 
 use connections::Connection;
 
@@ -120,6 +121,7 @@ impl<'a> Run<'a> {
                 self.send(port, packet)
             }
             Step::Expect(template) => self.expect(template),
+            Step::Tunnelled(way) => self.tunnelled(way),
             Step::Unaltered(port) => {
                 let sent = self.sent()?;
                 let wanted = Wanted {
@@ -217,6 +219,28 @@ impl<'a> Run<'a> {
         let came = expect::among(came, &wanted)?;
         self.found.extend(wanted.swap_remove(came).finds);
         Ok(())
+    }
+
+    /// The packet last sent, one hop further, on the way to an endpoint that has the address itself.
+    fn tunnelled(&mut self, way: &Tunnelled) -> Result<(), ScenarioError> {
+        let mut packet = self.sent()?.packet.clone();
+        expect::hop(&mut packet);
+        let Some((port, src, dst)) = self.scenario.hop(way.to) else {
+            let to = way.to;
+            return Err(ScenarioError::Differs(format!("there is no route to {to}")));
+        };
+        (packet.src_mac, packet.dst_mac) = (src, dst);
+        let mut came = self.target.receive(Instant::now() + PATIENCE);
+        if let Some((_, frame)) = &mut came {
+            *frame = tunnel::inside(frame, way)?;
+        }
+        let wanted = Wanted {
+            port,
+            frame: packet.frame()?,
+            finds: Vec::new(),
+            consistent: true,
+        };
+        expect::among(came, &[wanted]).map(drop)
     }
 
     /// Gives a packet the addresses of its route, and says where that leads.

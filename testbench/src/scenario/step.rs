@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `send` | a packet into a port |
 //! | `expect` | the packet last sent comes out, but for what is named; TTL one less and MACs of the route |
+//! | `tunnelled` | the packet last sent comes out as it is, in a tunnel to an endpoint |
 //! | `unaltered` | the packet last sent comes out of this port byte for byte |
 //! | `answer` | the control plane answers the packet last sent |
 //! | `dropped` | the packet last sent is counted under this verdict, and nothing comes out |
@@ -42,6 +43,8 @@ pub enum Step {
     Send(Template),
     /// The packet last sent, translated or routed.
     Expect(Template),
+    /// The packet last sent, on its way to an endpoint that answers by itself.
+    Tunnelled(Tunnelled),
     /// The packet last sent, bridged.
     Unaltered(u32),
     /// The control plane's answer.
@@ -64,6 +67,31 @@ pub enum Step {
     Entries(Entries),
     /// Another control plane.
     Restart(Restart),
+}
+
+/// A packet that is not translated.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnelled {
+    /// How.
+    pub via: Tunnel,
+    /// Outer source; not of frames on one link.
+    #[serde(default)]
+    pub from: Option<std::net::IpAddr>,
+    /// The endpoint.
+    pub to: std::net::IpAddr,
+}
+
+/// What is around a packet that is not translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tunnel {
+    /// An IP header (RFC 2003, RFC 2473).
+    Ipip,
+    /// IP and UDP (GUE, variant 1).
+    Gue,
+    /// Nothing: a frame to the endpoint.
+    SameLink,
 }
 
 /// A packet that the control plane made.
@@ -95,8 +123,11 @@ pub struct Answer {
 pub struct Connect {
     /// Name for later steps.
     pub name: String,
-    /// How many; source ports count up.
+    /// How many; source ports count up,
     pub count: u16,
+    /// or, with this, the clients' addresses.
+    #[serde(default)]
+    pub clients: bool,
     /// Port of the switch behind which the client is.
     pub port: u32,
     /// Client with its first source port.
@@ -112,6 +143,10 @@ pub struct Connect {
     pub every: bool,
     /// Earlier connections whose one endpoint all of these must get; their own name: all of these get one.
     pub like: Option<String>,
+    /// Earlier connections, one by one: each of these must get the same endpoint.
+    pub each_like: Option<String>,
+    /// Earlier connections, one by one: not all of these may get the same endpoint.
+    pub some_unlike: Option<String>,
 }
 
 /// Data on open connections.
@@ -161,6 +196,7 @@ impl Step {
         match self {
             Self::Send(packet) => format!("send on port {}", packet.port.unwrap_or_default()),
             Self::Expect(_) => "expect".to_owned(),
+            Self::Tunnelled(way) => format!("tunnelled to {}", way.to),
             Self::Unaltered(port) => format!("unaltered on port {port}"),
             Self::Answer(answer) => format!("answer on port {}", answer.port),
             Self::Dropped(verdict) => format!("dropped: {verdict}"),

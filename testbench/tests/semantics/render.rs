@@ -10,7 +10,7 @@ use nicproxy::config::{
     RouteConfig, TunnelConfig,
 };
 use serde_json::{Value, json};
-use testbench::scenario::{folder, load_all};
+use testbench::scenario::folder;
 
 use super::world::{
     Detect, Endpoint, Hidden, Ingress, Kind, NODES, Protocol, Scheduler, Service, Settings, Slice,
@@ -21,7 +21,7 @@ pub const GUE_PORT: u16 = 6080;
 
 /// The configuration that says these settings.
 pub fn config(settings: &Settings) -> Config {
-    let mut config = load_all(&folder()).unwrap().remove(0).config;
+    let mut config = Config::read(&folder().join("config.yaml")).unwrap();
     let routes = [
         ("192.0.2.1/32", 1),
         ("192.0.2.17/32", 1),

@@ -47,13 +47,13 @@ fn cluster_ips_are_served_by_every_pod(setup: Setup) {
 
 #[test]
 #[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
-fn s21_cluster_ips_are_served_by_every_pod_on_the_pna_program() {
+fn s21_s47_cluster_ips_are_served_by_every_pod_on_the_pna_program() {
     cluster_ips_are_served_by_every_pod(Setup::embedded(Program::Pna));
 }
 
 #[test]
 #[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
-fn s21_cluster_ips_are_served_by_every_pod_on_the_v1model_program() {
+fn s21_s47_cluster_ips_are_served_by_every_pod_on_the_v1model_program() {
     cluster_ips_are_served_by_every_pod(Setup::embedded(Program::V1model));
 }
 
@@ -68,7 +68,7 @@ fn s21_cluster_ips_are_served_to_a_pod_with_a_port_of_its_own() {
 
 #[test]
 #[ignore = "needs root, iproute2, curl, python3, simple_switch_grpc, p4c-bm2-ss and Go or KUBEBUILDER_ASSETS"]
-fn s21_cluster_ips_are_served_by_every_pod_on_bmv2() {
+fn s21_s47_cluster_ips_are_served_by_every_pod_on_bmv2() {
     cluster_ips_are_served_by_every_pod(Setup {
         nic: Nic::Bmv2,
         ..Setup::embedded(Program::V1model)

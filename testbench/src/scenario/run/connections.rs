@@ -39,9 +39,16 @@ impl Run<'_> {
         let mut chosen = BTreeSet::new();
         let mut opened = Vec::new();
         for number in 0..connect.count {
-            let client = Place {
-                port: first.port.map(|port| port.wrapping_add(number)),
-                ..first
+            let client = if connect.clients {
+                Place {
+                    ip: counted(first.ip, number),
+                    ..first
+                }
+            } else {
+                Place {
+                    port: first.port.map(|port| port.wrapping_add(number)),
+                    ..first
+                }
             };
             let mut connection = Connection {
                 port: connect.port,
@@ -62,6 +69,7 @@ impl Run<'_> {
                 text.join(", ")
             )));
         }
+        self.compare(connect, &opened)?;
         self.connections
             .entry(connect.name.clone())
             .or_default()
@@ -76,6 +84,29 @@ impl Run<'_> {
                     text.join(", ")
                 )));
             }
+        }
+        Ok(())
+    }
+
+    /// Connections with earlier ones, one by one.
+    fn compare(&self, connect: &Connect, opened: &[Connection]) -> Result<(), ScenarioError> {
+        let alike = |name: &String| {
+            let earlier = self.connections.get(name).into_iter().flatten();
+            let pairs = opened.iter().zip(earlier);
+            pairs
+                .filter(|(one, other)| one.endpoint == other.endpoint)
+                .count()
+        };
+        let all = opened.len();
+        if let Some(alike) = connect.each_like.as_ref().map(alike).filter(|n| *n != all) {
+            return Err(ScenarioError::Differs(format!(
+                "only {alike} of {all} clients got the same endpoint as before"
+            )));
+        }
+        if connect.some_unlike.as_ref().map(alike) == Some(all) {
+            return Err(ScenarioError::Differs(
+                "every client got the same endpoint as before".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -201,5 +232,17 @@ impl Run<'_> {
             finds: Vec::new(),
             consistent: true,
         })
+    }
+}
+
+/// The address so many further.
+fn counted(ip: std::net::IpAddr, number: u16) -> std::net::IpAddr {
+    match ip {
+        std::net::IpAddr::V4(v4) => {
+            std::net::Ipv4Addr::from(u32::from(v4).wrapping_add(number.into())).into()
+        }
+        std::net::IpAddr::V6(v6) => {
+            std::net::Ipv6Addr::from(u128::from(v6).wrapping_add(number.into())).into()
+        }
     }
 }

@@ -20,11 +20,7 @@ const PLACES: [(&str, &[&str]); 6] = [
     ("control plane", &["controlplane/src"]),
     (
         "softnic",
-        &[
-            "testbench/scenarios",
-            "testbench/tests/semantics",
-            "testbench/tests/churn.rs",
-        ],
+        &["testbench/scenarios", "testbench/tests/semantics"],
     ),
     ("simple_switch_grpc", &["testbench/scenarios"]),
     ("network namespaces", &["testbench/tests/traffic"]),

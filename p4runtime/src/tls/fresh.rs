@@ -13,10 +13,12 @@ use super::{TlsError, read};
 /// The files' contents, in the order of the paths.
 pub(super) type Contents = Vec<Vec<u8>>;
 
+type Make<T> = Box<dyn Fn(&Contents) -> Result<T, TlsError> + Send + Sync>;
+
 /// A value and the files it is from.
 pub(super) struct Fresh<T> {
     paths: Vec<PathBuf>,
-    make: Box<dyn Fn(&Contents) -> Result<T, TlsError> + Send + Sync>,
+    make: Make<T>,
     last: Mutex<Option<(Contents, Arc<T>)>>,
 }
 

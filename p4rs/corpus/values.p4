@@ -75,7 +75,7 @@ control I(inout headers hdr, inout metadata m, inout standard_metadata_t std) {
             }
             // Constants of any size, types with a name of their own, enums.
             16: { r = SMALL; }
-            17: { Shade shade = (Shade) a; r = (bit<16>) (bit<8>) shade + 1; }
+            17: { Shade shade = (Shade) a; Shade next = 1; r = (bit<16>) ((bit<8>) shade + (bit<8>) next); }
             18: { Kind kind = (Kind) a; r = kind == Kind.BOTH ? 16w1 : (bit<16>) (bit<8>) Kind.TWO; }
             19: {
                 Shape shape = a == 1 ? Shape.ROUND : Shape.SQUARE;

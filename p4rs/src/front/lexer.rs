@@ -143,7 +143,7 @@ impl Lexer<'_> {
                 }
                 b'\n' => {
                     first_line = first_line.or(Some(index));
-                    if self.text[self.at + index..].trim_start().starts_with('#') {
+                    if is_directive(&self.text[self.at + index..]) {
                         break;
                     }
                 }
@@ -175,6 +175,21 @@ fn word_length(text: &[u8]) -> usize {
     text.iter()
         .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_')
         .count()
+}
+
+/// Whether the first line that is not empty is a directive, not just a `#`.
+fn is_directive(text: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "if", "ifdef", "ifndef", "elif", "else", "endif", "define", "undef", "include", "error",
+        "pragma", "line",
+    ];
+    text.trim_start().strip_prefix('#').is_some_and(|rest| {
+        let rest = rest.trim_start_matches([' ', '\t']);
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(rest.len());
+        NAMES.contains(&&rest[..end])
+    })
 }
 
 /// Up to the newline, which is left; a backslash before it carries the comment on.
@@ -305,14 +320,16 @@ mod tests {
             ]
         );
         assert_eq!(
-            kinds("\"a\nb\" \"c\n #\""),
+            kinds("\"a\nb\" \"c\n #define\""),
             [
                 TokenKind::Str,
                 TokenKind::Bad(Bad::OpenString),
                 TokenKind::Sign(Sign::Hash),
+                TokenKind::Ident,
                 TokenKind::Bad(Bad::OpenString)
             ]
         );
+        assert_eq!(kinds("\"c\n # no directive\""), [TokenKind::Str]);
         assert_eq!(
             kinds("é`"),
             [

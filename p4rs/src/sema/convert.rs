@@ -32,6 +32,12 @@ impl<'a> Sema<'a> {
             (Ty::Integer, Ty::Bits { width, signed }) => {
                 self.number(value, *width, *signed, &to, span)
             }
+            // The reference compiler takes a plain number for a type with a name of its own.
+            (Ty::Integer, Ty::New(id)) if self.is_number(&to) => {
+                let under = self.new_type_target(*id);
+                let value = self.convert(value, &under, span);
+                self.cast_node(value, &to, span)
+            }
             (Ty::SerEnum(id), Ty::Bits { .. }) if self.enum_under(*id) == to => {
                 self.cast_node(value, &to, span)
             }
@@ -82,6 +88,18 @@ impl<'a> Sema<'a> {
         }
     }
 
+    /// Whether the type is one of bits, under whatever name.
+    fn is_number(&mut self, ty: &Ty) -> bool {
+        match ty {
+            Ty::Bits { .. } => true,
+            Ty::New(id) => {
+                let under = self.new_type_target(*id);
+                self.is_number(&under)
+            }
+            _ => false,
+        }
+    }
+
     fn mismatch(&mut self, from: &Ty, to: &Ty, span: Span) -> Typed {
         let message = format!("expected `{}`, found `{}`", self.show(to), self.show(from));
         let help = match (from, to) {
@@ -91,7 +109,7 @@ impl<'a> Sema<'a> {
             ) => {
                 format!("cast it: `({}) ...`", self.show(to))
             }
-            (Ty::Integer, Ty::New(_) | Ty::SerEnum(_) | Ty::Bool) => {
+            (Ty::Integer, Ty::SerEnum(_) | Ty::Bool) => {
                 format!("cast it: `({}) ...`", self.show(to))
             }
             _ => String::new(),

@@ -12,9 +12,10 @@ use super::parse::parse;
 use super::run::{Report, run};
 use crate::diag::render::{Style, render};
 use crate::diag::{Diagnostic, Severity};
-use crate::engine::{Architecture, Config, Engine};
+use crate::engine::{Architecture, Config, Engine, Execution};
 use crate::front::{self, Sources};
 use crate::source::SourceMap;
+use crate::valid::Checked;
 
 /// A script and its program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +53,27 @@ pub struct Judgement {
 }
 
 /// How programs are compiled and run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     /// Folders of included files.
     pub include_dirs: Vec<String>,
     /// Macros.
     pub defines: Vec<(String, String)>,
-    /// The engine's choices.
+    /// The engine's choices; what runs the packets is said by `executions`.
     pub config: Config,
+    /// A test has to pass on each of these.
+    pub executions: Vec<Execution>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            include_dirs: Vec::new(),
+            defines: Vec::new(),
+            config: Config::default(),
+            executions: vec![Execution::Native, Execution::Interpreted],
+        }
+    }
 }
 
 /// The tests of a folder and the folders in it, by name. The program of `NAME.stf` is `NAME.p4` at the same place in
@@ -110,15 +124,22 @@ fn program_of(name: &str, programs: &Path) -> Option<PathBuf> {
     }
 }
 
-/// Compiles the program, carries the script out.
+/// Compiles the program, carries the script out on each engine.
 pub fn judge(case: &Case, setup: &Setup) -> Judgement {
     let start = Instant::now();
-    let mut report = Report::default();
-    let verdict = match attempt(case, setup, &mut report) {
-        Ok(()) if report.passed() => Verdict::Passed,
-        Ok(()) => Verdict::Failed(texts(case, &report)),
-        Err(verdict) => verdict,
+    let (reports, verdict) = match attempt(case, setup) {
+        Ok(reports) => {
+            let texts = texts(case, &reports);
+            let verdict = match texts.is_empty() {
+                true => Verdict::Passed,
+                false => Verdict::Failed(texts),
+            };
+            (reports, verdict)
+        }
+        Err(verdict) => (Vec::new(), verdict),
     };
+    let first = reports.into_iter().next().map(|(_, report)| report);
+    let report = first.unwrap_or_default();
     Judgement {
         verdict,
         packets: report.packets,
@@ -127,20 +148,35 @@ pub fn judge(case: &Case, setup: &Setup) -> Judgement {
     }
 }
 
-fn texts(case: &Case, report: &Report) -> Vec<String> {
+/// What went wrong; the engine is named where the engines do not agree.
+fn texts(case: &Case, reports: &[(Execution, Report)]) -> Vec<String> {
     let path = case.script.display();
-    let text = |finding: &super::Finding| match finding.line {
-        Some(line) => format!("{path}:{line}: {}", finding.problem),
-        None => format!("{path}: {}", finding.problem),
-    };
-    report.findings.iter().map(text).collect()
+    let agree = reports.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    let shown = if agree { 1 } else { reports.len() };
+    let mut texts = Vec::new();
+    for (execution, report) in reports.iter().take(shown) {
+        let engine = match execution {
+            _ if agree => "",
+            Execution::Native => " (machine code)",
+            Execution::Interpreted => " (interpreter)",
+        };
+        texts.extend(report.findings.iter().map(|finding| match finding.line {
+            Some(line) => format!("{path}:{line}: {}{engine}", finding.problem),
+            None => format!("{path}: {}{engine}", finding.problem),
+        }));
+    }
+    if !agree && texts.is_empty() {
+        texts.push(format!("{path}: the engines read different values"));
+    }
+    texts
 }
 
 fn failed(text: String) -> Verdict {
     Verdict::Failed(vec![text])
 }
 
-fn attempt(case: &Case, setup: &Setup, report: &mut Report) -> Result<(), Verdict> {
+/// One report per engine.
+fn attempt(case: &Case, setup: &Setup) -> Result<Vec<(Execution, Report)>, Verdict> {
     let path = &case.script;
     let text = std::fs::read_to_string(path)
         .map_err(|error| failed(format!("{}: {error}", path.display())))?;
@@ -155,12 +191,20 @@ fn attempt(case: &Case, setup: &Setup, report: &mut Report) -> Result<(), Verdic
     let Some(program) = &case.program else {
         return Err(Verdict::NotRun("no program of this name".to_owned()));
     };
-    let engine = load(program, setup)?;
-    *report = run(&engine, &script);
-    Ok(())
+    let checked = Arc::new(compile(program, setup)?);
+    let on = |&execution: &Execution| {
+        let config = Config {
+            execution,
+            ..setup.config.clone()
+        };
+        let engine = Engine::new(Arc::clone(&checked), config)
+            .map_err(|error| failed(format!("{}: {error}", program.display())))?;
+        Ok((execution, run(&engine, &script)))
+    };
+    setup.executions.iter().map(on).collect()
 }
 
-fn load(program: &Path, setup: &Setup) -> Result<Engine, Verdict> {
+fn compile(program: &Path, setup: &Setup) -> Result<Checked, Verdict> {
     let sources = Sources {
         include_dirs: setup.include_dirs.clone(),
         defines: setup.defines.clone(),
@@ -179,9 +223,16 @@ fn load(program: &Path, setup: &Setup) -> Result<Engine, Verdict> {
         }
         Some(_) => {}
     }
-    let checked = crate::valid::validate(lowered).map_err(|found| refused(&found, &parsed.map))?;
-    Engine::new(Arc::new(checked), setup.config.clone())
-        .map_err(|error| failed(format!("{}: {error}", program.display())))
+    crate::valid::validate(lowered).map_err(|found| {
+        // A package of a known name with other blocks is another architecture.
+        match found
+            .iter()
+            .find(|one| one.code == crate::valid::code::BLOCK)
+        {
+            Some(other) => Verdict::NotRun(other.message.clone()),
+            None => refused(&found, &parsed.map),
+        }
+    })
 }
 
 /// The first error of a program that is not good.

@@ -45,12 +45,13 @@ pub struct StfArgs {
     /// Name the tests that passed too, and print the values that tests read.
     #[arg(long, short)]
     verbose: bool,
+    /// What runs the packets: a test has to pass on each that is named.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ENGINE",
+          default_values_t = [Execution::Native, Execution::Interpreted])]
+    engine: Vec<Execution>,
     /// Start of the pseudo-random numbers.
     #[arg(long, value_name = "N", default_value_t = Config::default().seed)]
     seed: u64,
-    /// What runs the packets.
-    #[arg(long, value_enum, default_value_t)]
-    engine: Execution,
     #[command(flatten)]
     preprocessing: PreprocessArgs,
 }
@@ -66,9 +67,9 @@ pub fn run(args: &StfArgs) -> anyhow::Result<Outcome> {
         defines: args.preprocessing.defines.clone(),
         config: Config {
             seed: args.seed,
-            execution: args.engine,
             ..Config::default()
         },
+        executions: args.engine.clone(),
     };
     let start = Instant::now();
     let judgements = judge_all(&cases, &setup, jobs(args, cases.len()));

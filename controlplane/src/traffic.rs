@@ -290,6 +290,7 @@ impl Ledger {
     /// Totals of all endpoints, in order of owner and endpoint, those included that have left and still have open
     /// connections.
     pub fn endpoints(&self) -> Vec<EndpointTotal> {
+        type Place<'a> = (&'a Arc<str>, (Address, u16));
         let books = self.0.lock();
         let mut all: FxHashMap<Place<'_>, (Traffic, u64)> = FxHashMap::default();
         for counted in books.counted.values() {

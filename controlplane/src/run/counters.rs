@@ -1,7 +1,7 @@
 //! Reads the device's counters for the metrics.
 //!
 //! In: a device, and scrapes that want news. Out: a [`Snapshot`] (the verdicts, the direct counter of every frontend, how
-//! full the tables are as far as that is cheap to know), and the [`Ledger`](crate::traffic::Ledger)'s totals brought up to
+//! full the tables are as far as that is cheap to know), and the [`Ledger`]'s totals brought up to
 //! date. Reading takes a small part of the time at most, however large the tables are. Numbers of endpoints that left are
 //! set to 0 here, once no connection carries them.
 

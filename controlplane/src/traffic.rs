@@ -146,9 +146,6 @@ struct Counted {
     retired: bool,
 }
 
-/// An endpoint of a Service port.
-type Place<'a> = (&'a Arc<str>, (Address, u16));
-
 /// What one reading of a device found.
 #[derive(Debug, Default)]
 pub struct Reading {

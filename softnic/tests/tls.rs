@@ -74,6 +74,20 @@ fn put(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// A server refuses a client's certificate after the client's side of the handshake is over (RFC 8446, 2): its alert may
+/// come, or only the end of the connection.
+fn tells_or_hangs_up(said: &str, reason: &str) -> bool {
+    let said = said.to_lowercase();
+    [
+        reason,
+        "connection closed",
+        "broken pipe",
+        "connection reset",
+    ]
+    .iter()
+    .any(|part| said.contains(part))
+}
+
 struct Rig {
     files: TempDir,
     authority: Authority,
@@ -193,7 +207,7 @@ async fn an_expired_certificate_is_refused_on_either_side() {
     let mut late = rig.config();
     late.tls.as_mut().unwrap().identity = Some(rig.authority.sign(rig.path(), "late", expired));
     let said = rig.refused(late).await;
-    assert!(said.to_lowercase().contains("expired"), "{said}");
+    assert!(tells_or_hangs_up(&said, "expired"), "{said}");
 
     rig.authority.sign(rig.path(), "server", expired);
     let mut config = rig.config();
@@ -207,7 +221,7 @@ async fn an_expired_certificate_is_refused_on_either_side() {
 async fn a_server_that_wants_to_know_its_clients_takes_no_others() {
     let rig = Rig::start(true).await;
     let said = rig.refused(rig.config()).await;
-    assert!(said.contains("ertificate"), "{said}");
+    assert!(tells_or_hangs_up(&said, "certificate"), "{said}");
 
     let mut stranger = rig.config();
     let other = Authority::new("second").sign(rig.path(), "stranger", |_| {});

@@ -193,7 +193,11 @@ fn simpler_services(service: &Service) -> Vec<Service> {
     let mut all = varied(
         service,
         &[
-            |s| s.kind = Kind::ClusterIp,
+            // No node ports then: the API server would refuse them.
+            |s| {
+                s.kind = Kind::ClusterIp;
+                s.ports.iter_mut().for_each(|port| port.node_port = 0);
+            },
             |s| s.v4 &= !s.v6,
             |s| s.v6 &= !s.v4,
             |s| s.internal_local = false,

@@ -7,7 +7,6 @@
 mod session;
 #[cfg(test)]
 pub(crate) mod simulated;
-pub mod stale;
 
 use std::sync::Arc;
 
@@ -65,11 +64,6 @@ pub trait Device: Send + Sync {
 
     /// What its Services and their endpoints carried, where that is counted.
     fn ledger(&self) -> Option<&Ledger> {
-        None
-    }
-
-    /// Where connections that lead nowhere are told of, shared by who compiles Services and who keeps connections.
-    fn sweeps(&self) -> Option<&stale::Sweeps> {
         None
     }
 }

@@ -11,7 +11,6 @@ use p4runtime::schema::{MatchKind, Requirement, Schema};
 use parking_lot::Mutex;
 use prost::Message;
 
-use super::stale::Sweeps;
 use super::{Device, DeviceError, Failure, UpdateError, UpdateResult};
 use crate::tables::{Interface, Tables};
 
@@ -21,7 +20,6 @@ type Fault = Box<dyn FnMut(&proto::Update) -> Option<Failure> + Send>;
 pub(crate) struct Simulated {
     schema: Arc<Schema>,
     inner: Mutex<Inner>,
-    sweeps: Sweeps,
 }
 
 #[derive(Default)]
@@ -50,7 +48,6 @@ impl Simulated {
         Arc::new(Self {
             schema: Arc::new(schema(interface)),
             inner: Mutex::new(inner),
-            sweeps: Sweeps::default(),
         })
     }
 
@@ -177,10 +174,6 @@ impl Device for Simulated {
 
     fn schema(&self) -> Option<Arc<Schema>> {
         Some(self.schema.clone())
-    }
-
-    fn sweeps(&self) -> Option<&Sweeps> {
-        Some(&self.sweeps)
     }
 
     async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, DeviceError> {

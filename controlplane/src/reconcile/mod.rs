@@ -13,7 +13,6 @@ mod installed;
 pub mod plan;
 mod report;
 mod show;
-mod suspects;
 #[cfg(test)]
 mod tests;
 pub mod views;

@@ -4,7 +4,6 @@ mod faults;
 mod order;
 mod policy;
 mod scale;
-mod sweeps;
 mod sync;
 
 use std::sync::Arc;

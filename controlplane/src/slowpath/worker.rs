@@ -8,24 +8,19 @@ use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::Schema;
 use proto::update::Type as Kind;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, warn};
 
 use super::bucket::Bucket;
 use super::connections::{Connections, Opening, reply_key};
 use super::frame::{Frame, SCTP, TCP, UDP};
-use super::sweep::{self, Swept};
 use super::{Config, Counters, Outlet, refusal};
 use crate::device::{Device, DeviceError, Failure, UpdateResult};
 use crate::tables::endpoint::Target;
 use crate::tables::flow::{Key, Tuple};
 use crate::tables::{Address, Table, Tables, affinity, entry, frontend};
-use crate::telemetry::metric;
 
 /// Packets taken at once.
 const BATCH: usize = 512;
-/// Wait after connections that lead nowhere could not be removed.
-const SWEEP_RETRY: Duration = Duration::from_secs(1);
 /// Attempts to find a reply tuple that a learning device has free.
 const ATTEMPTS: usize = 16;
 /// How long a pin stays whose Service is not known yet: Kubernetes' default.
@@ -48,16 +43,13 @@ pub struct SlowPath {
     connections: Connections,
     bucket: Bucket,
     program: Option<Program>,
-    /// The clean-up that runs; one at a time.
-    sweeping: JoinSet<Swept>,
-    sweep_at: Option<Instant>,
 }
 
 /// What is known of the device's program in one session.
 struct Program {
     session: u64,
     schema: Arc<Schema>,
-    tables: Arc<Tables>,
+    tables: Tables,
     /// The device learns and times out by itself.
     learns: bool,
 }
@@ -104,16 +96,8 @@ impl Said {
     }
 }
 
-/// Waits until there is something to clean up; for ever on devices of which nobody tells.
-async fn handed_over(device: &dyn Device) {
-    match device.sweeps() {
-        Some(sweeps) => sweeps.handed_over().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Whether the packets go to the endpoint in a tunnel: then no answer comes back this way.
-pub(super) fn is_direct(new: Tuple) -> bool {
+fn is_direct(new: Tuple) -> bool {
     new.dst_port == 0
 }
 
@@ -128,8 +112,6 @@ impl SlowPath {
             config,
             counters: Arc::default(),
             program: None,
-            sweeping: JoinSet::new(),
-            sweep_at: None,
         }
     }
 
@@ -138,16 +120,14 @@ impl SlowPath {
         self.counters.clone()
     }
 
-    /// Serves packets, idle notices and clean-ups until one of the queues is closed.
+    /// Serves packets and idle notices until both queues are closed.
     pub async fn run(
         mut self,
         mut packets: mpsc::Receiver<proto::PacketIn>,
         mut idle: mpsc::Receiver<proto::IdleTimeoutNotification>,
     ) {
         let (mut batch, mut notices) = (Vec::with_capacity(BATCH), Vec::new());
-        let device = self.device.clone();
         loop {
-            let again = self.sweep_at.unwrap_or_else(Instant::now);
             tokio::select! {
                 count = packets.recv_many(&mut batch, BATCH) => match count {
                     0 => break,
@@ -157,14 +137,6 @@ impl SlowPath {
                     0 => break,
                     _ => self.idle(&mut notices, Instant::now()).await,
                 },
-                () = handed_over(&*device) => self.sweep(Instant::now()).await,
-                () = tokio::time::sleep_until(again.into()), if self.sweep_at.is_some() => {
-                    self.sweep(Instant::now()).await;
-                }
-                Some(swept) = self.sweeping.join_next() => {
-                    self.swept(swept);
-                    self.sweep(Instant::now()).await;
-                }
             }
         }
     }
@@ -324,52 +296,6 @@ impl SlowPath {
         Counters::add(&self.counters.expired, gone.len() as u64);
     }
 
-    /// Begins to remove connections that lead nowhere, unless that goes on already.
-    pub(super) async fn sweep(&mut self, now: Instant) {
-        let device = self.device.clone();
-        let Some(sweeps) = device.sweeps().filter(|_| self.sweeping.is_empty()) else {
-            return;
-        };
-        self.sweep_at = None;
-        let Some(stale) = sweeps.take() else { return };
-        if !self.prepare(now).await {
-            sweeps.give_back(stale);
-            self.sweep_at = Some(now + SWEEP_RETRY);
-            return;
-        }
-        let Some(program) = &self.program else { return };
-        let known = match program.learns {
-            true => None,
-            false => Some(self.connections.stale(&stale)),
-        };
-        let tables = program.tables.clone();
-        self.sweeping
-            .spawn(sweep::sweep(device, tables, known, stale));
-    }
-
-    /// Forgets what was removed.
-    fn swept(&mut self, swept: Result<Swept, JoinError>) {
-        let Ok(swept) = swept else { return };
-        swept
-            .gone
-            .iter()
-            .for_each(|flow| self.connections.remove(flow));
-        Counters::add(&self.counters.stale, swept.gone.len() as u64);
-        metric::swept(&swept);
-        if let (Some(left), Some(sweeps)) = (swept.left, self.device.sweeps()) {
-            sweeps.give_back(left);
-            self.sweep_at = Some(Instant::now() + SWEEP_RETRY);
-        }
-    }
-
-    /// Waits for the clean-up that runs.
-    #[cfg(test)]
-    pub(super) async fn finish_sweep(&mut self) {
-        if let Some(swept) = self.sweeping.join_next().await {
-            self.swept(swept);
-        }
-    }
-
     /// Makes sure that the session's program is known. False while there is no session.
     async fn prepare(&mut self, now: Instant) -> bool {
         let Some(session) = self.device.session() else {
@@ -397,7 +323,7 @@ impl SlowPath {
         self.program = Some(Program {
             session,
             schema,
-            tables: Arc::new(tables),
+            tables,
             learns,
         });
         if !learns && let Err(error) = self.recover(now).await {

@@ -92,7 +92,12 @@ fn each_kind(mtu: u32, test: impl Fn(&dyn Port, &dyn Port) + Sync) {
         alone(|| {
             let (near, there) = kind.with_cable(mtu);
             let far = Kind::Packet(Default::default()).open(there);
-            assert!(near.is_up(), "{kind:?}");
+            // A link that has just been made takes a moment.
+            let deadline = std::time::Instant::now() + PATIENCE;
+            while !near.is_up() {
+                assert!(std::time::Instant::now() < deadline, "{kind:?} is down");
+                std::thread::yield_now();
+            }
             test(&*near, &*far);
         });
     }

@@ -180,33 +180,3 @@ fn every_kept_case_agrees() {
         }
     }
 }
-
-/// An oracle that knows no zones is wrong about few clusters; what shows it is a Service, a slice, a zone and a packet.
-#[test]
-fn a_divergence_shrinks_to_a_readable_case() {
-    fn without_zones(world: &World) -> World {
-        let mut less = world.clone();
-        less.node.zone = None;
-        less
-    }
-    let mut bench = Bench::start(Program::Pna);
-    let mut seeds = 1..20;
-    let failure = seeds
-        .find_map(|seed| round(&mut bench, seed, 100, without_zones).err())
-        .expect("a packet goes to an endpoint that another zone would not get");
-    let before = failure.steps.len();
-    let least = smallest(&mut bench, failure, without_zones);
-    let text = lines(&least.steps);
-    println!(
-        "{before} steps, then {}: {}\n{text}",
-        least.steps.len(),
-        least.problem
-    );
-    assert!(least.steps.len() <= 4, "{text}");
-    assert!(
-        text.contains("\"zone\"") && text.contains("\"zones\""),
-        "{text}"
-    );
-    // It is about zones alone: the oracle with eyes agrees.
-    assert_eq!(replay(&mut bench, &least.steps, as_it_is), None);
-}

@@ -83,10 +83,6 @@ impl Build<'_, '_> {
         }
     }
 
-    fn narrow_constant(&mut self, value: u128) -> Val {
-        self.constant(value)
-    }
-
     fn leave(&mut self, code: u32) {
         let code = self.b.ins().iconst(types::I32, i64::from(code as i32));
         self.b.ins().return_(&[code]);
@@ -242,7 +238,7 @@ impl Build<'_, '_> {
         self.control(arch.verify)?;
         let wrong = self.load_context(types::I64, offset_of!(Context, checksum_error));
         let wrong = self.b.ins().icmp_imm_u(IntCC::NotEqual, wrong, 0);
-        let (one, before) = (self.narrow_constant(1), self.get(std.checksum_error));
+        let (one, before) = (self.constant(1), self.get(std.checksum_error));
         let flag = self.choose(wrong, one, before);
         self.set(std.checksum_error, flag);
         self.control(arch.ingress)?;
@@ -253,7 +249,7 @@ impl Build<'_, '_> {
         let over = self.b.ins().bor(special, group);
         self.hand_over(over, outcome::DECIDE);
         let port = self.get(std.egress_spec);
-        let drop = self.narrow_constant(arch.drop_port);
+        let drop = self.constant(arch.drop_port);
         let dropped = self.equal(port, drop);
         self.drop_if(dropped, DropReason::Ingress);
 
@@ -261,7 +257,7 @@ impl Build<'_, '_> {
         self.store_context(port.value, offset_of!(Context, egress));
         let masked = self.and_mask(port, arch.port_mask);
         self.set(std.egress_port, masked);
-        let unset = self.narrow_constant((arch.drop_port + 1) & arch.port_mask);
+        let unset = self.constant((arch.drop_port + 1) & arch.port_mask);
         self.set(std.egress_spec, unset);
         self.clear(std.egress_rid, 1);
         self.set(std.packet_length, length);
@@ -277,7 +273,7 @@ impl Build<'_, '_> {
         let special = self.special();
         self.hand_over(special, outcome::EGRESS);
         let port = self.get(std.egress_spec);
-        let drop = self.narrow_constant(arch.drop_port);
+        let drop = self.constant(arch.drop_port);
         let dropped = self.equal(port, drop);
         self.drop_if(dropped, DropReason::Egress);
         self.control(arch.compute)?;

@@ -79,7 +79,7 @@ impl<'e> Batch<'e> {
         let fits = known.is_some_and(|plan| {
             plan.params.len() == params.len() && plan.data_words() == params.len()
         });
-        let hash = self.table.hash(key);
+        let hash = self.table.hash_key(key);
         let what = (action as u16, params);
         key.len() == self.table.plan.words()
             && fits

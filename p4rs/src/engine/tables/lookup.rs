@@ -58,7 +58,7 @@ impl MatchTable {
 
     /// The hash of a key; of use for the other calls only.
     #[inline]
-    pub fn hash(&self, key: &[u64]) -> u64 {
+    pub fn hash_key(&self, key: &[u64]) -> u64 {
         if self.plan.class == KeyClass::Exact {
             self.hasher.hash(key)
         } else {
@@ -83,16 +83,22 @@ impl MatchTable {
         self.stripe(hash).prefetch(guard, hash, key);
     }
 
+    /// What [`MatchTable::prefetch`] does for a table that is found by its key alone.
+    #[inline]
+    pub fn prefetch_bucket(&self, guard: &Guard, hash: u64) {
+        self.stripe(hash).prefetch_bucket(guard, hash);
+    }
+
     /// Fetches the entry that probably has the key, once [`MatchTable::prefetch`] has had its effect.
     #[inline]
-    pub fn prefetch_entry(&self, guard: &Guard, hash: u64) {
-        self.stripe(hash).prefetch_entry(guard, hash);
+    pub fn prefetch_row(&self, guard: &Guard, hash: u64) {
+        self.stripe(hash).prefetch_row(guard, hash);
     }
 
     /// Looks a packet's key up.
     #[inline]
     pub fn lookup<'g>(&'g self, guard: &'g Guard, key: &[u64], query: &Query<'_>) -> Found<'g> {
-        self.lookup_hashed(guard, key, self.hash(key), query)
+        self.lookup_hashed(guard, key, self.hash_key(key), query)
     }
 
     /// Whether an entry is found by its key alone and says all there is to do: see [`MatchTable::lookup_plain`].
@@ -106,10 +112,15 @@ impl MatchTable {
     }
 
     /// What [`MatchTable::lookup`] does for a table that is plain, without counting it: the caller does, see
-    /// [`MatchTable::count_applied`].
+    /// [`MatchTable::count_applied`]. The hash is [`MatchTable::hash_key`]'s.
     #[inline]
-    pub fn lookup_plain<'g>(&'g self, guard: &'g Guard, key: &[u64], now: Time) -> Found<'g> {
-        let hash = self.hasher.hash(key);
+    pub fn lookup_plain<'g>(
+        &'g self,
+        guard: &'g Guard,
+        key: &[u64],
+        hash: u64,
+        now: Time,
+    ) -> Found<'g> {
         let stripe = self.stripe(hash);
         match stripe.lookup_exact(guard, key, hash) {
             Some(entry) if !self.config.learner || !stripe.is_expired(entry, now) => Found {
@@ -184,11 +195,11 @@ impl MatchTable {
             let mut hashes = [0; IN_FLIGHT];
             let keys = || keys.chunks_exact(words);
             for (hash, key) in hashes.iter_mut().zip(keys()) {
-                *hash = self.hash(key);
+                *hash = self.hash_key(key);
                 self.prefetch(guard, key, *hash);
             }
             for (hash, _) in hashes.iter().zip(keys()) {
-                self.prefetch_entry(guard, *hash);
+                self.prefetch_row(guard, *hash);
             }
             for (i, (key, hash)) in keys().zip(hashes).enumerate() {
                 let found = self.lookup_hashed(guard, key, hash, query);

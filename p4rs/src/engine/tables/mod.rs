@@ -10,11 +10,13 @@
 //!
 //! ```text
 //! let guard = epoch::pin();                                   // once per batch
-//! let hash  = table.hash(key);                                // phase 1, all packets: hash,
+//! let hash  = table.hash_key(key);                            // phase 1, all packets: hash,
 //! table.prefetch(&guard, key, hash);                          //   fetch the bucket
-//! table.prefetch_entry(&guard, hash);                         // phase 2, all packets: fetch the row
+//! table.prefetch_row(&guard, hash);                           // phase 2, all packets: fetch the row
 //! let found = table.lookup_hashed(&guard, key, hash, &query); // phase 3, each packet; `lookup` does all at once
 //! ```
+//!
+//! Of a table with `is_plain()`, `prefetch_bucket` and `lookup_plain` do the same for less.
 //!
 //! `lookup_batch` does the three phases for many keys of one table.
 //!

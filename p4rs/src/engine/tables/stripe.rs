@@ -238,8 +238,16 @@ impl Stripe {
         }
     }
 
+    /// Fetches the bucket of a hash.
+    #[inline]
+    pub fn prefetch_bucket(&self, guard: &Guard, hash: u64) {
+        if let Index::Exact(index) = &self.index {
+            index.prefetch(guard, hash);
+        }
+    }
+
     /// Fetches the row that probably has the hash.
-    pub fn prefetch_entry(&self, guard: &Guard, hash: u64) {
+    pub fn prefetch_row(&self, guard: &Guard, hash: u64) {
         if let Index::Exact(index) = &self.index {
             index.find(guard, hash, |row| {
                 self.row(row).prefetch();

@@ -123,7 +123,7 @@ impl MatchTable {
 
     /// The stripe that has or would have a match, locked for changes.
     fn write(&self, encoded: &Encoded) -> (&Stripe, MutexGuard<'_, Ledger>) {
-        let stripe = self.stripe(self.hash(&encoded.value));
+        let stripe = self.stripe(self.hash_key(&encoded.value));
         (stripe, stripe.ledger.lock())
     }
 

@@ -65,7 +65,7 @@ impl<'r> Run<'r> {
         table: &'r MatchTable,
         key: &[u64],
     ) -> Found<'r> {
-        let found = table.lookup_plain(self.guard, key, self.now);
+        let found = table.lookup_plain(self.guard, key, table.hash_key(key), self.now);
         self.last = LastApply {
             table: index,
             hit: found.hit,
@@ -102,7 +102,7 @@ impl<'r> Run<'r> {
             table.learn(
                 self.guard,
                 self.now,
-                (key, table.hash(key)),
+                (key, table.hash_key(key)),
                 (action, data),
                 timeout,
             )

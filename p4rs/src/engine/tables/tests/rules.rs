@@ -396,7 +396,7 @@ fn learn(t: &MatchTable, now: Time, key: u64, seconds: u64) -> bool {
     let learned = t.learn(
         &guard,
         now,
-        (&key, t.hash(&key)),
+        (&key, t.hash_key(&key)),
         (1, &[key[0] & 0xffff, 9]),
         timeout,
     );

@@ -91,9 +91,9 @@ fn look_up(t: &MatchTable, kind: Kind, stop: &AtomicBool) {
                 .collect();
             let mut batch = Vec::new();
             for (n, key) in &keys {
-                let hash = t.hash(key);
+                let hash = t.hash_key(key);
                 t.prefetch(&guard, key, hash);
-                t.prefetch_entry(&guard, hash);
+                t.prefetch_row(&guard, hash);
                 let found = t.lookup_hashed(&guard, key, hash, &query);
                 let seen = found.hit.then(|| opened(&found));
                 assert!(
@@ -374,7 +374,7 @@ fn packets_learn_side_by_side_while_entries_age() {
             let learned = t.learn(
                 &guard,
                 now,
-                (&[key], t.hash(&[key])),
+                (&[key], t.hash_key(&[key])),
                 (0, &data),
                 500_000_000,
             );
@@ -403,7 +403,7 @@ fn packets_learn_side_by_side_while_entries_age() {
     let guard = epoch::pin();
     for key in 0..CAPACITY {
         let data = [key, 0, seal(key, 0), 0];
-        let learned = t.learn(&guard, end, (&[key], t.hash(&[key])), (0, &data), 0);
+        let learned = t.learn(&guard, end, (&[key], t.hash_key(&[key])), (0, &data), 0);
         assert!(learned.is_some());
     }
 }

@@ -217,7 +217,7 @@ header local_t {
     bit<8>  family;
     bit<8>  local_reason;
     bit<16> port_hash;
-    bit<8>  masquerade;     // 1: wanted, 2: done
+    bit<8>  masquerade;     // 1: needed, 2: done, 3: wanted if there is an address for it
 
     // tunnel result
     bit<8>  direct;         // direct server return

@@ -28,7 +28,7 @@ pub const POD_PORTS: [&str; 2] = ["vport1", "vport2"];
 /// The address that stands for a gateway in routes through the NIC: the NIC rewrites whatever goes there.
 const GATEWAY_MAC: &str = "02:00:00:00:00:fe";
 /// Source addresses that belong to the NIC: for connections whose client and endpoint are on the node.
-const NIC_ADDRESSES: [&str; 2] = ["192.168.7.250", "fd00:7::fa"];
+pub const NIC_ADDRESSES: [&str; 2] = ["192.168.7.250", "fd00:7::fa"];
 /// The node as pods' gateway, on every cable to a pod.
 const POD_GATEWAYS: [&str; 2] = ["169.254.1.1", "fe80::fe"];
 /// Addresses that the client node has beside its primary ones.

@@ -288,8 +288,8 @@ fn serve(world: &World, service: &Service, port: &Port, entry: Entry, probe: &Pr
 fn masquerade(world: &World, probe: &Probe, backend: &Backend, asked: bool) -> Option<IpAddr> {
     let six = probe.to.is_ipv6();
     let hairpin = probe.from == backend.to.0;
-    // Behind a bump in the wire answers of this node's pods to its own clients do not come by.
-    let stays = world.settings.bump && backend.local && probe.port == 1;
+    // Behind a bump in the wire answers of this node's pods to its own clients do not come by, nor to its own address.
+    let stays = world.settings.bump && backend.local && (probe.port == 1 || asked);
     if world.settings.bump && (hairpin || stays) {
         return Some(wire_ip(six));
     }

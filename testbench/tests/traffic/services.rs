@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nicproxy::config::Program;
-use testbench::netns::topology::{Attachment, Place};
+use testbench::netns::topology::{Attachment, NIC_ADDRESSES, Place};
 
-use crate::world::{Nic, Setup, curl, in_a_world_of};
+use crate::world::{Nic, Served, Setup, World, curl, in_a_world_of};
 
 const OBJECTS: &str = include_str!("objects.yaml");
 
@@ -73,6 +73,65 @@ fn s21_s47_cluster_ips_are_served_by_every_pod_on_bmv2() {
         nic: Nic::Bmv2,
         ..Setup::embedded(Program::V1model)
     });
+}
+
+const BESIDE: &str = include_str!("beside.yaml");
+
+/// Behind a bump in the wire, endpoints on the node itself: whoever calls has the NIC's own address to them, since answers
+/// to the node's would never leave it.
+fn pods_of_the_node_answer_through_the_wire(program: Program) {
+    in_a_world_of(Setup::embedded(program), |world| {
+        let pods = [
+            IpAddr::V4(Place(0).pod_v4(2)),
+            IpAddr::V6(Place(0).pod_v6(2)),
+        ];
+        let _servers = pods.map(|pod| world.serve_beside(pod));
+        world.apply(OBJECTS);
+        world.apply(BESIDE);
+        for (pod, node, vip, nic) in [
+            (
+                pods[0],
+                IpAddr::V4(Place(0).v4()),
+                ip("10.96.7.3"),
+                NIC_ADDRESSES[0],
+            ),
+            (
+                pods[1],
+                IpAddr::V6(Place(0).v6()),
+                ip("fd00:10:96::703"),
+                NIC_ADDRESSES[1],
+            ),
+        ] {
+            let expected = Served {
+                by: pod,
+                client: ip(nic),
+            };
+            let from_outside = |world: &World| curl(&world.topology.outside, node, 30090);
+            assert_eq!(world.until("the first answer", from_outside), expected);
+            let topology = &world.topology;
+            for (client, address, port) in [
+                (&topology.outside, node, 30090),
+                (&topology.pod, vip, 80),
+                (&topology.node, vip, 80),
+            ] {
+                for _ in 0..20 {
+                    assert_eq!(curl(client, address, port), Ok(expected));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn s47_s49_pods_of_the_node_answer_through_the_wire_on_the_pna_program() {
+    pods_of_the_node_answer_through_the_wire(Program::Pna);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
+fn s47_s49_pods_of_the_node_answer_through_the_wire_on_the_v1model_program() {
+    pods_of_the_node_answer_through_the_wire(Program::V1model);
 }
 
 /// From outside: another source address, since any node may have the endpoint (externalTrafficPolicy Cluster, S49).

@@ -184,6 +184,18 @@ impl World {
             .unwrap();
     }
 
+    /// A server in the client node's other pod, which is awake when this returns.
+    pub fn serve_beside(&self, address: IpAddr) -> Process {
+        let peer = &self.topology.peer;
+        let server = serve(peer, self.folder.path(), "http", address);
+        let deadline = Instant::now() + PATIENCE;
+        while curl(peer, address, TARGET_PORT).is_err() {
+            assert!(Instant::now() < deadline, "no server at {address}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+
     /// A server more, on a backend node.
     pub fn serve(&self, backend: usize, kind: &str, address: IpAddr) -> Process {
         serve(

@@ -84,8 +84,8 @@ pub const ALL: &[Difference] = &[
             let outside = flow.client == Client::Outside;
             is_bump(proxy) && outside && has_local_endpoints(flow.case)
         },
-        why: "Behind a bump in the wire a client from outside whose source is changed to the node's own address does not reach \
-              endpoints on this node: the kernel keeps the answers to itself. Give masquerade.addresses an address of the NIC's \
-              own without local, or use policy Local.",
+        why: "Behind a bump in the wire a client from outside whose source is changed gets, towards endpoints on this node, \
+              the address that masquerade.addresses gives with local, or keeps its own where there is none: the kernel would \
+              keep answers to the node's address to itself. kube-proxy takes the node's.",
     },
 ];

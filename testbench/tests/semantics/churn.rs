@@ -53,7 +53,7 @@ fn hidden(random: &mut Random, one_in: u64) -> Option<Hidden> {
 
 /// One change, small or large; several where they belong together.
 pub fn change(world: &World, random: &mut Random) -> Vec<Change> {
-    match random.below(14) {
+    match random.below(15) {
         0..=2 => vec![Change::Service(service(random))],
         3 if world.services.len() > 1 => {
             vec![Change::NoService(random.pick(&world.services).number)]
@@ -63,6 +63,7 @@ pub fn change(world: &World, random: &mut Random) -> Vec<Change> {
         6 => moved(world, random),
         7 | 8 => turned(world, random),
         9 | 10 => agreed(world, condition(world, random)),
+        11 => hinted(world, random),
         _ => agreed(world, slice(random)),
     }
 }
@@ -99,7 +100,7 @@ pub fn settings(random: &mut Random) -> Settings {
         masquerade_all: random.one_in(4),
         node_ports: node_ports.iter().map(|text| (*text).to_owned()).collect(),
         bump: random.one_in(3),
-        tunnels: !random.one_in(3),
+        tunnels: !random.one_in(4),
     }
 }
 
@@ -171,7 +172,7 @@ fn service(random: &mut Random) -> Service {
         } else {
             Vec::new()
         },
-        direct: random.one_in(3),
+        direct: random.one_in(2),
         health_port: if kind == LoadBalancer {
             32_000 + u16::from(number)
         } else {
@@ -234,6 +235,33 @@ fn endpoint(random: &mut Random) -> Endpoint {
             Vec::new()
         },
     }
+}
+
+/// Hints as the EndpointSlice controller gives them: to every endpoint of a Service, or to none. Most have a zone of their
+/// own, some have both.
+fn hinted(world: &World, random: &mut Random) -> Vec<Change> {
+    let service = Some(random.below(SERVICES) as u8);
+    let (zones, nodes) = random.pick(&[(true, false), (true, false), (true, true), (false, false)]);
+    let first = random.below(2);
+    let mut of = world.slices.clone();
+    of.retain(|slice| slice.service == service && !slice.endpoints.is_empty());
+    for end in of.iter_mut().flat_map(|slice| &mut slice.endpoints) {
+        // By the endpoint, since its copies have to agree.
+        let key = first + u64::from(end.place) + u64::from(end.host);
+        let names = ZONES
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| zones && (key % 5 == 4 || key % 2 == *at as u64));
+        end.zones = names.map(|(_, name)| (*name).to_owned()).collect();
+        end.nodes.clear();
+        if nodes {
+            end.nodes.push(NODES[usize::from(end.place)].to_owned());
+        }
+    }
+    if of.is_empty() {
+        return agreed(world, slice(random));
+    }
+    of.into_iter().map(Change::Slice).collect()
 }
 
 /// One slice with the conditions, or the hints, of one endpoint as others are.

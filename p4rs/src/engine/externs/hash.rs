@@ -2,8 +2,6 @@
 //!
 //! In: an algorithm and bytes. Out: the hash as an integer. Invariant: equal bytes hash equally in every run.
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
-
 use super::checksum::ones_complement;
 
 /// A hash algorithm.
@@ -77,11 +75,30 @@ const fn crc_table(polynomial: u32) -> [u32; 256] {
 /// 8005 with its bits reversed.
 static CRC16: [u32; 256] = crc_table(0xa001);
 
-/// Sixteen bytes at a time.
-static CRC32: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
+/// 04C11DB7 with its bits reversed; table `i` is for a byte that `i` more follow.
+static CRC32: [[u32; 256]; 8] = {
+    let first = crc_table(0xedb8_8320);
+    let mut tables = [first; 8];
+    let mut i = 256;
+    while i < 8 * 256 {
+        let before = tables[i / 256 - 1][i % 256];
+        tables[i / 256][i % 256] = (before >> 8) ^ first[(before & 0xff) as usize];
+        i += 1;
+    }
+    tables
+};
 
+/// Eight bytes at a time.
 fn crc32(bytes: &[u8]) -> u32 {
-    CRC32.checksum(bytes)
+    let (words, rest) = bytes.as_chunks();
+    let crc = words.iter().fold(u32::MAX, |crc, &word| {
+        let word = (u64::from_le_bytes(word) ^ u64::from(crc)).to_le_bytes();
+        let tables = CRC32.iter().rev().zip(word);
+        tables.fold(0, |sum, (table, byte)| sum ^ table[usize::from(byte)])
+    });
+    !rest.iter().fold(crc, |crc, &byte| {
+        (crc >> 8) ^ CRC32[0][usize::from(crc as u8 ^ byte)]
+    })
 }
 
 fn crc16(bytes: &[u8]) -> u16 {
@@ -137,6 +154,19 @@ mod tests {
         assert_eq!(HashAlgorithm::Xor16.hash(&[0x12, 0x34, 0x56]), 0x4434);
         assert_eq!(HashAlgorithm::Identity.hash(&[1, 2, 3]), 0x01_0203);
         assert_eq!(HashAlgorithm::Csum16.hash(&[0, 1, 0, 2]), 0xfffc);
+    }
+
+    #[test]
+    fn crc_of_any_length_is_that_of_its_bits() {
+        let bytes: Vec<u8> = (0..40).map(|i| i * 5 + 3).collect();
+        for length in 0..bytes.len() {
+            let bits = bytes[..length].iter().fold(u32::MAX, |crc, &byte| {
+                (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+                    (crc >> 1) ^ ((crc & 1) * 0xedb8_8320)
+                })
+            });
+            assert_eq!(crc32(&bytes[..length]), !bits, "{length} bytes");
+        }
     }
 
     #[test]

@@ -43,7 +43,6 @@ pub(super) struct Val {
 pub(super) struct Imports {
     pub interpret: FuncRef,
     pub lookup: FuncRef,
-    pub lookup_plain: FuncRef,
     pub apply: FuncRef,
     pub count: FuncRef,
     pub count_direct: FuncRef,

@@ -252,7 +252,7 @@ fn jit() -> Result<JITBuilder, Unsupported> {
 /// A runtime function: name, address, words it takes, what it returns.
 type Function = (&'static str, fn() -> *const u8, usize, Option<Type>);
 
-const FUNCTIONS: &[Function; 12] = &[
+const FUNCTIONS: &[Function; 11] = &[
     (
         "interpret",
         || runtime::interpret as *const u8,
@@ -263,12 +263,6 @@ const FUNCTIONS: &[Function; 12] = &[
         "lookup",
         || runtime::lookup as *const u8,
         5,
-        Some(types::I64),
-    ),
-    (
-        "lookup_plain",
-        || runtime::lookup_plain as *const u8,
-        4,
         Some(types::I64),
     ),
     ("apply", || runtime::apply as *const u8, 2, Some(types::I32)),
@@ -303,8 +297,8 @@ const FUNCTIONS: &[Function; 12] = &[
 ];
 
 /// Declares the runtime's functions, in the order of [`FUNCTIONS`].
-fn declare(module: &mut JITModule) -> Result<[FuncId; 12], Unsupported> {
-    let mut ids = [FuncId::from_u32(0); 12];
+fn declare(module: &mut JITModule) -> Result<[FuncId; 11], Unsupported> {
+    let mut ids = [FuncId::from_u32(0); 11];
     for (id, (name, _, params, result)) in ids.iter_mut().zip(FUNCTIONS) {
         let mut made = module.make_signature();
         signature(&mut made, *params, *result);
@@ -317,7 +311,7 @@ fn declare(module: &mut JITModule) -> Result<[FuncId; 12], Unsupported> {
 
 /// Makes them known to a function.
 fn reference(
-    ids: [FuncId; 12],
+    ids: [FuncId; 11],
     module: &mut JITModule,
     function: &mut cranelift_codegen::ir::Function,
 ) -> Imports {
@@ -325,7 +319,6 @@ fn reference(
     let [
         interpret,
         lookup,
-        lookup_plain,
         apply,
         count,
         count_direct,
@@ -339,7 +332,6 @@ fn reference(
     Imports {
         interpret,
         lookup,
-        lookup_plain,
         apply,
         count,
         count_direct,

@@ -179,23 +179,58 @@ pub(super) extern "C" fn lookup(
     u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
 }
 
-/// Looks a key up in a table that is plain; `place` is the key's words above the table's number.
-pub(super) extern "C" fn lookup_plain(
+/// Looks a key up in a table: the answer as [`lookup`] gives it. The last word is the key's length above the table's
+/// number.
+pub(super) type TableLookup =
+    extern "C" fn(*mut Context, *const MatchTable, *const u64, u64) -> u64;
+
+/// For tables that are plain.
+extern "C" fn lookup_plain<const WORDS: usize, const LEARNER: bool>(
     context: *mut Context,
     table: *const MatchTable,
     key: *const u64,
     place: u64,
 ) -> u64 {
     // SAFETY: see `run`; the machine owns the table and the code that names it, and its tables never move; machine
-    // code builds as many words as it says.
+    // code builds as many words as the function was chosen for.
+    let (run, table, key) = unsafe { (run(context), &*table, &*key.cast::<[u64; WORDS]>()) };
+    let found = run.look_up_plain::<WORDS, LEARNER>(place as u32, table, key);
+    // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
+    unsafe { (*context).data = found.data.as_ptr().cast() };
+    u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
+}
+
+/// For tables that are simple.
+extern "C" fn lookup_simple(
+    context: *mut Context,
+    table: *const MatchTable,
+    key: *const u64,
+    place: u64,
+) -> u64 {
+    // SAFETY: as in `lookup_plain`; the key has as many words as `place` says.
     let (run, table, key) = unsafe {
         let key = std::slice::from_raw_parts(key, (place >> 32) as usize);
         (run(context), &*table, key)
     };
-    let found = run.look_up_plain(place as u32, table, key);
+    let found = run.look_up_simple(place as u32, table, key);
     // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
     unsafe { (*context).data = found.data.as_ptr().cast() };
     u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
+}
+
+/// The lookup for a table of which packets need no more than the entry.
+pub(super) fn table_lookup(table: &MatchTable) -> Option<TableLookup> {
+    macro_rules! plain {
+        ($($words:literal)*) => {
+            match (table.plain_words(), table.is_learner()) {
+                $((Some($words), false) => return Some(lookup_plain::<$words, false>),
+                (Some($words), true) => return Some(lookup_plain::<$words, true>),)*
+                _ => {}
+            }
+        };
+    }
+    plain!(1 2 3 4 5 6 7 8);
+    table.simple_words().map(|_| lookup_simple as TableLookup)
 }
 
 /// Applies a table that is not plain, its action included.

@@ -4,13 +4,13 @@
 //! table's own plan.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Signature, Value, types};
 use std::mem::offset_of;
 
 use super::super::interp::code::TableCode;
 use super::Unsupported;
-use super::build::{Build, Val};
-use super::runtime::Context;
+use super::build::{Build, Val, signature};
+use super::runtime::{self, Context};
 use super::support;
 
 impl Build<'_, '_> {
@@ -33,12 +33,15 @@ impl Build<'_, '_> {
             return Ok(self.halves_of(found));
         }
         let key = self.key(index, table)?;
-        let call = match self.plain(index) {
-            Some((address, words)) => {
-                let table = self.iconst(address);
-                let place = self.iconst(words << 32 | u64::from(index));
+        let call = match self.quick(index) {
+            Some((address, words, function)) => {
+                let (table, function) = (self.iconst(address), self.iconst(function));
+                let mut called = Signature::new(self.b.func.signature.call_conv);
+                signature(&mut called, 4, Some(types::I64));
+                let called = self.b.import_signature(called);
+                let place = self.iconst((words as u64) << 32 | u64::from(index));
                 let args = [self.context, table, key, place];
-                self.b.ins().call(self.imports.lookup_plain, &args)
+                self.b.ins().call_indirect(called, function, &args)
             }
             None => {
                 let (selector, len) = self.selector(table)?;
@@ -52,13 +55,12 @@ impl Build<'_, '_> {
         Ok((hit, action))
     }
 
-    /// Address and words per key of a table that is found by its key alone.
-    fn plain(&self, index: u32) -> Option<(u64, u64)> {
+    /// A table of which packets need no more than the entry: its address, words of its key, address of its lookup.
+    fn quick(&self, index: u32) -> Option<(u64, usize, u64)> {
         let table = self.machine.tables.get(index as usize)?;
-        let address = std::ptr::from_ref(table) as u64;
-        table
-            .is_plain()
-            .then(|| (address, table.key_layout().words as u64))
+        let lookup = runtime::table_lookup(table)? as usize as u64;
+        let words = table.key_layout().words;
+        Some((std::ptr::from_ref(table) as u64, words, lookup))
     }
 
     /// Hit flag and action of a packed answer.

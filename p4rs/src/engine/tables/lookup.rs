@@ -60,7 +60,7 @@ impl MatchTable {
     #[inline]
     pub fn hash_key(&self, key: &[u64]) -> u64 {
         if self.plan.class == KeyClass::Exact {
-            self.hasher.hash(key)
+            self.store.hasher.hash(key)
         } else {
             0
         }
@@ -68,8 +68,7 @@ impl MatchTable {
 
     #[inline]
     pub(super) fn stripe(&self, hash: u64) -> &Stripe {
-        // The index inside the stripe takes the low bits.
-        &self.stripes[(hash >> 32) as usize & (self.stripes.len() - 1)]
+        &self.stripes[self.store.exact.part(hash) & (self.stripes.len() - 1)]
     }
 
     #[inline]
@@ -80,19 +79,26 @@ impl MatchTable {
     /// Fetches what the lookup of a key will read first.
     #[inline]
     pub fn prefetch(&self, guard: &Guard, key: &[u64], hash: u64) {
-        self.stripe(hash).prefetch(guard, hash, key);
+        if self.plan.class == KeyClass::Exact {
+            self.prefetch_bucket(guard, hash);
+        } else {
+            self.stripe(hash).prefetch(key);
+        }
     }
 
-    /// What [`MatchTable::prefetch`] does for a table that is found by its key alone.
-    #[inline]
+    /// What [`MatchTable::prefetch`] does for a table that is plain.
+    #[inline(always)]
     pub fn prefetch_bucket(&self, guard: &Guard, hash: u64) {
-        self.stripe(hash).prefetch_bucket(guard, hash);
+        self.store.exact.prefetch(guard, hash);
     }
 
     /// Fetches the entry that probably has the key, once [`MatchTable::prefetch`] has had its effect.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_row(&self, guard: &Guard, hash: u64) {
-        self.stripe(hash).prefetch_row(guard, hash);
+        self.store.exact.find(guard, hash, |row| {
+            self.store.row(row).prefetch();
+            true
+        });
     }
 
     /// Looks a packet's key up.
@@ -101,32 +107,76 @@ impl MatchTable {
         self.lookup_hashed(guard, key, self.hash_key(key), query)
     }
 
-    /// Whether an entry is found by its key alone and says all there is to do: see [`MatchTable::lookup_plain`].
-    pub fn is_plain(&self) -> bool {
+    /// Whether an entry, once found, says all there is to do.
+    fn says_all(&self) -> bool {
         let config = &self.config;
-        self.plan.class == KeyClass::Exact
-            && config.profile.is_none()
+        config.profile.is_none()
             && config.direct_meter.is_none()
             && !config.counts_hits
             && (config.learner || !config.idle_timeouts)
     }
 
-    /// What [`MatchTable::lookup`] does for a table that is plain, without counting it: the caller does, see
-    /// [`MatchTable::count_applied`]. The hash is [`MatchTable::hash_key`]'s.
+    /// Words of the key, if an entry is found by its key alone and says all there is to do: see
+    /// [`MatchTable::lookup_plain`].
+    pub fn plain_words(&self) -> Option<usize> {
+        let plain = self.plan.class == KeyClass::Exact && self.says_all();
+        plain.then(|| self.plan.words())
+    }
+
+    /// Words of the key, if an entry says all there is to do and packets add none: see
+    /// [`MatchTable::lookup_simple`].
+    pub fn simple_words(&self) -> Option<usize> {
+        let simple = !self.config.learner && self.says_all();
+        simple.then(|| self.plan.words())
+    }
+
+    /// What [`MatchTable::lookup`] does for a table with [`MatchTable::simple_words`], without counting it.
     #[inline]
-    pub fn lookup_plain<'g>(
+    pub fn lookup_simple<'g>(&'g self, guard: &'g Guard, key: &[u64]) -> Found<'g> {
+        let (stripe, hash) = (&self.stripes[0], self.hash_key(key));
+        match stripe.lookup(guard, key, hash) {
+            Some(entry) => Found {
+                hit: true,
+                action: Some(entry.header().action),
+                data: entry.data(&self.store.shape),
+                entry: Some(entry),
+                color: None,
+            },
+            None => self.miss(guard),
+        }
+    }
+
+    /// The hash of a key whose length the compiler knows.
+    #[inline(always)]
+    pub fn hash_array<const WORDS: usize>(&self, key: &[u64; WORDS]) -> u64 {
+        self.store.hasher.hash_array(key)
+    }
+
+    /// What [`MatchTable::lookup`] does for a table that is plain, without counting it: the caller does, see
+    /// [`MatchTable::count_applied`]. `WORDS` are the table's [`MatchTable::plain_words`], `LEARNER` is its
+    /// [`MatchTable::is_learner`], the hash is [`MatchTable::hash_key`]'s.
+    #[inline(always)]
+    pub fn lookup_plain<'g, const WORDS: usize, const LEARNER: bool>(
         &'g self,
         guard: &'g Guard,
-        key: &[u64],
+        key: &[u64; WORDS],
         hash: u64,
         now: Time,
     ) -> Found<'g> {
-        let stripe = self.stripe(hash);
-        match stripe.lookup_exact(guard, key, hash) {
-            Some(entry) if !self.config.learner || !stripe.is_expired(entry, now) => Found {
+        let mut found = None;
+        self.store.exact.find(guard, hash, |row| {
+            let entry = self.store.row(row);
+            let equal = entry.has_key_array::<WORDS, LEARNER>(key);
+            if equal {
+                found = Some(entry);
+            }
+            equal
+        });
+        match found {
+            Some(entry) if !LEARNER || !entry.is_over(now) => Found {
                 hit: true,
                 action: Some(entry.header().action),
-                data: entry.data(stripe.shape()),
+                data: entry.data_behind::<WORDS, LEARNER>(),
                 entry: Some(entry),
                 color: None,
             },

@@ -23,7 +23,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::epoch::Guard;
-use super::exact::{HashIndex, KeyHasher};
+use super::exact::HashIndex;
+use super::hasher::KeyHasher;
 use super::key::{Encoded, KeyPart, KeyWords};
 use super::recycle::Recycler;
 use super::words::{Words, prefetch};

@@ -16,7 +16,7 @@
 //! let found = table.lookup_hashed(&guard, key, hash, &query); // phase 3, each packet; `lookup` does all at once
 //! ```
 //!
-//! Of a table with `is_plain()`, `prefetch_bucket` and `lookup_plain` do the same for less.
+//! Of a table with `plain_words()`, `hash_array`, `prefetch_bucket` and `lookup_plain` do the same for less.
 //!
 //! `lookup_batch` does the three phases for many keys of one table.
 //!
@@ -49,15 +49,17 @@
 //!
 //! Why epochs, and not counters per lookup or versions per row: a worker announces itself once per batch, so that a
 //! lookup costs what its memory accesses cost; and rows stay whole, so that machine code can hold pointers into them.
-//! Why numbers that are used again, and not memory that is freed: all but [`rcu`] and [`words`] is safe code.
+//! Why numbers that are used again, and not memory that is freed: all but [`rcu`], [`words`] and [`bucket`] is safe code.
 //!
 //! Invariant: a packet sees an entry entirely or not at all; of a changed one, the old or the new.
 
 mod action;
 mod batch;
+mod bucket;
 mod entry;
 pub(crate) mod epoch;
 mod exact;
+mod hasher;
 mod key;
 mod lookup;
 mod lpm;

@@ -47,13 +47,18 @@ pub(crate) struct Shape {
 const TIMEOUT: usize = 1;
 const START: usize = 2;
 
+/// Where the key begins.
+const fn key_at(timed: bool) -> usize {
+    if timed { 3 } else { 1 }
+}
+
 impl Shape {
     /// For rows of this key, with this much action data.
     pub fn new(plan: &KeyPlan, timed: bool, data_words: usize) -> Self {
         let key_words = plan.words();
         let masked = matches!(plan.class, KeyClass::Lpm(_) | KeyClass::Ternary);
         let ordered = plan.class == KeyClass::Ternary;
-        let key = if timed { 3 } else { 1 };
+        let key = key_at(timed);
         let mask = key + key_words;
         let order = mask + if masked { key_words } else { 0 };
         let data = order + if ordered { 3 } else { 0 };
@@ -183,14 +188,41 @@ impl<'g> Entry<'g> {
         })
     }
 
+    /// Whether the row's key is this one, where the compiler knows how long it is and whether the row has timers.
+    #[inline(always)]
+    pub fn has_key_array<const WORDS: usize, const TIMED: bool>(self, key: &[u64; WORDS]) -> bool {
+        let stored = self.words.get(key_at(TIMED)..key_at(TIMED) + WORDS);
+        stored.is_some_and(|stored| {
+            let pairs = stored.iter().zip(key);
+            pairs.fold(0, |differs, (stored, key)| {
+                differs | stored.load(Ordering::Relaxed) ^ key
+            }) == 0
+        })
+    }
+
+    /// What follows the key of a row without masks: the action data, perhaps with words behind them.
+    #[inline(always)]
+    pub fn data_behind<const WORDS: usize, const TIMED: bool>(self) -> &'g [AtomicU64] {
+        let data = self.words.get(key_at(TIMED) + WORDS..);
+        data.unwrap_or_default()
+    }
+
+    /// Whether the time of a row that has timers is over.
+    #[inline(always)]
+    pub fn is_over(self, now: Time) -> bool {
+        let (timeout, start) = (load(self.words, TIMEOUT), load(self.words, START));
+        timeout != 0 && start.saturating_add(timeout) <= now.0
+    }
+
     /// Whether the row's value and a key agree under a mask.
-    #[inline]
+    #[inline(always)]
     pub fn agrees(self, shape: &Shape, key: &[u64], mask: &[u64]) -> bool {
-        let stored = self.words.get(shape.key..shape.mask).unwrap_or_default();
-        stored
-            .iter()
-            .zip(key.iter().zip(mask))
-            .all(|(stored, (key, mask))| (stored.load(Ordering::Relaxed) ^ key) & mask == 0)
+        let stored = self.words.get(shape.key..shape.key + key.len());
+        let stored = stored.unwrap_or_default().iter();
+        let words = stored.zip(key.iter().zip(mask));
+        words.fold(0, |differs, (stored, (key, mask))| {
+            differs | (stored.load(Ordering::Relaxed) ^ key) & mask
+        }) == 0
     }
 
     /// Whether the row's own mask covers the key.

@@ -19,7 +19,8 @@ use super::super::externs::{CounterCells, Meter};
 use super::action::ActionPlan;
 use super::entry::{ActionCall, EntryAction, EntryView};
 use super::epoch::Guard;
-use super::exact::{HashIndex, KeyHasher};
+use super::exact::HashIndex;
+use super::hasher::KeyHasher;
 use super::key::{Encoded, KeyClass, KeyPlan, KeyWords};
 use super::lpm::{Entries, LpmIndex};
 use super::rcu::Rcu;
@@ -32,7 +33,8 @@ use super::words::{Cells, Words};
 
 #[derive(Debug)]
 enum Index {
-    Exact(HashIndex),
+    /// A part of it for each stripe.
+    Exact(Arc<HashIndex>),
     /// Names entries, not rows: one prefix stands in many places.
     Lpm(Box<LpmIndex>),
     Ternary(Box<TernaryIndex>),
@@ -45,6 +47,41 @@ pub(crate) struct Parts {
     pub counters: bool,
     pub meters: bool,
     pub data_words: usize,
+}
+
+/// What the stripes of a table share: packets find entries without asking which stripe has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub plan: Arc<KeyPlan>,
+    pub hasher: KeyHasher,
+    pub shape: Shape,
+    /// The index of exact keys.
+    pub exact: Arc<HashIndex>,
+    /// Row `n` of stripe `s` of `S` is row `n * S + s` here.
+    pub rows: Arc<Words>,
+    /// Number of stripes, a power of two.
+    pub stripes: u32,
+}
+
+impl Store {
+    /// Nothing stored yet.
+    pub fn new(plan: Arc<KeyPlan>, parts: Parts, stripes: u32) -> Self {
+        let shape = Shape::new(&plan, parts.timers, parts.data_words);
+        Self {
+            plan,
+            hasher: KeyHasher::default(),
+            exact: Arc::new(HashIndex::new(stripes.trailing_zeros())),
+            rows: Arc::new(Words::new(shape.stride())),
+            shape,
+            stripes,
+        }
+    }
+
+    /// A row.
+    #[inline(always)]
+    pub fn row(&self, row: u32) -> Entry<'_> {
+        Entry::new(self.rows.get(row).unwrap_or_default())
+    }
 }
 
 /// A row to be written.
@@ -97,11 +134,8 @@ impl Ledger {
 #[derive(Debug)]
 pub(crate) struct Stripe {
     number: u8,
-    plan: Arc<KeyPlan>,
-    hasher: KeyHasher,
-    shape: Shape,
+    store: Store,
     index: Index,
-    rows: Words,
     /// By entry: live 1 │ bucket of the timer queue 31 │ row 32. Stays as it is until the number is used again.
     places: Words,
     /// By entry: length 1 │ bytes 15.
@@ -124,19 +158,20 @@ struct ByNumber<'a>(&'a Stripe);
 impl Entries for ByNumber<'_> {
     #[inline]
     fn covers(&self, entry: u32, key: &[u64]) -> bool {
-        self.0.entry(entry).covers(&self.0.shape, key)
+        self.0.entry(entry).covers(&self.0.store.shape, key)
     }
 
     fn matched(&self, entry: u32) -> Encoded {
-        self.0.entry(entry).encoded(&self.0.shape)
+        self.0.entry(entry).encoded(&self.0.store.shape)
     }
 }
 
 impl Stripe {
     /// No entries yet.
-    pub fn new(number: u8, plan: Arc<KeyPlan>, hasher: KeyHasher, parts: Parts) -> Self {
+    pub fn new(number: u8, store: Store, parts: Parts) -> Self {
+        let plan = &store.plan;
         let index = match plan.class {
-            KeyClass::Keyless | KeyClass::Exact => Index::Exact(HashIndex::default()),
+            KeyClass::Keyless | KeyClass::Exact => Index::Exact(Arc::clone(&store.exact)),
             KeyClass::Lpm(field) => {
                 let mut exact: KeyWords = smallvec::smallvec![0; plan.words()];
                 for other in plan.layout.fields.iter().filter(|&&part| part != field) {
@@ -144,29 +179,25 @@ impl Stripe {
                 }
                 Index::Lpm(Box::new(LpmIndex::new(field, exact)))
             }
-            KeyClass::Ternary => Index::Ternary(Box::new(TernaryIndex::new(&plan))),
+            KeyClass::Ternary => Index::Ternary(Box::new(TernaryIndex::new(plan))),
         };
-        let shape = Shape::new(&plan, parts.timers, parts.data_words);
         Self {
             number,
-            hasher,
             index,
-            rows: Words::new(shape.stride()),
-            shape,
             places: Words::new(1),
             metadata: Words::new(2),
             sets: Cells::default(),
             counters: parts.counters.then(CounterCells::default),
             meters: parts.meters.then(Cells::default),
             ledger: Mutex::default(),
-            plan,
+            store,
         }
     }
 
     /// Which parts rows have.
     #[inline]
     pub fn shape(&self) -> &Shape {
-        &self.shape
+        &self.store.shape
     }
 
     fn place(&self, entry: u32) -> u64 {
@@ -188,13 +219,13 @@ impl Stripe {
 
     #[inline]
     fn row(&self, row: u32) -> Entry<'_> {
-        Entry::new(self.rows.get(row).unwrap_or_default())
+        self.store.row(row)
     }
 
     fn all_rows(&self) -> Rows<'_> {
         Rows {
-            words: &self.rows,
-            shape: &self.shape,
+            words: &self.store.rows,
+            shape: &self.store.shape,
         }
     }
 
@@ -202,63 +233,30 @@ impl Stripe {
     #[inline]
     pub fn lookup<'g>(&'g self, guard: &Guard, key: &[u64], hash: u64) -> Option<Entry<'g>> {
         match &self.index {
-            Index::Exact(_) => self.lookup_exact(guard, key, hash),
+            Index::Exact(index) => {
+                let row = index.find(guard, hash, |row| {
+                    self.row(row).has_key(&self.store.shape, key)
+                })?;
+                Some(self.row(row))
+            }
             Index::Lpm(index) => {
-                let entry = index.lookup(guard, &self.hasher, &ByNumber(self), key)?;
+                let entry = index.lookup(guard, &self.store.hasher, &ByNumber(self), key)?;
                 Some(self.entry(entry))
             }
-            Index::Ternary(index) => index.lookup(guard, &self.hasher, self.all_rows(), key),
+            Index::Ternary(index) => index.lookup(guard, &self.store.hasher, self.all_rows(), key),
         }
     }
 
-    /// The row that a packet's key matches; of an exact index only.
-    #[inline]
-    pub fn lookup_exact<'g>(&'g self, guard: &Guard, key: &[u64], hash: u64) -> Option<Entry<'g>> {
-        let Index::Exact(index) = &self.index else {
-            return None;
-        };
-        let mut found = None;
-        index.find(guard, hash, |row| {
-            let entry = self.row(row);
-            let equal = entry.has_key(&self.shape, key);
-            if equal {
-                found = Some(entry);
-            }
-            equal
-        })?;
-        found
-    }
-
-    /// Fetches what the lookup of a key will read first.
-    pub fn prefetch(&self, guard: &Guard, hash: u64, key: &[u64]) {
-        match &self.index {
-            Index::Exact(index) => index.prefetch(guard, hash),
-            Index::Lpm(index) => index.prefetch(key),
-            Index::Ternary(_) => {}
-        }
-    }
-
-    /// Fetches the bucket of a hash.
-    #[inline]
-    pub fn prefetch_bucket(&self, guard: &Guard, hash: u64) {
-        if let Index::Exact(index) = &self.index {
-            index.prefetch(guard, hash);
-        }
-    }
-
-    /// Fetches the row that probably has the hash.
-    pub fn prefetch_row(&self, guard: &Guard, hash: u64) {
-        if let Index::Exact(index) = &self.index {
-            index.find(guard, hash, |row| {
-                self.row(row).prefetch();
-                true
-            });
+    /// Fetches what the lookup of a key will read first, where prefixes are looked up.
+    pub fn prefetch(&self, key: &[u64]) {
+        if let Index::Lpm(index) = &self.index {
+            index.prefetch(key);
         }
     }
 
     /// The hash under which the index knows an exact key.
     fn hash(&self, encoded: &Encoded) -> u64 {
-        self.hasher.hash(&encoded.value)
+        self.store.hasher.hash(&encoded.value)
     }
 
     /// The entry with this very match. The caller holds the ledger.
@@ -268,13 +266,28 @@ impl Stripe {
                 let entry = self.lookup(guard, &encoded.value, self.hash(encoded))?;
                 Some(entry.header().entry)
             }
-            Index::Lpm(index) => index.find(guard, &self.hasher, &ByNumber(self), encoded),
+            Index::Lpm(index) => index.find(guard, &self.store.hasher, &ByNumber(self), encoded),
             Index::Ternary(index) => {
-                let (rows, plan) = (self.all_rows(), &self.plan);
-                let row = index.find(guard, &self.hasher, rows, plan, encoded)?;
+                let (rows, plan) = (self.all_rows(), &self.store.plan);
+                let row = index.find(guard, &self.store.hasher, rows, plan, encoded)?;
                 Some(self.row(row).header().entry)
             }
         }
+    }
+
+    fn take_row(&self, ledger: &mut Ledger) -> Option<u32> {
+        let own = ledger.rows.take()?;
+        let row = own.checked_mul(self.store.stripes);
+        let row = row.and_then(|row| row.checked_add(u32::from(self.number)));
+        let usable = row.filter(|&row| row < u32::MAX);
+        if usable.is_none() {
+            ledger.rows.give_unused(own);
+        }
+        usable
+    }
+
+    fn give_row(&self, ledger: &mut Ledger, row: u32) {
+        ledger.rows.give(row / self.store.stripes);
     }
 
     /// A row with a match and an action; no packet sees it yet.
@@ -285,14 +298,14 @@ impl Stripe {
         encoded: &Encoded,
         draft: Draft<'_>,
     ) -> Option<u32> {
-        let row = ledger.rows.take()?;
+        let row = self.take_row(ledger)?;
         let header = Header {
             entry,
             action: draft.action,
             form: draft.form,
             stripe: self.number,
         };
-        let words = Entry::new(self.rows.make(row));
+        let words = Entry::new(self.store.rows.make(row));
         let own = [u64::from(row)];
         let data = match draft.one_shot {
             Some(set) => {
@@ -307,7 +320,12 @@ impl Stripe {
                 draft.data
             }
         };
-        words.write(&self.shape, header, (&encoded.value, &encoded.mask), data);
+        words.write(
+            &self.store.shape,
+            header,
+            (&encoded.value, &encoded.mask),
+            data,
+        );
         Some(row)
     }
 
@@ -327,7 +345,7 @@ impl Stripe {
             return None;
         };
         self.row(row)
-            .write_order(&self.shape, encoded.priority, ledger.sequence);
+            .write_order(&self.store.shape, encoded.priority, ledger.sequence);
         ledger.sequence += 1;
         if let Some(counters) = &self.counters {
             counters.store(entry, super::super::externs::CounterData::default());
@@ -335,13 +353,18 @@ impl Stripe {
         self.set_place(entry, LIVE | u64::from(row));
         ledger.live += 1;
         prepare(ledger, entry);
-        let hasher = &self.hasher;
+        let hasher = &self.store.hasher;
         let added = match &self.index {
             Index::Exact(index) => index.insert(guard, self.hash(encoded), row),
             Index::Lpm(index) => index.insert(guard, hasher, &ByNumber(self), encoded, entry),
-            Index::Ternary(index) => {
-                index.insert(guard, hasher, self.all_rows(), &self.plan, encoded, row)
-            }
+            Index::Ternary(index) => index.insert(
+                guard,
+                hasher,
+                self.all_rows(),
+                &self.store.plan,
+                encoded,
+                row,
+            ),
         };
         if !added {
             self.forget(ledger, entry, row);
@@ -359,25 +382,36 @@ impl Stripe {
     ) -> bool {
         let place = self.place(entry);
         let old = self.row(place as u32);
-        let encoded = old.encoded(&self.shape);
+        let encoded = old.encoded(&self.store.shape);
         let Some(row) = self.write(ledger, entry, &encoded, draft) else {
             return false;
         };
         let new = self.row(row);
-        new.write_order(&self.shape, encoded.priority, old.sequence(&self.shape));
-        new.set_timeout(&self.shape, old.timeout(&self.shape));
-        new.touch(&self.shape, Time(old.start(&self.shape)));
+        new.write_order(
+            &self.store.shape,
+            encoded.priority,
+            old.sequence(&self.store.shape),
+        );
+        new.set_timeout(&self.store.shape, old.timeout(&self.store.shape));
+        new.touch(&self.store.shape, Time(old.start(&self.store.shape)));
         let (before, after) = (place as u32, row);
         self.set_place(entry, place & !u64::from(u32::MAX) | u64::from(row));
         match &self.index {
             Index::Exact(index) => index.replace(guard, self.hash(&encoded), before, after),
             Index::Lpm(_) => {}
             Index::Ternary(index) => {
-                let (rows, plan) = (self.all_rows(), &self.plan);
-                index.replace(guard, &self.hasher, rows, plan, &encoded, (before, after));
+                let (rows, plan) = (self.all_rows(), &self.store.plan);
+                index.replace(
+                    guard,
+                    &self.store.hasher,
+                    rows,
+                    plan,
+                    &encoded,
+                    (before, after),
+                );
             }
         }
-        ledger.rows.give(before);
+        self.give_row(ledger, before);
         true
     }
 
@@ -388,13 +422,20 @@ impl Stripe {
             return;
         }
         let row = place as u32;
-        let encoded = self.row(row).encoded(&self.shape);
-        let hasher = &self.hasher;
+        let encoded = self.row(row).encoded(&self.store.shape);
+        let hasher = &self.store.hasher;
         match &self.index {
             Index::Exact(index) => index.remove(guard, self.hash(&encoded), row),
             Index::Lpm(index) => index.remove(guard, hasher, &ByNumber(self), &encoded, entry),
             Index::Ternary(index) => {
-                index.remove(guard, hasher, self.all_rows(), &self.plan, &encoded, row);
+                index.remove(
+                    guard,
+                    hasher,
+                    self.all_rows(),
+                    &self.store.plan,
+                    &encoded,
+                    row,
+                );
             }
         }
         self.forget(ledger, entry, row);
@@ -408,7 +449,7 @@ impl Stripe {
             *meter.lock() = None;
         }
         ledger.live -= 1;
-        ledger.rows.give(row);
+        self.give_row(ledger, row);
         ledger.entries.give(entry);
     }
 
@@ -422,7 +463,7 @@ impl Stripe {
         let all: Vec<u32> = self.entries(0, ledger.end()).collect();
         let whole = ledger.consts.is_empty();
         if let (true, Index::Exact(index)) = (whole, &self.index) {
-            index.clear();
+            index.clear(guard, usize::from(self.number));
             ledger.queue.clear();
         }
         for entry in all {
@@ -441,7 +482,7 @@ impl Stripe {
     /// The row's own action set.
     #[inline]
     pub fn one_shot<'g>(&'g self, guard: &'g Guard, row: Entry<'_>) -> Option<&'g OneShot> {
-        let number = row.data(&self.shape).first()?.load(Ordering::Relaxed) as u32;
+        let number = row.data(&self.store.shape).first()?.load(Ordering::Relaxed) as u32;
         self.sets.get(number)?.load(guard).map(|set| &**set)
     }
 
@@ -513,15 +554,15 @@ impl Stripe {
     /// Sets an entry's timeout, starts its timer and queues it.
     pub fn arm(&self, ledger: &mut Ledger, entry: u32, timeout_ns: u64, now: Time) {
         let row = self.entry(entry);
-        row.set_timeout(&self.shape, timeout_ns);
-        row.touch(&self.shape, now);
+        row.set_timeout(&self.store.shape, timeout_ns);
+        row.touch(&self.store.shape, now);
         self.schedule(ledger, entry);
     }
 
     /// Whether the entry's time is over.
     #[inline]
     pub fn is_expired(&self, row: Entry<'_>, now: Time) -> bool {
-        row.deadline(&self.shape)
+        row.deadline(&self.store.shape)
             .is_some_and(|deadline| deadline <= now.0)
     }
 
@@ -531,7 +572,7 @@ impl Stripe {
         if place & LIVE == 0 {
             return;
         }
-        let Some(deadline) = self.entry(entry).deadline(&self.shape) else {
+        let Some(deadline) = self.entry(entry).deadline(&self.store.shape) else {
             return self.set_queued(entry, 0);
         };
         let due = u64::from(timer::bucket(deadline)).min(QUEUED);
@@ -551,7 +592,7 @@ impl Stripe {
     pub fn is_late(&self, row: Entry<'_>) -> bool {
         // Against the fence in `due`: either the queue sees the new timeout, or this sees that it is being looked at.
         fence(Ordering::SeqCst);
-        let Some(deadline) = row.deadline(&self.shape) else {
+        let Some(deadline) = row.deadline(&self.store.shape) else {
             return false;
         };
         let queued = self.place(row.header().entry) >> 32 & QUEUED;
@@ -576,7 +617,7 @@ impl Stripe {
             }
             self.set_queued(entry, 0);
             fence(Ordering::SeqCst);
-            match self.entry(entry).deadline(&self.shape) {
+            match self.entry(entry).deadline(&self.store.shape) {
                 Some(deadline) if deadline <= now.0 => due.push(entry),
                 Some(_) => early.push(entry),
                 None => {}
@@ -599,14 +640,14 @@ impl Stripe {
         show: &mut dyn FnMut(&EntryView<'_>),
     ) {
         let row = self.entry(entry);
-        let encoded = row.encoded(&self.shape);
+        let encoded = row.encoded(&self.store.shape);
         let (value, mask) = (
-            self.plan.unpack(&encoded.value),
-            self.plan.unpack(&encoded.mask),
+            self.store.plan.unpack(&encoded.value),
+            self.store.plan.unpack(&encoded.mask),
         );
-        let fields = self.plan.decode(&value, &mask);
+        let fields = self.store.plan.decode(&value, &mask);
         let header = row.header();
-        let data = row.data(&self.shape);
+        let data = row.data(&self.store.shape);
         let plan = actions.get(usize::from(header.action));
         let params = plan.map(|plan| plan.bytes(data)).unwrap_or_default();
         let params: SmallVec<[&[u8]; 8]> = params.iter().map(|param| &param[..]).collect();
@@ -614,7 +655,7 @@ impl Stripe {
             .first()
             .map_or(0, |word| (word.load(Ordering::Relaxed) >> 32) as u32);
         let short = self.short_metadata(entry);
-        let timeout = row.timeout(&self.shape);
+        let timeout = row.timeout(&self.store.shape);
         show(&EntryView {
             fields: &fields,
             priority: encoded.priority,
@@ -636,7 +677,8 @@ impl Stripe {
                 .map_or(&short, |long| &**long),
             controller_metadata: ledger.numbers.get(&entry).copied().unwrap_or(0),
             idle_timeout_ns: timeout,
-            since_last_hit_ns: (timeout != 0).then(|| now.0.saturating_sub(row.start(&self.shape))),
+            since_last_hit_ns: (timeout != 0)
+                .then(|| now.0.saturating_sub(row.start(&self.store.shape))),
             counter: self.counters.as_ref().map(|counters| counters.load(entry)),
             meter: self
                 .meter(entry)

@@ -15,12 +15,11 @@ use super::entry::{
     TableError,
 };
 use super::epoch::{self, Guard};
-use super::exact::KeyHasher;
 use super::key::{Encoded, KeyClass, KeyPlan};
 use super::rcu::Rcu;
 use super::record::Form;
 use super::selector::{Bound, Profile};
-use super::stripe::{Draft, Ledger, Notes, Parts, Stripe};
+use super::stripe::{Draft, Ledger, Notes, Parts, Store, Stripe};
 use crate::ir::{Handle, Table};
 
 /// Parts of a learner table; packets that learn lock one of them.
@@ -59,7 +58,7 @@ pub(super) struct DefaultAction {
 pub(crate) struct MatchTable {
     pub(super) config: TableConfig,
     pub(super) plan: Arc<KeyPlan>,
-    pub(super) hasher: KeyHasher,
+    pub(super) store: Store,
     /// One, or several of a learner.
     pub(super) stripes: Box<[Stripe]>,
     program_default: (u16, DataWords),
@@ -91,11 +90,10 @@ impl MatchTable {
                 None => data_words.unwrap_or(0),
             },
         };
-        let hasher = KeyHasher::default();
-        let stripe = |number| Stripe::new(number, Arc::clone(&plan), hasher.clone(), parts);
-        let stripes = (0..if config.learner { LEARNER_STRIPES } else { 1 })
-            .map(stripe)
-            .collect();
+        let stripes = if config.learner { LEARNER_STRIPES } else { 1 };
+        let store = Store::new(Arc::clone(&plan), parts, u32::from(stripes));
+        let stripe = |number| Stripe::new(number, store.clone(), parts);
+        let stripes = (0..stripes).map(stripe).collect();
         let (action, params) = &config.default;
         let params: Vec<&[u8]> = params.iter().map(Vec::as_slice).collect();
         let call = super::ActionCall {
@@ -108,7 +106,7 @@ impl MatchTable {
             data: shared(&program_default.1),
         };
         Some(Self {
-            hasher,
+            store,
             stripes,
             program_default,
             default: Rcu::new(default),

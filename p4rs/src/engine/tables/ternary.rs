@@ -21,7 +21,8 @@ use rustc_hash::FxHashMap;
 
 use super::entry::MatchKind;
 use super::epoch::Guard;
-use super::exact::{HashIndex, KeyHasher};
+use super::exact::HashIndex;
+use super::hasher::KeyHasher;
 use super::key::{Encoded, KeyPart, KeyPlan, KeyWords};
 use super::rcu::Rcu;
 use super::record::{Entry, Shape};
@@ -57,7 +58,6 @@ struct Writer {
 /// The groups.
 #[derive(Debug)]
 pub(crate) struct TernaryIndex {
-    key_words: usize,
     ranges: Vec<KeyPart>,
     order: Rcu<Order>,
     /// By group: the first rows of its chains.
@@ -134,7 +134,6 @@ impl TernaryIndex {
     pub fn new(plan: &KeyPlan) -> Self {
         let ranges = plan.fields.iter().filter(|f| f.kind == MatchKind::Range);
         Self {
-            key_words: plan.words(),
             ranges: ranges.map(|f| f.part).collect(),
             order: Rcu::default(),
             chains: Cells::default(),
@@ -150,17 +149,40 @@ impl TernaryIndex {
         rows: Rows<'g>,
         key: &[u64],
     ) -> Option<Entry<'g>> {
+        // Where the compiler knows how long keys are, the loops over their words are none.
+        macro_rules! search {
+            ($($words:literal)*) => {
+                match key.len() {
+                    $($words => {
+                        let key: &[u64; $words] = key.try_into().ok()?;
+                        self.search(guard, hasher, rows, key)
+                    })*
+                    _ => self.search(guard, hasher, rows, key),
+                }
+            };
+        }
+        search!(1 2 3 4 5)
+    }
+
+    #[inline(always)]
+    fn search<'g>(
+        &self,
+        guard: &Guard,
+        hasher: &KeyHasher,
+        rows: Rows<'g>,
+        key: &[u64],
+    ) -> Option<Entry<'g>> {
         let shape = rows.shape;
         let order = self.order.load(guard)?;
         let mut winner: Option<(Entry<'g>, i32)> = None;
-        let groups = order.words.chunks_exact(3 * self.key_words.max(1));
+        let groups = order.words.chunks_exact(3 * key.len().max(1));
         for ((words, best), &number) in groups.zip(&order.best).zip(&order.numbers) {
             let best = best.load(Ordering::Relaxed);
             if winner.is_some_and(|(_, priority)| priority > best) {
                 break;
             }
-            let (mask, test) = words.split_at(self.key_words);
-            let (of, value) = test.split_at(self.key_words);
+            let (mask, test) = words.split_at(key.len());
+            let (of, value) = test.split_at(key.len());
             let tested = key.iter().zip(of).zip(value);
             if tested.fold(0, |differs, ((key, of), value)| {
                 differs | (key & of) ^ value
@@ -375,7 +397,7 @@ impl TernaryIndex {
         }
         let number = group.number;
         if let Some(chains) = self.chains.get(number) {
-            chains.clear();
+            chains.clear(guard, 0);
         }
         writer.by_mask.remove(mask);
         writer.numbers.give(number);

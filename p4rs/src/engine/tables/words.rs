@@ -7,35 +7,33 @@
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::{ptr, slice};
+
+use parking_lot::Mutex;
 
 /// log2 of the first chunk's rows.
 const FIRST: u32 = 6;
 /// Enough chunks for 2^32 rows.
 const CHUNKS: usize = 32 - FIRST as usize + 1;
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
-#[derive(Debug)]
-struct Chunk {
-    words: Box<[AtomicU64]>,
-    /// Words before the first row, so that rows begin on a cache line.
-    skip: usize,
-}
+/// Bytes of a cache line and of the one that processors fetch with it.
+const LINE: usize = 128;
 
 /// Rows of words.
 #[derive(Debug)]
 pub(crate) struct Words {
     stride: usize,
-    chunks: [OnceLock<Chunk>; CHUNKS],
+    /// By chunk: its first row, on a cache line; null before it is made.
+    first: [AtomicPtr<AtomicU64>; CHUNKS],
+    chunks: Mutex<Vec<Vec<AtomicU64>>>,
 }
 
 /// Chunk and row in it.
-#[inline]
+#[inline(always)]
 fn place(row: u32) -> (usize, usize) {
     let from_one = u64::from(row) + (1 << FIRST);
     let log = 63 - from_one.leading_zeros();
-    ((log - FIRST) as usize, (from_one - (1 << log)) as usize)
+    ((log - FIRST) as usize, (from_one ^ (1 << log)) as usize)
 }
 
 impl Words {
@@ -43,43 +41,54 @@ impl Words {
     pub fn new(stride: usize) -> Self {
         Self {
             stride,
-            chunks: [const { OnceLock::new() }; CHUNKS],
+            first: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
+            chunks: Mutex::default(),
         }
     }
 
     /// The row, where its chunk was made.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, row: u32) -> Option<&[AtomicU64]> {
         let (chunk, row) = place(row);
-        self.chunks.get(chunk)?.get()?.row(row, self.stride)
+        let first = self.first.get(chunk)?.load(Ordering::Acquire);
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: the chunk has `stride` words for each of its rows, all of them atomic, behind `first`; it lives as long
+        // as `self`, and neither moves nor shrinks.
+        Some(unsafe { slice::from_raw_parts(first.add(row * self.stride), self.stride) })
     }
 
     /// The row; makes its chunk.
     pub fn make(&self, row: u32) -> &[AtomicU64] {
-        let (chunk, row) = place(row);
-        self.chunks
-            .get(chunk)
-            .map(|cell| cell.get_or_init(|| Chunk::new(self.stride << (chunk as u32 + FIRST))))
-            .and_then(|chunk| chunk.row(row, self.stride))
-            .unwrap_or_default()
+        if self.get(row).is_none() {
+            self.make_chunk(place(row).0);
+        }
+        self.get(row).unwrap_or_default()
+    }
+
+    fn make_chunk(&self, chunk: usize) {
+        let mut chunks = self.chunks.lock();
+        let Some(first) = self.first.get(chunk) else {
+            return;
+        };
+        if first.load(Ordering::Relaxed).is_null() {
+            let words = zeroes((self.stride << (chunk as u32 + FIRST)) + LINE / 8);
+            let skip = words.as_ptr().align_offset(LINE).min(LINE / 8);
+            // Atomic words may be changed through a shared pointer.
+            let at = words[skip..].as_ptr().cast_mut();
+            chunks.push(words);
+            first.store(at, Ordering::Release);
+        }
     }
 }
 
-impl Chunk {
-    fn new(words: usize) -> Self {
-        let zeroed = Box::<[AtomicU64]>::new_zeroed_slice(words + LINE / 8);
-        // SAFETY: all-zero bytes are a valid `AtomicU64`.
-        let words = unsafe { zeroed.assume_init() };
-        advise_huge(&words);
-        let skip = words.as_ptr().align_offset(LINE).min(LINE / 8);
-        Self { words, skip }
-    }
-
-    #[inline]
-    fn row(&self, row: usize, stride: usize) -> Option<&[AtomicU64]> {
-        let at = self.skip + row * stride;
-        self.words.get(at..at + stride)
-    }
+fn zeroes(words: usize) -> Vec<AtomicU64> {
+    let zeroed = Box::<[AtomicU64]>::new_zeroed_slice(words);
+    // SAFETY: all-zero bytes are a valid `AtomicU64`.
+    let words = unsafe { zeroed.assume_init() };
+    advise_huge(&words);
+    words.into_vec()
 }
 
 /// Cells of any kind by number, made in chunks that never move.
@@ -155,8 +164,6 @@ pub(crate) fn prefetch<T>(value: &T) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
 
     #[test]
@@ -168,7 +175,7 @@ mod tests {
             .iter()
             .map(|&row| {
                 let cells = words.make(row);
-                assert_eq!((cells.len(), cells.as_ptr() as usize % LINE), (8, 0));
+                assert_eq!((cells.len(), cells.as_ptr() as usize % 64), (8, 0));
                 cells.iter().for_each(|cell| {
                     assert_eq!(cell.swap(u64::from(row) + 1, Ordering::Relaxed), 0);
                 });

@@ -58,14 +58,37 @@ impl<'r> Run<'r> {
     }
 
     /// Looks a key up in a table that is plain.
-    #[inline]
-    pub(crate) fn look_up_plain(
+    #[inline(always)]
+    pub(crate) fn look_up_plain<const WORDS: usize, const LEARNER: bool>(
+        &mut self,
+        index: u32,
+        table: &'r MatchTable,
+        key: &[u64; WORDS],
+    ) -> Found<'r> {
+        let hash = table.hash_array(key);
+        let found = table.lookup_plain::<WORDS, LEARNER>(self.guard, key, hash, self.now);
+        if LEARNER && !found.hit {
+            self.state.key.clear();
+            self.state.key.extend_from_slice(key);
+        }
+        self.applied(index, found)
+    }
+
+    /// Looks a key up in a table that is simple.
+    #[inline(always)]
+    pub(crate) fn look_up_simple(
         &mut self,
         index: u32,
         table: &'r MatchTable,
         key: &[u64],
     ) -> Found<'r> {
-        let found = table.lookup_plain(self.guard, key, table.hash_key(key), self.now);
+        let found = table.lookup_simple(self.guard, key);
+        self.applied(index, found)
+    }
+
+    /// Notes what a table that does not count its lookups itself was applied with.
+    #[inline(always)]
+    fn applied(&mut self, index: u32, found: Found<'r>) -> Found<'r> {
         self.last = LastApply {
             table: index,
             hit: found.hit,
@@ -74,10 +97,6 @@ impl<'r> Run<'r> {
         };
         if let Some(applied) = self.state.applied.get_mut(index as usize) {
             applied[usize::from(!found.hit)] += 1;
-        }
-        if !found.hit && table.is_learner() {
-            self.state.key.clear();
-            self.state.key.extend_from_slice(key);
         }
         found
     }

@@ -1,0 +1,312 @@
+//! The memory of a hash index: buckets of one cache line, in segments, found through a directory.
+//!
+//! In: the top bits of a hash. Out: the segment that has it, by two loads.
+//!
+//! ```text
+//! view ─▶ directory: place … place ─▶ segment: 1 … 1024 buckets ─ 8 slots of 32 hash bits │ record number + 1
+//!  │ shift in its low bits    │ log2 of the buckets in its low bits
+//! ```
+//!
+//! Segments of the largest size come from a pool in huge pages: an index of gigabytes otherwise misses the TLB on every
+//! lookup. Invariant: a segment that a visible directory names lives until every guard of its time is gone.
+
+#![allow(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::epoch::Guard;
+use super::rcu::Rcu;
+use super::words::Words;
+
+/// Slots of a bucket: one cache line.
+pub(super) const SLOTS: usize = 8;
+/// Most buckets of a segment.
+pub(super) const MAX_BUCKETS: usize = 1024;
+/// What a pointer to a cache line has free for a number.
+const NUMBER: usize = 63;
+
+/// A cache line of slots.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(super) struct Bucket(pub [AtomicU64; SLOTS]);
+
+impl Bucket {
+    /// A bit for each slot with the tag. Slots may change meanwhile: whoever finds one reads it again.
+    #[inline(always)]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    pub fn with_tag(&self, tag: u32) -> u32 {
+        let found: u32;
+        // SAFETY: the loads lie in `self`, on 16-byte boundaries; they are made by instructions and not by the language,
+        // so that they may meet stores of other threads, and each half of a slot is then the old or the new one.
+        // SSE2 is part of x86-64.
+        unsafe {
+            std::arch::asm!(
+                "movd {tags}, {tag:e}",
+                "pshufd {tags}, {tags}, 0",
+                "movdqa {low}, xmmword ptr [{at}]",
+                "shufps {low}, xmmword ptr [{at} + 16], 0xdd",
+                "movdqa {high}, xmmword ptr [{at} + 32]",
+                "shufps {high}, xmmword ptr [{at} + 48], 0xdd",
+                "pcmpeqd {low}, {tags}",
+                "pcmpeqd {high}, {tags}",
+                "packssdw {low}, {high}",
+                "packsswb {low}, {low}",
+                "pmovmskb {found:e}, {low}",
+                at = in(reg) self,
+                tag = in(reg) tag,
+                tags = out(xmm_reg) _,
+                low = out(xmm_reg) _,
+                high = out(xmm_reg) _,
+                found = lateout(reg) found,
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+        found & 0xff
+    }
+
+    /// A bit for each slot with the tag.
+    #[inline]
+    #[cfg(any(miri, not(target_arch = "x86_64")))]
+    pub fn with_tag(&self, tag: u32) -> u32 {
+        let bit = |(i, slot): (usize, &AtomicU64)| {
+            u32::from((slot.load(Ordering::Acquire) >> 32) as u32 == tag) << i
+        };
+        let bits = self.0.iter().enumerate().map(bit);
+        bits.fold(0, |bits, bit| bits | bit)
+    }
+}
+
+/// Segments of [`MAX_BUCKETS`].
+#[derive(Debug)]
+pub(super) struct Pool {
+    words: Words,
+    /// Numbers given back, and one above the highest ever used.
+    free: Mutex<(Vec<u32>, u32)>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            words: Words::new(MAX_BUCKETS * SLOTS),
+            free: Mutex::default(),
+        }
+    }
+}
+
+/// The buckets of a part of an index.
+#[derive(Debug)]
+pub(super) enum Memory {
+    Own(Vec<Bucket>),
+    Pooled(Arc<Pool>, u32),
+}
+
+pub(super) type Segment = Arc<Memory>;
+
+impl Memory {
+    /// Empty buckets, a power of two of them; makes the pool when they come from it.
+    pub fn new(buckets: usize, pool: &mut Option<Arc<Pool>>) -> Segment {
+        if buckets != MAX_BUCKETS {
+            return Arc::new(Self::Own((0..buckets).map(|_| Bucket::default()).collect()));
+        }
+        let pool = pool.get_or_insert_default();
+        let (known, number) = {
+            let (free, end) = &mut *pool.free.lock();
+            let known = free.pop();
+            let number = known.unwrap_or(*end);
+            *end += u32::from(known.is_none());
+            (known, number)
+        };
+        let words = pool.words.make(number);
+        if known.is_some() {
+            words
+                .iter()
+                .for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+        Arc::new(Self::Pooled(Arc::clone(pool), number))
+    }
+
+    /// The buckets.
+    #[inline]
+    pub fn buckets(&self) -> &[Bucket] {
+        match self {
+            Self::Own(buckets) => buckets,
+            Self::Pooled(pool, number) => {
+                let words = pool.words.get(*number).unwrap_or_default();
+                // SAFETY: a bucket is eight words and nothing else, and rows of `Words` begin on cache lines.
+                unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len() / SLOTS) }
+            }
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // Directories are dropped when every guard of their time is gone: nobody looks at the buckets any more.
+        if let Self::Pooled(pool, number) = self {
+            pool.free.lock().0.push(*number);
+        }
+    }
+}
+
+/// A segment as packets find it: its first bucket; log2 of their number in the low bits.
+#[derive(Clone, Copy, Debug)]
+struct Place(*const Bucket);
+
+/// Places begin on cache lines.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+struct Line([Place; 8]);
+
+/// Which segment has which top bits of a hash.
+#[derive(Debug)]
+pub(super) struct Directory {
+    /// Right shift of a 32-bit tag that leaves the segment's place.
+    pub shift: u32,
+    pub segments: Vec<Segment>,
+    lines: Vec<Line>,
+}
+
+// SAFETY: the places point into the segments, which the directory owns and which threads may share.
+unsafe impl Send for Directory {}
+// SAFETY: as above.
+unsafe impl Sync for Directory {}
+
+impl Directory {
+    /// `2^(32 - shift)` segments; one may stand at several places.
+    pub fn new(shift: u32, segments: Vec<Segment>) -> Self {
+        debug_assert_eq!(segments.len() as u64, 1 << (32 - shift));
+        let place = |segment: &Segment| {
+            let buckets = segment.buckets();
+            let log = buckets.len().trailing_zeros() as usize;
+            Place(buckets.as_ptr().map_addr(|address| address | log))
+        };
+        let nothing = Place(std::ptr::null());
+        let mut lines = vec![Line([nothing; 8]); segments.len().div_ceil(8)];
+        for (i, segment) in segments.iter().enumerate() {
+            lines[i / 8].0[i % 8] = place(segment);
+        }
+        Self {
+            shift,
+            segments,
+            lines,
+        }
+    }
+
+    /// The place of a tag.
+    #[inline]
+    pub fn at(&self, tag: u32) -> usize {
+        (u64::from(tag) >> self.shift) as usize
+    }
+}
+
+/// The directory in force, or none.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    /// The directory's lines; its shift in the low bits. Null: no directory.
+    view: AtomicPtr<Line>,
+    directory: Rcu<Directory>,
+}
+
+impl Published {
+    /// The buckets that have a tag; a power of two of them.
+    #[inline(always)]
+    pub fn buckets<'g>(&'g self, _guard: &'g Guard, tag: u32) -> Option<&'g [Bucket]> {
+        let view = self.view.load(Ordering::Acquire);
+        if view.is_null() {
+            return None;
+        }
+        let shift = view.addr() & NUMBER;
+        let places: *const Place = view.map_addr(|address| address & !NUMBER).cast();
+        // SAFETY: the lines have a place for every tag shifted so. Directory and segments are dropped only after the
+        // epoch has passed the stamp that `put` or `clear` took after changing `view`, thus not before this guard,
+        // which the calling thread holds pinned, is gone; or with `self`, which is borrowed.
+        unsafe {
+            let place = (*places.add((u64::from(tag) >> shift) as usize)).0;
+            let first = place.map_addr(|address| address & !NUMBER);
+            let buckets = 1usize << (place.addr() & NUMBER);
+            Some(std::slice::from_raw_parts(first, buckets))
+        }
+    }
+
+    /// The directory, for a writer.
+    pub fn load<'g>(&'g self, guard: &'g Guard) -> Option<&'g Directory> {
+        self.directory.load(guard)
+    }
+
+    /// Puts a directory in place of the one in force. One writer at a time.
+    pub fn put(&self, directory: Directory) {
+        let shift = directory.shift as usize;
+        let lines = directory.lines.as_ptr().cast_mut();
+        let view = lines.map_addr(|address| address | shift);
+        self.view.store(view, Ordering::Release);
+        self.directory.put(directory);
+    }
+
+    /// Takes the directory away. One writer at a time.
+    pub fn clear(&self) {
+        self.view.store(std::ptr::null_mut(), Ordering::Release);
+        self.directory.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::epoch;
+    use super::*;
+
+    #[test]
+    fn slots_with_a_tag_are_told() {
+        let bucket = Bucket::default();
+        for (i, tag) in [7u32, 9, 7, u32::MAX, 0, 7, 8, 9].into_iter().enumerate() {
+            bucket.0[i].store(u64::from(tag) << 32 | 7, Ordering::Relaxed);
+        }
+        let bits = [
+            (7, 0b0010_0101),
+            (9, 0b1000_0010),
+            (u32::MAX, 0b1000),
+            (0, 0b1_0000),
+            (5, 0),
+        ];
+        for (tag, bits) in bits {
+            assert_eq!(bucket.with_tag(tag), bits, "{tag}");
+        }
+    }
+
+    #[test]
+    fn large_segments_are_used_again_and_empty_then() {
+        let pool = &mut None;
+        let segment = Memory::new(MAX_BUCKETS, pool);
+        assert_eq!(segment.buckets().len(), MAX_BUCKETS);
+        assert_eq!(segment.buckets().as_ptr() as usize % 64, 0);
+        segment.buckets()[5].0[3].store(1, Ordering::Relaxed);
+        let place = segment.buckets().as_ptr();
+        drop(segment);
+        let again = Memory::new(MAX_BUCKETS, pool);
+        assert_eq!(again.buckets().as_ptr(), place);
+        assert_eq!(again.buckets()[5].0[3].load(Ordering::Relaxed), 0);
+        let other = Memory::new(MAX_BUCKETS, pool);
+        assert_ne!(other.buckets().as_ptr(), place);
+    }
+
+    #[test]
+    fn every_tag_has_its_segment() {
+        let (pool, guard) = (&mut None, epoch::pin());
+        let published = Published::default();
+        assert!(published.buckets(&guard, 1).is_none());
+        let segments = [1, 2, 4, 1024].map(|buckets| Memory::new(buckets, pool));
+        published.put(Directory::new(30, segments.to_vec()));
+        for (i, segment) in segments.iter().enumerate() {
+            let tag = (i as u32) << 30 | 0x1234;
+            let found = published.buckets(&guard, tag).unwrap();
+            assert_eq!(found.len(), segment.buckets().len());
+            assert_eq!(found.as_ptr(), segment.buckets().as_ptr());
+        }
+        published.put(Directory::new(32, segments[1..2].to_vec()));
+        assert_eq!(published.buckets(&guard, u32::MAX).unwrap().len(), 2);
+        published.clear();
+        assert!(published.buckets(&guard, 0).is_none());
+    }
+}

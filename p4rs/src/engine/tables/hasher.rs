@@ -1,0 +1,122 @@
+//! Hashes of keys.
+//!
+//! In: words of a key, of equal number for all keys of a table. Out: 64 bits, of which every one depends on every word.
+//! Seeded by the operating system's randomness, so that senders cannot aim at one bucket.
+//!
+//! Each pair of words is multiplied with seeds of its own, so that the processor does all pairs of a key at once; one more
+//! product mixes their sum. Invariant: a key's hash does not depend on how it is handed in.
+
+use std::hash::{BuildHasher, RandomState};
+
+/// Words that are hashed side by side; longer keys take several turns.
+const LANES: usize = 8;
+
+/// Hashes keys by folded 128-bit products.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyHasher {
+    seeds: [u64; LANES],
+    last: [u64; 2],
+}
+
+impl Default for KeyHasher {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self {
+            seeds: std::array::from_fn(|i| random.hash_one(i) | 1),
+            last: std::array::from_fn(|i| random.hash_one(LANES + i) | 1),
+        }
+    }
+}
+
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+impl KeyHasher {
+    /// Up to [`LANES`] words.
+    #[inline(always)]
+    fn lanes(&self, words: usize, at: impl Fn(usize) -> u64) -> u64 {
+        let mut sum = 0u64;
+        for (i, seeds) in self.seeds.chunks_exact(2).enumerate() {
+            let first = 2 * i;
+            if first < words {
+                let second = if first + 1 < words { at(first + 1) } else { 0 };
+                sum = sum.wrapping_add(fold(at(first) ^ seeds[0], second ^ seeds[1]));
+            }
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn mix(&self, words: usize, at: impl Fn(usize) -> u64) -> u64 {
+        let [before, by] = self.last;
+        let mut state = 0;
+        for turn in 0..words.div_ceil(LANES) {
+            let first = turn * LANES;
+            let sum = self.lanes((words - first).min(LANES), |i| at(first + i));
+            state = fold(state ^ sum ^ before, by);
+        }
+        state
+    }
+
+    /// The hash of a key.
+    #[inline]
+    pub fn hash(&self, key: &[u64]) -> u64 {
+        self.mix(key.len(), |i| key[i])
+    }
+
+    /// The hash of a key whose length the compiler knows.
+    #[inline(always)]
+    pub fn hash_array<const WORDS: usize>(&self, key: &[u64; WORDS]) -> u64 {
+        self.mix(WORDS, |i| key[i])
+    }
+
+    /// The hash of a key under a mask.
+    #[inline(always)]
+    pub fn hash_masked(&self, key: &[u64], mask: &[u64]) -> u64 {
+        let words = key.len().min(mask.len());
+        self.mix(words, |i| key[i] & mask[i])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_gives_one_hash() {
+        let hasher = KeyHasher::default();
+        let (key, mask) = ([5u64, 7, 9], [4u64, 3, 8]);
+        assert_eq!(hasher.hash_masked(&key, &mask), hasher.hash(&[4, 3, 8]));
+        assert_eq!(hasher.hash_array(&key), hasher.hash(&key));
+        let long: [u64; 19] = std::array::from_fn(|i| i as u64 * 77);
+        assert_eq!(hasher.hash_array(&long), hasher.hash(&long));
+        assert_eq!(
+            hasher.hash_masked(&long, &[u64::MAX; 19]),
+            hasher.hash(&long)
+        );
+        assert_ne!(hasher.hash(&key), KeyHasher::default().hash(&key));
+    }
+
+    #[test]
+    fn every_word_counts_at_its_place() {
+        let hasher = KeyHasher::default();
+        for words in 1..20 {
+            let zero = vec![0u64; words];
+            let mut hashes = vec![hasher.hash(&zero)];
+            for i in 0..words {
+                for bit in 0..64 {
+                    let mut key = zero.clone();
+                    key[i] = 1 << bit;
+                    hashes.push(hasher.hash(&key));
+                }
+            }
+            let all = hashes.len();
+            hashes.sort_unstable();
+            hashes.dedup();
+            assert_eq!(hashes.len(), all, "{words} words");
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 mod duration;
 mod mac;
+mod nics;
 mod services;
 mod tls;
 mod wiring;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::{DurationError, Period};
 pub use mac::{Mac, MacError};
+pub use nics::{NicConfig, NicDeviceConfig};
 pub use services::{
     API_VERSION, AffinityProfileConfig, AttachmentConfig, DetectLocalMode, DsrConfig, KIND,
     MasqueradeAddressConfig, MasqueradeConfig, NodePortAddress, PortRangeConfig, TunnelConfig,
@@ -48,6 +50,11 @@ pub struct Config {
     pub node_name: String,
     /// The NIC's P4Runtime server.
     pub device: DeviceConfig,
+    /// The NICs of many nodes, by node, all of them programmed by this process (central mode). None: the NIC of this node
+    /// alone. What is said outside of this map holds for each of them where it says nothing else. The file is read again
+    /// when it changes: NICs come and go without a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nics: Option<BTreeMap<String, NicConfig>>,
     /// Ports of the NIC that carry traffic.
     pub ports: Vec<PortConfig>,
     /// Where packets leave.
@@ -270,6 +277,7 @@ impl Default for Config {
             kind: KIND.to_owned(),
             node_name: String::new(),
             device: DeviceConfig::default(),
+            nics: None,
             ports: Vec::new(),
             routes: Vec::new(),
             node_routes: None,
@@ -405,6 +413,19 @@ impl Config {
     /// # Errors
     /// Every problem found, not only the first.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        let problems = match &self.nics {
+            None => self.problems(),
+            Some(nics) => self.check_nics(nics),
+        };
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::Invalid(problems))
+        }
+    }
+
+    /// What is wrong with the settings of one NIC.
+    fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.check_device(&mut problems);
         self.check_ports(&mut problems);
@@ -425,11 +446,7 @@ impl Config {
                 advice: "give 1 or more",
             });
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError::Invalid(problems))
-        }
+        problems
     }
 
     fn check_device(&self, problems: &mut Vec<Problem>) {

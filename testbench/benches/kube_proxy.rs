@@ -2,12 +2,13 @@
 //! what connections get through a Service and past it.
 //!
 //! In: root with CAP_NET_ADMIN, nft, iptables, iperf3, and etcd, kube-apiserver and kube-proxy (built with Go when
-//! `KUBEBUILDER_ASSETS` is not set); `--sizes 100,1000,10000`, `--endpoints 10`, `--runs 3`, `--only programming|path`,
+//! `KUBEBUILDER_ASSETS` is not set); `--sizes 100,1000,10000`, `--endpoints 10`, `--runs 3`, `--changes 5`,
+//! `--modes nicproxy,nftables,iptables`, `--patience 600` (seconds that anything may take), `--only programming|path`,
 //! `--ports packet`, `--svg FILE`. Out: tables of medians, and pictures when a file is named: FILE, and one with `-path`
 //! in its name. Everything runs in network namespaces made for it.
 //!
-//! Both sides are measured alike: from the start of the process, or from the API server's answer to the creation of one
-//! Service, to the time that the process itself says it was programmed (`sync_proxy_rules_last_timestamp_seconds`, a
+//! Both sides are measured alike: from the start of the process, or from the request that creates one Service (and its
+//! slice, at once; proxies that had nothing to do for two seconds), to the time that the process itself says it was programmed (`sync_proxy_rules_last_timestamp_seconds`, a
 //! metric that both have), and only when the rules, or the table, hold every Service. Memory and CPU time are the
 //! process's; nicproxy's has its NIC in it, kube-proxy's rules are in the kernel and not counted.
 #![allow(clippy::print_stdout, reason = "the result is printed")]

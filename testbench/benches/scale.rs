@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nicproxy::config::Program;
@@ -34,7 +33,7 @@ fn number(variable: &str, default: usize) -> usize {
 fn model(folder: &Path) -> Result<(Model, Changes, Duration), Failed> {
     let start = Instant::now();
     let (sender, mut notices) = watch::channel();
-    let source = ManifestSource::start(folder, Arc::from("bench"), sender)?;
+    let source = ManifestSource::start(folder, sender)?;
     let mut model = Model::new();
     let mut changes = Changes::default();
     let mut waiting = VecDeque::new();
@@ -46,7 +45,6 @@ fn model(folder: &Path) -> Result<(Model, Changes, Duration), Failed> {
         match notice {
             Notice::Cluster(event) => changes.merge(model.apply(event)),
             Notice::Together(several) => waiting.extend(several),
-            Notice::NodeEligible { .. } => {}
             Notice::Synced => break,
         }
     }

@@ -11,6 +11,8 @@
     reason = "a test says what failed by panicking"
 )]
 
+#[path = "kubernetes/central.rs"]
+mod central;
 #[path = "kubernetes/daemon.rs"]
 mod daemon;
 #[path = "kubernetes/dashboard.rs"]

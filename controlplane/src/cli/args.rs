@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use softnic::cli::PortSpec;
 
 use crate::config::{
-    Config, ConfigError, DetectLocalMode, NodePortAddress, Period, PipelineConfig, Program,
+    Config, ConfigError, DetectLocalMode, NodePortAddress, Period, PipelineConfig, Problem, Program,
 };
 use crate::telemetry::LogFormat;
 use crate::watch::kubernetes::Access;
@@ -322,6 +322,15 @@ impl RunArgs {
                 p4info,
                 device_config,
             });
+        }
+        if config.nics.is_some() && (self.embedded.is_some() || self.device.device.is_some()) {
+            return Err(ConfigError::Invalid(vec![Problem {
+                field: "nics".to_owned(),
+                what:
+                    "--device and --embedded are about one NIC, this is about those of many nodes"
+                        .to_owned(),
+                advice: "leave the flag out, or `nics`",
+            }]));
         }
         self.apply_settings(&mut config);
         config.validate()?;

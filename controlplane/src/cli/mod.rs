@@ -16,6 +16,7 @@ pub mod get;
 pub mod output;
 pub mod reader;
 pub mod rehearsal;
+pub mod reload;
 pub mod run;
 pub mod trace;
 

@@ -70,6 +70,13 @@ impl Rehearsal {
         if config.node_name.is_empty() {
             config.node_name = host_name();
         }
+        if let Some(mut nics) = config.each_nic() {
+            let nodes: Vec<String> = nics.keys().cloned().collect();
+            config = nics.remove(&config.node_name).with_context(|| {
+                let (node, nodes) = (&config.node_name, nodes.join(", "));
+                format!("the configuration has no NIC of node {node}; name one of {nodes} with --node-name")
+            })?;
+        }
         config.device.pipeline = Some(PipelineConfig::Bundled(program));
         let nic = embedded::start(&config, "127.0.0.1:0".parse()?, Vec::new()).await?;
         config.device.address = format!("http://{}", nic.address());
@@ -80,7 +87,7 @@ impl Rehearsal {
         let image = image.await.context("the compiler died")??;
         let link = Link::start(&config, image).context("cannot reach the embedded NIC")?;
         let (notices, heard) = crate::watch::channel();
-        let source = ManifestSource::start(manifests, config.node_name.as_str().into(), notices)?;
+        let source = ManifestSource::start(manifests, notices)?;
         let health = Arc::new(Health::new(config.sync.sync_period.0));
         let (daemon, mut status) = Daemon::new(&config, link.device.clone(), heard, health);
         let inquiries = daemon.inquiries();

@@ -1,22 +1,27 @@
-//! `nicproxy run`: the daemon with its source, its device and its servers, until SIGTERM or SIGINT.
+//! `nicproxy run`: the daemon with its source, its devices and its servers, until SIGTERM or SIGINT.
 
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as news};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{RunArgs, Source};
+use super::reload::Reload;
 use super::{embedded, output};
 use crate::config::Config;
 use crate::pipeline::Image;
 use crate::run::Daemon;
+use crate::run::cluster::Cluster;
+use crate::run::fleet::Fleet;
 use crate::run::link::Link;
 use crate::telemetry::counters::DeviceCounters;
 use crate::telemetry::events::Events;
 use crate::telemetry::health::Health;
+use crate::telemetry::registry::Registry;
+use crate::telemetry::roster::{Roster, Shown};
 use crate::telemetry::{self, metric, server};
 use crate::watch::manifest::ManifestSource;
 use crate::watch::{self, Notice, kubernetes};
@@ -35,6 +40,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     };
     telemetry::log_to_stderr(args.log_format, "info");
     tracing::info!("effective configuration:\n{}", config.to_yaml());
+    if config.nics.is_some() {
+        let stop = stop_signals()?;
+        return serve_many(args, config, &source, stop).await;
+    }
     let image = config
         .device
         .pipeline
@@ -59,7 +68,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     served
 }
 
-/// The daemon and its servers, until cancelled.
+/// The daemon of one NIC and its servers, until cancelled.
 async fn serve(
     config: Arc<Config>,
     source: &Source,
@@ -69,29 +78,31 @@ async fn serve(
     let health = Arc::new(Health::new(config.sync.sync_period.0));
     let counters = Arc::new(DeviceCounters::new(config.endpoint_metrics));
     let handle = metric::install();
-    if let Some(address) = config.healthz_bind_address {
-        server::probes(address, health.clone(), stop.clone()).await?;
-    }
+    metric::begin_nic();
     let link = Link::start(&config, image).context("cannot use the address of --device")?;
     let (notices, heard) = watch::channel();
     let (mut daemon, _status) = Daemon::new(&config, link.device.clone(), heard, health.clone());
-    if let Some(address) = config.metrics_bind_address {
-        let shown = server::Shown {
-            handle,
-            device: counters.clone(),
-            slow_path: Some(link.slow_path.clone()),
-            client: Some(link.client.clone()),
-            health,
-            config: config.clone(),
-            explainer: Some(Arc::new(server::Explainer::new(
-                link.client.clone(),
-                daemon.inquiries(),
-            ))),
-        };
-        server::metrics(address, shown, stop.clone()).await?;
-    }
+    let explainer = server::Explainer::new(link.client.clone(), daemon.inquiries());
+    let roster = Roster::alone(Shown {
+        health,
+        registry: Registry::default(),
+        device: counters.clone(),
+        slow_path: Some(link.slow_path.clone()),
+        client: Some(link.client.clone()),
+        explainer: Some(Arc::new(explainer)),
+    });
+    let shown = server::Shown {
+        handle,
+        roster: Arc::new(roster),
+        config: news::channel(config.clone()).1,
+    };
+    start_servers(&config, shown, &stop).await?;
     let mut tasks = JoinSet::new();
-    let (_manifests, events) = start_source(source, &config, notices, &stop, &mut tasks).await?;
+    let pods = news::channel(config.needs_pods()).1;
+    let node = Some(config.node_name.clone());
+    let wanted = Wanted { pods, node };
+    let (_manifests, events) =
+        start_source(source, &config, wanted, notices, &stop, &mut tasks).await?;
     tasks.spawn(crate::run::counters::keep_reading(
         link.device.clone(),
         counters,
@@ -103,31 +114,102 @@ async fn serve(
     stop.cancel();
     tasks.shutdown().await;
     link.shutdown().await;
+    ended(asked)
+}
+
+/// The NICs of many nodes and the servers, until cancelled.
+async fn serve_many(
+    args: RunArgs,
+    config: Config,
+    source: &Source,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let handle = metric::install();
+    let roster = Arc::new(Roster::many());
+    let cluster = Arc::new(Cluster::default());
+    let mut fleet = Fleet::new(cluster.clone(), roster.clone());
+    let config = Arc::new(config);
+    let (newest, now) = news::channel(config.clone());
+    let shown = server::Shown {
+        handle,
+        roster,
+        config: now,
+    };
+    start_servers(&config, shown, &stop).await?;
+    let (notices, heard) = watch::channel();
+    let mut tasks = JoinSet::new();
+    let pods = fleet.needs_pods();
+    fleet.bring(config.each_nic().unwrap_or_default()).await;
+    let wanted = Wanted { pods, node: None };
+    let (_manifests, _events) =
+        start_source(source, &config, wanted, notices, &stop, &mut tasks).await?;
+    let mut reload = Reload::new(args, config);
+    let following = cluster.follow(heard, stop.clone());
+    let keeping = async {
+        loop {
+            let config = reload.changed().await;
+            fleet.bring(config.each_nic().unwrap_or_default()).await;
+            newest.send_replace(config);
+        }
+    };
+    tokio::select! {
+        () = following => {}
+        () = keeping => {}
+    }
+    let asked = stop.is_cancelled();
+    stop.cancel();
+    tasks.shutdown().await;
+    fleet.end().await;
+    ended(asked)
+}
+
+fn ended(asked: bool) -> anyhow::Result<()> {
     if !asked {
         bail!("the source of objects ended; see the log above");
     }
-    tracing::info!("stopped; the device keeps its entries");
+    tracing::info!("stopped; what is in the devices stays");
     Ok(())
+}
+
+async fn start_servers(
+    config: &Config,
+    shown: server::Shown,
+    stop: &CancellationToken,
+) -> Result<(), server::ServeError> {
+    if let Some(address) = config.healthz_bind_address {
+        server::probes(address, shown.roster.clone(), stop.clone()).await?;
+    }
+    if let Some(address) = config.metrics_bind_address {
+        server::metrics(address, shown, stop.clone()).await?;
+    }
+    Ok(())
+}
+
+/// What is wanted of a source beside Services, slices and nodes.
+struct Wanted {
+    pods: news::Receiver<bool>,
+    node: Option<String>,
 }
 
 async fn start_source(
     source: &Source,
     config: &Config,
+    wanted: Wanted,
     notices: mpsc::Sender<Notice>,
     stop: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<(Option<ManifestSource>, Events)> {
-    let node: Arc<str> = config.node_name.as_str().into();
     match source {
         Source::Manifests(path) => {
-            let source = ManifestSource::start(path, node, notices)?;
+            let source = ManifestSource::start(path, notices)?;
             Ok((Some(source), Events::default()))
         }
         Source::Kubernetes(access) => {
             let client = kubernetes::client(access).await?;
             let extras = kubernetes::Extras {
                 proxy_name: config.proxy_name.clone(),
-                pods: config.needs_pods(),
+                pods: wanted.pods,
+                node: wanted.node,
             };
             let (events, warnings) = Events::queue();
             tasks.spawn(watch::events::run(
@@ -136,7 +218,7 @@ async fn start_source(
                 warnings,
                 stop.clone(),
             ));
-            tasks.spawn(kubernetes::run(client, node, extras, notices, stop.clone()));
+            tasks.spawn(kubernetes::run(client, extras, notices, stop.clone()));
             Ok((None, events))
         }
     }

@@ -105,6 +105,9 @@ pub struct AskedArgs {
     /// A running nicproxy: where it serves /metrics [default: http://127.0.0.1:10249]
     #[arg(long, value_name = "URL", conflicts_with = "manifests")]
     pub proxy: Option<Endpoint>,
+    /// The node whose NIC the packet comes to, of a nicproxy that programs those of many nodes
+    #[arg(long, value_name = "NODE", conflicts_with = "manifests")]
+    pub nic: Option<String>,
     /// A device, without knowledge of the cluster.
     #[command(flatten)]
     pub device: DeviceArgs,
@@ -176,7 +179,11 @@ impl AskedArgs {
             return Ok(tracer.trace(request, None).await?);
         }
         let url = self.proxy.as_ref().map_or(ADMIN, |Endpoint(url)| url);
-        admin::post(url, "/trace", request).await.with_context(|| {
+        let path = match &self.nic {
+            Some(node) => format!("/trace/{node}"),
+            None => "/trace".to_owned(),
+        };
+        admin::post(url, &path, request).await.with_context(|| {
             format!(
                 "cannot ask the nicproxy at {url}; name a running one with --proxy, a device with --device, or a folder with --manifests"
             )

@@ -224,7 +224,7 @@ pub fn wire(wiring: &Wiring, view: &NodeView, model: &Model) -> Wired {
             egress::Action { port: port.port },
         );
     }
-    for (vpc, prefix, via) in routes(wiring, model) {
+    for (vpc, prefix, via) in routes(wiring, view, model) {
         let key = route::Key {
             vpc,
             prefix: prefix.into(),
@@ -248,12 +248,12 @@ pub fn wire(wiring: &Wiring, view: &NodeView, model: &Model) -> Wired {
 }
 
 /// All routes, in order of precedence.
-fn routes(wiring: &Wiring, model: &Model) -> Vec<(u32, IpNet, Option<NextHop>)> {
+fn routes(wiring: &Wiring, view: &NodeView, model: &Model) -> Vec<(u32, IpNet, Option<NextHop>)> {
     let configured = wiring.routes.iter().map(|r| (r.vpc, r.prefix, r.via));
     let mut found: Vec<_> = configured.collect();
     let mut add = |prefix, via| found.push((wiring.vpc, prefix, via));
     for vport in &wiring.vports {
-        for (address, hop) in attached(vport, model) {
+        for (address, hop) in attached(vport, view, model) {
             add(IpNet::from(address), Some(hop));
         }
     }
@@ -290,12 +290,18 @@ impl NodeRoutes {
 }
 
 /// The addresses behind a pod's port, with the way there.
-fn attached(vport: &Vport, model: &Model) -> Vec<(IpAddr, NextHop)> {
+fn attached(vport: &Vport, view: &NodeView, model: &Model) -> Vec<(IpAddr, NextHop)> {
     let device = match &vport.pod {
         VportKey::Address(address) => return vec![(*address, vport.hop)],
         VportKey::Device(device) => device,
     };
-    let attachments = model.pods().flat_map(|pod| &pod.attachments);
+    // Devices of other nodes have the same names.
+    let here = |pod: &&Arc<model::Pod>| match (&pod.node, &view.node) {
+        (Some(node), Some(this)) => node == this,
+        _ => true,
+    };
+    let pods = model.pods().filter(here);
+    let attachments = pods.flat_map(|pod| &pod.attachments);
     let here = attachments.filter(|attachment| attachment.devices.contains(device));
     here.flat_map(|attachment| {
         let named = attachment.mac.as_deref().and_then(|mac| mac.parse().ok());
@@ -325,7 +331,7 @@ fn classify(wiring: &Wiring, view: &NodeView, model: &Model, wired: &mut Wired) 
     let behind = match &view.pods {
         PodRanges::Unknown => Vec::new(),
         PodRanges::Ranges(ranges) => ranges.clone(),
-        PodRanges::BehindPorts(ports) => routes(wiring, model)
+        PodRanges::BehindPorts(ports) => routes(wiring, view, model)
             .into_iter()
             .filter(|(on, prefix, via)| {
                 let there = via.is_some_and(|hop| ports.contains(&hop.port));

@@ -254,3 +254,76 @@ fn wrong_values_for_services_are_named_with_what_to_do() {
     }
     assert!(parse("nodeport_addresses: [everywhere]").is_err());
 }
+
+const MANY: &str = "
+service_cidrs: [10.96.0.0/12]
+device: {device_id: 7, election_id: 3, pipeline: {bundled: pna}}
+nics:
+  worker-1:
+    device: {address: 'https://10.0.0.1:9559', tls: {ca_file: /ca.crt, cert_file: /a.crt, key_file: /a.key}}
+    ports: [{port: 1, role: host, mac: 02:00:00:00:00:01}]
+    routes: [{prefix: 10.244.1.0/24, port: 1, dst_mac: 02:00:00:00:01:00}]
+  worker-2:
+    device: {address: 'http://10.0.0.2:9559', device_id: 1, pipeline: {bundled: v1model}}
+    node_addresses: [192.0.2.2]
+";
+
+#[test]
+fn each_of_many_nics_has_its_own_and_what_all_have() {
+    let config = parse(MANY).unwrap();
+    config.validate().unwrap();
+    assert_eq!(parse(&config.to_yaml()).unwrap(), config);
+    let nics = config.each_nic().unwrap();
+    assert_eq!(nics.keys().collect::<Vec<_>>(), ["worker-1", "worker-2"]);
+    for nic in nics.values() {
+        assert_eq!(nic.service_cidrs, config.service_cidrs);
+        assert_eq!((nic.device.election_id, &nic.nics), (3, &None));
+        nic.validate().unwrap();
+    }
+    let (first, second) = (&nics["worker-1"], &nics["worker-2"]);
+    assert_eq!(first.viewpoint().node.as_deref(), Some("worker-1"));
+    assert_eq!((first.device.device_id, second.device.device_id), (7, 1));
+    assert_eq!((first.ports.len(), second.ports.len()), (1, 0));
+    let tls = first.device.tls.client(&first.device.address).unwrap();
+    assert_eq!(tls.authorities, Some("/ca.crt".into()));
+    assert_eq!(second.device.tls.client(&second.device.address), None);
+    let [pna, v1model] = [Program::Pna, Program::V1model].map(PipelineConfig::Bundled);
+    assert_eq!(first.device.pipeline, Some(pna));
+    assert_eq!(second.device.pipeline, Some(v1model));
+    assert_eq!(second.node_addresses.len(), 1);
+    assert_eq!(parse(TWO_PORTS).unwrap().each_nic(), None);
+    let none = parse("device: {tls: {ca_file: /ca.crt}}\nnics: {}").unwrap();
+    none.validate().unwrap();
+    assert_eq!(none.each_nic().map(|nics| nics.len()), Some(0));
+}
+
+#[test]
+fn problems_of_many_nics_say_whose_they_are() {
+    let text = "
+mtu: 100
+nics:
+  worker-1:
+    device: {address: 'http://10.0.0.1:9559', tls: {cert_file: /a.crt}}
+    ports: [{port: 255, role: host}]
+  worker-2:
+    device: {address: 'http://10.0.0.1:9559'}
+  worker-3:
+    device: {address: 10.0.0.3}
+";
+    let Err(ConfigError::Invalid(problems)) = parse(text).unwrap().validate() else {
+        panic!("accepted")
+    };
+    let fields = problems.iter().map(|problem| problem.field.as_str());
+    assert_eq!(
+        fields.collect::<Vec<_>>(),
+        [
+            "mtu",
+            "nics.worker-2.device",
+            "nics.worker-1.device.tls",
+            "nics.worker-1.device.tls.key_file",
+            "nics.worker-1.ports[0].port",
+            "nics.worker-3.device.address",
+        ]
+    );
+    assert!(parse("nics: {a: {device: {address: x}}, a: {device: {address: y}}}").is_err());
+}

@@ -88,8 +88,7 @@ impl Stage {
         shop::write(folder.path()).context("cannot write the manifests")?;
         let link = Link::start(&config, image).context("cannot use the address of --target")?;
         let (notices, heard) = crate::watch::channel();
-        let source =
-            ManifestSource::start(folder.path(), config.node_name.as_str().into(), notices)?;
+        let source = ManifestSource::start(folder.path(), notices)?;
         let health = Arc::new(Health::new(config.sync.sync_period.0));
         let (daemon, mut status) = Daemon::new(&config, link.device.clone(), heard, health);
         let stop = CancellationToken::new();

@@ -86,8 +86,8 @@ pub enum Problem {
     },
 }
 
-/// The cluster.
-#[derive(Debug, Default)]
+/// The cluster. A copy shares its objects.
+#[derive(Clone, Debug, Default)]
 pub struct Model {
     services: FxHashMap<ObjectKey, Arc<Service>>,
     slices: FxHashMap<ObjectKey, Arc<EndpointSlice>>,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use p4runtime::proto::p4::v1 as proto;
 use rustc_hash::FxHashSet;
+use tokio::runtime::RuntimeFlavor;
 
 use super::diff::{Scope, diff};
 use super::execute::Execution;
@@ -269,7 +270,9 @@ impl Reconciler {
         if let Some(ledger) = self.device.ledger() {
             self.ids.reclaim(ledger.free());
         }
-        report.services = self.work_out(model, link.installed.state());
+        report.services = at_length(self.pending.all, || {
+            self.work_out(model, link.installed.state())
+        });
         self.tell_numbers();
         if self.touched.is_none() {
             link.installed.share_all(self.desired.state());
@@ -464,6 +467,17 @@ impl Reconciler {
 
     fn is_settled(&self) -> bool {
         self.touched.as_ref().is_some_and(Touched::is_empty)
+    }
+}
+
+/// Does work that may take seconds, so that other tasks of its thread go on meanwhile.
+fn at_length<T>(long: bool, work: impl FnOnce() -> T) -> T {
+    let several = tokio::runtime::Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if long && several {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 

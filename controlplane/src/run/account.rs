@@ -1,12 +1,13 @@
 //! What is told of the cluster beside tables: health checks of Services, latencies, Services without local endpoints.
 //!
-//! In: events, reports, the model. Out: metrics and the servers of [`ServiceHealth`]. Invariant: a change's latency is
+//! In: what was told, reports, the model. Out: metrics and the servers of [`ServiceHealth`]. Invariant: a change's latency is
 //! counted once, when the device holds it (S89); what changes nothing counts nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::inbox::{MOMENTS, Told};
 use crate::model::{Changes, EndpointSlice, Event, Model, ObjectKey};
 use crate::reconcile::Report;
 use crate::resolve::{NodeView, Viewpoint, is_served};
@@ -18,8 +19,6 @@ use crate::telemetry::service_health::ServiceHealth;
 
 /// How often a port that was taken is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-/// Moments of changes kept while the device cannot be written to.
-const MOMENTS: usize = 100_000;
 
 /// What an event is about, as far as it is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +50,15 @@ impl Heard {
     }
 }
 
-/// The account of one daemon.
+/// The account of one NIC.
 #[derive(Debug)]
 pub struct Account {
     from: Viewpoint,
     view: NodeView,
     servers: ServiceHealth,
     started: SystemTime,
+    /// The node is the one that this process runs on.
+    here: bool,
     /// Changes that are not written yet.
     waiting: Changed,
     moments: Vec<SystemTime>,
@@ -68,13 +69,14 @@ pub struct Account {
 }
 
 impl Account {
-    /// Nothing happened yet.
-    pub fn new(from: Viewpoint, health: Arc<Health>, started: SystemTime) -> Self {
+    /// Nothing happened yet. Another node's addresses are not ours to answer health checks on: `here` says whose they are.
+    pub fn new(from: Viewpoint, health: Arc<Health>, here: bool, started: SystemTime) -> Self {
         Self {
             from,
             view: NodeView::default(),
             servers: ServiceHealth::new(health, Events::default()),
             started,
+            here,
             waiting: Changed::default(),
             moments: Vec::new(),
             internal: BTreeSet::new(),
@@ -94,22 +96,14 @@ impl Account {
         self.waiting
     }
 
-    /// Takes in an event that changed so many Services.
-    pub fn take(&mut self, heard: Heard, changed: usize) {
-        if changed == 0 {
-            return;
-        }
-        match heard {
-            Heard::Services => self.waiting.services += changed,
-            Heard::Slices(moments) => {
-                self.waiting.endpoints += changed;
-                let room = MOMENTS.saturating_sub(self.moments.len());
-                let started = self.started;
-                let known = moments.into_iter().filter(|moment| *moment >= started);
-                self.moments.extend(known.take(room));
-            }
-            Heard::Other => {}
-        }
+    /// Takes in what was told.
+    pub fn take(&mut self, told: &Told) {
+        self.waiting.services += told.services;
+        self.waiting.endpoints += told.endpoints;
+        let room = MOMENTS.saturating_sub(self.moments.len());
+        let started = self.started;
+        let known = told.moments.iter().filter(|moment| **moment >= started);
+        self.moments.extend(known.take(room));
     }
 
     /// A synchronisation ended.
@@ -130,8 +124,10 @@ impl Account {
         }
         if changes.nodes || !self.told {
             self.view = self.from.look(model);
-            let addresses = self.view.node_port_addresses.clone();
-            self.servers.listen_on(addresses).await;
+            if self.here {
+                let addresses = self.view.node_port_addresses.clone();
+                self.servers.listen_on(addresses).await;
+            }
         }
         if std::mem::replace(&mut self.told, true) {
             for key in &changes.services {
@@ -192,7 +188,7 @@ mod tests {
 
     fn account(started: SystemTime) -> Account {
         let health = Arc::new(Health::new(Duration::from_secs(30)));
-        Account::new(Viewpoint::default(), health, started)
+        Account::new(Viewpoint::default(), health, true, started)
     }
 
     #[test]
@@ -204,12 +200,18 @@ mod tests {
             one.changed_at = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
             Heard::of(&Event::ApplySlice(one))
         };
-        account.take(at(999), 1);
+        let told = |heard, changed| {
+            let mut told = Told::default();
+            told.count(heard, changed);
+            told
+        };
+        account.take(&told(at(999), 1));
         assert!(account.moments.is_empty(), "older than the proxy");
-        account.take(at(1001), 0);
+        account.take(&told(at(1001), 0));
         assert!(account.moments.is_empty(), "nothing changed");
-        account.take(at(1001), 1);
-        account.take(Heard::of(&Event::DeleteSlice(ObjectKey::default())), 1);
+        account.take(&told(at(1001), 1));
+        let deleted = Heard::of(&Event::DeleteSlice(ObjectKey::default()));
+        account.take(&told(deleted, 1));
         assert_eq!(account.moments.len(), 1, "a deletion has no moment");
         let now = start + Duration::from_secs(5);
         account.synced(&Report::new(Outcome::NotConnected), now);

@@ -1,7 +1,8 @@
 //! One device with everything that belongs to its session: the program it is to run, and the slow path.
 //!
 //! In: address, program, bounds. Out: a [`Device`](crate::device::Device) for the reconciler. Whenever this client
-//! becomes the primary, after the device restarted too, the program is loaded if another one or none runs.
+//! becomes the primary, after the device restarted too, the program is loaded if another one or none runs. Everything
+//! counts where whoever starts it counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::config::Config;
 use crate::device::Session;
 use crate::pipeline::{self, Ensured, Image};
 use crate::slowpath::{self, SlowPath};
+use crate::telemetry::registry::Registry;
 
 /// Wait after the program could not be loaded.
 const RETRY: Duration = Duration::from_secs(1);
@@ -44,6 +46,7 @@ impl Link {
         let (client, notifications) = Client::start(settings)?;
         let device = Arc::new(Session::new(address, client.clone()));
         let mut tasks = JoinSet::new();
+        let registry = Registry::current();
         let bounds = slowpath::Config {
             refusals_per_second: config.slow_path.refusals_per_second,
             ..slowpath::Config::default()
@@ -56,7 +59,7 @@ impl Link {
             mut errors,
             mut digests,
         } = notifications;
-        tasks.spawn(slow_path.run(packets, idle));
+        tasks.spawn(async move { registry.scope(slow_path.run(packets, idle)).await });
         tasks.spawn(async move { while digests.recv().await.is_some() {} });
         tasks.spawn(async move {
             while let Some(error) = errors.recv().await {

@@ -1,5 +1,7 @@
 //! The daemon on a folder of manifests and an embedded NIC, over real P4Runtime.
 
+mod central;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -43,7 +45,7 @@ fn config(nic: &Running) -> Config {
 async fn start(config: &Config, image: &Image, folder: &Path) -> Playing {
     let link = Link::start(config, Some(image.clone())).unwrap();
     let (notices, heard) = crate::watch::channel();
-    let source = ManifestSource::start(folder, config.node_name.as_str().into(), notices).unwrap();
+    let source = ManifestSource::start(folder, notices).unwrap();
     let health = Arc::new(Health::new(config.sync.sync_period.0));
     let (daemon, status) = Daemon::new(config, link.device.clone(), heard, health);
     let stop = CancellationToken::new();

@@ -1,6 +1,6 @@
 //! Whether the proxy does its work (S75-S77).
 //!
-//! In: when changes were queued and written, and whether the node may take traffic. Out: the answers of `/healthz` and
+//! In: when changes were queued and written, whether the node may take traffic, and whether another client does the work. Out: the answers of `/healthz` and
 //! `/livez`. Time is a parameter. Invariant: an idle proxy, and one that has not begun, is healthy.
 
 use std::time::{Duration, SystemTime};
@@ -21,6 +21,7 @@ struct State {
     queued: Option<SystemTime>,
     updated: Option<SystemTime>,
     eligible: bool,
+    standing_by: bool,
 }
 
 /// Body of a probe's answer.
@@ -47,6 +48,7 @@ impl Health {
                 queued: None,
                 updated: None,
                 eligible: true,
+                standing_by: false,
             }),
             patience: sync_period * 2,
         }
@@ -69,6 +71,15 @@ impl Health {
         self.state.lock().eligible = eligible;
     }
 
+    /// Another client programs the device, or not any more: what waits here is its business.
+    pub fn stand_by(&self, standing_by: bool) {
+        let mut state = self.state.lock();
+        state.standing_by = standing_by;
+        if standing_by {
+            state.queued = None;
+        }
+    }
+
     /// Whether the proxy works and the node takes traffic: for load balancers.
     pub fn healthz(&self, now: SystemTime) -> Answer {
         let eligible = self.state.lock().eligible;
@@ -88,7 +99,19 @@ impl Health {
             last_updated: state.updated.map_or_else(String::new, in_words),
             current_time: in_words(now),
             node_eligible: None,
-            healthy: waited.is_none_or(|waited| waited <= self.patience),
+            healthy: state.standing_by || waited.is_none_or(|waited| waited <= self.patience),
+        }
+    }
+}
+
+impl Answer {
+    /// Of who has nothing to do.
+    pub(super) fn idle(now: SystemTime) -> Self {
+        Self {
+            last_updated: String::new(),
+            current_time: in_words(now),
+            node_eligible: None,
+            healthy: true,
         }
     }
 }

@@ -10,7 +10,9 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 use crate::reconcile::{Outcome, Report};
 
@@ -71,26 +73,33 @@ pub fn install() -> Option<PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            let mut builder = PrometheusBuilder::new();
-            for name in [SYNC_DURATION, FULL_SYNC_DURATION, PARTIAL_SYNC_DURATION] {
-                builder = builder
-                    .set_buckets_for_metric(Matcher::Full(name.to_owned()), &DURATION_BUCKETS)
-                    .ok()?;
-            }
-            builder = builder
-                .set_buckets_for_metric(
-                    Matcher::Full(PROGRAMMING.to_owned()),
-                    &programming_buckets(),
-                )
-                .ok()?;
-            let recorder = builder.build_recorder();
+            let recorder = recorder()?;
             let handle = recorder.handle();
             metrics::set_global_recorder(recorder).ok()?;
             describe();
-            begin();
+            for name in [HEALTHZ, LIVEZ] {
+                for code in ["200", "503"] {
+                    metrics::counter!(name, "code" => code).absolute(0);
+                }
+            }
             Some(handle)
         })
         .clone()
+}
+
+/// What counts, with kube-proxy's buckets.
+pub(super) fn recorder() -> Option<PrometheusRecorder> {
+    let mut builder = PrometheusBuilder::new();
+    for name in [SYNC_DURATION, FULL_SYNC_DURATION, PARTIAL_SYNC_DURATION] {
+        builder = builder
+            .set_buckets_for_metric(Matcher::Full(name.to_owned()), &DURATION_BUCKETS)
+            .ok()?;
+    }
+    let programming = Matcher::Full(PROGRAMMING.to_owned());
+    builder = builder
+        .set_buckets_for_metric(programming, &programming_buckets())
+        .ok()?;
+    Some(builder.build_recorder())
 }
 
 fn describe() {
@@ -137,8 +146,9 @@ fn describe() {
     describe_gauge!(CONNECTED, "1 while there is a session that may write");
 }
 
-/// Series that are there from the start, so that rates over them begin with it.
-fn begin() {
+/// Series that a NIC has from the start, so that rates over them begin with it.
+pub fn begin_nic() {
+    describe();
     for family in FAMILIES {
         for name in WITHOUT_COUNTERPART.into_iter().chain([NFTABLES_FAILURES]) {
             metrics::counter!(name, "ip_family" => family).absolute(0);
@@ -148,11 +158,6 @@ fn begin() {
             .flat_map(|name| [(name, "filter"), (name, "nat")])
         {
             metrics::gauge!(name, "ip_family" => family, "table" => table).set(0.0);
-        }
-    }
-    for name in [HEALTHZ, LIVEZ] {
-        for code in ["200", "503"] {
-            metrics::counter!(name, "code" => code).absolute(0);
         }
     }
     unserved(0, 0);

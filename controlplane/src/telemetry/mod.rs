@@ -5,9 +5,12 @@
 
 pub mod counters;
 pub mod events;
+pub mod families;
 pub mod health;
 pub mod locality;
 pub mod metric;
+pub mod registry;
+pub mod roster;
 pub mod server;
 pub mod service_health;
 

@@ -2,13 +2,14 @@
 //!
 //! In: health, metrics, configuration. Out: kube-proxy's paths: `/healthz` and `/livez` on one address; `/metrics`,
 //! `/metrics/slis`, `/healthz`, `/proxyMode` and `/configz` on the other (S78), and there also `/trace`, which takes packets
-//! and tells what becomes of them (see [`crate::trace`]). Nothing that is served changes the device.
+//! and tells what becomes of them (see [`crate::trace`]). Where one process programs the NICs of many nodes, `/healthz/NODE`,
+//! `/livez/NODE` and `/trace/NODE` are those of one of them, and `/nodes` lists them. Nothing that is served changes a device.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,13 +17,13 @@ use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use p4runtime::client::Client;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::counters::DeviceCounters;
-use super::health::{Answer, Health};
+use super::health::Answer;
 use super::metric;
+use super::roster::Roster;
 use crate::config::Config;
 use crate::run::inquiry::Inquiries;
 use crate::trace::{Request, TraceError, Tracer};
@@ -69,13 +70,15 @@ pub struct Server {
 /// When the address cannot be listened on.
 pub async fn probes(
     address: SocketAddr,
-    health: Arc<Health>,
+    roster: Arc<Roster>,
     cancel: CancellationToken,
 ) -> Result<Server, ServeError> {
     let router = Router::new()
         .route("/healthz", get(healthz))
         .route("/livez", get(livez))
-        .with_state(health);
+        .route("/healthz/{node}", get(healthz_of))
+        .route("/livez/{node}", get(livez_of))
+        .with_state(roster);
     serve(
         "the probes",
         "--healthz-bind-address",
@@ -91,18 +94,10 @@ pub async fn probes(
 pub struct Shown {
     /// Metrics that the process counts; none if another part of the process has them.
     pub handle: Option<PrometheusHandle>,
-    /// Metrics that the device counts.
-    pub device: Arc<DeviceCounters>,
-    /// What the slow path did.
-    pub slow_path: Option<Arc<crate::slowpath::Counters>>,
-    /// The session with the device.
-    pub client: Option<Client>,
-    /// Health.
-    pub health: Arc<Health>,
+    /// The NICs.
+    pub roster: Arc<Roster>,
     /// The effective configuration.
-    pub config: Arc<Config>,
-    /// Who explains packets; none: nobody.
-    pub explainer: Option<Arc<Explainer>>,
+    pub config: watch::Receiver<Arc<Config>>,
 }
 
 /// Explains packets, one request at a time.
@@ -132,23 +127,34 @@ pub async fn metrics(
     shown: Shown,
     cancel: CancellationToken,
 ) -> Result<Server, ServeError> {
-    let router = Router::new()
-        .route("/metrics", get(scrape))
-        .route("/metrics/slis", get(indicators))
-        .route(
-            "/healthz",
-            get(|State(shown): State<Shown>| async move { healthz(State(shown.health)).await }),
-        )
-        .route(
-            "/trace",
-            post(explain).layer(DefaultBodyLimit::max(QUESTION)),
-        )
-        .route("/proxyMode", get(|| async { "p4" }))
-        .route(
-            "/configz",
-            get(|State(shown): State<Shown>| async move { Json((*shown.config).clone()) }),
-        )
-        .with_state(shown);
+    let router =
+        Router::new()
+            .route("/metrics", get(scrape))
+            .route("/metrics/slis", get(indicators))
+            .route(
+                "/healthz",
+                get(|State(shown): State<Shown>| async move { healthz(State(shown.roster)).await }),
+            )
+            .route(
+                "/trace",
+                post(explain).layer(DefaultBodyLimit::max(QUESTION)),
+            )
+            .route(
+                "/trace/{node}",
+                post(explain_of).layer(DefaultBodyLimit::max(QUESTION)),
+            )
+            .route(
+                "/nodes",
+                get(|State(shown): State<Shown>| async move { Json(shown.roster.nodes()) }),
+            )
+            .route("/proxyMode", get(|| async { "p4" }))
+            .route(
+                "/configz",
+                get(|State(shown): State<Shown>| async move {
+                    Json(Config::clone(&shown.config.borrow()))
+                }),
+            )
+            .with_state(shown);
     serve("metrics", "--metrics-bind-address", address, router, cancel).await
 }
 
@@ -176,12 +182,26 @@ async fn serve(
     Ok(Server { address, task })
 }
 
-async fn healthz(State(health): State<Arc<Health>>) -> Response {
-    answer(health.healthz(SystemTime::now()), false)
+async fn healthz(State(roster): State<Arc<Roster>>) -> Response {
+    answer(roster.healthz(SystemTime::now()), false)
 }
 
-async fn livez(State(health): State<Arc<Health>>) -> Response {
-    answer(health.livez(SystemTime::now()), true)
+async fn livez(State(roster): State<Arc<Roster>>) -> Response {
+    answer(roster.livez(SystemTime::now()), true)
+}
+
+async fn healthz_of(State(roster): State<Arc<Roster>>, Path(node): Path<String>) -> Response {
+    match roster.nic(&node) {
+        Some(nic) => answer(nic.health.healthz(SystemTime::now()), false),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn livez_of(State(roster): State<Arc<Roster>>, Path(node): Path<String>) -> Response {
+    match roster.nic(&node) {
+        Some(nic) => answer(nic.health.livez(SystemTime::now()), true),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 fn answer(answer: Answer, livez: bool) -> Response {
@@ -206,8 +226,8 @@ async fn indicators(State(shown): State<Shown>) -> Response {
         "# HELP kubernetes_healthcheck Result of a health check: 1 is good, 0 is bad\n# TYPE kubernetes_healthcheck gauge\n",
     );
     for (kind, answer) in [
-        ("healthz", shown.health.healthz(now)),
-        ("livez", shown.health.livez(now)),
+        ("healthz", shown.roster.healthz(now)),
+        ("livez", shown.roster.livez(now)),
     ] {
         let value = u8::from(answer.healthy);
         text.push_str(&format!(
@@ -217,9 +237,22 @@ async fn indicators(State(shown): State<Shown>) -> Response {
     ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response()
 }
 
-async fn explain(State(shown): State<Shown>, Json(request): Json<Request>) -> Response {
-    let Some(explainer) = shown.explainer else {
-        return (StatusCode::NOT_FOUND, "no device to ask").into_response();
+async fn explain(state: State<Shown>, request: Json<Request>) -> Response {
+    explain_of(state, Path(String::new()), request).await
+}
+
+async fn explain_of(
+    State(shown): State<Shown>,
+    Path(node): Path<String>,
+    Json(request): Json<Request>,
+) -> Response {
+    let nic = shown.roster.nic(&node);
+    let Some(explainer) = nic.and_then(|nic| nic.explainer) else {
+        let text = match shown.roster.nodes() {
+            nodes if nodes.iter().all(|node| node.is_empty()) => "no device to ask".to_owned(),
+            nodes => format!("name a node: there are {}", nodes.join(", ")),
+        };
+        return (StatusCode::NOT_FOUND, text).into_response();
     };
     let Ok(_turn) = explainer.busy.try_acquire() else {
         let text = "another trace is running; try again";
@@ -236,43 +269,15 @@ async fn explain(State(shown): State<Shown>, Json(request): Json<Request>) -> Re
 }
 
 async fn scrape(State(shown): State<Shown>) -> Response {
-    let own = shown
-        .handle
-        .map(|handle| handle.render())
-        .unwrap_or_default();
-    let content_type = [(header::CONTENT_TYPE, PROMETHEUS)];
-    shown.device.renew().await;
-    let mut text = own + &shown.device.render();
+    let own = shown.handle.map(|handle| handle.render());
+    let mut text = shown.roster.render(own.unwrap_or_default()).await;
     text.push_str("# HELP kubernetes_feature_enabled Behaviour of a feature gate that is there\n# TYPE kubernetes_feature_enabled gauge\n");
     for name in FEATURES {
         text.push_str(&format!(
             "kubernetes_feature_enabled{{name=\"{name}\",stage=\"\"}} 1\n"
         ));
     }
-    if let Some(counters) = shown.slow_path {
-        text.push_str("# HELP nicproxy_slow_path_total What the slow path did\n# TYPE nicproxy_slow_path_total counter\n");
-        for (event, count) in counters.snapshot().named() {
-            text.push_str(&format!(
-                "nicproxy_slow_path_total{{event=\"{event}\"}} {count}\n"
-            ));
-        }
-    }
-    if let Some(drops) = shown.client.map(|client| client.drops()) {
-        text.push_str("# HELP nicproxy_stream_drops_total Messages lost because a queue was full or the stream broke\n");
-        text.push_str("# TYPE nicproxy_stream_drops_total counter\n");
-        for (queue, count) in [
-            ("packet_in", drops.packets),
-            ("packet_out", drops.outgoing),
-            ("idle_timeout", drops.idle),
-            ("digest", drops.digests),
-            ("error", drops.errors),
-        ] {
-            text.push_str(&format!(
-                "nicproxy_stream_drops_total{{queue=\"{queue}\"}} {count}\n"
-            ));
-        }
-    }
-    (content_type, text).into_response()
+    ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response()
 }
 
 #[cfg(test)]
@@ -281,6 +286,10 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::counters::DeviceCounters;
+    use super::super::health::Health;
+    use super::super::registry::Registry;
+    use super::super::roster::Shown as ShownNic;
     use super::*;
     use crate::reconcile::{Outcome, Report};
 
@@ -300,18 +309,25 @@ mod tests {
         let health = Arc::new(Health::new(Duration::from_secs(30)));
         let device = Arc::new(DeviceCounters::default());
         let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let probes = probes(free, health.clone(), cancel.clone()).await.unwrap();
-        let shown = Shown {
-            handle: metric::install(),
+        let handle = metric::install();
+        metric::begin_nic();
+        let roster = Arc::new(Roster::alone(ShownNic {
+            health: health.clone(),
+            registry: Registry::default(),
             device: device.clone(),
             slow_path: Some(Arc::default()),
             client: None,
-            health: health.clone(),
-            config: Arc::new(Config {
-                node_name: "worker-x".into(),
-                ..Config::default()
-            }),
             explainer: None,
+        }));
+        let probes = probes(free, roster.clone(), cancel.clone()).await.unwrap();
+        let config = Arc::new(Config {
+            node_name: "worker-x".into(),
+            ..Config::default()
+        });
+        let shown = Shown {
+            handle,
+            roster,
+            config: watch::channel(config).1,
         };
         let metrics = metrics(free, shown, cancel.clone()).await.unwrap();
 
@@ -326,6 +342,7 @@ mod tests {
         assert_eq!(get(probes.address, "/healthz").await.0, 503);
         assert_eq!(get(probes.address, "/livez").await.0, 200);
         assert_eq!(get(probes.address, "/nothing").await.0, 404);
+        assert_eq!(get(probes.address, "/healthz/worker-x").await.0, 404);
 
         let mut report = Report::new(Outcome::Done);
         report.inserts = 3;

@@ -22,7 +22,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{self, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -116,20 +116,20 @@ async fn kubeconfig(path: Option<&Path>) -> Result<kube::Config, kube::config::K
 }
 
 /// Which Services are watched, and what beside Services, slices and nodes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Extras {
     /// Name of the proxy whose Services are watched; empty: the default proxy's.
     pub proxy_name: String,
-    /// Pods of this node: where the NIC has a port per pod and the CNI says which.
-    pub pods: bool,
+    /// Whether pods are watched: where a NIC has a port per pod and the CNI says which. May turn to `true` later.
+    pub pods: sync::watch::Receiver<bool>,
+    /// The node whose pods these are; none: those of all nodes.
+    pub node: Option<String>,
 }
 
-/// Watches until cancelled. `node` is the node whose eligibility is reported. ServiceCIDRs are watched where the API
-/// server has them (Kubernetes 1.31 and later).
+/// Watches until cancelled. ServiceCIDRs are watched where the API server has them (Kubernetes 1.31 and later).
 pub async fn run(
     client: Client,
-    node: Arc<str>,
-    extras: Extras,
+    mut extras: Extras,
     notices: mpsc::Sender<Notice>,
     cancel: CancellationToken,
 ) {
@@ -137,12 +137,12 @@ pub async fn run(
         () = cancel.cancelled() => return,
         ranges = has_service_cidrs(&client) => ranges,
     };
-    let count = 3 + usize::from(ranges) + usize::from(extras.pods);
+    let pods = *extras.pods.borrow_and_update();
+    let count = 3 + usize::from(ranges) + usize::from(pods);
     let unlisted = Arc::new(AtomicUsize::new(count));
     let mut tasks = JoinSet::new();
     let mut watch = Watch {
         client: &client,
-        node: &node,
         notices: &notices,
         unlisted: &unlisted,
         tasks: &mut tasks,
@@ -155,9 +155,23 @@ pub async fn run(
     if ranges {
         watch.start::<ServiceCIDR>(watcher::Config::default());
     }
-    if extras.pods {
-        let here = format!("spec.nodeName={node}");
-        watch.start::<Pod>(watcher::Config::default().fields(&here));
+    let of_pods = match &extras.node {
+        Some(node) => watcher::Config::default().fields(&format!("spec.nodeName={node}")),
+        None => watcher::Config::default(),
+    };
+    if pods {
+        watch.start::<Pod>(of_pods);
+    } else {
+        let (pods, notices) = (Api::<Pod>::all(client), notices.clone());
+        tasks.spawn(async move {
+            // Whoever might ask for them later may have gone: nobody will.
+            if extras.pods.wait_for(|wanted| *wanted).await.is_err() {
+                return std::future::pending().await;
+            }
+            let stream = watcher(pods, of_pods).backoff(retry());
+            // No initial list waits for them any more.
+            follow(stream, notices, Arc::new(AtomicUsize::new(usize::MAX))).await;
+        });
     }
     tokio::select! {
         () = cancel.cancelled() => {}
@@ -191,7 +205,6 @@ async fn has_service_cidrs(client: &Client) -> bool {
 /// What all watches share.
 struct Watch<'a> {
     client: &'a Client,
-    node: &'a Arc<str>,
     notices: &'a mpsc::Sender<Notice>,
     unlisted: &'a Arc<AtomicUsize>,
     tasks: &'a mut JoinSet<()>,
@@ -205,12 +218,8 @@ impl Watch<'_> {
         K::Object: Send,
     {
         let stream = watcher(Api::<K>::all(self.client.clone()), config).backoff(retry());
-        self.tasks.spawn(follow(
-            stream,
-            self.node.clone(),
-            self.notices.clone(),
-            self.unlisted.clone(),
-        ));
+        self.tasks
+            .spawn(follow(stream, self.notices.clone(), self.unlisted.clone()));
     }
 }
 
@@ -224,10 +233,6 @@ trait Watched: Sized {
     fn apply(object: Self::Object) -> model::Event;
     fn replace(objects: Vec<Self::Object>) -> model::Event;
     fn delete(object: Self::Object) -> model::Event;
-    /// What else is to be said of it, seen from this node.
-    fn aside(&self, _node: &str) -> Option<Notice> {
-        None
-    }
 }
 
 impl Watched for Service {
@@ -279,13 +284,6 @@ impl Watched for Node {
     fn delete(object: Self::Object) -> model::Event {
         model::Event::DeleteNode(object.name)
     }
-    fn aside(&self, node: &str) -> Option<Notice> {
-        let name = self.metadata.name.as_deref()?;
-        (name == node).then(|| Notice::NodeEligible {
-            node: name.into(),
-            eligible: convert::node(self).is_ok_and(|node| node.object.is_eligible()),
-        })
-    }
 }
 
 impl Watched for ServiceCIDR {
@@ -323,12 +321,8 @@ impl Watched for Pod {
 }
 
 /// Passes one kind's watch on until it or the receiver ends.
-async fn follow<K, S>(
-    stream: S,
-    node: Arc<str>,
-    notices: mpsc::Sender<Notice>,
-    unlisted: Arc<AtomicUsize>,
-) where
+async fn follow<K, S>(stream: S, notices: mpsc::Sender<Notice>, unlisted: Arc<AtomicUsize>)
+where
     K: Watched,
     S: Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send,
     K::Object: Send,
@@ -346,12 +340,14 @@ async fn follow<K, S>(
                 continue;
             }
         };
-        let mut out: [Option<Notice>; 2] = [None, None];
-        match event {
-            watcher::Event::Init => listing.clear(),
+        let out = match event {
+            watcher::Event::Init => {
+                listing.clear();
+                None
+            }
             watcher::Event::InitApply(object) => {
-                out[1] = object.aside(&node);
                 listing.extend(read(&object));
+                None
             }
             watcher::Event::InitDone => {
                 let list = Notice::Cluster(K::replace(std::mem::take(&mut listing)));
@@ -359,24 +355,21 @@ async fn follow<K, S>(
                     return;
                 }
                 // Counted only after the list is on its way: whoever is last knows that all of them are.
-                if !std::mem::replace(&mut listed, true)
-                    && unlisted.fetch_sub(1, Ordering::AcqRel) == 1
-                {
-                    out[1] = Some(Notice::Synced);
-                }
+                let last = !std::mem::replace(&mut listed, true)
+                    && unlisted.fetch_sub(1, Ordering::AcqRel) == 1;
+                last.then_some(Notice::Synced)
             }
             watcher::Event::Apply(object) => {
-                out[1] = object.aside(&node);
-                out[0] = read(&object).map(|object| Notice::Cluster(K::apply(object)));
+                read(&object).map(|object| Notice::Cluster(K::apply(object)))
             }
             watcher::Event::Delete(object) => {
-                out[0] = read(&object).map(|object| Notice::Cluster(K::delete(object)));
+                read(&object).map(|object| Notice::Cluster(K::delete(object)))
             }
-        }
-        for notice in out.into_iter().flatten() {
-            if notices.send(notice).await.is_err() {
-                return;
-            }
+        };
+        if let Some(notice) = out
+            && notices.send(notice).await.is_err()
+        {
+            return;
         }
     }
 }

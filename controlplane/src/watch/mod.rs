@@ -15,8 +15,6 @@ pub mod events;
 pub mod kubernetes;
 pub mod manifest;
 
-use std::sync::Arc;
-
 use tokio::sync::mpsc;
 
 use crate::model;
@@ -26,13 +24,6 @@ use crate::model;
 pub enum Notice {
     /// Objects appeared, changed or went away.
     Cluster(model::Event),
-    /// A node may take traffic from outside, or is about to be removed (S75).
-    NodeEligible {
-        /// The node.
-        node: Arc<str>,
-        /// Whether it may.
-        eligible: bool,
-    },
     /// The initial lists are complete.
     Synced,
     /// Several that belong together, as the objects of one file do.

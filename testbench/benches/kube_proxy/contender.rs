@@ -5,19 +5,18 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use nicproxy::config::{PipelineConfig, Program};
+use nicproxy::config::Program;
 use testbench::kubernetes::process::Process;
 use testbench::kubernetes::{ApiServer, Assets};
 use testbench::netns;
 use testbench::own;
 use testbench::probe::Probe;
-use testbench::target::softnic::{compiled, source};
-use testbench::target::{Pipeline, Target, TargetError};
+use testbench::target::remote::Remote;
 
 use super::Failed;
 
-/// How long a cold start may take.
-const PATIENCE: Duration = Duration::from_secs(1800);
+/// Between two lines about how far it is.
+const TELL: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(2);
 /// Both sides' name for the time of the last programming.
@@ -42,10 +41,22 @@ impl std::fmt::Display for Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Nicproxy, Self::Nftables, Self::Iptables];
+
+    /// As kube-proxy calls its modes, and as it is named on the command line.
+    pub fn mode(self) -> &'static str {
+        match self {
+            Self::Nicproxy => "nicproxy",
+            Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
+        }
+    }
+
     /// Who can take part: kube-proxy is not among `setup-envtest`'s binaries.
     pub fn available(assets: &Assets) -> Vec<Self> {
         match assets.kube_proxy {
-            Some(_) => vec![Self::Nicproxy, Self::Nftables, Self::Iptables],
+            Some(_) => Self::ALL.to_vec(),
             None => vec![Self::Nicproxy],
         }
     }
@@ -57,7 +68,8 @@ pub struct Contender {
     process: Process,
     started: SystemTime,
     metrics: SocketAddr,
-    device: Option<Device>,
+    /// The embedded NIC.
+    device: Option<Remote>,
     _folder: tempfile::TempDir,
 }
 
@@ -84,10 +96,7 @@ impl Contender {
             (Kind::Nicproxy, _) => {
                 let config = folder.path().join("config.yaml");
                 std::fs::write(&config, CONFIG)?;
-                device = Some(Device {
-                    address: listen,
-                    pipeline: PipelineConfig::Source(source(Program::Pna)),
-                });
+                device = Some(Remote::new(listen, Program::Pna));
                 let mut command = Command::new(own::program("nicproxy")?);
                 command.args(["run", "--embedded=pna", "--healthz-bind-address="]);
                 command
@@ -97,13 +106,8 @@ impl Contender {
                 command
             }
             (_, Some(program)) => {
-                let mode = if kind == Kind::Nftables {
-                    "nftables"
-                } else {
-                    "iptables"
-                };
                 let mut command = Command::new(program);
-                command.arg(format!("--proxy-mode={mode}")).args([
+                command.arg(format!("--proxy-mode={}", kind.mode())).args([
                     format!("--healthz-bind-address={listen}"),
                     // Kernel settings of the whole machine are not ours to change.
                     "--conntrack-max-per-core=0".to_owned(),
@@ -136,41 +140,42 @@ impl Contender {
         self.started
     }
 
-    /// Waits until so many Services are programmed; how long after `since` they were.
-    pub fn programmed(&mut self, services: usize, since: SystemTime) -> Result<Duration, Failed> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits until so many Services are programmed; how long after `since` they were. Says how far it is now and then.
+    pub fn programmed(
+        &mut self,
+        services: usize,
+        since: SystemTime,
+        patience: Duration,
+    ) -> Result<Duration, Failed> {
+        let begun = Instant::now();
+        let mut told = begun;
+        let mut counted = None;
         loop {
             // The time is taken first: what it says was done is certainly in what is counted after it.
-            let at = self.timestamp();
-            if let Some(at) = at.filter(|&at| at > since)
+            let at = self.timestamp().filter(|&at| at > since);
+            // To count takes both sides' time: once for each time that something was done.
+            if let Some(at) = at.filter(|at| counted.replace(*at) != Some(*at))
                 && self.held()? == services
             {
+                // What came between the time and the count may have been what was waited for.
+                let at = self.timestamp().map_or(at, |later| later.max(at));
                 return Ok(at.duration_since(since)?);
             }
-            // A change that was programmed before the answer to its creation came back.
-            if let Some(at) = at
-                && since
-                    .duration_since(at)
-                    .is_ok_and(|before| before < Duration::from_millis(100))
-                && self.held()? == services
-            {
-                return Ok(Duration::ZERO);
-            }
+            let words = || self.process.last_words();
             if let Some(status) = self.process.ended()? {
-                return Err(format!(
-                    "{} ended ({status}):\n{}",
-                    self.kind,
-                    self.process.last_words()
-                )
-                .into());
+                return Err(format!("it ended ({status}):\n{}", words()).into());
             }
-            if Instant::now() > deadline {
-                return Err(format!(
-                    "{} is not done in time:\n{}",
-                    self.kind,
-                    self.process.last_words()
-                )
-                .into());
+            if begun.elapsed() > patience {
+                return Err(format!("not done after {patience:?}:\n{}", words()).into());
+            }
+            if told.elapsed() > TELL {
+                told = Instant::now();
+                let held = self.held()?;
+                let seconds = begun.elapsed().as_secs();
+                println!(
+                    "  {}: {held} of {services} Services after {seconds} s",
+                    self.kind
+                );
             }
             std::thread::sleep(LOOK);
         }
@@ -262,48 +267,4 @@ fn get(address: SocketAddr) -> std::io::Result<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// The embedded NIC, as far as reading its tables goes.
-struct Device {
-    address: SocketAddr,
-    pipeline: PipelineConfig,
-}
-
-impl Target for Device {
-    fn name(&self) -> &str {
-        "softnic"
-    }
-
-    fn program(&self) -> Program {
-        Program::Pna
-    }
-
-    fn address(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    fn device_id(&self) -> u64 {
-        1
-    }
-
-    fn pipeline(&self) -> &PipelineConfig {
-        &self.pipeline
-    }
-
-    fn pipeline_bytes(&self) -> Result<Pipeline, TargetError> {
-        compiled(Program::Pna)
-    }
-
-    fn ports(&self) -> Vec<u32> {
-        Vec::new()
-    }
-
-    fn send(&self, _: u32, _: &[u8]) -> Result<(), TargetError> {
-        Ok(())
-    }
-
-    fn receive(&self, _: Instant) -> Option<(u32, Vec<u8>)> {
-        None
-    }
 }

@@ -5,7 +5,7 @@ mod path;
 mod picture;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use contender::{Contender, Kind};
 use testbench::cluster::Shape;
@@ -17,11 +17,19 @@ use tokio::runtime::Runtime;
 
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
+/// Between two changes.
+const IDLE: Duration = Duration::from_millis(2500);
+
 /// What is measured, and how often.
 pub struct Options {
     sizes: Vec<usize>,
     endpoints: usize,
     runs: usize,
+    /// Services added one at a time in each run.
+    changes: usize,
+    kinds: Vec<Kind>,
+    /// How long anything may take.
+    patience: Duration,
     svg: Option<PathBuf>,
     programming: bool,
     path: bool,
@@ -34,6 +42,9 @@ impl Options {
             sizes: vec![100, 1_000, 10_000],
             endpoints: 10,
             runs: 3,
+            changes: 5,
+            kinds: Kind::ALL.to_vec(),
+            patience: Duration::from_secs(600),
             svg: None,
             programming: true,
             path: true,
@@ -51,6 +62,19 @@ impl Options {
                 }
                 "--endpoints" => options.endpoints = value()?.parse()?,
                 "--runs" => options.runs = value()?.parse()?,
+                "--changes" => options.changes = value()?.parse::<usize>()?.max(1),
+                "--modes" => {
+                    let named = |name: &str| Kind::ALL.into_iter().find(|kind| kind.mode() == name);
+                    options.kinds = value()?
+                        .split(',')
+                        .map(|name| {
+                            named(name).ok_or_else(|| {
+                                format!("--modes {name}: nicproxy, nftables or iptables")
+                            })
+                        })
+                        .collect::<Result<_, _>>()?;
+                }
+                "--patience" => options.patience = Duration::from_secs(value()?.parse()?),
                 "--svg" => options.svg = Some(value()?.into()),
                 "--only" => {
                     let what = value()?;
@@ -65,7 +89,7 @@ impl Options {
                 "--test" => (options.sizes, options.runs) = (vec![20], 1),
                 other => {
                     return Err(format!(
-                        "{other}: there are --sizes, --endpoints, --runs, --only, --ports, --svg and --test"
+                        "{other}: there are --sizes, --endpoints, --runs, --changes, --modes, --patience, --only, --ports, --svg and --test"
                     )
                     .into());
                 }
@@ -88,7 +112,8 @@ pub struct Cost {
 pub struct Row {
     pub services: usize,
     pub kind: Kind,
-    pub cost: Cost,
+    /// None: not run, or not done in time.
+    pub cost: Option<Cost>,
 }
 
 pub fn main() -> Result<(), Failed> {
@@ -120,36 +145,51 @@ pub fn main() -> Result<(), Failed> {
 
 fn measure(options: &Options, assets: &Assets) -> Result<(), Failed> {
     let mut rows = Vec::new();
+    let kinds: Vec<Kind> = Kind::available(assets)
+        .into_iter()
+        .filter(|kind| options.kinds.contains(kind))
+        .collect();
+    // Who was not done in time is not waited for again, with more.
+    let mut late = Vec::new();
     for &services in &options.sizes {
         let shape = Shape {
             services,
             endpoints: options.endpoints,
         };
         let cluster = Cluster::new(assets, shape)?;
-        let kinds = Kind::available(assets);
         let mut costs = vec![Vec::new(); kinds.len()];
         // By turns, so that whatever else the machine does befalls all alike.
         for run in 0..options.runs {
             for (kind, costs) in kinds.iter().zip(&mut costs) {
-                let cost = cluster.run(*kind, assets, run)?;
-                println!(
-                    "{services} Services, {kind}, run {}: cold start {:.3} s, one more {:.1} ms",
-                    run + 1,
-                    cost.cold_start.as_secs_f64(),
-                    cost.one_more.as_secs_f64() * 1e3
-                );
-                costs.push(cost);
+                if late.contains(kind) {
+                    continue;
+                }
+                match cluster.run(*kind, assets, options) {
+                    Ok(cost) => {
+                        println!(
+                            "{services} Services, {kind}, run {}: cold start {:.3} s, one more {:.1} ms",
+                            run + 1,
+                            cost.cold_start.as_secs_f64(),
+                            cost.one_more.as_secs_f64() * 1e3
+                        );
+                        costs.push(cost);
+                    }
+                    Err(error) => {
+                        println!("{services} Services, {kind}: not run: {error}");
+                        late.push(*kind);
+                    }
+                }
             }
         }
-        for (kind, costs) in kinds.into_iter().zip(costs) {
+        for (&kind, costs) in kinds.iter().zip(costs) {
             rows.push(Row {
                 services,
                 kind,
                 cost: median(&costs),
             });
         }
+        print(&rows, options);
     }
-    print(&rows, options);
     if let Some(file) = &options.svg {
         picture::draw(&rows, file)?;
         println!("drawn into {}", file.display());
@@ -186,7 +226,15 @@ impl Cluster {
             let api = ApiServer::start(assets).await?;
             let applier = Applier::new(api.client().await?).await?;
             applier.apply(OBJECTS).await?;
-            applier.populate(shape).await?;
+            let start = Instant::now();
+            let step = (shape.services / 10).max(1);
+            let told = |done: usize| {
+                if done.is_multiple_of(step) {
+                    let seconds = start.elapsed().as_secs();
+                    println!("{done} of {} Services created, {seconds} s", shape.services);
+                }
+            };
+            applier.populate(shape, 0, told).await?;
             Ok::<_, Failed>((api, applier))
         })?;
         Ok(Self {
@@ -197,27 +245,43 @@ impl Cluster {
         })
     }
 
-    /// A cold start, one Service more, that Service's end.
-    fn run(&self, kind: Kind, assets: &Assets, run: usize) -> Result<Cost, Failed> {
+    /// A cold start; some Services more, one at a time; their end.
+    fn run(&self, kind: Kind, assets: &Assets, options: &Options) -> Result<Cost, Failed> {
         let all = self.shape.services;
+        println!("{all} Services, {kind}: starting");
         let mut contender = Contender::start(kind, assets, &self.api)?;
-        let cold_start = contender.programmed(all, contender.started())?;
-        let extra = Shape {
-            services: 0,
-            ..self.shape
-        }
-        .service(self.shape.services + run);
-        self.runtime.block_on(self.applier.apply(&extra))?;
-        let one_more = contender.programmed(all + 1, SystemTime::now())?;
-        let (memory_mib, cpu) = contender.used()?;
+        let measured = self.measure(&mut contender, options);
         contender.end()?;
-        self.runtime.block_on(self.applier.delete(&extra))?;
+        for change in 0..options.changes {
+            self.runtime
+                .block_on(self.applier.delete(&self.extra(change)))?;
+        }
+        measured
+    }
+
+    fn measure(&self, contender: &mut Contender, options: &Options) -> Result<Cost, Failed> {
+        let (all, patience) = (self.shape.services, options.patience);
+        let cold_start = contender.programmed(all, contender.started(), patience)?;
+        let mut more = Vec::new();
+        for change in 0..options.changes {
+            // Neither of them may still be held back by the change before: both wait a second between two.
+            std::thread::sleep(IDLE);
+            let since = SystemTime::now();
+            let created = self.applier.create(&self.extra(change));
+            self.runtime.block_on(created)?;
+            more.push(contender.programmed(all + change + 1, since, patience)?);
+        }
+        let (memory_mib, cpu) = contender.used()?;
         Ok(Cost {
             cold_start,
-            one_more,
+            one_more: middle(more),
             memory_mib,
             cpu,
         })
+    }
+
+    fn extra(&self, change: usize) -> String {
+        self.shape.service(self.shape.services + change)
     }
 }
 
@@ -239,13 +303,13 @@ fn middle<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
     values[values.len() / 2]
 }
 
-fn median(costs: &[Cost]) -> Cost {
-    Cost {
+fn median(costs: &[Cost]) -> Option<Cost> {
+    (!costs.is_empty()).then(|| Cost {
         cold_start: middle(costs.iter().map(|cost| cost.cold_start).collect()),
         one_more: middle(costs.iter().map(|cost| cost.one_more).collect()),
         memory_mib: middle(costs.iter().map(|cost| cost.memory_mib).collect()),
         cpu: middle(costs.iter().map(|cost| cost.cpu).collect()),
-    }
+    })
 }
 
 /// The table, with every contender's times as multiples of nicproxy's.
@@ -264,24 +328,28 @@ fn print(rows: &[Row], options: &Options) {
         "CPU time"
     );
     for row in rows {
+        let start = format!("{:>9} {:>20}", row.services, row.kind.to_string());
+        let Some(cost) = &row.cost else {
+            println!("{start}      not run");
+            continue;
+        };
         let ours = rows
             .iter()
-            .find(|other| other.services == row.services && other.kind == Kind::Nicproxy);
+            .find(|other| other.services == row.services && other.kind == Kind::Nicproxy)
+            .and_then(|row| row.cost);
         let times = |of: fn(&Cost) -> Duration| {
-            ours.map_or(1.0, |ours| {
-                of(&row.cost).as_secs_f64() / of(&ours.cost).as_secs_f64()
+            ours.map_or(f64::NAN, |ours| {
+                of(cost).as_secs_f64() / of(&ours).as_secs_f64()
             })
         };
         println!(
-            "{:>9} {:>20} {:>10.3} s {:>6.1}x {:>9.1} ms {:>6.1}x {:>6.0} MiB {:>7.2} s",
-            row.services,
-            row.kind.to_string(),
-            row.cost.cold_start.as_secs_f64(),
+            "{start} {:>10.3} s {:>6.1}x {:>9.1} ms {:>6.1}x {:>6.0} MiB {:>7.2} s",
+            cost.cold_start.as_secs_f64(),
             times(|cost| cost.cold_start),
-            row.cost.one_more.as_secs_f64() * 1e3,
+            cost.one_more.as_secs_f64() * 1e3,
             times(|cost| cost.one_more),
-            row.cost.memory_mib,
-            row.cost.cpu.as_secs_f64()
+            cost.memory_mib,
+            cost.cpu.as_secs_f64()
         );
     }
 }

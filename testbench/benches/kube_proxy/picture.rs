@@ -36,7 +36,11 @@ fn panel(
     rows: &[Row],
     of: fn(&Cost) -> Duration,
 ) -> Result<(), Failed> {
-    let values = || rows.iter().map(|row| of(&row.cost).as_secs_f64().max(1e-4));
+    let measured = || {
+        let rows = rows.iter();
+        rows.filter_map(|row| Some((row.services, row.kind, row.cost.as_ref()?)))
+    };
+    let values = || measured().map(|(_, _, cost)| of(cost).as_secs_f64().max(1e-4));
     let low = values().fold(f64::MAX, f64::min) / 2.0;
     let high = values().fold(f64::MIN, f64::max) * 2.0;
     let services = || rows.iter().map(|row| row.services as f64);
@@ -62,10 +66,9 @@ fn panel(
         .draw()
         .map_err(|error| error.to_string())?;
     for (kind, color) in KINDS {
-        let points: Vec<(f64, f64)> = rows
-            .iter()
-            .filter(|row| row.kind == kind)
-            .map(|row| (row.services as f64, of(&row.cost).as_secs_f64().max(1e-4)))
+        let points: Vec<(f64, f64)> = measured()
+            .filter(|(_, of_kind, _)| *of_kind == kind)
+            .map(|(services, _, cost)| (services as f64, of(cost).as_secs_f64().max(1e-4)))
             .collect();
         chart
             .draw_series(LineSeries::new(points.clone(), color.stroke_width(2)).point_size(4))

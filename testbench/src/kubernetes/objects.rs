@@ -3,7 +3,7 @@
 //! In: a client, YAML documents. Out: objects that the API server holds, validated and defaulted by it.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::discovery::{ApiResource, Scope};
 use kube::{Api, Client, Discovery};
 
@@ -120,18 +120,41 @@ impl Applier {
         }
     }
 
-    /// Applies a synthetic cluster of Services, many requests at a time.
+    /// Creates every document of a YAML stream, in order: for what is not there yet, cheaper than to apply it.
     ///
     /// # Errors
     /// At the first that is refused.
-    pub async fn populate(&self, shape: Shape) -> Result<(), ObjectsError> {
-        stream::iter((0..shape.services).map(|service| {
+    pub async fn create(&self, manifests: &str) -> Result<(), ObjectsError> {
+        for value in documents(manifests)? {
+            let (api, object) = self.api(value)?;
+            let created = api.create(&PostParams::default(), &object).await;
+            created.map_err(|source| failed(&object, source))?;
+        }
+        Ok(())
+    }
+
+    /// Creates the Services of a synthetic cluster from one number on, many requests at a time. `progress` is told how many
+    /// are there, after each of them.
+    ///
+    /// # Errors
+    /// At the first that is refused.
+    pub async fn populate(
+        &self,
+        shape: Shape,
+        from: usize,
+        mut progress: impl FnMut(usize),
+    ) -> Result<(), ObjectsError> {
+        let mut created = stream::iter((from..shape.services).map(|service| {
             let applier = self.clone();
-            async move { applier.apply(&shape.service(service)).await.map(drop) }
+            async move { applier.create(&shape.service(service)).await }
         }))
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await
+        .buffer_unordered(AT_ONCE);
+        let mut done = from;
+        while let Some(()) = created.try_next().await? {
+            done += 1;
+            progress(done);
+        }
+        Ok(())
     }
 
     async fn apply_one(&self, mut value: serde_json::Value) -> Result<DynamicObject, ObjectsError> {

@@ -231,6 +231,8 @@ impl ApiServer {
             "--anonymous-auth=false".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
             "--disable-admission-plugins=ServiceAccount".to_owned(),
+            // Tests have one client, which may ask as fast as it can.
+            "--enable-priority-and-fairness=false".to_owned(),
             "--max-requests-inflight=2000".to_owned(),
             "--max-mutating-requests-inflight=1000".to_owned(),
             format!("--cert-dir={}", file("generated")),

@@ -6,10 +6,12 @@
 //! | target | program | ports |
 //! |---|---|---|
 //! | [`softnic`] | either, compiled in this process | in memory |
+//! | [`remote`] | either, in another process | none |
 //! | [`switch`] | v1model, as p4c compiled it | network interfaces (veth pairs) |
 //!
 //! Invariant: frames of one port come in the order in which the switch sent them.
 
+pub mod remote;
 pub mod softnic;
 pub mod switch;
 mod wire;

@@ -26,11 +26,16 @@ const VARIANTS: [(&str, Option<&str>); 5] = [
 ];
 
 /// Values that the chart refuses, and a word of the reason.
-const REFUSED: [(&str, &str); 6] = [
+const REFUSED: [(&str, &str); 8] = [
     ("mode=both", "node or central"),
     ("embedded.program=dpdk", "pna or v1model"),
     ("mode=central,embedded.program=pna", "set mode to node"),
     ("embedded.ports={1=packet:eth0}", "set embedded.program"),
+    ("mode=central", "config.nics"),
+    (
+        "config.nics.a.device.address=http://192.0.2.1:9559",
+        "set mode to central",
+    ),
     ("networkPolicy.enabled=true", "set mode to central"),
     ("serviceMonitor.enabled=true", "set metrics.exposed"),
 ];

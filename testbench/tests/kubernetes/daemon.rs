@@ -4,17 +4,17 @@
 //! metrics can be read; either can be stopped, killed and started again; both are ended by id when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use nicproxy::config::{PipelineConfig, Program, SLOW_PATH_PORT};
+use nicproxy::config::{Program, SLOW_PATH_PORT};
 use testbench::kubernetes::process::Process;
 use testbench::kubernetes::{ApiServer, Assets};
 use testbench::own;
 use testbench::probe::Probe;
-use testbench::target::softnic::{compiled, source};
-use testbench::target::{Pipeline, Target, TargetError};
+use testbench::target::remote::Remote;
 
 /// How long anything may take to become true.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,15 +35,14 @@ pub struct Daemon {
     nic: Process,
     command: Command,
     folder: tempfile::TempDir,
-    device: SocketAddr,
+    device: Remote,
     metrics: SocketAddr,
-    program: Program,
-    pipeline: PipelineConfig,
     probe: Option<Probe>,
     starts: usize,
 }
 
-fn free() -> SocketAddr {
+/// An address that nothing listens on.
+pub fn free() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
 }
@@ -55,12 +54,7 @@ impl Daemon {
         let config = folder.path().join("config.yaml");
         std::fs::write(&config, CONFIG).unwrap();
         let (device, metrics) = (free(), free());
-        let mut nic = Command::new(own::program("softnic").unwrap());
-        nic.args([
-            format!("--grpc={device}"),
-            format!("--cpu-port={SLOW_PATH_PORT}"),
-        ]);
-        let nic = Process::start("softnic", &mut nic, &folder.path().join("softnic.log")).unwrap();
+        let nic = start_nic(device, &folder.path().join("softnic.log"));
         let mut command = Command::new(own::program("nicproxy").unwrap());
         command.arg("run").arg("--config").arg(config);
         command
@@ -78,10 +72,8 @@ impl Daemon {
             nic,
             command,
             folder,
-            device,
+            device: Remote::new(device, program),
             metrics,
-            program,
-            pipeline: PipelineConfig::Source(source(program)),
             probe: None,
             starts: 0,
         };
@@ -124,7 +116,7 @@ impl Daemon {
     pub fn entries(&mut self, table: &str) -> usize {
         let mut probe = match self.probe.take() {
             Some(probe) => probe,
-            None => Probe::open(self).unwrap(),
+            None => Probe::open(&self.device).unwrap(),
         };
         // Before the program is loaded there are no tables.
         let count = probe.entries(table).map_or(0, |entries| entries.len());
@@ -162,8 +154,18 @@ impl Daemon {
     }
 }
 
+/// A softnic that is to be programmed at an address.
+pub fn start_nic(address: SocketAddr, log: &Path) -> Process {
+    let mut nic = Command::new(own::program("softnic").unwrap());
+    nic.args([
+        format!("--grpc={address}"),
+        format!("--cpu-port={SLOW_PATH_PORT}"),
+    ]);
+    Process::start("softnic", &mut nic, log).unwrap()
+}
+
 /// One request, one answer, as any scraper does it.
-fn http_get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+pub fn http_get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     write!(
@@ -173,43 +175,4 @@ fn http_get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// As far as reading tables goes, the daemon's device is a target.
-impl Target for Daemon {
-    fn name(&self) -> &str {
-        "nicproxy"
-    }
-
-    fn program(&self) -> Program {
-        self.program
-    }
-
-    fn address(&self) -> String {
-        format!("http://{}", self.device)
-    }
-
-    fn device_id(&self) -> u64 {
-        1
-    }
-
-    fn pipeline(&self) -> &PipelineConfig {
-        &self.pipeline
-    }
-
-    fn pipeline_bytes(&self) -> Result<Pipeline, TargetError> {
-        compiled(self.program)
-    }
-
-    fn ports(&self) -> Vec<u32> {
-        Vec::new()
-    }
-
-    fn send(&self, _: u32, _: &[u8]) -> Result<(), TargetError> {
-        Ok(())
-    }
-
-    fn receive(&self, _: Instant) -> Option<(u32, Vec<u8>)> {
-        None
-    }
 }

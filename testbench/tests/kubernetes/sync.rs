@@ -19,15 +19,16 @@ const SHAPE: Shape = Shape {
     endpoints: 10,
 };
 
-struct World {
-    api: ApiServer,
+/// An API server and what may be done there.
+pub struct World {
+    pub api: ApiServer,
     applier: Applier,
     runtime: Runtime,
 }
 
 impl World {
     /// An API server with nicproxy's rights and a namespace.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let (api, applier) = runtime.block_on(async {
             let api = ApiServer::start(assets()).await.unwrap();
@@ -44,10 +45,12 @@ impl World {
     }
 
     fn populate(&self, shape: Shape) {
-        self.runtime.block_on(self.applier.populate(shape)).unwrap();
+        let populated = self.applier.populate(shape, 0, |_| ());
+        self.runtime.block_on(populated).unwrap();
     }
 
-    fn apply(&self, manifests: &str) {
+    /// Applies manifests.
+    pub fn apply(&self, manifests: &str) {
         self.runtime
             .block_on(self.applier.apply(manifests))
             .unwrap();

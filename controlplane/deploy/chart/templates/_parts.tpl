@@ -18,6 +18,12 @@ app.kubernetes.io/name: nicproxy
 {{- if and .Values.embedded.program (eq .Values.mode "central") }}
 {{- fail "embedded.program: an embedded NIC has a node's interfaces; set mode to node" }}
 {{- end }}
+{{- if and (eq .Values.mode "central") (not (hasKey .Values.config "nics")) }}
+{{- fail "config.nics: central mode programs the NICs that it names, by node; set it, or set mode to node" }}
+{{- end }}
+{{- if and (eq .Values.mode "node") (hasKey .Values.config "nics") }}
+{{- fail "config.nics: every node's nicproxy would program all of them; set mode to central" }}
+{{- end }}
 {{- if and .Values.embedded.ports (not .Values.embedded.program) }}
 {{- fail "embedded.ports: set embedded.program too" }}
 {{- end }}
@@ -35,8 +41,12 @@ metadata:
   labels:
     {{- include "nicproxy.labels" . | nindent 4 }}
   annotations:
+    {{- if eq .Values.mode "node" }}
     # A change of the configuration replaces the pods.
-    checksum/config: {{ .Values.config | toYaml | sha256sum }}
+    {{- else }}
+    # A change of the configuration replaces the pods, but for `nics`: NICs come and go while they run.
+    {{- end }}
+    checksum/config: {{ omit .Values.config "nics" | toYaml | sha256sum }}
     {{- with .Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -248,7 +248,17 @@ fn pods_have_ports_by_address_or_by_the_device_of_their_cni() {
         "10.244.1.7",
         None,
     )));
-    let wired = wire(&wiring, &NodeView::default(), &model);
+    // Another node's NIC has a device of that name, too.
+    let other = Pod {
+        node: Some("other".into()),
+        ..pod("c", "0000:18:02.5", "10.244.2.6", Some("02:00:00:00:00:0c"))
+    };
+    model.apply(Event::ApplyPod(other));
+    let view = NodeView {
+        node: Some("this".into()),
+        ..NodeView::default()
+    };
+    let wired = wire(&wiring, &view, &model);
     let routes: Vec<String> = wired
         .routes
         .iter()

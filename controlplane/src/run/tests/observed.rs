@@ -6,7 +6,9 @@ use crate::config::Mac;
 use crate::demo::frame::{Frame, Segment, Tuple};
 use crate::device::Device;
 use crate::model::Protocol;
-use crate::telemetry::counters::{DeviceCounters, Snapshot};
+use crate::telemetry::counters::Snapshot;
+use crate::telemetry::registry::Registry;
+use crate::telemetry::roster::{self, Roster};
 use crate::telemetry::server;
 use crate::trace::{Request, packet};
 use p4runtime::proto::p4::v1 as proto;
@@ -226,22 +228,24 @@ async fn the_way_of_a_packet_by_a_device_and_by_a_running_nicproxy() {
     shop::write(folder.path()).unwrap();
     let link = Link::start(&config, Some(image)).unwrap();
     let (notices, heard) = crate::watch::channel();
-    let _source =
-        ManifestSource::start(folder.path(), config.node_name.as_str().into(), notices).unwrap();
+    let _source = ManifestSource::start(folder.path(), notices).unwrap();
     let health = Arc::new(Health::new(config.sync.sync_period.0));
     let (daemon, mut status) = Daemon::new(&config, link.device.clone(), heard, health.clone());
     let stop = CancellationToken::new();
     let shown = server::Shown {
         handle: None,
-        device: Arc::new(DeviceCounters::default()),
-        slow_path: None,
-        client: None,
-        health,
-        config: Arc::new(config),
-        explainer: Some(Arc::new(server::Explainer::new(
-            link.client.clone(),
-            daemon.inquiries(),
-        ))),
+        roster: Arc::new(Roster::alone(roster::Shown {
+            health,
+            registry: Registry::default(),
+            device: Arc::default(),
+            slow_path: None,
+            client: None,
+            explainer: Some(Arc::new(server::Explainer::new(
+                link.client.clone(),
+                daemon.inquiries(),
+            ))),
+        })),
+        config: watch::channel(Arc::new(config)).1,
     };
     let admin = server::metrics("127.0.0.1:0".parse().unwrap(), shown, stop.clone());
     let admin = admin.await.unwrap();

@@ -18,7 +18,6 @@ fn words(notice: &Notice) -> String {
     match notice {
         Notice::Synced => "synced".into(),
         Notice::Together(several) => format!("{} together", several.len()),
-        Notice::NodeEligible { node, eligible } => format!("node {node} {eligible}"),
         Notice::Cluster(Event::ReplaceServices(all)) => format!("{} services", all.len()),
         Notice::Cluster(Event::ReplaceSlices(all)) => format!("{} slices", all.len()),
         Notice::Cluster(Event::ReplaceNodes(all)) => format!("{} nodes", all.len()),
@@ -36,7 +35,6 @@ where
     let (sender, mut receiver) = channel();
     follow(
         stream::iter(events),
-        "me".into(),
         sender,
         Arc::new(AtomicUsize::new(unlisted)),
     )
@@ -90,21 +88,6 @@ async fn a_list_that_broke_off_is_forgotten() {
         Ok(Event::InitDone),
     ];
     assert_eq!(heard(events, 1).await, ["1 services", "synced"]);
-}
-
-#[tokio::test]
-async fn this_nodes_eligibility_is_told() {
-    let node = |name: &str| named::<Node>(name);
-    let events = vec![
-        Ok(Event::Init),
-        Ok(Event::InitApply(node("me"))),
-        Ok(Event::InitApply(node("other"))),
-        Ok(Event::InitDone),
-    ];
-    assert_eq!(
-        heard(events, 1).await,
-        ["node me true", "2 nodes", "synced"]
-    );
 }
 
 #[tokio::test]
@@ -186,8 +169,11 @@ async fn a_cluster_is_listed_then_watched() {
     let cancel = CancellationToken::new();
     let task = tokio::spawn(run(
         client,
-        "me".into(),
-        Extras::default(),
+        Extras {
+            proxy_name: String::new(),
+            pods: sync::watch::channel(false).1,
+            node: None,
+        },
         sender,
         cancel.clone(),
     ));

@@ -43,16 +43,14 @@ struct Known {
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
-    node: Arc<str>,
     files: BTreeMap<PathBuf, Known>,
     owners: BTreeMap<Key, BTreeSet<PathBuf>>,
 }
 
 impl Folder {
-    pub fn new(root: PathBuf, node: Arc<str>) -> Self {
+    pub fn new(root: PathBuf) -> Self {
         Self {
             root,
-            node,
             files: BTreeMap::new(),
             owners: BTreeMap::new(),
         }
@@ -72,12 +70,10 @@ impl Folder {
             }
         };
         let mut objects = BTreeMap::new();
-        let mut aside = Vec::new();
         for (path, stamp) in found {
             let read = self.read(&path, stamp).unwrap_or_default();
             for (key, object) in read {
                 self.own(&path, &key);
-                aside.extend(self.eligible(&object));
                 objects.insert(key, object);
             }
         }
@@ -103,7 +99,6 @@ impl Folder {
         lists
             .map(Notice::Cluster)
             .into_iter()
-            .chain(aside)
             .chain([Notice::Synced])
             .collect()
     }
@@ -159,7 +154,6 @@ impl Folder {
         self.report_broken();
         let mut notices = Vec::new();
         for object in applied.into_values() {
-            notices.extend(self.eligible(&object));
             notices.push(Notice::Cluster(match object {
                 Object::Service(service) => Event::ApplyService(service),
                 Object::Slice(slice) => Event::ApplySlice(slice),
@@ -251,16 +245,6 @@ impl Folder {
                         .filter_map(|key| objects.remove(&key).map(|object| (key, object))),
                 );
             }
-        }
-    }
-
-    fn eligible(&self, object: &Object) -> Option<Notice> {
-        match object {
-            Object::Node(node) if node.name == self.node => Some(Notice::NodeEligible {
-                node: node.name.clone(),
-                eligible: node.is_eligible(),
-            }),
-            _ => None,
         }
     }
 

@@ -16,7 +16,6 @@ mod folder;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
@@ -79,22 +78,18 @@ impl Drop for ManifestSource {
 }
 
 impl ManifestSource {
-    /// Reads what is there and watches it. `node` is the node whose eligibility is reported.
+    /// Reads what is there and watches it.
     ///
     /// # Errors
     /// When there is nothing to read or watch. Mistakes within files are reported in the log, not here.
-    pub fn start(
-        path: &Path,
-        node: Arc<str>,
-        notices: mpsc::Sender<Notice>,
-    ) -> Result<Self, ManifestError> {
+    pub fn start(path: &Path, notices: mpsc::Sender<Notice>) -> Result<Self, ManifestError> {
         let root = path.canonicalize().map_err(|source| ManifestError::Read {
             path: path.to_owned(),
             source,
         })?;
         let (signals, changes) = std_mpsc::channel();
         let watcher = watch(&root, signals.clone())?;
-        let folder = Folder::new(root, node);
+        let folder = Folder::new(root);
         std::thread::Builder::new()
             .name("manifests".to_owned())
             .spawn({

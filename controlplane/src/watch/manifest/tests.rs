@@ -34,7 +34,7 @@ impl Watched {
 
     async fn of(folder: tempfile::TempDir, path: impl Fn(&Path) -> PathBuf) -> Self {
         let (sender, notices) = crate::watch::channel();
-        let source = ManifestSource::start(&path(folder.path()), "me".into(), sender).unwrap();
+        let source = ManifestSource::start(&path(folder.path()), sender).unwrap();
         let mut watched = Self {
             folder,
             _source: source,
@@ -200,21 +200,6 @@ async fn a_folder_that_goes_away_keeps_everything() {
 #[tokio::test]
 async fn nothing_there_says_what_to_do() {
     let (sender, _notices) = crate::watch::channel();
-    let error =
-        ManifestSource::start(Path::new("/no/such/folder"), "me".into(), sender).unwrap_err();
+    let error = ManifestSource::start(Path::new("/no/such/folder"), sender).unwrap_err();
     assert!(error.to_string().contains("--manifests"), "{error}");
-}
-
-#[tokio::test]
-async fn eligibility_of_this_node() {
-    let node = |key: &str| {
-        format!(
-            "apiVersion: v1\nkind: Node\nmetadata: {{name: me}}\nspec: {{taints: [{{key: {key}, effect: NoSchedule}}]}}\n"
-        )
-    };
-    let mut watched = Watched::start(&[("n.yaml", node("ToBeDeletedByClusterAutoscaler"))]).await;
-    watched.write("n.yaml", &node("other"));
-    watched
-        .until(|notice| matches!(notice, Notice::NodeEligible { eligible: true, .. }))
-        .await;
 }

@@ -161,12 +161,13 @@ impl Contender {
                 let at = self.timestamp().map_or(at, |later| later.max(at));
                 return Ok(at.duration_since(since)?);
             }
-            let words = || self.process.last_words();
             if let Some(status) = self.process.ended()? {
-                return Err(format!("it ended ({status}):\n{}", words()).into());
+                let words = self.process.last_words();
+                return Err(format!("it ended ({status}):\n{words}").into());
             }
             if begun.elapsed() > patience {
-                return Err(format!("not done after {patience:?}:\n{}", words()).into());
+                let words = self.process.last_words();
+                return Err(format!("not done after {patience:?}:\n{words}").into());
             }
             if told.elapsed() > TELL {
                 told = Instant::now();

@@ -267,8 +267,8 @@ impl Cluster {
             // Neither of them may still be held back by the change before: both wait a second between two.
             std::thread::sleep(IDLE);
             let since = SystemTime::now();
-            let created = self.applier.create(&self.extra(change));
-            self.runtime.block_on(created)?;
+            let extra = self.extra(change);
+            self.runtime.block_on(self.applier.create(&extra))?;
             more.push(contender.programmed(all + change + 1, since, patience)?);
         }
         let (memory_mib, cpu) = contender.used()?;

@@ -194,7 +194,8 @@ extern "C" fn lookup_plain<const WORDS: usize, const LEARNER: bool>(
     // SAFETY: see `run`; the machine owns the table and the code that names it, and its tables never move; machine
     // code builds as many words as the function was chosen for.
     let (run, table, key) = unsafe { (run(context), &*table, &*key.cast::<[u64; WORDS]>()) };
-    let found = run.look_up_plain::<WORDS, LEARNER>(place as u32, table, key);
+    let hash = table.hash_array(key);
+    let found = run.look_up_plain::<WORDS, LEARNER>(place as u32, table, (key, hash));
     // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
     unsafe { (*context).data = found.data.as_ptr().cast() };
     u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32

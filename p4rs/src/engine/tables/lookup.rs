@@ -400,22 +400,23 @@ impl MatchTable {
     #[inline]
     pub fn restart(&self, now: Time, entry: Entry<'_>) {
         if self.config.learner {
-            entry.touch(self.stripe_of(entry.header()).shape(), now);
+            entry.refresh(&self.store.shape, now);
         }
     }
 
     /// Gives a learned entry another timeout and starts its timer anew.
     pub fn set_expiry(&self, now: Time, entry: Entry<'_>, timeout_ns: u64) {
-        let header = entry.header();
-        let stripe = self.stripe_of(header);
         if !self.config.learner {
             return;
         }
-        entry.touch(stripe.shape(), now);
-        if entry.timeout(stripe.shape()) == timeout_ns {
-            return;
+        let shape = &self.store.shape;
+        if entry.timeout(shape) == timeout_ns {
+            return entry.refresh(shape, now);
         }
-        entry.set_timeout(stripe.shape(), timeout_ns);
+        entry.touch(shape, now);
+        entry.set_timeout(shape, timeout_ns);
+        let header = entry.header();
+        let stripe = self.stripe_of(header);
         if stripe.is_late(entry) {
             stripe.schedule(&mut stripe.ledger.lock(), header.entry);
         }

@@ -47,6 +47,9 @@ pub(crate) struct Shape {
 const TIMEOUT: usize = 1;
 const START: usize = 2;
 
+/// log2 of the part of its time for which a timer may have run when a hit leaves it as it is: 1/256.
+const UNSEEN: u32 = 8;
+
 /// Where the key begins.
 const fn key_at(timed: bool) -> usize {
     if timed { 3 } else { 1 }
@@ -343,6 +346,16 @@ impl<'g> Entry<'g> {
     pub fn touch(self, shape: &Shape, now: Time) {
         if shape.timed && load(self.words, START) != now.0 {
             store(self.words, START, now.0);
+        }
+    }
+
+    /// Starts the timer anew, unless it has run for so small a part of its time that nobody could tell: a row that
+    /// packets hit often is then read by them and seldom written, and its cache line goes to memory less often.
+    #[inline]
+    pub fn refresh(self, shape: &Shape, now: Time) {
+        let unseen = self.timeout(shape) >> UNSEEN;
+        if now.0.saturating_sub(self.start(shape)) > unseen {
+            self.touch(shape, now);
         }
     }
 

@@ -57,15 +57,14 @@ impl<'r> Run<'r> {
         found
     }
 
-    /// Looks a key up in a table that is plain.
+    /// Looks a key up in a table that is plain; its hash is known.
     #[inline(always)]
     pub(crate) fn look_up_plain<const WORDS: usize, const LEARNER: bool>(
         &mut self,
         index: u32,
         table: &'r MatchTable,
-        key: &[u64; WORDS],
+        (key, hash): (&[u64; WORDS], u64),
     ) -> Found<'r> {
-        let hash = table.hash_array(key);
         let found = table.lookup_plain::<WORDS, LEARNER>(self.guard, key, hash, self.now);
         if LEARNER && !found.hit {
             self.state.key.clear();

@@ -441,6 +441,22 @@ fn learned_entries_survive_restarts_and_die_in_time() {
 }
 
 #[test]
+fn hits_in_quick_succession_shorten_a_life_by_a_small_part_at_most() {
+    let t = learner(None);
+    let second = 1_000_000_000;
+    assert!(learn(&t, Time(0), 1, 100));
+    // Thousands of hits, each close behind the one before.
+    for milli in 0..20_000 {
+        let now = Time(milli * 1_000_000);
+        assert!(with_entry(&t, now, 1, |entry| t.restart(now, entry)));
+    }
+    let last = 19_999 * 1_000_000;
+    let soon = Time(last + 100 * second - 100 * second / 256 - 1);
+    assert!(with_entry(&t, soon, 1, |_| ()));
+    assert!(!with_entry(&t, Time(last + 100 * second), 1, |_| ()));
+}
+
+#[test]
 fn an_entry_whose_time_is_over_is_gone_before_anyone_cleans_up() {
     let t = learner(Some(1));
     assert!(learn(&t, Time(0), 1, 5));

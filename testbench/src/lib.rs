@@ -14,6 +14,7 @@
 //! | [`target`] | a switch: ports to send and receive on, a P4Runtime address |
 //! | [`plane`] | nicproxy's reconciler and slow path against a target |
 //! | [`probe`] | counters and tables, read by a client of its own |
+//! | [`random`] | numbers from a seed |
 //! | [`scenario`] | the folders, and running one against a target |
 //!
 //! The checks are independent of the checked: packets are built and verified with etherparse, tables are read over
@@ -27,6 +28,7 @@ pub mod own;
 pub mod packet;
 pub mod plane;
 pub mod probe;
+pub mod random;
 pub mod scenario;
 #[cfg(target_os = "linux")]
 pub mod site;

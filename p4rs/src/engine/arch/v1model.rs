@@ -107,7 +107,6 @@ impl V1Model {
             checksum_error: field("checksum_error"),
             parser_error: field("parser_error"),
         };
-        lower.set_drop(std.egress_spec, std.mcast_grp);
         let port_mask = match blocks.field_type(std_param, "egress_spec") {
             Some(Type::Bits { width, .. }) => bits::mask(*width),
             _ => bits::mask(9),

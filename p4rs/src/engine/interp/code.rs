@@ -512,7 +512,11 @@ pub(crate) enum Extern {
         data: Vec<Pack>,
     },
     // v1model
-    MarkToDrop,
+    /// Slots of the egress port and of the multicast group of the metadata that is marked.
+    MarkToDrop {
+        port: Slot,
+        group: Slot,
+    },
     Checksum(Box<Checksum>),
     Clone {
         egress: bool,
@@ -576,8 +580,6 @@ pub(crate) struct Code {
     pub parsers: Vec<Option<(Handle<Parser>, ParserCode)>>,
     pub tables: Vec<Option<TableCode>>,
     pub names: Vec<String>,
-    /// v1model: slots of `standard_metadata` fields.
-    pub drop: Option<(Slot, Slot)>,
     pub error_names: Vec<String>,
     pub errors: CoreErrors,
 }

@@ -626,11 +626,9 @@ impl Scan<'_> {
                 self.ex(receiver);
                 self.packs(data);
             }
-            Extern::MarkToDrop => {
-                if let Some((port, group)) = self.code.drop {
-                    self.used(port, 1);
-                    self.used(group, 1);
-                }
+            Extern::MarkToDrop { port, group } => {
+                self.used(*port, 1);
+                self.used(*group, 1);
             }
             Extern::Checksum(checksum) => {
                 self.ex(&checksum.condition);

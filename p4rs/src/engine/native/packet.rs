@@ -286,12 +286,10 @@ impl Build<'_, '_> {
                 let value = self.mask_to(value, 16);
                 self.set(*slot, value);
             }
-            Extern::MarkToDrop => {
-                if let Some((port, group)) = self.code.drop {
-                    let drop = self.constant(u128::from(self.machine.config.drop_port));
-                    self.set(port, drop);
-                    self.clear(group, 1);
-                }
+            Extern::MarkToDrop { port, group } => {
+                let drop = self.constant(u128::from(self.machine.config.drop_port));
+                self.set(*port, drop);
+                self.clear(*group, 1);
             }
             Extern::Drop => {
                 let (yes, no) = (self.iconst(1), self.iconst(0));

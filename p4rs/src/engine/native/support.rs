@@ -166,7 +166,7 @@ fn external(op: &Extern) -> bool {
         | Extern::SumGet(_)
         | Extern::SumState(_)
         | Extern::SumSetState(..)
-        | Extern::MarkToDrop
+        | Extern::MarkToDrop { .. }
         | Extern::Drop
         | Extern::SendTo(_)
         | Extern::SetExpire(_)

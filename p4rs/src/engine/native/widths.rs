@@ -122,10 +122,6 @@ impl Widths {
                 self.next(&state.next);
             }
         }
-        if let Some((port, group)) = code.drop {
-            self.grow(port, 32);
-            self.grow(group, 1);
-        }
         for table in code.tables.iter().flatten() {
             for key in &table.keys {
                 self.operand(&key.value);
@@ -460,6 +456,10 @@ impl Widths {
             Extern::Hash { dest, data, .. } => {
                 self.packs(data);
                 dest.iter().for_each(|dest| self.dest(dest));
+            }
+            Extern::MarkToDrop { port, group } => {
+                self.grow(*port, 32);
+                self.grow(*group, 1);
             }
             Extern::SumClear(slot) => self.grow(*slot, 16),
             Extern::SumAdd(slot, data) | Extern::SumSubtract(slot, data) => {

@@ -5,7 +5,7 @@
 
 use super::super::super::externs::HashAlgorithm;
 use super::super::super::{Architecture, LoadError, bits, layout};
-use super::super::code::{Checksum, ChecksumAction, Dest, Ex, Extern, Operand, Prim};
+use super::super::code::{Checksum, ChecksumAction, Dest, Ex, Extern, Operand, Place, Prim};
 use super::{Lower, Lowered};
 use crate::ir::{Arg, Callee, Const, Expr, ExprKind, ExternInstance, Handle, Type};
 use crate::source::Span;
@@ -100,9 +100,30 @@ impl<'p> Lower<'p> {
         })
     }
 
+    /// What is marked is the metadata at hand: an action may have got a copy of it, which it gives back.
+    fn mark_to_drop(&mut self, site: &Site<'_>) -> Lowered<Extern> {
+        let marked = match site.args.first() {
+            Some(Arg::Place(metadata)) => {
+                let parts = layout::parts(self.program, self.expr(*metadata).ty);
+                let field = |name| parts.iter().find(|(_, _, field)| field == name);
+                let offsets = field("egress_spec").zip(field("mcast_grp"));
+                let offsets = offsets.map(|((port, ..), (group, ..))| (*port, *group));
+                match (self.place(*metadata)?, offsets) {
+                    (Place::Fixed(base), Some((port, group))) => Some((base + port, base + group)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        match marked {
+            Some((port, group)) => Ok(Extern::MarkToDrop { port, group }),
+            None => self.construct("`mark_to_drop` of something else than metadata", site.span),
+        }
+    }
+
     fn v1model_function(&mut self, name: &str, site: &Site<'_>) -> Lowered<Option<Extern>> {
         Ok(Some(match name {
-            "mark_to_drop" => Extern::MarkToDrop,
+            "mark_to_drop" => self.mark_to_drop(site)?,
             "random" => {
                 let (low, high) = (self.need(site, 1)?, self.need(site, 2)?);
                 Extern::Random {

@@ -141,11 +141,6 @@ impl<'p> Lower<'p> {
         self.owners.get(&instance.index()).copied()
     }
 
-    /// The slots that `mark_to_drop` writes: egress port and multicast group.
-    pub(crate) fn set_drop(&mut self, port: Slot, group: Slot) {
-        self.code.drop = Some((port, group));
-    }
-
     /// Fresh slots.
     pub(crate) fn alloc(&mut self, slots: u32) -> Slot {
         let first = self.next.min(MAX_SLOTS);

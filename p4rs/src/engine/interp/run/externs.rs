@@ -93,11 +93,9 @@ impl Run<'_> {
     /// Requests to the architecture.
     fn intent(&mut self, op: &Extern) -> Result<u128, Stop> {
         match op {
-            Extern::MarkToDrop => {
-                if let Some((spec, group)) = self.machine.code.drop {
-                    self.set(spec, u128::from(self.machine.config.drop_port));
-                    self.set(group, 0);
-                }
+            Extern::MarkToDrop { port, group } => {
+                self.set(*port, u128::from(self.machine.config.drop_port));
+                self.set(*group, 0);
                 self.note("mark_to_drop", String::new);
             }
             Extern::Clone {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nicproxy::config::Config;
-use nicproxy::device::Session;
+use nicproxy::device::stale::Sweeps;
+use nicproxy::device::{Device, Session};
 use nicproxy::model::{Changes, Event, Model, Node, ObjectKey, Service};
 use nicproxy::pipeline::{EnsureError, Image, ImageError};
 use nicproxy::reconcile::{self, Limits, Reconciler, Report};
@@ -50,6 +51,9 @@ pub enum PlaneError {
     /// The device does not hold what is wanted.
     #[error("not programmed in time: {0:?}")]
     NotProgrammed(Box<Report>),
+    /// Connections that lead nowhere are still there.
+    #[error("connections that lead nowhere were not removed in time")]
+    NotSwept,
 }
 
 /// The cluster's objects.
@@ -128,6 +132,7 @@ impl Cluster {
 
 /// A running control plane.
 pub struct Plane {
+    device: Arc<Session>,
     model: Model,
     reconciler: Reconciler,
     first: Report,
@@ -172,7 +177,7 @@ impl Plane {
             device_id: target.device_id(),
             ..client::Config::new(target.address())
         };
-        let reconciler = runtime.block_on(async {
+        let (device, reconciler) = runtime.block_on(async {
             let (client, notifications) = Client::start(settings)?;
             if !client.wait_primary(PATIENCE).await {
                 return Err(PlaneError::NotPrimary);
@@ -190,9 +195,10 @@ impl Plane {
                 wiring: config.wiring(),
                 limits: Limits::default(),
             };
-            Ok(Reconciler::new(device, settings))
+            Ok((device.clone(), Reconciler::new(device, settings)))
         })?;
         let mut plane = Self {
+            device,
             model,
             reconciler,
             first: Report::new(reconcile::Outcome::NotConnected),
@@ -213,6 +219,22 @@ impl Plane {
             changes.merge(self.model.apply(event));
         }
         self.sync(&changes)
+    }
+
+    /// Waits until connections and pins that lead nowhere are gone from the device (S63).
+    ///
+    /// # Errors
+    /// [`PlaneError::NotSwept`].
+    pub fn swept(&self) -> Result<(), PlaneError> {
+        let deadline = Instant::now() + PATIENCE;
+        let idle = || self.device.sweeps().is_none_or(Sweeps::is_idle);
+        while !idle() {
+            if Instant::now() >= deadline {
+                return Err(PlaneError::NotSwept);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// What the first synchronisation did.

@@ -15,6 +15,7 @@ use super::ids::Ids;
 use super::set::EndpointSet;
 use super::state::Owned;
 use super::wiring::{Attachment, Wiring};
+use crate::device::stale::Serving;
 use crate::model::{Family, Protocol, Scheduler, TrafficPolicy};
 use crate::resolve::{
     Candidate, Choice, EntryPoint, Frontend, Issue, PortKey, Resolved, ResolvedFamily,
@@ -66,6 +67,9 @@ pub struct CompiledFamily {
     pub choice: Choice,
     /// Admitted sources.
     pub source_ranges: Vec<source_range::Key>,
+    /// Endpoints that answer, whatever gets new connections, in order: what UDP connections and pins may lead to (S63,
+    /// S64). Empty where there are neither.
+    pub serving: Serving,
     /// Changes of ports that SCTP packets undergo, both ways.
     pub port_changes: SmallVec<[u32; 2]>,
     /// Endpoints that found no slot because there are too many.
@@ -262,6 +266,7 @@ impl PortCompiler<'_> {
             frontends: frontends.collect(),
             choice: family.choice,
             source_ranges: Vec::new(),
+            serving: self.serving(family, before),
             port_changes: SmallVec::new(),
             without_slot,
             sets,
@@ -281,6 +286,19 @@ impl PortCompiler<'_> {
             compiled.port_changes = port_changes(&compiled);
         }
         compiled
+    }
+
+    fn serving(&self, family: &ResolvedFamily, before: Option<&CompiledFamily>) -> Serving {
+        let wanted = self.port.key.protocol == Protocol::Udp || self.resolved.affinity.is_some();
+        let serving = family
+            .candidates
+            .iter()
+            .filter(|one| wanted && one.answers());
+        let serving: Vec<_> = serving.map(|one| (one.address, one.port)).collect();
+        match before {
+            Some(known) if *known.serving == *serving => known.serving.clone(),
+            _ => serving.into(),
+        }
     }
 
     fn set(

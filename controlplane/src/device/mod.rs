@@ -7,6 +7,7 @@
 mod session;
 #[cfg(test)]
 pub(crate) mod simulated;
+pub mod stale;
 
 use std::sync::Arc;
 
@@ -64,6 +65,11 @@ pub trait Device: Send + Sync {
 
     /// What its Services and their endpoints carried, where that is counted.
     fn ledger(&self) -> Option<&Ledger> {
+        None
+    }
+
+    /// Where connections that lead nowhere are told of, shared by who compiles Services and who keeps connections.
+    fn sweeps(&self) -> Option<&stale::Sweeps> {
         None
     }
 }

@@ -22,6 +22,7 @@ use tonic::Code;
 use crate::tables::affinity;
 use crate::traffic::Ledger;
 
+use super::stale::Sweeps;
 use super::{Device, DeviceError, Failure, UpdateError, UpdateResult};
 
 /// A P4Runtime session as a device. The task that follows it ends when this is dropped.
@@ -32,6 +33,7 @@ pub struct Session {
     ready: Arc<Ready>,
     affinities: affinity::Timeouts,
     ledger: Ledger,
+    sweeps: Sweeps,
     changes: watch::Receiver<Option<u64>>,
     task: JoinHandle<()>,
 }
@@ -58,6 +60,7 @@ impl Session {
             ready,
             affinities: affinity::Timeouts::default(),
             ledger: Ledger::default(),
+            sweeps: Sweeps::default(),
             changes,
             task,
         }
@@ -137,6 +140,10 @@ impl Device for Session {
 
     fn ledger(&self) -> Option<&Ledger> {
         Some(&self.ledger)
+    }
+
+    fn sweeps(&self) -> Option<&Sweeps> {
+        Some(&self.sweeps)
     }
 
     fn name(&self) -> &str {

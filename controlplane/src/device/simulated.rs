@@ -11,6 +11,7 @@ use p4runtime::schema::{MatchKind, Requirement, Schema};
 use parking_lot::Mutex;
 use prost::Message;
 
+use super::stale::Sweeps;
 use super::{Device, DeviceError, Failure, UpdateError, UpdateResult};
 use crate::tables::{Interface, Tables};
 
@@ -20,6 +21,7 @@ type Fault = Box<dyn FnMut(&proto::Update) -> Option<Failure> + Send>;
 pub(crate) struct Simulated {
     schema: Arc<Schema>,
     inner: Mutex<Inner>,
+    sweeps: Sweeps,
 }
 
 #[derive(Default)]
@@ -48,6 +50,7 @@ impl Simulated {
         Arc::new(Self {
             schema: Arc::new(schema(interface)),
             inner: Mutex::new(inner),
+            sweeps: Sweeps::default(),
         })
     }
 
@@ -174,6 +177,10 @@ impl Device for Simulated {
 
     fn schema(&self) -> Option<Arc<Schema>> {
         Some(self.schema.clone())
+    }
+
+    fn sweeps(&self) -> Option<&Sweeps> {
+        Some(&self.sweeps)
     }
 
     async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, DeviceError> {

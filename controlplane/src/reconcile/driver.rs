@@ -17,6 +17,7 @@ use super::execute::Execution;
 use super::installed::Installed;
 use super::plan::plan;
 use super::report::{Outcome, Report};
+use super::suspects::{self, Suspects};
 use crate::compile::{
     Balance, CompiledService, Context, Desired, Entries, Ids, OpenConnections, Owned, State,
     Touched, Wiring, compile, wire,
@@ -83,6 +84,8 @@ pub struct Reconciler {
     /// Differences that were not written yet; `None`: anything may differ.
     touched: Option<Touched>,
     pending: Pending,
+    /// Where connections may lead nowhere since the device was last told (S63).
+    suspects: Suspects,
     resync: bool,
     failures: u32,
     pub(super) last: Option<Report>,
@@ -122,6 +125,7 @@ impl Reconciler {
                 all: true,
                 ..Pending::default()
             },
+            suspects: Suspects::default(),
             resync: false,
             failures: 0,
             last: None,
@@ -246,6 +250,7 @@ impl Reconciler {
             None => {
                 report.full = true;
                 self.touched = None;
+                self.suspects.everything();
                 let link = self.read_back(session).await?;
                 self.resync = false;
                 let found = link.installed.state();
@@ -281,6 +286,7 @@ impl Reconciler {
         match outcome {
             Ok(()) => {
                 self.link = Some(link);
+                self.sweep(report);
                 Ok(())
             }
             Err(error) => {
@@ -301,6 +307,17 @@ impl Reconciler {
                     Numbering::Taken(id) | Numbering::Stale(id) => Some(*id),
                     Numbering::Given { .. } | Numbering::Void => None,
                 })),
+        }
+    }
+
+    /// Has connections removed that lead nowhere, now that new ones go elsewhere; again later where the device did not
+    /// take everything.
+    fn sweep(&mut self, report: &Report) {
+        if let Some(sweeps) = self.device.sweeps() {
+            sweeps.hand_over(self.suspects.judge(&self.desired));
+        }
+        if report.errors.is_empty() {
+            self.suspects = Suspects::default();
         }
     }
 
@@ -420,6 +437,11 @@ impl Reconciler {
                 ledger.serves(&port.owner, port.service_id, port.port);
             }
         }
+        self.suspects.compare(&self.desired, key, compiled.as_ref());
+        let sweeps = self.device.sweeps().filter(|sweeps| sweeps.has_work());
+        if let (Some(sweeps), Some(compiled)) = (sweeps, &compiled) {
+            suspects::admit(sweeps, compiled);
+        }
         if let Some(affinities) = self.device.affinities() {
             let ports = compiled.iter().flat_map(|compiled| &compiled.ports);
             let seconds = compiled.as_ref().and_then(|compiled| compiled.affinity);
@@ -445,6 +467,7 @@ impl Reconciler {
     }
 
     fn start_over(&mut self) {
+        self.suspects.everything();
         self.desired = Desired::default();
         self.pending.all = true;
         self.touched = None;

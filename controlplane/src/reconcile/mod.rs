@@ -13,6 +13,7 @@ mod installed;
 pub mod plan;
 mod report;
 mod show;
+mod suspects;
 #[cfg(test)]
 mod tests;
 pub mod views;

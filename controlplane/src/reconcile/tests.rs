@@ -4,6 +4,7 @@ mod faults;
 mod order;
 mod policy;
 mod scale;
+mod sweeps;
 mod sync;
 
 use std::sync::Arc;

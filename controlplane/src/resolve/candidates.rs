@@ -62,6 +62,12 @@ impl Candidate {
         self.serving && self.terminating && self.weight > 0
     }
 
+    /// Answers, whether or not it gets new connections: those that it has stay. One that is ready does although it says
+    /// that it is not serving (S19).
+    pub fn answers(&self) -> bool {
+        self.ready || self.serving
+    }
+
     /// It serves under a policy.
     pub fn serves(&self, policy: TrafficPolicy) -> bool {
         match policy {

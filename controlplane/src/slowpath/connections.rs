@@ -10,6 +10,7 @@ use std::time::Instant;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::frame::SCTP;
+use crate::device::stale::Stale;
 use crate::tables::Address;
 use crate::tables::flow::{Key, Tuple};
 
@@ -147,6 +148,22 @@ impl Connections {
     pub(super) fn by_reply(&self, reply: &Key) -> Option<(Key, Tuple)> {
         let flow = self.replies.get(reply)?;
         Some((*flow, self.flows.get(flow)?.new))
+    }
+
+    /// The connections that lead nowhere, of those that something became of `since` then: those in the device. Those
+    /// that rest are forgotten.
+    pub(super) fn stale(&mut self, stale: &Stale, since: Option<Instant>) -> Vec<(Key, Tuple)> {
+        let found = self.flows.iter().filter(|(flow, known)| {
+            since.is_none_or(|since| known.since >= since) && stale.has(flow, known.new)
+        });
+        let (installed, idle): (Vec<_>, Vec<_>) = found
+            .map(|(flow, known)| (*flow, known.new, known.state))
+            .partition(|(_, _, state)| *state == State::Installed);
+        idle.iter().for_each(|(flow, _, _)| self.remove(flow));
+        installed
+            .into_iter()
+            .map(|(flow, new, _)| (flow, new))
+            .collect()
     }
 
     /// Its entries were removed for idleness: the pick stays known, the reply tuple is free for others.

@@ -53,6 +53,8 @@ counters! {
     unanswerable,
     /// Connections removed because they were idle.
     expired,
+    /// Connections removed because their endpoint or their Service is gone.
+    stale,
     /// Entries that the device did not take; their packets were dropped.
     write_errors,
     /// Packets lost on the way to the device.

@@ -8,6 +8,7 @@
 //! packet_in ─┬─ NEW_FLOW, CONFLICT ▶ Connections ▶ write flow + reply ▶ packet_out into the pipeline
 //!            └─ REJECT, TTL_EXPIRED ▶ refusal ▶ Bucket ▶ packet_out to the port it came from
 //! idle notice of reply ▶ delete flow + reply, remember the pick for a while
+//! endpoint or Service gone ▶ delete flow + reply of UDP connections to it, and pins (S63–S67)
 //! ```
 //!
 //! Invariant: no two connections share a reply tuple; a packet goes back in only after both its entries are there.
@@ -17,6 +18,7 @@ mod connections;
 mod counters;
 mod frame;
 mod refusal;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -27,6 +29,7 @@ use p4runtime::client::Client;
 use p4runtime::proto::p4::v1 as proto;
 
 pub use counters::{Counters, Snapshot};
+pub use sweep::Swept;
 pub use worker::SlowPath;
 
 /// Bounds of the slow path.

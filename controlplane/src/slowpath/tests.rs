@@ -1,5 +1,7 @@
 //! The slow path against a device that keeps two tables, with packets built by an independent library.
 
+mod sweeps;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use super::connections::{Connections, Opening};
 use super::frame::{Frame, SCTP, TCP, UDP};
 use super::*;
 use crate::config::{PipelineConfig, Program};
+use crate::device::stale::Sweeps;
 use crate::device::{Device, DeviceError, Failure, UpdateError, UpdateResult};
 use crate::pipeline::Image;
 use crate::tables::flow::{Key, Tuple};
@@ -38,6 +41,7 @@ struct Fake {
     writes: Mutex<usize>,
     /// A table that has no room.
     full: Mutex<Option<u32>>,
+    sweeps: Sweeps,
 }
 
 fn key_of(entry: &proto::TableEntry) -> Vec<u8> {
@@ -63,6 +67,10 @@ impl Device for Fake {
 
     fn schema(&self) -> Option<Arc<Schema>> {
         Some(self.schema.clone())
+    }
+
+    fn sweeps(&self) -> Option<&Sweeps> {
+        Some(&self.sweeps)
     }
 
     async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, DeviceError> {
@@ -156,6 +164,7 @@ impl Rig {
             sent: Mutex::default(),
             writes: Mutex::default(),
             full: Mutex::default(),
+            sweeps: Sweeps::default(),
         });
         let config = Config {
             refusals_per_second: 3,

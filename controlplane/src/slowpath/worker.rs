@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use super::bucket::Bucket;
 use super::connections::{Connections, Opening, reply_key};
 use super::frame::{Frame, SCTP, TCP, UDP};
+use super::sweep::{Sweep, handed_over};
 use super::{Config, Counters, Outlet, refusal};
 use crate::device::{Device, DeviceError, Failure, UpdateResult};
 use crate::tables::endpoint::Target;
@@ -36,22 +37,23 @@ mod verdict {
 
 /// The slow path of one device.
 pub struct SlowPath {
-    device: Arc<dyn Device>,
+    pub(super) device: Arc<dyn Device>,
     outlet: Arc<dyn Outlet>,
     config: Config,
-    counters: Arc<Counters>,
-    connections: Connections,
+    pub(super) counters: Arc<Counters>,
+    pub(super) connections: Connections,
     bucket: Bucket,
-    program: Option<Program>,
+    pub(super) program: Option<Program>,
+    pub(super) sweep: Sweep,
 }
 
 /// What is known of the device's program in one session.
-struct Program {
+pub(super) struct Program {
     session: u64,
     schema: Arc<Schema>,
-    tables: Tables,
+    pub(super) tables: Arc<Tables>,
     /// The device learns and times out by itself.
-    learns: bool,
+    pub(super) learns: bool,
 }
 
 /// A packet to be sent back in once its connection is there.
@@ -97,7 +99,7 @@ impl Said {
 }
 
 /// Whether the packets go to the endpoint in a tunnel: then no answer comes back this way.
-fn is_direct(new: Tuple) -> bool {
+pub(super) fn is_direct(new: Tuple) -> bool {
     new.dst_port == 0
 }
 
@@ -112,6 +114,7 @@ impl SlowPath {
             config,
             counters: Arc::default(),
             program: None,
+            sweep: Sweep::default(),
         }
     }
 
@@ -120,14 +123,16 @@ impl SlowPath {
         self.counters.clone()
     }
 
-    /// Serves packets and idle notices until both queues are closed.
+    /// Serves packets, idle notices and clean-ups until one of the queues is closed.
     pub async fn run(
         mut self,
         mut packets: mpsc::Receiver<proto::PacketIn>,
         mut idle: mpsc::Receiver<proto::IdleTimeoutNotification>,
     ) {
         let (mut batch, mut notices) = (Vec::with_capacity(BATCH), Vec::new());
+        let device = self.device.clone();
         loop {
+            let again = self.sweep.at.unwrap_or_else(Instant::now);
             tokio::select! {
                 count = packets.recv_many(&mut batch, BATCH) => match count {
                     0 => break,
@@ -137,6 +142,14 @@ impl SlowPath {
                     0 => break,
                     _ => self.idle(&mut notices, Instant::now()).await,
                 },
+                () = handed_over(&*device) => self.sweep(Instant::now()).await,
+                () = tokio::time::sleep_until(again.into()), if self.sweep.at.is_some() => {
+                    self.sweep(Instant::now()).await;
+                }
+                ready = self.sweep.ready() => {
+                    self.go_on(ready, Instant::now()).await;
+                    self.sweep(Instant::now()).await;
+                }
             }
         }
     }
@@ -297,7 +310,7 @@ impl SlowPath {
     }
 
     /// Makes sure that the session's program is known. False while there is no session.
-    async fn prepare(&mut self, now: Instant) -> bool {
+    pub(super) async fn prepare(&mut self, now: Instant) -> bool {
         let Some(session) = self.device.session() else {
             return false;
         };
@@ -323,7 +336,7 @@ impl SlowPath {
         self.program = Some(Program {
             session,
             schema,
-            tables,
+            tables: Arc::new(tables),
             learns,
         });
         if !learns && let Err(error) = self.recover(now).await {
@@ -567,9 +580,10 @@ impl SlowPath {
 
     /// Pins clients to their new endpoints (S57), in place of endpoints that are in their sets no more (S59). A pin that
     /// cannot be written costs the client's next connection its endpoint, not this one.
-    async fn remember(&self, pins: Vec<(affinity::Key, Target)>) {
+    async fn remember(&mut self, pins: Vec<(affinity::Key, Target)>) {
         let Some(program) = &self.program else { return };
         for (key, endpoint) in pins {
+            self.sweep.wrote(key);
             let timeout = self
                 .device
                 .affinities()

@@ -15,6 +15,7 @@ use metrics_exporter_prometheus::{
 };
 
 use crate::reconcile::{Outcome, Report};
+use crate::slowpath::Swept;
 
 const SYNC_DURATION: &str = "kubeproxy_sync_proxy_rules_duration_seconds";
 const FULL_SYNC_DURATION: &str = "kubeproxy_sync_full_proxy_rules_duration_seconds";
@@ -28,14 +29,15 @@ const ENDPOINT_PENDING: &str = "kubeproxy_sync_proxy_rules_endpoint_changes_pend
 const NO_LOCAL: &str = "kubeproxy_sync_proxy_rules_no_local_endpoints_total";
 const PROGRAMMING: &str = "kubeproxy_network_programming_duration_seconds";
 const NFTABLES_FAILURES: &str = "kubeproxy_sync_proxy_rules_nftables_sync_failures_total";
-/// Counters of iptables, nftables and of the kernel's connection tracking.
-const WITHOUT_COUNTERPART: [&str; 6] = [
+const SWEEP_DURATION: &str = "kubeproxy_conntrack_reconciler_sync_duration_seconds";
+const SWEPT: &str = "kubeproxy_conntrack_reconciler_deleted_entries_total";
+/// Counters of iptables and nftables.
+const WITHOUT_COUNTERPART: [&str; 5] = [
     "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total",
     "kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
     "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
     "kubeproxy_iptables_ct_state_invalid_dropped_packets_total",
     "kubeproxy_iptables_localhost_nodeports_accepted_packets_total",
-    "kubeproxy_conntrack_reconciler_deleted_entries_total",
 ];
 /// Gauges of iptables, by table.
 const IPTABLES_RULES: [&str; 2] = [
@@ -90,7 +92,12 @@ pub fn install() -> Option<PrometheusHandle> {
 /// What counts, with kube-proxy's buckets.
 pub(super) fn recorder() -> Option<PrometheusRecorder> {
     let mut builder = PrometheusBuilder::new();
-    for name in [SYNC_DURATION, FULL_SYNC_DURATION, PARTIAL_SYNC_DURATION] {
+    for name in [
+        SYNC_DURATION,
+        FULL_SYNC_DURATION,
+        PARTIAL_SYNC_DURATION,
+        SWEEP_DURATION,
+    ] {
         builder = builder
             .set_buckets_for_metric(Matcher::Full(name.to_owned()), &DURATION_BUCKETS)
             .ok()?;
@@ -128,6 +135,14 @@ fn describe() {
         "From the change of a Service or Pod to the entries in the device"
     );
     describe_counter!(NFTABLES_FAILURES, "Synchronisations that failed");
+    describe_histogram!(
+        SWEEP_DURATION,
+        "Time that it took to remove connections that lead nowhere"
+    );
+    describe_counter!(
+        SWEPT,
+        "Connections removed because their endpoint or their Service is gone"
+    );
     for name in WITHOUT_COUNTERPART {
         describe_counter!(name, "Always 0: a NIC has no such thing");
     }
@@ -150,7 +165,10 @@ fn describe() {
 pub fn begin_nic() {
     describe();
     for family in FAMILIES {
-        for name in WITHOUT_COUNTERPART.into_iter().chain([NFTABLES_FAILURES]) {
+        for name in WITHOUT_COUNTERPART
+            .into_iter()
+            .chain([NFTABLES_FAILURES, SWEPT])
+        {
             metrics::counter!(name, "ip_family" => family).absolute(0);
         }
         for (name, table) in IPTABLES_RULES
@@ -253,6 +271,15 @@ pub fn synced(report: &Report, pending: Changed, now: SystemTime) {
         1.0
     });
     waiting(pending);
+}
+
+/// Connections that lead nowhere were removed (S67).
+pub fn swept(swept: &Swept) {
+    for (family, deleted) in FAMILIES.into_iter().zip(swept.deleted) {
+        metrics::histogram!(SWEEP_DURATION, "ip_family" => family)
+            .record(swept.duration.as_secs_f64());
+        metrics::counter!(SWEPT, "ip_family" => family).increment(deleted);
+    }
 }
 
 /// A probe was answered.

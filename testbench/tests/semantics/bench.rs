@@ -127,6 +127,7 @@ impl Bench {
         let plane = Plane::start(&self.target, &config(&world.settings), &self.cluster);
         let plane = plane.map_err(|error| error.to_string())?;
         let writes = plane.writes();
+        plane.swept().map_err(|error| error.to_string())?;
         self.plane = Some(plane);
         Ok(writes)
     }
@@ -136,7 +137,8 @@ impl Bench {
         let events = self.hold(world)?;
         let plane = self.plane.as_mut().ok_or("no control plane")?;
         let report = plane.change(events);
-        report.map(drop).map_err(|error| error.to_string())
+        let swept = report.and_then(|_| plane.swept());
+        swept.map_err(|error| error.to_string())
     }
 
     fn hold(&mut self, world: &World) -> Result<Vec<nicproxy::model::Event>, String> {

@@ -11,11 +11,11 @@ use nicproxy::telemetry::locality::Locality;
 use serde::{Deserialize, Serialize};
 
 use super::bench::{Bench, Open, Outcome, Place};
-use super::judge::{Choosing, Delivery, Probe, Verdict, healthy, judge};
+use super::judge::{Choosing, Delivery, Probe, Verdict, answering, healthy, judge, keeps};
 use super::world::{Change, Kind, NODES, Protocol, Scheduler, Settings, World};
 
 /// Connections that are kept open.
-const OPEN: usize = 8;
+const OPEN: usize = 12;
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,7 @@ pub struct Tally {
     pub remembered: usize,
     pub spread: usize,
     pub went_on: usize,
+    pub cut: usize,
     pub errors: usize,
     pub healthy: usize,
 }
@@ -60,6 +61,8 @@ pub struct Run<'a> {
     /// What the oracle is shown instead of the cluster; for the test of the test.
     lens: fn(&World) -> World,
     open: Vec<Open>,
+    /// UDP connections that lost their endpoint, or their Service: as if there had been none (S63-S66).
+    cut: Vec<Probe>,
     /// Endpoints that a client was given by a Service port that remembers clients (S57).
     pins: HashMap<Pin, Vec<Place>>,
     /// Reply tuples that connections had ever.
@@ -77,6 +80,7 @@ impl<'a> Run<'a> {
             world,
             lens,
             open: Vec::new(),
+            cut: Vec::new(),
             pins: HashMap::new(),
             used: HashSet::new(),
             tally: Tally::default(),
@@ -90,12 +94,14 @@ impl<'a> Run<'a> {
                     self.world.take(change);
                 }
                 self.forget();
+                self.cut();
                 self.bench.become_world(&self.world)
             }
             Step::Configure(settings) => {
                 self.world.settings = settings.clone();
                 // Who takes the tunnels away cuts what goes through them.
                 self.open.retain(|open| settings.tunnels || !open.direct);
+                self.cut();
                 self.bench.restart(&self.world).map(drop)
             }
             // S82.
@@ -110,20 +116,42 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Clients are remembered as long as their Service port remembers clients (S60).
+    /// Clients are remembered as long as their Service port remembers clients (S60), and by endpoints that stay: one that
+    /// was away may be chosen anew, or not.
     fn forget(&mut self) {
-        let services = &self.world.services;
-        self.pins.retain(|((number, name, protocol), _), _| {
-            services.iter().any(|one| {
+        let world = (self.lens)(&self.world);
+        let remembers = |number: u8, name: &str, protocol: Protocol| {
+            let mut services = world.services.iter();
+            services.find(|one| {
                 let port =
-                    |port: &super::world::Port| port.name == *name && port.protocol == *protocol;
-                one.number == *number
+                    |port: &super::world::Port| port.name == name && port.protocol == protocol;
+                one.number == number
                     && one.affinity.is_some()
                     && one.hidden.is_none()
                     && !matches!(one.kind, Kind::ExternalName | Kind::Headless)
                     && one.ports.iter().any(port)
             })
+        };
+        self.pins
+            .retain(|((number, name, protocol), client), places| {
+                let Some(service) = remembers(*number, name, *protocol) else {
+                    return false;
+                };
+                let there = answering(&world, service, name, client.is_ipv6());
+                places.retain(|place| there.contains(place));
+                !places.is_empty()
+            });
+    }
+
+    /// UDP connections end with their endpoint or their Service.
+    fn cut(&mut self) {
+        let world = (self.lens)(&self.world);
+        let (stay, go): (Vec<Open>, Vec<Open>) = self.open.drain(..).partition(|open| {
+            open.probe.protocol != Protocol::Udp
+                || keeps(&world, &open.probe, open.endpoint, open.direct)
         });
+        self.open = stay;
+        self.cut.extend(go.iter().map(|open| open.probe));
     }
 
     /// A new connection; where it went.
@@ -191,12 +219,9 @@ impl<'a> Run<'a> {
         let endpoint = open.endpoint;
         if answered {
             self.bench.answer(&open, true)?;
-            // UDP flows may be cleaned when their endpoint leaves.
-            if open.probe.protocol != Protocol::Udp {
-                self.open.push(open);
-                let spare = self.open.len().saturating_sub(OPEN);
-                self.open.drain(..spare);
-            }
+            self.open.push(open);
+            let spare = self.open.len().saturating_sub(OPEN);
+            self.open.drain(..spare);
         }
         Ok(Some(endpoint))
     }
@@ -309,6 +334,11 @@ impl<'a> Run<'a> {
     }
 
     fn talk(&mut self, errors: bool) -> Result<(), String> {
+        for probe in std::mem::take(&mut self.cut) {
+            let said = self.packet(&probe, true);
+            said.map_err(|problem| format!("{probe:?}, whose endpoint went: {problem}"))?;
+            self.tally.cut += 1;
+        }
         let open = std::mem::take(&mut self.open);
         for one in &open {
             let mut said = self
@@ -389,12 +419,12 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl Tally {
-    fn counts(&self) -> [usize; 11] {
+    fn counts(&self) -> [usize; 12] {
         let mut copy = *self;
         copy.counts_mut().map(|count| *count)
     }
 
-    fn counts_mut(&mut self) -> [&mut usize; 11] {
+    fn counts_mut(&mut self) -> [&mut usize; 12] {
         [
             &mut self.delivered,
             &mut self.tunnelled,
@@ -405,6 +435,7 @@ impl Tally {
             &mut self.remembered,
             &mut self.spread,
             &mut self.went_on,
+            &mut self.cut,
             &mut self.errors,
             &mut self.healthy,
         ]

@@ -16,7 +16,7 @@ use super::world::{
 };
 
 /// What is not judged, and why it is not.
-pub const NOT_JUDGED: [(&str, &str); 4] = [
+pub const NOT_JUDGED: [(&str, &str); 3] = [
     (
         "S57",
         "which endpoint a client gets whose connections to one Service port go partly directly, partly translated: \
@@ -25,10 +25,6 @@ pub const NOT_JUDGED: [(&str, &str); 4] = [
     (
         "S58",
         "that a client is forgotten after the timeout: days would pass; the scenario affinity-timeout waits for one",
-    ),
-    (
-        "S63-S67",
-        "cleaning of UDP flows: no datagram is sent twice on one flow",
     ),
     (
         "S71, S72, S74",
@@ -97,6 +93,8 @@ struct Backend {
     local: bool,
     ready: bool,
     leaving: bool,
+    /// Keeps what it has: weights, policies and hints are about new connections.
+    answers: bool,
     zones: Vec<String>,
     nodes: Vec<String>,
     weight: u32,
@@ -325,6 +323,7 @@ fn backends(world: &World, service: &Service, port: &str, six: bool) -> Vec<Back
                 leaving: weight > 0
                     && endpoint.serving.unwrap_or(true)
                     && endpoint.terminating.unwrap_or(false),
+                answers: endpoint.ready.unwrap_or(true) || endpoint.serving.unwrap_or(true),
                 zones: endpoint.zones.clone(),
                 nodes: endpoint.nodes.clone(),
                 weight,
@@ -368,6 +367,34 @@ fn nearby(all: &[Backend]) -> Vec<Backend> {
     } else {
         ready
     }
+}
+
+/// Endpoints of a Service port that may keep connections and clients (S63, S64). One that gets new connections does,
+/// although it may say that it does not serve (S19).
+pub fn answering(world: &World, service: &Service, port: &str, six: bool) -> Vec<(IpAddr, u16)> {
+    let all = backends(world, service, port, six);
+    those(&all, |one| one.answers)
+        .into_iter()
+        .map(|one| one.to)
+        .collect()
+}
+
+/// Whether what was called still leads to that endpoint: a UDP connection goes on (S63-S66). In a tunnel there are no
+/// ports.
+pub fn keeps(world: &World, probe: &Probe, endpoint: (IpAddr, u16), direct: bool) -> bool {
+    let six = probe.to.is_ipv6();
+    world
+        .services
+        .iter()
+        .filter(|one| visible(one, six))
+        .any(|service| {
+            let Some((_, Some(port))) = entry_of(world, service, probe) else {
+                return false;
+            };
+            let all = answering(world, service, &port.name, six);
+            all.iter()
+                .any(|one| *one == endpoint || (direct && one.0 == endpoint.0))
+        })
 }
 
 /// Per family, how many distinct addresses of ready endpoints this node has, for a load balancer that asks (S70, S73).

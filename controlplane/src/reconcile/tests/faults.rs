@@ -107,6 +107,34 @@ async fn busy_is_tried_again_at_once() {
     bench.assert_settled();
 }
 
+/// S84: what is still referred to stays, and is tried again later instead of at once for ever.
+#[tokio::test]
+async fn s84_a_set_is_deleted_only_after_the_frontend_that_serves_from_it() {
+    let mut bench = Bench::new(shop());
+    bench.sync().await;
+    let (frontends, endpoints) = (bench.tables.frontend.id(), bench.tables.endpoint.id());
+    let before = bench.slots(2);
+    assert_eq!(before.len(), 16);
+    bench.device.taken();
+    bench
+        .device
+        .fault(move |update| (table_of(update) == frontends).then_some(Failure::Busy));
+    let gone = Event::DeleteService(ObjectKey::new("shop", "cart"));
+    let mut wait = bench.apply(gone).await.retry_after.unwrap();
+    for _ in 0..3 {
+        let next = bench.sync().await.retry_after.unwrap();
+        assert!(next > wait, "waits grow");
+        wait = next;
+        assert_eq!(bench.slots(2), before, "the frontend still serves from it");
+    }
+    let touched = bench.device.taken();
+    assert!(touched.iter().all(|update| table_of(update) != endpoints));
+    bench.device.heal();
+    assert!(bench.sync().await.is_clean());
+    assert_eq!(bench.slots(2), []);
+    bench.assert_settled();
+}
+
 #[tokio::test]
 async fn meddling_is_found_and_mended() {
     let mut bench = Bench::new(shop());

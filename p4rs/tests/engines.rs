@@ -65,6 +65,81 @@ fn the_projects_programs_do_the_same_on_both_engines() {
     }
 }
 
+/// A TCP packet from a client to a Service or back from an endpoint, its checksums as they come.
+fn segment(random: &mut Random, answer: bool) -> Vec<u8> {
+    let client = [10, 244, 0, 2 + random.below(3) as u8];
+    let (service, port) = ([10, 96, 0, 1 + random.below(3) as u8], 80u16);
+    let endpoint = [11, 0, 0, random.below(4) as u8];
+    let client_port = 1000 + random.below(3) as u16;
+    let (from, to) = if answer {
+        ((endpoint, 8080), (client, client_port))
+    } else {
+        ((client, client_port), (service, port))
+    };
+    let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    bytes.extend([0x45, 0, 0, 50, 0, 1, 0x40, 0, 64, 6, 0x12, 0x34]);
+    bytes.extend(from.0.into_iter().chain(to.0));
+    bytes.extend(from.1.to_be_bytes().into_iter().chain(to.1.to_be_bytes()));
+    // SYN, SYN and ACK, ACK, data, FIN, RST: each has a timeout of its own.
+    let flags = *random.of(&[0x02u8, 0x12, 0x10, 0x18, 0x11, 0x04]);
+    bytes.extend([
+        0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0x12, 0x34, 0, 0,
+    ]);
+    bytes.resize(64, random.next() as u8);
+    bytes
+}
+
+/// Some Services with remembered clients, direct return and source NAT, and routes to their endpoints.
+fn services() -> String {
+    let mapped = |address: u32| 0xffff_0000_0000u64 + u64::from(address);
+    let mut text = String::from(
+        "add port ingress_port=1 => attach(vpc=0, role=1, peer_port=2, slow_port=3)\n\
+         add port ingress_port=2 => attach(vpc=0, role=2, peer_port=1, slow_port=0)\n\
+         add route prio=97 vpc=0 dst_hi=0x0&&&0xffffffffffffffff dst_lo=0xffff00000000&&&0xffff00000000 \
+         => forward(port=2, src_mac=0x020000000001, dst_mac=0x0200000000aa)\n",
+    );
+    for (service, flags) in [(1u32, 0u32), (2, 2), (3, 1 << 5)] {
+        let address = mapped(0x0a60_0000 + service);
+        text += &format!(
+            "add frontend vpc=0 protocol=6 dst_hi=0 dst_lo={address:#x} dst_port=80 => serve(set_id={service}, \
+             slot_mask=3, outside_set_id={service}, outside_slot_mask=3, service_id={service}, flags={flags}, \
+             affinity_profile=2)\n"
+        );
+        for slot in 0..4 {
+            let endpoint = mapped(0x0b00_0000 + slot);
+            text += &format!(
+                "add endpoint set_id={service} slot={slot} => to_endpoint(endpoint_hi=0, endpoint_lo={endpoint:#x}, \
+                 endpoint_port=8080, flags=0, endpoint_id={slot})\n"
+            );
+        }
+    }
+    text
+}
+
+#[test]
+fn packets_of_few_connections_side_by_side_do_what_they_would_one_after_the_other() {
+    let file = format!("{}/../p4/nicproxy_pna.p4", env!("CARGO_MANIFEST_DIR"));
+    let mut twin = Twin::load(&Sources::from_disk(file.as_str())).expect("the program loads");
+    twin.load_entries(&services());
+    let mut random = Random::new(number("NICPROXY_SEED", 1));
+    for batch in 0..300 {
+        let packets: Vec<(u32, Vec<u8>)> = (0..1 + random.below(40))
+            .map(|_| {
+                let answer = random.once_in(3);
+                (if answer { 2 } else { 1 }, segment(&mut random, answer))
+            })
+            .collect();
+        if let Err(difference) = twin.batch(&packets) {
+            panic!("batch {batch}: {difference}");
+        }
+        // Now and then a connection is forgotten.
+        twin.wait(random.next() % 8_000_000_000);
+    }
+    twin.state()
+        .unwrap_or_else(|difference| panic!("{difference}"));
+    assert!(twin.sent > 1000, "most packets leave: {}", twin.sent);
+}
+
 #[test]
 fn generated_programs_do_the_same_on_both_engines() {
     /// Seeds whose programs once did not do the same: a header of an action that no table applies lay in memory.

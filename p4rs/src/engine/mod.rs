@@ -46,6 +46,8 @@ pub use trace::{Event, KeyValue, Tracer, Verdict};
 use crate::ir;
 use crate::valid::Checked;
 use interp::{Machine, PacketState, Received};
+use native::{LANES, Lanes};
+use smallvec::SmallVec;
 use tables::epoch::{self, Guard};
 
 /// Nanoseconds since the engine's owner started counting. Never goes back.
@@ -82,6 +84,9 @@ pub struct Config {
     pub max_packet_len: usize,
     /// What runs the packets.
     pub execution: Execution,
+    /// Entries from which on machine code runs the packets of a batch side by side, so that they wait for memory
+    /// together. What comes of them is the same.
+    pub side_by_side_from: u64,
 }
 
 /// What runs the packets; both do the same.
@@ -111,6 +116,7 @@ impl Default for Config {
             max_passes: 256,
             max_packet_len: 65_535,
             execution: Execution::default(),
+            side_by_side_from: 1 << 14,
         }
     }
 }
@@ -208,7 +214,7 @@ pub struct Statistics {
 /// A program loaded and ready to run.
 pub struct Engine {
     machine: Machine,
-    pool: Mutex<Vec<PacketState>>,
+    pool: Mutex<Vec<(PacketState, Option<Box<Lanes>>)>>,
     received: AtomicU64,
     transmitted: AtomicU64,
     drops: [AtomicU64; DropReason::ALL.len()],
@@ -283,10 +289,12 @@ impl Engine {
 
     /// Someone who processes packets; one per thread is best.
     pub fn worker(&self) -> Worker<'_> {
-        let state = self.pool.lock().pop();
+        let pooled = self.pool.lock().pop();
+        let (state, lanes) = pooled.unwrap_or_else(|| (self.machine.new_state(), None));
         Worker {
             engine: self,
-            state: state.unwrap_or_else(|| self.machine.new_state()),
+            state,
+            lanes,
             counted: Counted::default(),
         }
     }
@@ -319,12 +327,25 @@ struct Counted {
     drops: [u64; DropReason::ALL.len()],
 }
 
+impl Counted {
+    /// Packets that came in; transmitted and dropped ones are those that `out` has beyond `before`.
+    fn add(&mut self, received: usize, before: (usize, usize), out: &Outputs) {
+        self.received += received as u64;
+        self.transmitted += (out.transmitted().len() - before.0) as u64;
+        for &reason in out.drops.get(before.1..).unwrap_or_default() {
+            self.drops[reason as usize] += 1;
+        }
+    }
+}
+
 /// Processes packets, with a packet's working memory of its own. Its counts reach [`Engine::statistics`] after every
 /// batch.
 #[derive(Debug)]
 pub struct Worker<'e> {
     engine: &'e Engine,
     state: PacketState,
+    /// For packets side by side, once tables are large.
+    lanes: Option<Box<Lanes>>,
     counted: Counted,
 }
 
@@ -343,11 +364,39 @@ impl Worker<'_> {
         out: &mut Outputs,
     ) {
         let guard = epoch::pin();
-        for (port, bytes) in packets {
-            self.one(&guard, Received { now, port, bytes }, out, None);
+        let packets = packets.into_iter();
+        let mut packets = packets.map(|(port, bytes)| Received { now, port, bytes });
+        if Lanes::for_machine(&mut self.lanes, &self.engine.machine).is_none() {
+            for packet in packets {
+                self.one(&guard, packet, out, None);
+            }
+        } else {
+            loop {
+                let group: SmallVec<[Received<'_>; LANES]> = packets.by_ref().take(LANES).collect();
+                if group.is_empty() {
+                    break;
+                }
+                self.group(&guard, &group, out);
+            }
         }
         drop(guard);
         self.tell();
+    }
+
+    /// Runs packets side by side, where they can be.
+    fn group(&mut self, guard: &Guard, packets: &[Received<'_>], out: &mut Outputs) {
+        let machine = &self.engine.machine;
+        let longest = machine.config().max_packet_len;
+        let fit = packets.len() > 1 && packets.iter().all(|packet| packet.bytes.len() <= longest);
+        let (Some(lanes), Some(native), true) = (&mut self.lanes, &machine.native, fit) else {
+            for &packet in packets {
+                self.one(guard, packet, out, None);
+            }
+            return;
+        };
+        let before = (out.transmitted().len(), out.drops.len());
+        lanes.run(machine, native, guard, packets, out);
+        self.counted.add(packets.len(), before, out);
     }
 
     fn one(
@@ -357,17 +406,16 @@ impl Worker<'_> {
         out: &mut Outputs,
         tracer: Option<&mut dyn Tracer>,
     ) {
-        let (sent, dropped) = (out.transmitted().len(), out.drops.len());
+        let before = (out.transmitted().len(), out.drops.len());
         let machine = &self.engine.machine;
         machine.process(guard, &mut self.state, packet, out, tracer);
-        self.counted.received += 1;
-        self.counted.transmitted += (out.transmitted().len() - sent) as u64;
-        for &reason in &out.drops[dropped..] {
-            self.counted.drops[reason as usize] += 1;
-        }
+        self.counted.add(1, before, out);
     }
 
     fn tell(&mut self) {
+        for state in self.lanes.iter_mut().flat_map(|lanes| lanes.states()) {
+            state.count_into(&mut self.state);
+        }
         self.engine.machine.tell(&mut self.state);
         let counted = std::mem::take(&mut self.counted);
         let add = |to: &AtomicU64, count: u64| {
@@ -388,7 +436,7 @@ impl Drop for Worker<'_> {
         self.tell();
         let mut pool = self.engine.pool.lock();
         if pool.len() < POOL {
-            pool.push(std::mem::take(&mut self.state));
+            pool.push((std::mem::take(&mut self.state), self.lanes.take()));
         }
     }
 }

@@ -108,9 +108,16 @@ impl Outputs {
         self.log.clear();
     }
 
+    /// Takes the digests and log messages of a packet that was processed beside others.
+    pub(crate) fn absorb(&mut self, other: &mut Self) {
+        self.digests.append(&mut other.digests);
+        self.log.append(&mut other.log);
+    }
+
     /// Appends one packet made of two pieces.
     pub(crate) fn push(&mut self, port: u32, head: &[u8], payload: &[u8]) {
         self.sent.push((port, self.bytes.len()));
+        self.bytes.reserve(head.len() + payload.len());
         self.bytes.extend_from_slice(head);
         self.bytes.extend_from_slice(payload);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use p4rs::engine::{
     ActionCall, Cursor, Engine, Execution, FieldMatch, MatchKind, NewEntry, Outputs, OwnedField,
-    Time,
+    Time, entries_text,
 };
 use p4rs::front::Sources;
 use p4rs::ir::{Direction, Handle, Table, Type};
@@ -38,6 +38,8 @@ impl Twin {
             let config = p4rs::engine::Config {
                 execution,
                 host_ports: vec![1],
+                // Batches run side by side where they may at all.
+                side_by_side_from: 0,
                 ..Default::default()
             };
             Engine::new(Arc::clone(&checked), config).ok()
@@ -155,7 +157,14 @@ impl Twin {
         );
     }
 
-    /// Sends one random packet through both.
+    /// Puts entries into both.
+    pub fn load_entries(&mut self, text: &str) {
+        for engine in &self.engines {
+            entries_text::load(engine, Time(self.time), text).expect("entries");
+        }
+    }
+
+    /// Sends one random packet through both, or a batch of some.
     pub fn packet(&mut self, random: &mut Random) -> Result<(), Difference> {
         self.time += random.next() % 2_000_000_000;
         if random.once_in(20) {
@@ -167,11 +176,35 @@ impl Twin {
                 return Err(Difference(format!("{ticked:?} entries idle")));
             }
         }
-        let port = random.below(4) as u32;
-        let packet = packet(random);
+        let count = if random.once_in(3) {
+            2 + random.below(24)
+        } else {
+            1
+        };
+        let mut packets: Vec<(u32, Vec<u8>)> = Vec::new();
+        for _ in 0..count {
+            let again = random.once_in(3) && !packets.is_empty();
+            let next = if again {
+                random.of(&packets).clone()
+            } else {
+                (random.below(4) as u32, packet(random))
+            };
+            packets.push(next);
+        }
+        self.batch(&packets)
+    }
+
+    /// Sends packets through both: as one batch through machine code, one after the other through the interpreter.
+    pub fn batch(&mut self, packets: &[(u32, Vec<u8>)]) -> Result<(), Difference> {
         let mut outputs = [Outputs::default(), Outputs::default()];
-        for (engine, out) in self.engines.iter().zip(&mut outputs) {
-            engine.process(Time(self.time), port, &packet, out);
+        let borrowed = packets
+            .iter()
+            .map(|(port, bytes)| (*port, bytes.as_slice()));
+        let mut worker = self.engines[0].worker();
+        worker.batch(Time(self.time), borrowed, &mut outputs[0]);
+        drop(worker);
+        for (port, bytes) in packets {
+            self.engines[1].process(Time(self.time), *port, bytes, &mut outputs[1]);
         }
         let [native, interpreted] = outputs.each_ref().map(|out| {
             let sent: Vec<(u32, Vec<u8>)> = out
@@ -190,8 +223,13 @@ impl Twin {
             return Ok(());
         }
         Err(Difference(format!(
-            "port {port}, packet {packet:02x?}:\nnative      {native:02x?}\ninterpreter {interpreted:02x?}"
+            "ports and packets {packets:02x?}:\nnative      {native:02x?}\ninterpreter {interpreted:02x?}"
         )))
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, nanoseconds: u64) {
+        self.time += nanoseconds;
     }
 
     /// Compares entries, counters and registers.

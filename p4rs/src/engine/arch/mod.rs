@@ -7,7 +7,7 @@ mod pna;
 mod v1model;
 
 use super::interp::{LastApply, Lower, Run, Slot, Stop};
-use super::native::Native;
+use super::native::{Fate, Native, v1model_given};
 use super::outputs::{Digest, DropReason};
 use super::trace::{Event, Verdict};
 use super::{Architecture, Config, LoadError, layout};
@@ -136,9 +136,43 @@ impl Arch {
 
     /// Runs a packet to completion.
     pub fn run(&self, run: &mut Run<'_>, port: u32, packet: &[u8]) {
+        if let Some(native) = run.native() {
+            run.begin_machine();
+            let given = self.given(run, port);
+            let fate = native.run(run, given, Some(packet));
+            return self.conclude(run, port, fate);
+        }
+        run.state.packet.clear();
+        run.state.packet.extend_from_slice(packet);
         match self {
-            Self::V1Model(arch) => arch.run(run, port, packet),
-            Self::Pna(arch) => arch.run(run, port, packet),
+            Self::V1Model(arch) => arch.first(run, port),
+            Self::Pna(arch) => arch.pass(run, port, 0),
+        }
+        self.rest(run, port);
+    }
+
+    /// What machine code is told of a packet that has just come in.
+    pub fn given(&self, run: &Run<'_>, port: u32) -> [u64; 6] {
+        match self {
+            Self::V1Model(_) => v1model_given(port, run.now.0),
+            Self::Pna(arch) => arch.given(run, port, 0),
+        }
+    }
+
+    /// What follows the first pass of a packet, which machine code ran.
+    pub fn conclude(&self, run: &mut Run<'_>, port: u32, fate: Fate) {
+        match self {
+            Self::V1Model(arch) => arch.conclude(run, fate),
+            Self::Pna(arch) => arch.conclude(run, fate),
+        }
+        self.rest(run, port);
+    }
+
+    /// What the passes so far left to do.
+    fn rest(&self, run: &mut Run<'_>, port: u32) {
+        match self {
+            Self::V1Model(arch) => arch.rest(run),
+            Self::Pna(arch) => arch.rest(run, port),
         }
     }
 }
@@ -261,7 +295,7 @@ impl Run<'_> {
     }
 
     /// What machine code needs of a fresh pass: it sees to the values itself.
-    fn begin_machine(&mut self) {
+    pub(crate) fn begin_machine(&mut self) {
         self.state.cursor = 0;
         self.state.intents.clear();
         self.last = LastApply::NONE;

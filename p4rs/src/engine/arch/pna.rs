@@ -110,12 +110,9 @@ impl Pna {
         })
     }
 
-    pub(super) fn run(&self, run: &mut Run<'_>, port: u32, packet: &[u8]) {
-        run.state.packet.clear();
-        run.state.packet.extend_from_slice(packet);
+    /// The passes that the first one left to do.
+    pub(super) fn rest(&self, run: &mut Run<'_>, port: u32) {
         let mut pass = 0;
-        run.pass();
-        self.pass(run, port, pass);
         while let Some(job) = run.state.queue.pop_front() {
             let Job::Ingress { packet, .. } = job else {
                 continue;
@@ -130,18 +127,40 @@ impl Pna {
         }
     }
 
-    fn pass(&self, run: &mut Run<'_>, port: u32, pass: u32) {
+    fn direction(&self, run: &Run<'_>, port: u32) -> u128 {
         let host = run.machine.externs().host_ports.contains(port);
-        let (now, direction) = (run.now.0, if host { self.from_host } else { self.from_net });
+        if host { self.from_host } else { self.from_net }
+    }
+
+    /// What machine code is told of a pass.
+    pub(super) fn given(&self, run: &Run<'_>, port: u32, pass: u32) -> [u64; 6] {
+        let direction = self.direction(run, port);
+        pna_given(
+            direction,
+            u128::from(pass) & self.pass_mask,
+            port,
+            run.now.0,
+        )
+    }
+
+    /// What follows a pass that machine code ran.
+    pub(super) fn conclude(&self, run: &mut Run<'_>, fate: Fate) {
+        match fate {
+            Fate::Sent => {}
+            Fate::Dropped(reason) => run.drop_packet(reason),
+            Fate::Decide | Fate::Egress(_) => self.decide(run),
+        }
+    }
+
+    /// A pass over the packet in the state.
+    pub(super) fn pass(&self, run: &mut Run<'_>, port: u32, pass: u32) {
         if let Some(native) = run.native() {
             run.begin_machine();
-            let given = pna_given(direction, u128::from(pass) & self.pass_mask, port, now);
-            return match native.run(run, given) {
-                Fate::Sent => {}
-                Fate::Dropped(reason) => run.drop_packet(reason),
-                Fate::Decide | Fate::Egress(_) => self.decide(run),
-            };
+            let given = self.given(run, port, pass);
+            let fate = native.run(run, given, None);
+            return self.conclude(run, fate);
         }
+        let (now, direction) = (run.now.0, self.direction(run, port));
         run.begin();
         let length = run.state.packet.len();
         run.trace(&Event::Start { port, length, pass });

@@ -13,7 +13,7 @@
 use rustc_hash::FxHashMap;
 
 use super::super::interp::{Lower, Run, Slot};
-use super::super::native::{Fate, v1model_given};
+use super::super::native::Fate;
 use super::super::outputs::DropReason;
 use super::super::trace::{Event, Verdict};
 use super::super::{Config, LoadError, bits, layout};
@@ -137,11 +137,13 @@ impl V1Model {
         })
     }
 
-    pub(super) fn run(&self, run: &mut Run<'_>, port: u32, packet: &[u8]) {
-        run.state.packet.clear();
-        run.state.packet.extend_from_slice(packet);
-        run.pass();
+    /// The first pass over the packet in the state.
+    pub(super) fn first(&self, run: &mut Run<'_>, port: u32) {
         self.ingress(run, port, NORMAL, &Kept::new());
+    }
+
+    /// The passes that the first one left to do.
+    pub(super) fn rest(&self, run: &mut Run<'_>) {
         while let Some(job) = run.state.queue.pop_front() {
             if !run.pass() {
                 run.drop_packet(DropReason::PassLimit);
@@ -197,16 +199,17 @@ impl V1Model {
         }
     }
 
-    fn ingress(&self, run: &mut Run<'_>, port: u32, kind: u32, kept: &Kept) {
-        if let (Some(native), NORMAL) = (run.native(), kind) {
-            run.begin_machine();
-            return match native.run(run, v1model_given(port, run.now.0)) {
-                Fate::Sent => {}
-                Fate::Dropped(reason) => run.drop_packet(reason),
-                Fate::Decide => self.decide(run),
-                Fate::Egress(port) => self.after_egress(run, port),
-            };
+    /// What follows a first pass that machine code ran.
+    pub(super) fn conclude(&self, run: &mut Run<'_>, fate: Fate) {
+        match fate {
+            Fate::Sent => {}
+            Fate::Dropped(reason) => run.drop_packet(reason),
+            Fate::Decide => self.decide(run),
+            Fate::Egress(port) => self.after_egress(run, port),
         }
+    }
+
+    fn ingress(&self, run: &mut Run<'_>, port: u32, kind: u32, kept: &Kept) {
         if !self.parse(run, port, kind, kept) {
             return;
         }

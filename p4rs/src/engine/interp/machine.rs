@@ -89,6 +89,22 @@ pub(crate) struct Received<'p> {
 pub(super) const BUDGET: u32 = 1 << 20;
 
 impl PacketState {
+    /// A new packet, on its first pass.
+    pub fn begin(&mut self) {
+        self.budget = BUDGET;
+        self.passes = 1;
+        self.queue.clear();
+    }
+
+    /// Adds up what was counted here to `other`.
+    pub fn count_into(&mut self, other: &mut Self) {
+        for (from, to) in self.applied.iter_mut().zip(&mut other.applied) {
+            for (from, to) in from.iter_mut().zip(to) {
+                *to += std::mem::take(from);
+            }
+        }
+    }
+
     /// What follows the parsed part.
     pub fn payload(&self) -> &[u8] {
         self.packet
@@ -160,9 +176,7 @@ impl Machine {
             out.drops.push(DropReason::TooLong);
             return;
         }
-        state.budget = BUDGET;
-        state.passes = 0;
-        state.queue.clear();
+        state.begin();
         let mut run = Run {
             machine: self,
             guard,

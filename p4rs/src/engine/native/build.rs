@@ -93,6 +93,10 @@ pub(super) struct Build<'a, 'f> {
     pub written: Variable,
     pub room: usize,
     pub loops: u32,
+    /// See [`super::lanes`].
+    pub side_by_side: bool,
+    pub cuts: Vec<u32>,
+    pub last_cut: u32,
     depth: u32,
 }
 
@@ -152,6 +156,9 @@ impl<'a, 'f> Build<'a, 'f> {
             written,
             room: 0,
             loops: 0,
+            side_by_side: false,
+            cuts: Vec::new(),
+            last_cut: 0,
             depth: 0,
         }
     }

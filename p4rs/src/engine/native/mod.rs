@@ -17,6 +17,7 @@
 
 mod build;
 mod footprint;
+mod lanes;
 mod pack;
 mod packet;
 mod program;
@@ -35,11 +36,13 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
 use super::interp::{Machine, Run};
 use super::outputs::DropReason;
+use super::tables::MatchTable;
 use build::{Build, Imports, signature};
 use program::outcome;
 use runtime::{Context, Site};
 use widths::Widths;
 
+pub(crate) use lanes::{LANES, Lanes};
 pub(crate) use program::{pna_given, v1model_given};
 
 /// Why a program is left to the interpreter.
@@ -73,6 +76,10 @@ pub(crate) struct Native {
     memory: Vec<(usize, usize)>,
     /// Most bytes of outgoing headers.
     room: usize,
+    /// Whether packets of a batch may be on their way side by side.
+    side_by_side: bool,
+    /// Tables whose lookups may be waited for.
+    cuts: Vec<u32>,
 }
 
 // SAFETY: the code is never changed after it was made, the module is used again only to free it, and the nodes behind
@@ -119,6 +126,8 @@ impl Native {
         if scan.odd_bits {
             return Err(Unsupported("headers that are not whole bytes"));
         }
+        let metered = machine.tables.iter().any(MatchTable::is_metered);
+        let side_by_side = !scan.ordered && !metered && !scan.learners_apart(machine);
         let memory = scan.flags;
         let widths = Widths::new(code, &memory, &program::given(&machine.arch));
         let mut module = JITModule::new(jit()?);
@@ -131,15 +140,20 @@ impl Native {
         context.func.name = UserFuncName::user(0, entry.as_u32());
         let mut frontend = FunctionBuilderContext::new();
         let mut sites = Vec::new();
-        let room = {
+        let (room, side_by_side, cuts) = {
             let imports = reference(imports, &mut module, &mut context.func);
             let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
             let mut build = Build::new(machine, builder, imports, (&memory, &widths), &mut sites);
+            build.side_by_side = side_by_side;
             build.pass(!scan.interpreted_emit)?;
-            let room = build.room;
+            let made = (
+                build.room,
+                build.side_by_side,
+                std::mem::take(&mut build.cuts),
+            );
             build.b.seal_all_blocks();
             build.b.finalize(module.target_config());
-            room
+            made
         };
         module
             .define_function(entry, &mut context)
@@ -160,11 +174,37 @@ impl Native {
             memory: ranges(&memory, code.sink as usize * 2),
             sites: sites.into_boxed_slice(),
             room,
+            side_by_side,
+            cuts,
         })
     }
 
-    /// Runs one pass over the packet in the run's state, which has begun and holds no values yet.
-    pub fn run(&self, run: &mut Run<'_>, given: [u64; 6]) -> Fate {
+    /// Whether packets of a batch may be on their way side by side; see [`lanes`].
+    pub fn side_by_side(&self) -> bool {
+        self.side_by_side
+    }
+
+    /// Tables whose lookups may be waited for.
+    pub fn cuts(&self) -> &[u32] {
+        &self.cuts
+    }
+
+    /// Runs one pass over a packet, or over the one in the run's state, which has begun and holds no values yet.
+    pub fn run(&self, run: &mut Run<'_>, given: [u64; 6], packet: Option<&[u8]>) -> Fate {
+        let mut context = Context::empty();
+        self.prepare(run, &mut context, given, packet);
+        let word = (self.entry)(&raw mut context);
+        self.fate(run, &mut context, word)
+    }
+
+    /// Makes the context of a pass. What it points to must stay in its place until the pass ends.
+    fn prepare(
+        &self,
+        run: &mut Run<'_>,
+        context: &mut Context,
+        given: [u64; 6],
+        packet: Option<&[u8]>,
+    ) {
         let state = &mut *run.state;
         for &(first, end) in &self.memory {
             state.slots.get_mut(first..end).unwrap_or_default().fill(0);
@@ -173,10 +213,12 @@ impl Native {
         if state.head.len() < self.room {
             state.head.resize(self.room, 0);
         }
-        let mut context = Context {
+        let bytes = packet.unwrap_or(&state.packet);
+        *context = Context {
             slots: state.slots.as_mut_ptr(),
-            packet: state.packet.as_ptr(),
-            bits: state.packet.len() as u64 * 8,
+            packet: bytes.as_ptr(),
+            bits: bytes.len() as u64 * 8,
+            kept: u64::from(packet.is_none()),
             cursor: &raw mut state.cursor,
             budget: &raw mut state.budget,
             head: state.head.as_mut_ptr(),
@@ -185,22 +227,30 @@ impl Native {
             ..Context::empty()
         };
         context.run = (&raw mut *run).cast();
-        let word = (self.entry)(&raw mut context);
-        context.give(&mut run.state.intents);
+    }
+
+    /// What became of the packet, once the code has returned `word`.
+    fn fate(&self, run: &mut Run<'_>, context: &mut Context, word: u32) -> Fate {
         match word {
             outcome::SEND => {
-                let head = run
-                    .state
-                    .head
-                    .get(..context.head_len as usize)
-                    .unwrap_or_default();
+                let state = &run.state;
+                let head = state.head.get(..context.head_len as usize);
+                // SAFETY: the packet is still borrowed by whoever asked for the pass.
+                let payload = unsafe { context.payload(state.cursor) };
                 run.out
-                    .push(context.egress as u32, head, run.state.payload());
-                Fate::Sent
+                    .push(context.egress as u32, head.unwrap_or_default(), payload);
+                return Fate::Sent;
             }
-            outcome::DECIDE => Fate::Decide,
-            outcome::EGRESS => Fate::Egress(context.egress as u32),
-            word => Fate::Dropped(runtime::drop_reason(word)),
+            outcome::DECIDE | outcome::EGRESS => {}
+            word => return Fate::Dropped(runtime::drop_reason(word)),
+        }
+        context.give(&mut run.state.intents);
+        // SAFETY: as above.
+        unsafe { context.keep(run.state) };
+        if word == outcome::DECIDE {
+            Fate::Decide
+        } else {
+            Fate::Egress(context.egress as u32)
         }
     }
 }

@@ -10,9 +10,10 @@ use std::ptr;
 use super::super::arch::Intents;
 use super::super::externs::HashAlgorithm;
 use super::super::interp::code::{Agg, Call, Ex, Goto, Prim, Slot, Stmt};
-use super::super::interp::{Flow, Run, Stop};
+use super::super::interp::{Flow, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
 use super::super::tables::MatchTable;
+use super::lanes::Lane;
 use crate::ir::{ExternInstance, Handle};
 
 /// A node that the interpreter runs.
@@ -34,6 +35,8 @@ pub(super) struct Context {
     pub packet: *const u8,
     /// Length of the packet in bits.
     pub bits: u64,
+    /// Whether the packet's state has the packet's bytes too.
+    pub kept: u64,
     /// Bits parsed; kept in the packet's state.
     pub cursor: *mut usize,
     pub budget: *mut u32,
@@ -58,6 +61,8 @@ pub(super) struct Context {
     pub given: [u64; 6],
     pub run: *mut core::ffi::c_void,
     pub sites: *const Site,
+    /// The lane that the packet runs in, unless it runs alone.
+    pub lane: *const Lane,
 }
 
 /// Status words: nothing happened, or why execution of a block ends.
@@ -112,8 +117,11 @@ pub(super) extern "C" fn interpret(context: *mut Context, site: u64) -> u32 {
     // since the machine owns both and never changes.
     let (run, site) = unsafe { (run(context), *(*context).sites.add(site as usize)) };
     let mut scalar = 0;
-    // SAFETY: the context is the caller's.
-    unsafe { (*context).give(&mut run.state.intents) };
+    // SAFETY: the context is the caller's, and the packet is borrowed while machine code runs.
+    unsafe {
+        (*context).give(&mut run.state.intents);
+        (*context).keep(run.state);
+    }
     let mut jump = 0;
     // SAFETY: as above.
     let result = unsafe {
@@ -173,14 +181,15 @@ pub(super) extern "C" fn lookup(
     let words = run.key_words(table as u32);
     // SAFETY: machine code builds as many words as the table's layout has.
     let key = unsafe { std::slice::from_raw_parts(key, words) };
-    let found = run.look_up(table as u32, key, selector);
+    // SAFETY: the context is the caller's.
+    let bytes = unsafe { (*context).bits / 8 };
+    let found = run.look_up(table as u32, key, selector, bytes);
     // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
     unsafe { (*context).data = found.data.as_ptr().cast() };
     u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
 }
 
-/// Looks a key up in a table: the answer as [`lookup`] gives it. The last word is the key's length above the table's
-/// number.
+/// Looks a key up in a table: the answer as [`lookup`] gives it. The last word is [`place`]'s.
 pub(super) type TableLookup =
     extern "C" fn(*mut Context, *const MatchTable, *const u64, u64) -> u64;
 
@@ -195,6 +204,10 @@ extern "C" fn lookup_plain<const WORDS: usize, const LEARNER: bool>(
     // code builds as many words as the function was chosen for.
     let (run, table, key) = unsafe { (run(context), &*table, &*key.cast::<[u64; WORDS]>()) };
     let hash = table.hash_array(key);
+    // SAFETY: a lane outlives the passes in it.
+    if let Some(lane) = unsafe { (*context).lane.as_ref() } {
+        lane.fetch::<LEARNER>(run.guard, (place as u32, table), hash, (place >> 32) as u16);
+    }
     let found = run.look_up_plain::<WORDS, LEARNER>(place as u32, table, (key, hash));
     // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
     unsafe { (*context).data = found.data.as_ptr().cast() };
@@ -210,7 +223,7 @@ extern "C" fn lookup_simple(
 ) -> u64 {
     // SAFETY: as in `lookup_plain`; the key has as many words as `place` says.
     let (run, table, key) = unsafe {
-        let key = std::slice::from_raw_parts(key, (place >> 32) as usize);
+        let key = std::slice::from_raw_parts(key, (place >> 48) as usize);
         (run(context), &*table, key)
     };
     let found = run.look_up_simple(place as u32, table, key);
@@ -234,12 +247,22 @@ pub(super) fn table_lookup(table: &MatchTable) -> Option<TableLookup> {
     table.simple_words().map(|_| lookup_simple as TableLookup)
 }
 
+/// Words of a key, number of the cut before the lookup (0 for none), and number of the table, as one word; `None`
+/// where they do not fit.
+pub(super) fn place(words: usize, cut: u32, table: u32) -> Option<u64> {
+    let (words, cut) = (u16::try_from(words).ok()?, u16::try_from(cut).ok()?);
+    Some(u64::from(words) << 48 | u64::from(cut) << 32 | u64::from(table))
+}
+
 /// Applies a table that is not plain, its action included.
 pub(super) extern "C" fn apply(context: *mut Context, table: u64) -> u32 {
     // SAFETY: see `run`.
     let run = unsafe { run(context) };
-    // SAFETY: the context is the caller's.
-    unsafe { (*context).give(&mut run.state.intents) };
+    // SAFETY: the context is the caller's, and the packet is borrowed while machine code runs.
+    unsafe {
+        (*context).give(&mut run.state.intents);
+        (*context).keep(run.state);
+    }
     let result = run.apply(table as u32).map(|(hit, action)| {
         let action = action.map_or(NO_ACTION, u32::from);
         u128::from(action) | u128::from(hit) << 32
@@ -318,6 +341,8 @@ pub(super) extern "C" fn payload_hash(
             std::slice::from_raw_parts(data, bits.div_ceil(8) as usize),
         )
     };
+    // SAFETY: the context is the caller's, and the packet is borrowed while machine code runs.
+    unsafe { (*context).keep(run.state) };
     let algorithm = ALGORITHMS.get(algorithm as usize);
     algorithm.map_or(0, |&algorithm| {
         run.hash_with_payload(algorithm, data, bits as u32)
@@ -388,12 +413,37 @@ impl Context {
         self.special = u64::from(intents.asked());
     }
 
+    /// Gives the packet's state the packet's bytes, for whoever looks for them there.
+    ///
+    /// # Safety
+    /// The packet that the context was made for is still there.
+    pub unsafe fn keep(&mut self, state: &mut PacketState) {
+        if self.kept == 0 {
+            // SAFETY: as the caller says.
+            let bytes = unsafe { std::slice::from_raw_parts(self.packet, self.bits as usize / 8) };
+            state.packet.clear();
+            state.packet.extend_from_slice(bytes);
+            self.kept = 1;
+        }
+    }
+
+    /// What follows the parsed part of the packet.
+    ///
+    /// # Safety
+    /// The packet that the context was made for is still there, and for as long as the answer is used.
+    pub unsafe fn payload<'p>(&self, cursor: usize) -> &'p [u8] {
+        // SAFETY: as the caller says.
+        let bytes = unsafe { std::slice::from_raw_parts(self.packet, self.bits as usize / 8) };
+        bytes.get(cursor.div_ceil(8)..).unwrap_or_default()
+    }
+
     /// A context without a packet.
     pub fn empty() -> Self {
         Self {
             slots: ptr::null_mut(),
             packet: ptr::null(),
             bits: 0,
+            kept: 0,
             cursor: ptr::null_mut(),
             budget: ptr::null_mut(),
             head: ptr::null_mut(),
@@ -409,6 +459,7 @@ impl Context {
             given: [0; 6],
             run: ptr::null_mut(),
             sites: ptr::null(),
+            lane: ptr::null(),
         }
     }
 

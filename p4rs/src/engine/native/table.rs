@@ -13,6 +13,9 @@ use super::build::{Build, Val, signature};
 use super::runtime::{self, Context};
 use super::support;
 
+/// Cuts of one pass.
+const MAX_CUTS: u32 = 1000;
+
 impl Build<'_, '_> {
     /// Applies a table: not zero on a hit, and the action's index or [`super::runtime::NO_ACTION`].
     pub fn apply(&mut self, index: u32) -> Result<(Value, Value), Unsupported> {
@@ -39,7 +42,9 @@ impl Build<'_, '_> {
                 let mut called = Signature::new(self.b.func.signature.call_conv);
                 signature(&mut called, 4, Some(types::I64));
                 let called = self.b.import_signature(called);
-                let place = self.iconst((words as u64) << 32 | u64::from(index));
+                let cut = self.cut(index);
+                let place = runtime::place(words, cut, index).ok_or(Unsupported("a key"))?;
+                let place = self.iconst(place);
                 let args = [self.context, table, key, place];
                 self.b.ins().call_indirect(called, function, &args)
             }
@@ -53,6 +58,26 @@ impl Build<'_, '_> {
         let (hit, action) = self.halves_of(found);
         self.run_action(table, action)?;
         Ok((hit, action))
+    }
+
+    /// Number of the cut before a lookup: packets that run side by side may wait there. Greater than that of every
+    /// cut that comes before it on any way; 0 where there is none, since a loop leads here again.
+    fn cut(&mut self, index: u32) -> u32 {
+        let Some(table) = self.machine.tables.get(index as usize) else {
+            return 0;
+        };
+        let again = self.in_loop() || self.last_cut >= MAX_CUTS;
+        if table.is_learner() && (again || self.cuts.contains(&index)) {
+            self.side_by_side = false;
+        }
+        if again || table.plain_words().is_none() {
+            return 0;
+        }
+        self.last_cut += 1;
+        if !self.cuts.contains(&index) {
+            self.cuts.push(index);
+        }
+        self.last_cut
     }
 
     /// A table of which packets need no more than the entry: its address, words of its key, address of its lookup.

@@ -184,6 +184,11 @@ impl MatchTable {
         }
     }
 
+    /// Whether each hit draws on a meter.
+    pub fn is_metered(&self) -> bool {
+        self.config.direct_meter.is_some()
+    }
+
     /// Whether packets add entries.
     pub fn is_learner(&self) -> bool {
         self.config.learner

@@ -36,14 +36,20 @@ impl<'r> Run<'r> {
     }
 
     /// Looks a key up.
-    pub(crate) fn look_up(&mut self, index: u32, key: &[u64], selector: &[u8]) -> Found<'r> {
+    pub(crate) fn look_up(
+        &mut self,
+        index: u32,
+        key: &[u64],
+        selector: &[u8],
+        bytes: u64,
+    ) -> Found<'r> {
         let Some(table) = self.machine.tables.get(index as usize) else {
             return Found::NOTHING;
         };
         let query = Query {
             now: self.now,
             selector,
-            bytes: self.state.packet.len() as u64,
+            bytes,
         };
         let found = table.lookup(self.guard, key, &query);
         self.last = LastApply {

@@ -3,8 +3,8 @@
 //! In: lowered bodies. Out: Cranelift IR. Invariant: on every path each value is computed in the order in which the
 //! interpreter would, and every way out of a call writes its out arguments back.
 //!
-//! Slots that no interpreted node touches are SSA variables: 64-bit ones where 64 bits are enough. The others lie in
-//! the packet's slot memory.
+//! Slots that no interpreted node touches are cells of the function's frame where 64 bits are enough, SSA variables where
+//! they are not. The others lie in the packet's slot memory.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -17,6 +17,7 @@ use std::mem::offset_of;
 use super::super::interp::Machine;
 use super::super::interp::code::{Call, Code, Dest, Operand, PlaceArg, Slot, Stmt, Target};
 use super::Unsupported;
+use super::cells::Cells;
 use super::runtime::{Context, Site, status};
 use super::support;
 use super::widths::Widths;
@@ -26,6 +27,9 @@ use super::widths::Widths;
 pub(super) enum Home {
     /// Not used yet.
     None,
+    /// Never anything but zero.
+    Zero,
+    Cell(u32),
     Narrow(Variable),
     Wide(Variable),
     Memory,
@@ -81,6 +85,7 @@ pub(super) struct Build<'a, 'f> {
     pub memory: &'a [bool],
     pub widths: &'a Widths,
     pub homes: Vec<Home>,
+    cells: Cells,
     pub sites: &'a mut Vec<Site>,
     pub context: Value,
     pub slots: Value,
@@ -133,6 +138,7 @@ impl<'a, 'f> Build<'a, 'f> {
         b.def_var(written, zero);
         let nowhere = b.create_block();
         let code = &machine.code;
+        let cells = Cells::new(&mut b, code.slots as usize);
         Self {
             machine,
             code,
@@ -141,6 +147,7 @@ impl<'a, 'f> Build<'a, 'f> {
             memory: scan.0,
             widths: scan.1,
             homes: vec![Home::None; code.slots as usize],
+            cells,
             sites,
             context,
             slots,
@@ -212,10 +219,13 @@ impl<'a, 'f> Build<'a, 'f> {
         }
         let home = if self.memory.get(at).copied().unwrap_or(true) {
             Home::Memory
-        } else if self.widths.of(slot) > 64 {
-            Home::Wide(self.b.declare_var(types::I128))
         } else {
-            Home::Narrow(self.b.declare_var(types::I64))
+            match self.widths.of(slot) {
+                0 => Home::Zero,
+                65.. => Home::Wide(self.b.declare_var(types::I128)),
+                2..=64 if let Some(cell) = self.cells.take() => Home::Cell(cell),
+                _ => Home::Narrow(self.b.declare_var(types::I64)),
+            }
         };
         self.homes[at] = home;
         home
@@ -235,14 +245,23 @@ impl<'a, 'f> Build<'a, 'f> {
                     };
                     self.b.def_var(variable, zero);
                 }
-                Home::None | Home::Memory => {}
+                Home::None | Home::Zero | Home::Cell(_) | Home::Memory => {}
             }
         }
+        self.cells.clear(&mut self.b);
     }
 
     /// A slot's value.
     pub fn get(&mut self, slot: Slot) -> Val {
         match self.home(slot) {
+            Home::Zero => Val {
+                value: self.iconst(0),
+                wide: false,
+            },
+            Home::Cell(cell) => Val {
+                value: self.cells.load(&mut self.b, cell),
+                wide: false,
+            },
             Home::Narrow(variable) => Val {
                 value: self.b.use_var(variable),
                 wide: false,
@@ -267,6 +286,11 @@ impl<'a, 'f> Build<'a, 'f> {
     /// Sets a slot.
     pub fn set(&mut self, slot: Slot, value: Val) {
         match self.home(slot) {
+            Home::Zero => {}
+            Home::Cell(cell) => {
+                let value = self.narrow(value);
+                self.cells.store(&mut self.b, cell, value);
+            }
             Home::Narrow(variable) => {
                 let value = self.narrow(value);
                 self.b.def_var(variable, value);
@@ -290,7 +314,7 @@ impl<'a, 'f> Build<'a, 'f> {
     /// Puts every variable into the slot memory, for whoever goes on there.
     pub fn spill(&mut self) {
         for slot in 0..self.code.slots {
-            if let Home::Narrow(_) | Home::Wide(_) = self.home(slot) {
+            if !matches!(self.home(slot), Home::None | Home::Memory) {
                 let value = self.get(slot);
                 self.store_slot(slot, value);
             }

@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 mod build;
+mod cells;
 mod footprint;
 mod lanes;
 mod pack;

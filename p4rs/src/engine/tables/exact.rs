@@ -45,36 +45,29 @@ fn slot(tag: u32, record: u32) -> u64 {
     u64::from(tag) << 32 | u64::from(record + 1)
 }
 
-/// The two buckets of a tag; their number is a power of two.
+/// The bucket where a tag lies most often.
 #[inline(always)]
-fn pair(tag: u32, buckets: usize) -> (usize, usize) {
-    let mask = buckets - 1;
-    let first = tag as usize & mask;
+fn first(tag: u32, mask: usize) -> usize {
+    tag as usize & mask
+}
+
+/// The tag's other bucket; the same one where there is no other. Most lookups do not ask.
+#[inline(never)]
+fn second(tag: u32, mask: usize) -> usize {
     let mixed = (tag ^ (tag >> 15)).wrapping_mul(0x2c1b_3c6d);
     let second = (mixed ^ (mixed >> 13)) as usize & mask;
-    let apart = usize::from(second == first) & mask;
-    (first, second ^ apart)
+    let apart = usize::from(second == first(tag, mask)) & mask;
+    second ^ apart
+}
+
+/// The two buckets of a tag; there is a power of two of them.
+#[inline]
+fn pair(tag: u32, buckets: &[Bucket]) -> (&Bucket, &Bucket) {
+    let mask = buckets.len() - 1;
+    (&buckets[first(tag, mask)], &buckets[second(tag, mask)])
 }
 
 impl Bucket {
-    /// The first record in a slot with the tag that `accept` takes.
-    #[inline(always)]
-    fn find(&self, tag: u32, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut bits = self.with_tag(tag);
-        while bits != 0 {
-            let value = self.0[bits.trailing_zeros() as usize % SLOTS].load(Ordering::Acquire);
-            // The slot may have changed since it was compared.
-            if (value >> 32) as u32 == tag
-                && let Some(record) = (value as u32).checked_sub(1)
-                && accept(record)
-            {
-                return Some(record);
-            }
-            bits &= bits - 1;
-        }
-        None
-    }
-
     fn free(&self) -> usize {
         let empty = self.0.iter().map(|slot| slot.load(Ordering::Relaxed) == 0);
         empty.map(usize::from).sum()
@@ -93,8 +86,7 @@ impl Bucket {
 /// Puts a slot into its first bucket while that has room to spare, so that most lookups read one; else into the emptier.
 fn place(buckets: &[Bucket], value: u64) -> bool {
     const SPARE: usize = 2;
-    let (first, second) = pair((value >> 32) as u32, buckets.len());
-    let (first, second) = (&buckets[first], &buckets[second]);
+    let (first, second) = pair((value >> 32) as u32, buckets);
     let emptier = if first.free() < SPARE && second.free() > first.free() {
         second
     } else {
@@ -140,14 +132,29 @@ impl HashIndex {
     ) -> Option<u32> {
         let tag = tag(hash);
         let buckets = self.published.buckets(guard, tag)?;
-        let (first, second) = pair(tag, buckets.len());
-        if let Some(record) = buckets.get(first)?.find(tag, &mut accept) {
-            return Some(record);
+        let mask = buckets.len() - 1;
+        let mut at = first(tag, mask);
+        loop {
+            let bucket = buckets.get(at)?;
+            let mut bits = bucket.with_tag(tag);
+            while bits != 0 {
+                let slot = &bucket.0[bits.trailing_zeros() as usize % SLOTS];
+                let value = slot.load(Ordering::Acquire);
+                // The slot may have changed since it was compared.
+                if (value >> 32) as u32 == tag
+                    && let Some(record) = (value as u32).checked_sub(1)
+                    && accept(record)
+                {
+                    return Some(record);
+                }
+                bits &= bits - 1;
+            }
+            let next = second(tag, mask);
+            if at == next {
+                return None;
+            }
+            at = next;
         }
-        if second == first {
-            return None;
-        }
-        buckets.get(second)?.find(tag, accept)
     }
 
     /// Fetches the bucket where most records with this hash are.
@@ -155,7 +162,7 @@ impl HashIndex {
     pub fn prefetch(&self, guard: &Guard, hash: u64) {
         let tag = tag(hash);
         if let Some(buckets) = self.published.buckets(guard, tag)
-            && let Some(bucket) = buckets.get(tag as usize & (buckets.len() - 1))
+            && let Some(bucket) = buckets.get(first(tag, buckets.len() - 1))
         {
             prefetch(bucket);
         }
@@ -189,8 +196,8 @@ impl HashIndex {
         let Some(buckets) = self.published.buckets(guard, tag) else {
             return;
         };
-        let (first, second) = pair(tag, buckets.len());
-        let mut slots = buckets[first].0.iter().chain(&buckets[second].0);
+        let (first, second) = pair(tag, buckets);
+        let mut slots = first.0.iter().chain(&second.0);
         if let Some(slot) = slots.find(|slot| slot.load(Ordering::Relaxed) == old) {
             slot.store(value, Ordering::Release);
         }

@@ -203,6 +203,7 @@ impl MatchTable {
         }
     }
 
+    #[inline(never)]
     fn miss<'g>(&'g self, guard: &'g Guard) -> Found<'g> {
         let default = self.default.load(guard);
         Found {
@@ -410,6 +411,7 @@ impl MatchTable {
     }
 
     /// Gives a learned entry another timeout and starts its timer anew.
+    #[inline]
     pub fn set_expiry(&self, now: Time, entry: Entry<'_>, timeout_ns: u64) {
         if !self.config.learner {
             return;
@@ -418,9 +420,14 @@ impl MatchTable {
         if entry.timeout(shape) == timeout_ns {
             return entry.refresh(shape, now);
         }
+        self.change_expiry(now, entry, timeout_ns);
+    }
+
+    #[inline(never)]
+    fn change_expiry(&self, now: Time, entry: Entry<'_>, timeout_ns: u64) {
+        let (shape, header) = (&self.store.shape, entry.header());
         entry.touch(shape, now);
         entry.set_timeout(shape, timeout_ns);
-        let header = entry.header();
         let stripe = self.stripe_of(header);
         if stripe.is_late(entry) {
             stripe.schedule(&mut stripe.ledger.lock(), header.entry);

@@ -74,7 +74,7 @@ pub(crate) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// A row.
-    #[inline]
+    #[inline(always)]
     pub fn get(self, row: u32) -> Entry<'a> {
         Entry::new(self.words.get(row).unwrap_or_default())
     }
@@ -194,18 +194,21 @@ impl TernaryIndex {
                 continue;
             };
             let hash = hasher.hash_masked(key, mask);
-            let head = |row| rows.get(row).agrees(shape, key, mask);
-            let mut next = chains.find(guard, hash, head);
-            while let Some(row) = next {
-                let entry = rows.get(row);
+            let mut next = None;
+            chains.find(guard, hash, |row| {
+                let head = Some(rows.get(row));
+                next = head.filter(|head| head.agrees(shape, key, mask));
+                next.is_some()
+            });
+            while let Some(entry) = next {
                 if winner.is_some_and(|(winner, _)| !entry.precedes(shape, winner)) {
                     break;
                 }
-                if self.in_ranges(shape, entry, key) {
+                if self.ranges.is_empty() || self.in_ranges(shape, entry, key) {
                     winner = Some((entry, entry.priority(shape)));
                     break;
                 }
-                next = entry.next(shape);
+                next = entry.next(shape).map(|row| rows.get(row));
             }
         }
         winner.map(|(entry, _)| entry)
@@ -213,22 +216,23 @@ impl TernaryIndex {
 
     #[inline]
     fn in_ranges(&self, shape: &Shape, entry: Entry<'_>, key: &[u64]) -> bool {
-        self.ranges.iter().all(|part| {
-            if part.words() == 1 {
-                let ends = [entry.value(shape, part.word), entry.mask(shape, part.word)];
-                let key = part.word_of(key, 0);
-                let end = |i: usize| KeyPart { word: i, ..*part }.word_of(&ends, 0);
-                end(0) <= key && key <= end(1)
-            } else {
-                let words = (0..part.words()).rev();
-                let key = words
-                    .clone()
-                    .map(|i| key.get(part.word + i).copied().unwrap_or(0));
-                let low = words.clone().map(|i| entry.value(shape, part.word + i));
-                let high = words.map(|i| entry.mask(shape, part.word + i));
-                low.le(key.clone()) && key.le(high)
-            }
-        })
+        self.ranges.is_empty()
+            || self.ranges.iter().all(|part| {
+                if part.words() == 1 {
+                    let ends = [entry.value(shape, part.word), entry.mask(shape, part.word)];
+                    let key = part.word_of(key, 0);
+                    let end = |i: usize| KeyPart { word: i, ..*part }.word_of(&ends, 0);
+                    end(0) <= key && key <= end(1)
+                } else {
+                    let words = (0..part.words()).rev();
+                    let key = words
+                        .clone()
+                        .map(|i| key.get(part.word + i).copied().unwrap_or(0));
+                    let low = words.clone().map(|i| entry.value(shape, part.word + i));
+                    let high = words.map(|i| entry.mask(shape, part.word + i));
+                    low.le(key.clone()) && key.le(high)
+                }
+            })
     }
 
     /// The row with this very match and priority.

@@ -32,7 +32,7 @@ pub(crate) struct Words {
 #[inline(always)]
 fn place(row: u32) -> (usize, usize) {
     let from_one = u64::from(row) + (1 << FIRST);
-    let log = 63 - from_one.leading_zeros();
+    let log = 63 ^ from_one.leading_zeros();
     ((log - FIRST) as usize, (from_one ^ (1 << log)) as usize)
 }
 

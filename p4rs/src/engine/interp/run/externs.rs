@@ -426,6 +426,7 @@ impl Run<'_> {
         Ok(u128::from(added))
     }
 
+    #[inline]
     pub(crate) fn expire_time(&self, profile: u128) -> u64 {
         let profiles = &self.machine.config.expire_profiles_ns;
         let index = usize::try_from(profile).unwrap_or(usize::MAX);
@@ -436,6 +437,7 @@ impl Run<'_> {
             .unwrap_or(0)
     }
 
+    #[inline]
     pub(crate) fn restart_timer(&mut self, timeout_ns: Option<u64>) {
         let table = self.machine.tables.get(self.last.table as usize);
         if let (Some(table), Some(entry)) = (table, self.last.entry) {

@@ -107,6 +107,7 @@ impl<'r> Run<'r> {
     }
 
     /// Counts on the entry that the table's last lookup hit.
+    #[inline]
     pub(crate) fn count_last(&mut self, table: u32, bytes: u64) {
         let last = self.last;
         let counted = self.machine.tables.get(table as usize);

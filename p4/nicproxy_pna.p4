@@ -87,6 +87,11 @@ struct translation_t {
         }
 #define FLOW_PROPERTIES LEARNING_TABLE
 
+#define PLACE_HASH_INSTANCE Hash<bit<32>>(PNA_HashAlgorithm_t.CRC32) place_hash;
+#define PLACE_HASH(result) result = place_hash.get_hash((bit<32>)0, { hdr.local.fold }, (bit<32>)0x80000000);
+#define TRACK_REGISTER(name) Register<bit<32>, bit<32>>(NICPROXY_TRACK_SIZE) name;
+#define TRACK_READ(name, result, place) result = name.read(place);
+
 #define CHECKSUM_INSTANCES \
     InternetChecksum() network_sum; \
     InternetChecksum() transport_sum;
@@ -105,6 +110,7 @@ struct translation_t {
 #include "core/flow.p4"
 #include "core/related.p4"
 #include "core/tunnel.p4"
+#include "core/tracking.p4"
 #include "core/service.p4"
 #include "core/rewrite.p4"
 #include "core/route.p4"

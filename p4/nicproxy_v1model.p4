@@ -6,6 +6,10 @@
 #include <core.p4>
 #include <v1model.p4>
 
+// bmv2 takes some 60 bytes for each, in each of four registers.
+#ifndef NICPROXY_TRACK_SIZE
+#define NICPROXY_TRACK_SIZE 262144
+#endif
 #include "core/constants.p4"
 #include "core/headers.p4"
 
@@ -40,6 +44,11 @@
 #define FLOW_PROPERTIES support_timeout = true;
 
 // One's-complement sums in 64 bits: they take billions of words before they overflow. All ones is zero.
+#define PLACE_HASH_INSTANCE
+#define PLACE_HASH(result) hash(result, HashAlgorithm.crc32, (bit<32>)0, { hdr.local.fold }, (bit<32>)0x80000000);
+#define TRACK_REGISTER(name) register<bit<32>>(NICPROXY_TRACK_SIZE) name;
+#define TRACK_READ(name, result, place) name.read(result, place);
+
 #define CHECKSUM_INSTANCES
 #define NETWORK_SUM meta.network_sum
 #define TRANSPORT_SUM meta.transport_sum
@@ -70,6 +79,7 @@
 #include "core/flow.p4"
 #include "core/related.p4"
 #include "core/tunnel.p4"
+#include "core/tracking.p4"
 #include "core/service.p4"
 #include "core/rewrite.p4"
 #include "core/route.p4"

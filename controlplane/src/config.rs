@@ -4,6 +4,7 @@
 //! reported at once, with the field it stands in and what to do about it.
 //! Invariant: a `Config` that passed [`Config::validate`] refers to no port that it does not define.
 
+mod conntrack;
 mod duration;
 mod mac;
 mod nics;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use conntrack::ConntrackConfig;
 pub use duration::{DurationError, Period};
 pub use mac::{Mac, MacError};
 pub use nics::{NicConfig, NicDeviceConfig};
@@ -93,6 +95,8 @@ pub struct Config {
     /// Expiry profiles with which the data plane itself remembers clients. A Service whose timeout is none of these is
     /// remembered by the control plane.
     pub affinity_profiles: Vec<AffinityProfileConfig>,
+    /// How long connections may be idle.
+    pub conntrack: ConntrackConfig,
     /// Longest IP packet on any port, in bytes. SCTP corrections are programmed up to this length.
     pub mtu: u16,
     /// When changes are written.
@@ -296,6 +300,7 @@ impl Default for Config {
             vports: Vec::new(),
             dsr: DsrConfig::default(),
             affinity_profiles: AffinityProfileConfig::usual(),
+            conntrack: ConntrackConfig::default(),
             mtu: 1500,
             sync: SyncConfig::default(),
             slow_path: SlowPathConfig::default(),
@@ -439,6 +444,7 @@ impl Config {
                 advice: "give the MTU of the NIC's ports, 576 at least",
             });
         }
+        self.conntrack.check(&mut problems);
         if self.sync.burst == 0 {
             problems.push(Problem {
                 field: "sync.burst".to_owned(),

@@ -17,7 +17,7 @@ use softnic::ProgramError;
 use crate::config::{PipelineConfig, Program};
 
 /// Files of the bundled programs, by path below `p4/`.
-const SOURCES: [(&str, &str); 18] = [
+const SOURCES: [(&str, &str); 19] = [
     ("nicproxy_pna.p4", include_str!("../../p4/nicproxy_pna.p4")),
     (
         "nicproxy_v1model.p4",
@@ -59,6 +59,10 @@ const SOURCES: [(&str, &str); 18] = [
     ("core/rewrite.p4", include_str!("../../p4/core/rewrite.p4")),
     ("core/route.p4", include_str!("../../p4/core/route.p4")),
     ("core/service.p4", include_str!("../../p4/core/service.p4")),
+    (
+        "core/tracking.p4",
+        include_str!("../../p4/core/tracking.p4"),
+    ),
     ("core/tunnel.p4", include_str!("../../p4/core/tunnel.p4")),
 ];
 

@@ -89,7 +89,10 @@ control Classify(inout headers_t hdr, inout metadata_t meta) {
             meta.old.dst_lo = meta.old.dst_lo + IPV4_MAPPED_PREFIX;
             hdr.local.ttl = hdr.ipv4.ttl;
             hdr.local.ip_length = (bit<32>)hdr.ipv4.total_length;
-            hdr.local.l4_length = hdr.ipv4.total_length - ((bit<16>)(hdr.ipv4.version_ihl & 0x0f) << 2);
+            SETTLED(hdr.local.ip_header = (bit<16>)hdr.ipv4.version_ihl;)
+            SETTLED(hdr.local.ip_header = hdr.local.ip_header & 0x0f;)
+            SETTLED(hdr.local.ip_header = hdr.local.ip_header << 2;)
+            hdr.local.l4_length = hdr.ipv4.total_length - hdr.local.ip_header;
         }
         if (hdr.ipv6.isValid()) {
             hdr.local.family = 6;
@@ -108,36 +111,18 @@ control Classify(inout headers_t hdr, inout metadata_t meta) {
     }
 }
 
-// What the packet says of its connection's state, as the time that its entries may stay unused.
+// Whether the packet may open a connection, and how long entries of a protocol without states may stay unused: UDP's first
+// packet, and its answers.
 control Expiry(inout headers_t hdr, inout metadata_t meta) {
     apply {
-        if (hdr.udp.isValid()) {
-            meta.learn_profile = EXPIRE_UNANSWERED;
-            meta.refresh_profile = EXPIRE_TALKING;
-        }
         if (hdr.tcp.isValid()) {
-            hdr.local.opening = 0;
-            if ((hdr.tcp.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-                hdr.local.opening = 1;
+            if (hdr.local.syn == 0 || hdr.local.ack != 0) {
+                hdr.local.opening = 0;
             }
-            // Data promotes, a bare acknowledgment does not: the one that ends a handshake cannot be told from the
-            // one that follows the last FIN.
-            if (hdr.local.l4_length > (bit<16>)(hdr.tcp.data_offset >> 4) << 2) {
-                meta.learn_profile = EXPIRE_ESTABLISHED;
-                meta.refresh_profile = EXPIRE_ESTABLISHED;
-            }
-            if ((hdr.tcp.flags & TCP_SYN) != 0) {
-                meta.learn_profile = EXPIRE_OPENING;
-                meta.refresh_profile = EXPIRE_OPENING;
-            }
-            if ((hdr.tcp.flags & TCP_FIN) != 0) {
-                meta.learn_profile = EXPIRE_TALKING;
-                meta.refresh_profile = EXPIRE_TALKING;
-            }
-            if ((hdr.tcp.flags & TCP_RST) != 0) {
-                meta.learn_profile = EXPIRE_RESET;
-                meta.refresh_profile = EXPIRE_RESET;
-            }
+        }
+        if (hdr.udp.isValid()) {
+            meta.learn_profile = EXPIRE_SHORT;
+            hdr.local.reply_profile = EXPIRE_USUAL;
         }
     }
 }

@@ -39,8 +39,15 @@
         hdr.local.conflict = 0;
         hdr.local.translated = 0;
         hdr.local.learn = 0;
-        meta.learn_profile = EXPIRE_OPENING;
+        meta.learn_profile = EXPIRE_PICKED_UP;
         meta.refresh_profile = EXPIRE_KEEP;
+        hdr.local.reply_profile = EXPIRE_KEEP;
+        hdr.local.injected = 0;
+        hdr.local.dsr = 0;
+        hdr.local.was = 0;
+        hdr.local.tracked = 0;
+        hdr.local.changed = 0;
+        hdr.local.state = STATE_NONE;
         hdr.local.checksum_change = 0;
         hdr.local.checksum_known = 0;
         hdr.local.route = ROUTE_NONE;

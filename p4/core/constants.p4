@@ -3,6 +3,10 @@
 #ifndef NICPROXY_CORE_CONSTANTS_P4
 #define NICPROXY_CORE_CONSTANTS_P4
 
+// A statement of whose result the compiler knows nothing afterwards: p4c would put the expression in the place of every use,
+// and p4c-dpdk a temporary in metadata for each.
+#define SETTLED(statement) if (hdr.local.isValid()) { statement }
+
 // The port behind which the control plane sits. 0 and 511 are taken in bmv2.
 #ifndef NICPROXY_SLOW_PORT
 #define NICPROXY_SLOW_PORT 255
@@ -52,6 +56,10 @@
 #endif
 #ifndef NICPROXY_ROUTE_SIZE
 #define NICPROXY_ROUTE_SIZE 16384
+#endif
+// Places for TCP connections, two for each: a power of two.
+#ifndef NICPROXY_TRACK_SIZE
+#define NICPROXY_TRACK_SIZE 524288
 #endif
 
 // EtherTypes (IEEE 802 numbers).
@@ -114,14 +122,29 @@ const bit<8> ENDPOINT_LOCAL = 0x01;         // its answers to clients on the hos
 // affinity_profile where the control plane writes the pins.
 const bit<8> NO_PROFILE = 0xff;
 
-// How long a learned entry may stay unused: the profile ids that every PNA target starts with, and their seconds in
-// DPDK. A packet that says nothing of its connection's state restarts the timer with the time it had.
-const bit<8> EXPIRE_RESET = 0;        // 10: TCP after RST
-const bit<8> EXPIRE_UNANSWERED = 1;   // 30: UDP, first packet
-const bit<8> EXPIRE_TALKING = 3;      // 120: UDP after that; TCP after FIN
-const bit<8> EXPIRE_OPENING = 4;      // 300: TCP without data yet; SCTP
-const bit<8> EXPIRE_ESTABLISHED = 5;  // 43,200: TCP that carried data; affinity
-const bit<8> EXPIRE_KEEP = 0xff;
+// Where a TCP connection stands (tracking.p4).
+const bit<8> STATE_NONE = 0;          // not told by this packet
+const bit<8> STATE_SYN_SENT = 1;
+const bit<8> STATE_SYN_RECV = 2;
+const bit<8> STATE_ESTABLISHED = 3;
+const bit<8> STATE_FIN_WAIT = 4;
+const bit<8> STATE_CLOSE_WAIT = 5;
+const bit<8> STATE_LAST_ACK = 6;
+const bit<8> STATE_TIME_WAIT = 7;
+const bit<8> STATE_CLOSE = 8;
+const bit<8> STATE_PICKED_UP = 9;     // seen in its middle, and from one side only
+
+// How long a learned entry may stay unused: the profile ids that every PNA target starts with, and the seconds that
+// they are to have: conntrack's defaults.
+const bit<8> EXPIRE_CLOSE = 0;        // 10
+const bit<8> EXPIRE_SHORT = 1;        // 30: LAST_ACK; UDP without an answer
+const bit<8> EXPIRE_SYN_RECV = 2;     // 60
+const bit<8> EXPIRE_USUAL = 3;        // 120: SYN_SENT, FIN_WAIT, TIME_WAIT; UDP with answers
+const bit<8> EXPIRE_PICKED_UP = 4;    // 300; SCTP, too
+const bit<8> EXPIRE_ESTABLISHED = 5;  // 432,000
+                                      // 6 is 10,800: affinity
+const bit<8> EXPIRE_CLOSE_WAIT = 7;   // 60
+const bit<8> EXPIRE_KEEP = 0xff;      // the time that the entry has, from now on
 const bit<8> EXPIRE_UNTOUCHED = 0xfe; // the timer runs on
 
 const bit<8> TCP_FIN = 0x01;
@@ -154,6 +177,7 @@ const bit<8> VERDICT_TUNNELLED = 20;        // client to endpoint in a tunnel (d
 const bit<8> VERDICT_DROP_NO_MASQUERADE = 21; // no source address to put in place of the client's
 const bit<8> VERDICT_DROP_NO_TUNNEL = 22;   // no way given to reach endpoints that answer directly
 const bit<8> VERDICT_RELATED = 23;          // ICMP error about a translated packet, translated back with it
+const bit<8> VERDICT_STATE = 24;            // slow path: a connection's state changed, and with it how long it may be idle
 #define NICPROXY_VERDICTS 32
 
 #endif

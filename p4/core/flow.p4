@@ -11,14 +11,17 @@ control Flow(inout headers_t hdr, inout metadata_t meta) {
     @name(".translate")
     action translate(bit<64> src_hi, bit<64> src_lo, bit<16> src_port, bit<16> dst_port, bit<64> dst_hi, bit<64> dst_lo,
                      bit<32> endpoint_id) {
-        meta.new.src_hi = src_hi;
-        meta.new.src_lo = src_lo;
-        meta.new.src_port = src_port;
-        meta.new.dst_port = dst_port;
-        meta.new.dst_hi = dst_hi;
-        meta.new.dst_lo = dst_lo;
-        hdr.local.endpoint_id = endpoint_id;
-        hdr.local.flow_found = 1;
+        // An answer has come to keep the entry alive.
+        if (hdr.local.translated == 0) {
+            meta.new.src_hi = src_hi;
+            meta.new.src_lo = src_lo;
+            meta.new.src_port = src_port;
+            meta.new.dst_port = dst_port;
+            meta.new.dst_hi = dst_hi;
+            meta.new.dst_lo = dst_lo;
+            hdr.local.endpoint_id = endpoint_id;
+            hdr.local.flow_found = 1;
+        }
         REFRESH
     }
 
@@ -76,6 +79,9 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
             meta.new.dst_hi = dst_hi;
             meta.new.dst_lo = dst_lo;
             hdr.local.endpoint_id = endpoint_id;
+            if (hdr.local.transport == TRANSPORT_PORTS) {
+                meta.refresh_profile = hdr.local.reply_profile;
+            }
         }
         hdr.local.reply_found = 1;
         REFRESH

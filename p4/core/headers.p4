@@ -145,6 +145,7 @@ header packet_in_t {
     bit<16> serve_flags;
     bit<8>  endpoint_flags;
     bit<32> endpoint_id;
+    bit<8>  state;          // one of the STATE_ values
 }
 
 // Before a packet from the control plane.
@@ -234,6 +235,38 @@ header local_t {
     bit<8>  translated;
     bit<8>  learn;
 
+    // a TCP packet: what it says, its place in the registers and what stands there, the place of the answers
+    bit<8>  syn;
+    bit<8>  fin;
+    bit<8>  rst;
+    bit<8>  ack;
+    bit<32> header_length;  // bytes
+    bit<8>  injected;       // sent back in by the control plane
+    bit<64> fold;           // the addresses of a tuple, and its ports
+    bit<32> ports;
+    bit<32> place_hash;
+    bit<32> own_hash;
+    bit<32> own_place;
+    bit<32> peer_hash;
+    bit<32> peer_place;
+    bit<32> owner;
+    bit<32> code;
+    bit<32> was;            // the code before this packet
+    bit<32> peer_code;
+    bit<32> acked;          // what the other side expects next
+    bit<32> sent;           // bytes sent from there on
+    bit<32> peer_acked;
+    bit<32> peer_sent;
+    bit<32> distance;       // the packet's start and end, from there on
+    bit<32> end;
+    bit<32> answered;       // bytes that it acknowledges
+    bit<8>  tracked;
+    bit<8>  changed;
+    bit<8>  state;          // one of the STATE_ values, where the control plane times out
+    bit<8>  reply_profile;  // what an answer does to the timers
+
+    bit<16> ip_header;      // bytes of an IPv4 header
+
     // sctp_checksum key, then result
     bit<16> src_port_change;
     bit<16> dst_port_change;
@@ -246,6 +279,8 @@ header local_t {
     bit<64> outer_src_lo;
     bit<64> outer_dst_hi;
     bit<64> outer_dst_lo;
+    bit<16> outer_src_port;
+    bit<16> outer_dst_port;
     bit<64> quoted_src;     // IPv4, without the prefix
     bit<64> quoted_dst;
 

@@ -141,6 +141,18 @@
         pkt.extract(hdr.tcp);
         meta.old.src_port = hdr.tcp.src_port;
         meta.old.dst_port = hdr.tcp.dst_port;
+        // Taken apart here: elsewhere it would cost DPDK metadata.
+        hdr.local.syn = hdr.tcp.flags;
+        hdr.local.syn = hdr.local.syn & TCP_SYN;
+        hdr.local.fin = hdr.tcp.flags;
+        hdr.local.fin = hdr.local.fin & TCP_FIN;
+        hdr.local.rst = hdr.tcp.flags;
+        hdr.local.rst = hdr.local.rst & TCP_RST;
+        hdr.local.ack = hdr.tcp.flags;
+        hdr.local.ack = hdr.local.ack & TCP_ACK;
+        hdr.local.distance = hdr.tcp.sequence;
+        hdr.local.end = hdr.tcp.sequence;
+        hdr.local.answered = hdr.tcp.acknowledgment;
         hdr.local.network = NETWORK_IP;
         hdr.local.transport = TRANSPORT_PORTS;
         transition accept;

@@ -39,6 +39,7 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
     apply {
         if (hdr.packet_out.isValid()) {
             hdr.local.ingress_port = hdr.packet_out.ingress_port;
+            hdr.local.injected = 1;
             if (hdr.packet_out.egress_port != 0) {
                 injection.apply(hdr, meta);
             }
@@ -133,6 +134,7 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
                 hdr.packet_in.serve_flags = hdr.local.serve_flags;
                 hdr.packet_in.endpoint_flags = hdr.local.endpoint_flags;
                 hdr.packet_in.endpoint_id = hdr.local.endpoint_id;
+                hdr.packet_in.state = hdr.local.state;
             }
         }
     }

@@ -41,8 +41,8 @@ control SctpChecksum(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        hdr.local.src_port_change = meta.old.src_port ^ meta.new.src_port;
-        hdr.local.dst_port_change = meta.old.dst_port ^ meta.new.dst_port;
+        SETTLED(hdr.local.src_port_change = meta.old.src_port ^ meta.new.src_port;)
+        SETTLED(hdr.local.dst_port_change = meta.old.dst_port ^ meta.new.dst_port;)
         if (hdr.local.src_port_change != 0 || hdr.local.dst_port_change != 0) {
             sctp_checksum.apply();
             if (hdr.local.checksum_known == 0) {

@@ -16,6 +16,79 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     Reply() reply_stage;
     RelatedKey() related_key_stage;
     UnrelatedKey() unrelated_key_stage;
+    Place() place_stage;
+    Transition() transition_stage;
+    Profile() profile_stage;
+    Numbers() numbers_stage;
+
+    // Whose a place is, and what stands there (tracking.p4).
+    @id(1)
+    @name(".track_owner")
+    TRACK_REGISTER(track_owner)
+    @id(2)
+    @name(".track_code")
+    TRACK_REGISTER(track_code)
+    @id(3)
+    @name(".track_acked")
+    TRACK_REGISTER(track_acked)
+    @id(4)
+    @name(".track_sent")
+    TRACK_REGISTER(track_sent)
+
+    action read_place() {
+        hdr.local.own_hash = hdr.local.place_hash;
+        hdr.local.own_place = hdr.local.own_hash & (NICPROXY_TRACK_SIZE - 1);
+        TRACK_READ(track_owner, hdr.local.owner, hdr.local.own_place)
+        TRACK_READ(track_code, hdr.local.code, hdr.local.own_place)
+        TRACK_READ(track_acked, hdr.local.acked, hdr.local.own_place)
+        TRACK_READ(track_sent, hdr.local.sent, hdr.local.own_place)
+    }
+
+    action read_peer() {
+        hdr.local.peer_hash = hdr.local.place_hash;
+        hdr.local.peer_place = hdr.local.peer_hash & (NICPROXY_TRACK_SIZE - 1);
+        TRACK_READ(track_acked, hdr.local.peer_acked, hdr.local.peer_place)
+        TRACK_READ(track_sent, hdr.local.peer_sent, hdr.local.peer_place)
+    }
+
+    // The tuple of the packet's answers in place of its own.
+    action exchange_tuples() {
+        hdr.local.outer_src_hi = meta.old.src_hi;
+        hdr.local.outer_src_lo = meta.old.src_lo;
+        hdr.local.outer_dst_hi = meta.old.dst_hi;
+        hdr.local.outer_dst_lo = meta.old.dst_lo;
+        hdr.local.outer_src_port = meta.old.src_port;
+        hdr.local.outer_dst_port = meta.old.dst_port;
+        meta.old.src_hi = meta.new.dst_hi;
+        meta.old.src_lo = meta.new.dst_lo;
+        meta.old.dst_hi = meta.new.src_hi;
+        meta.old.dst_lo = meta.new.src_lo;
+        meta.old.src_port = meta.new.dst_port;
+        meta.old.dst_port = meta.new.src_port;
+    }
+
+    action restore_tuple() {
+        meta.old.src_hi = hdr.local.outer_src_hi;
+        meta.old.src_lo = hdr.local.outer_src_lo;
+        meta.old.dst_hi = hdr.local.outer_dst_hi;
+        meta.old.dst_lo = hdr.local.outer_dst_lo;
+        meta.old.src_port = hdr.local.outer_src_port;
+        meta.old.dst_port = hdr.local.outer_dst_port;
+    }
+
+    action write_codes() {
+        track_owner.write(hdr.local.own_place, hdr.local.own_hash);
+        track_code.write(hdr.local.own_place, hdr.local.code);
+        track_owner.write(hdr.local.peer_place, hdr.local.peer_hash);
+        track_code.write(hdr.local.peer_place, hdr.local.peer_code);
+    }
+
+    action write_numbers() {
+        track_acked.write(hdr.local.own_place, hdr.local.acked);
+        track_sent.write(hdr.local.own_place, hdr.local.sent);
+        track_acked.write(hdr.local.peer_place, hdr.local.peer_acked);
+        track_sent.write(hdr.local.peer_place, hdr.local.peer_sent);
+    }
 
     @id(17)
     @name(".reject_unserved")
@@ -88,6 +161,15 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                     }
                 }
             }
+            if (hdr.tcp.isValid() && hdr.local.decided == DECIDED_NO) {
+                place_stage.apply(hdr, meta);
+                read_place();
+                transition_stage.apply(hdr, meta);
+                profile_stage.apply(hdr, meta);
+#if NEW_FLOW_BY_SLOW_PATH
+                hdr.local.state = (bit<8>)(hdr.local.code >> 1);
+#endif
+            }
             // An open connection goes on whatever has become of its frontend, or of its Service (S62); a new one obeys.
             if (hdr.local.decided == DECIDED_NO) {
                 flow_stage.apply(hdr, meta);
@@ -135,6 +217,34 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                 if (hdr.local.transport == TRANSPORT_PORTS || hdr.local.translated == 0) {
                     reply_stage.apply(hdr, meta);
                 }
+            }
+            if (hdr.local.transport == TRANSPORT_PORTS && hdr.local.translated == 1 && hdr.local.decided == DECIDED_NO) {
+                exchange_tuples();
+#if !NEW_FLOW_BY_SLOW_PATH
+                // An answer keeps both entries alive.
+                if (hdr.local.verdict == VERDICT_REPLIED) {
+                    flow_stage.apply(hdr, meta);
+                }
+#endif
+                if (hdr.local.tracked == 1) {
+                    place_stage.apply(hdr, meta);
+                    read_peer();
+                    numbers_stage.apply(hdr, meta);
+                    if (hdr.local.changed == 1) {
+                        write_codes();
+                    }
+                    if (hdr.local.tracked == 1) {
+                        write_numbers();
+                    }
+                }
+                restore_tuple();
+#if NEW_FLOW_BY_SLOW_PATH
+                if (hdr.local.changed == 1 && hdr.local.code != hdr.local.was && hdr.local.was != TRACK_NONE &&
+                    hdr.local.slow_port != 0) {
+                    hdr.local.decided = DECIDED_SLOW;
+                    hdr.local.verdict = VERDICT_STATE;
+                }
+#endif
             }
             if (hdr.local.transport == TRANSPORT_RELATED) {
                 if (hdr.local.translated == 1) {

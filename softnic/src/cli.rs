@@ -112,6 +112,9 @@ pub struct Run {
     /// PNA: a port on the host's side; may be repeated.
     #[arg(long = "host-port", value_name = "PORT")]
     pub host_ports: Vec<u32>,
+    /// PNA: how long learned entries of an expiry profile may stay unused; may be repeated.
+    #[arg(long = "expire-profile", value_name = "PROFILE=SECONDS")]
+    pub expire_profiles: Vec<ExpireProfile>,
     /// Let tables grow beyond the size that the program declares.
     #[arg(long)]
     pub unlimited_tables: bool,
@@ -133,6 +136,32 @@ impl Run {
         Some(ServerTls {
             identity: Identity { certificate, key },
             client_authorities: self.tls_client_ca.clone(),
+        })
+    }
+}
+
+/// An expiry profile given on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpireProfile {
+    /// Its number.
+    pub profile: u8,
+    /// Its time.
+    pub seconds: u32,
+}
+
+impl FromStr for ExpireProfile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error = || format!("`{text}` is not PROFILE=SECONDS, for instance 5=86400");
+        let (profile, seconds) = text.split_once('=').ok_or_else(error)?;
+        let seconds: u32 = seconds.trim().parse().map_err(|_| error())?;
+        if seconds == 0 {
+            return Err("an entry that lasts 0 seconds is none".to_owned());
+        }
+        Ok(Self {
+            profile: profile.trim().parse().map_err(|_| error())?,
+            seconds,
         })
     }
 }

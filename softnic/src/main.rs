@@ -46,6 +46,14 @@ async fn run(run: Run) -> Result<()> {
         .engine(|config| {
             config.unlimited_tables = run.unlimited_tables;
             config.execution = run.engine;
+            let profiles = &mut config.expire_profiles_ns;
+            for given in &run.expire_profiles {
+                let at = usize::from(given.profile);
+                if at >= profiles.len() {
+                    profiles.resize(at + 1, 0);
+                }
+                profiles[at] = u64::from(given.seconds) * 1_000_000_000;
+            }
         });
     if let Some(path) = &run.program {
         let bundle =

@@ -186,6 +186,8 @@ impl Plane {
             let device = Arc::new(Session::new(target.name(), client.clone()));
             let limits = slowpath::Config {
                 refusals_per_second: config.slow_path.refusals_per_second,
+                source_ports: config.source_ports(),
+                timeouts: config.conntrack.timeouts(),
                 ..slowpath::Config::default()
             };
             let slow_path = SlowPath::new(device.clone(), Arc::new(client), limits);

@@ -123,6 +123,10 @@ fn sorted(mut info: P4Info) -> P4Info {
         .sort_by_key(id(|c: &p4runtime::proto::p4::config::v1::DirectCounter| {
             Some(c.preamble.as_ref()?.id)
         }));
+    info.registers
+        .sort_by_key(id(|r: &p4runtime::proto::p4::config::v1::Register| {
+            Some(r.preamble.as_ref()?.id)
+        }));
     info.controller_packet_metadata.sort_by_key(id(
         |h: &p4runtime::proto::p4::config::v1::ControllerPacketMetadata| {
             Some(h.preamble.as_ref()?.id)

@@ -128,6 +128,18 @@ pub struct RunArgs {
         default_missing_value = "true"
     )]
     pub masquerade_all: Option<bool>,
+    /// How long an established TCP connection may be idle [default: 120h]
+    #[arg(long, value_name = "DURATION")]
+    pub conntrack_tcp_timeout_established: Option<Period>,
+    /// How long a TCP connection may be idle of which one side is done [default: 1m]
+    #[arg(long, value_name = "DURATION")]
+    pub conntrack_tcp_timeout_close_wait: Option<Period>,
+    /// How long a UDP connection without an answer may be idle [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub conntrack_udp_timeout: Option<Period>,
+    /// How long a UDP connection with answers may be idle [default: 2m]
+    #[arg(long, value_name = "DURATION")]
+    pub conntrack_udp_timeout_stream: Option<Period>,
     /// Serve Services labelled with this proxy's name, and no others
     #[arg(long, value_name = "NAME")]
     pub service_proxy_name: Option<String>,
@@ -374,6 +386,24 @@ impl RunArgs {
         ] {
             if let Some(name) = given {
                 field.clone_from(name);
+            }
+        }
+        let times = &mut config.conntrack;
+        for (given, field) in [
+            (
+                self.conntrack_tcp_timeout_established,
+                &mut times.tcp_established,
+            ),
+            (
+                self.conntrack_tcp_timeout_close_wait,
+                &mut times.tcp_close_wait,
+            ),
+            (self.conntrack_udp_timeout, &mut times.udp),
+            (self.conntrack_udp_timeout_stream, &mut times.udp_stream),
+        ] {
+            // As in kube-proxy, 0 leaves it as it is.
+            if let Some(period) = given.filter(|period| !period.0.is_zero()) {
+                *field = period;
             }
         }
         if let Some(all) = self.masquerade_all {

@@ -21,7 +21,8 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     let mut builder = SoftNic::builder()
         .device_id(config.device.device_id)
-        .cpu_port(SLOW_PATH_PORT);
+        .cpu_port(SLOW_PATH_PORT)
+        .engine(|engine| config.conntrack.profiles(&mut engine.expire_profiles_ns));
     for port in config
         .ports
         .iter()

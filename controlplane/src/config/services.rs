@@ -14,6 +14,7 @@ use super::{Config, Mac, NextHopConfig, Problem};
 use crate::compile::{Attachment, MasqueradeAddress, PortRange, Vport, VportKey};
 use crate::model::{Family, address};
 use crate::resolve::{Detector, NodePortAddresses, Viewpoint};
+use crate::slowpath::SourcePorts;
 use crate::tables::tunnel;
 
 /// `apiVersion` of configuration files.
@@ -227,7 +228,8 @@ pub struct AffinityProfileConfig {
 }
 
 impl AffinityProfileConfig {
-    /// What PNA devices start with (DPDK's first six), and softnic's profile of Kubernetes' default timeout.
+    /// What PNA devices start with (DPDK's first five) and what softnic has beside: established and closing TCP
+    /// connections, and Kubernetes' default timeout.
     pub fn usual() -> Vec<Self> {
         [
             (0, 10),
@@ -235,8 +237,10 @@ impl AffinityProfileConfig {
             (2, 60),
             (3, 120),
             (4, 300),
-            (5, 43_200),
+            (5, 432_000),
             (6, 10_800),
+            (7, 60),
+            (8, 86_400),
         ]
         .map(|(profile, seconds)| Self { profile, seconds })
         .to_vec()
@@ -326,6 +330,37 @@ impl Config {
 
     pub(super) fn masquerade_ports(&self) -> PortRange {
         self.masquerade.node_ports.range()
+    }
+
+    /// Profiles by id, with their seconds. Those that are shared with connections follow their times unless others are
+    /// given.
+    pub(super) fn affinity_profiles(&self) -> Vec<(u8, u32)> {
+        let given = self.affinity_profiles.iter();
+        let given = given.map(|one| (one.profile, one.seconds));
+        if self.affinity_profiles != AffinityProfileConfig::usual() {
+            return given.collect();
+        }
+        let second = 1_000_000_000;
+        let mut all: Vec<u64> = given
+            .map(|(_, seconds)| u64::from(seconds) * second)
+            .collect();
+        self.conntrack.profiles(&mut all);
+        let seconds = |lasts: u64| u32::try_from(lasts / second).unwrap_or(u32::MAX);
+        (0..)
+            .zip(all)
+            .map(|(profile, lasts)| (profile, seconds(lasts)))
+            .collect()
+    }
+
+    /// Source ports for connections whose own is taken.
+    pub fn source_ports(&self) -> SourcePorts {
+        let own = self.masquerade.addresses.iter();
+        SourcePorts {
+            node: self.masquerade_ports(),
+            own: own
+                .map(|own| (own.address.into(), own.ports.range()))
+                .collect(),
+        }
     }
 
     pub(super) fn vport_table(&self) -> Vec<Vport> {

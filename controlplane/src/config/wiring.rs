@@ -51,11 +51,7 @@ impl Config {
             masquerade: self.masquerade_addresses(),
             masquerade_ports: self.masquerade_ports(),
             tunnels: self.tunnels(),
-            affinity_profiles: self
-                .affinity_profiles
-                .iter()
-                .map(|one| (one.profile, one.seconds))
-                .collect(),
+            affinity_profiles: self.affinity_profiles(),
         }
     }
 

@@ -49,6 +49,8 @@ impl Link {
         let registry = Registry::current();
         let bounds = slowpath::Config {
             refusals_per_second: config.slow_path.refusals_per_second,
+            source_ports: config.source_ports(),
+            timeouts: config.conntrack.timeouts(),
             ..slowpath::Config::default()
         };
         let slow_path = SlowPath::new(device.clone(), Arc::new(client.clone()), bounds);

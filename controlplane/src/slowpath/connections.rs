@@ -4,18 +4,20 @@
 //! connection at most.
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHashMap;
 
 use super::frame::SCTP;
+use crate::compile::PortRange;
 use crate::device::stale::Stale;
 use crate::tables::Address;
 use crate::tables::flow::{Key, Tuple};
 
-/// Source ports to try before a connection is refused.
-const TRIES: u16 = 256;
+/// Source ports drawn at random before all are looked at in turn.
+const DRAWS: u32 = 64;
 /// Ports below are not given out.
 const FIRST_PORT: u16 = 1024;
 
@@ -51,12 +53,37 @@ pub(super) enum Opening {
 /// All connections of one device.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
+    source_ports: SourcePorts,
+    /// Where source ports are drawn from: nobody outside can tell the next one (S53).
+    random: RandomState,
+    draws: u64,
     flows: FxHashMap<Key, Connection>,
     /// Who has a reply tuple.
     replies: FxHashMap<Key, Key>,
     /// Every change of state in order, for forgetting; superseded ones are skipped.
     history: VecDeque<(Instant, Key)>,
     bound: usize,
+}
+
+/// Which source ports may be given out.
+#[derive(Debug, Clone, Default)]
+pub struct SourcePorts {
+    /// To connections that get the node's address.
+    pub node: PortRange,
+    /// To connections that get one of these addresses.
+    pub own: Vec<(Address, PortRange)>,
+}
+
+impl SourcePorts {
+    /// A client that keeps its address may get any port.
+    fn of(&self, flow: &Key, natural: Tuple) -> RangeInclusive<u16> {
+        if natural.src == flow.tuple.src {
+            return FIRST_PORT..=u16::MAX;
+        }
+        let own = self.own.iter().find(|(own, _)| *own == natural.src);
+        let PortRange { base, mask } = own.map_or(self.node, |(_, ports)| *ports);
+        base..=base.saturating_add(mask)
+    }
 }
 
 /// The key that answers to `new` have.
@@ -68,10 +95,11 @@ pub(super) fn reply_key(flow: &Key, new: Tuple) -> Key {
 }
 
 impl Connections {
-    /// Room for `bound` connections.
-    pub(super) fn new(bound: usize) -> Self {
+    /// Room for `bound` connections, with these source ports.
+    pub(super) fn new(bound: usize, source_ports: SourcePorts) -> Self {
         Self {
             bound: bound.max(1),
+            source_ports,
             ..Self::default()
         }
     }
@@ -106,12 +134,8 @@ impl Connections {
 
     /// Opens a connection whose present reply tuple the device found to be taken by another.
     pub(super) fn reopen(&mut self, flow: Key, natural: Tuple, now: Instant) -> Opening {
-        let taken = self
-            .flows
-            .get(&flow)
-            .map_or(natural.src_port, |known| known.new.src_port);
         self.remove(&flow);
-        match self.free_tuple(&flow, natural, Some(taken)) {
+        match self.free_tuple(&flow, natural, Some(natural.src_port)) {
             Some(new) => self.install(flow, new, now),
             None => Opening::Conflict,
         }
@@ -223,10 +247,11 @@ impl Connections {
         Opening::Install(new)
     }
 
-    /// `natural` if its answers are free, else the same with another source port.
-    fn free_tuple(&self, flow: &Key, natural: Tuple, taken: Option<u16>) -> Option<Tuple> {
+    /// `natural` if its answers are free, else the same with another source port, drawn at random.
+    fn free_tuple(&mut self, flow: &Key, natural: Tuple, taken: Option<u16>) -> Option<Tuple> {
+        let replies = &self.replies;
         let free = |new: &Tuple| {
-            Some(new.src_port) != taken && !self.replies.contains_key(&reply_key(flow, *new))
+            Some(new.src_port) != taken && !replies.contains_key(&reply_key(flow, *new))
         };
         if free(&natural) {
             return Some(natural);
@@ -235,16 +260,22 @@ impl Connections {
             // Another port would need a CRC32c correction that is tabulated for Services' ports only.
             return None;
         }
-        let mut hasher = FxHasher::default();
-        flow.hash(&mut hasher);
-        let span = u32::from(u16::MAX - FIRST_PORT) + 1;
-        let start = hasher.finish() as u32 % span;
-        (0..u32::from(TRIES))
-            .map(|step| Tuple {
-                src_port: FIRST_PORT + ((start + step) % span) as u16,
-                ..natural
-            })
-            .find(free)
+        let ports = self.source_ports.of(flow, natural);
+        let (first, count) = (u32::from(*ports.start()), ports.len() as u32);
+        let at = |offset: u32| Tuple {
+            src_port: (first + offset % count) as u16,
+            ..natural
+        };
+        let mut offset = 0;
+        for _ in 0..DRAWS {
+            self.draws += 1;
+            offset = self.random.hash_one(self.draws) as u32 % count;
+            if free(&at(offset)) {
+                return Some(at(offset));
+            }
+        }
+        // Nearly all are taken.
+        (1..count).map(|step| at(offset + step)).find(free)
     }
 
     /// Forgets the longest idle connections while there are too many. Those in the device are never forgotten: their

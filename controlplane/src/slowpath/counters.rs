@@ -51,6 +51,8 @@ counters! {
     rate_limited,
     /// Packets to be refused that must not be answered (RFC 1122, 3.2.2).
     unanswerable,
+    /// Connections that got another idle timeout because their state changed.
+    state_changes,
     /// Connections removed because they were idle.
     expired,
     /// Connections removed because their endpoint or their Service is gone.

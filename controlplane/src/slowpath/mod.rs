@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! packet_in ─┬─ NEW_FLOW, CONFLICT ▶ Connections ▶ write flow + reply ▶ packet_out into the pipeline
+//!            ├─ STATE ▶ new idle timeout for flow + reply ▶ packet_out into the pipeline
 //!            └─ REJECT, TTL_EXPIRED ▶ refusal ▶ Bucket ▶ packet_out to the port it came from
 //! idle notice of reply ▶ delete flow + reply, remember the pick for a while
 //! endpoint or Service gone ▶ delete flow + reply of UDP connections to it, and pins (S63–S67)
@@ -17,6 +18,7 @@ mod bucket;
 mod connections;
 mod counters;
 mod frame;
+mod install;
 mod refusal;
 mod sweep;
 #[cfg(test)]
@@ -28,6 +30,7 @@ use std::time::Duration;
 use p4runtime::client::Client;
 use p4runtime::proto::p4::v1 as proto;
 
+pub use connections::SourcePorts;
 pub use counters::{Counters, Snapshot};
 pub use sweep::Swept;
 pub use worker::SlowPath;
@@ -39,19 +42,31 @@ pub struct Config {
     pub refusals_per_second: u32,
     /// Connections kept in memory; the longest unused go first.
     pub connections: usize,
+    /// Source ports that connections get whose own is taken.
+    pub source_ports: SourcePorts,
     /// How long entries stay unused in the device before it tells.
     pub timeouts: Timeouts,
 }
 
-/// How long entries of a device that does not learn may stay unused.
-#[derive(Debug, Clone, Copy)]
+/// How long a connection's entries may stay unused, by where it stands. A learning device has as many expiry profiles as
+/// there are times here, in this order but for the two that are longest; where the device does not learn, the control
+/// plane gives them to the entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TCP. A connection that goes on later finds its pick again, for as long as it is remembered.
-    pub tcp: Duration,
-    /// UDP: Linux's time for a stream that both sides feed.
-    pub udp: Duration,
-    /// SCTP: some of its heartbeats (30 s by RFC 9260).
-    pub sctp: Duration,
+    /// TCP after a reset (CLOSE).
+    pub close: Duration,
+    /// UDP without an answer; TCP that waits for its last acknowledgment (LAST_ACK).
+    pub short: Duration,
+    /// TCP whose SYN was answered (SYN_RECV).
+    pub syn_recv: Duration,
+    /// UDP with answers; TCP in SYN_SENT, FIN_WAIT and TIME_WAIT.
+    pub usual: Duration,
+    /// TCP that was first seen in its middle and from one side only; SCTP: some of its heartbeats (30 s by RFC 9260).
+    pub picked_up: Duration,
+    /// TCP (ESTABLISHED).
+    pub established: Duration,
+    /// TCP of which one side is done (CLOSE_WAIT).
+    pub close_wait: Duration,
 }
 
 impl Default for Config {
@@ -59,7 +74,25 @@ impl Default for Config {
         Self {
             refusals_per_second: 1000,
             connections: 1 << 20,
+            source_ports: SourcePorts::default(),
             timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Timeouts {
+    /// Of a connection in one of the states of `p4/core/constants.p4`. The pipeline tells nothing of UDP: it counts as
+    /// answered.
+    fn of(&self, protocol: u8, state: u8) -> Duration {
+        match (protocol, state) {
+            (frame::TCP, 1 | 4 | 7) => self.usual,
+            (frame::TCP, 2) => self.syn_recv,
+            (frame::TCP, 3) => self.established,
+            (frame::TCP, 5) => self.close_wait,
+            (frame::TCP, 6) => self.short,
+            (frame::TCP, 8) => self.close,
+            (frame::TCP | frame::SCTP, _) => self.picked_up,
+            _ => self.usual,
         }
     }
 }
@@ -67,9 +100,13 @@ impl Default for Config {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            tcp: Duration::from_secs(300),
-            udp: Duration::from_secs(120),
-            sctp: Duration::from_secs(300),
+            close: Duration::from_secs(10),
+            short: Duration::from_secs(30),
+            syn_recv: Duration::from_secs(60),
+            usual: Duration::from_secs(120),
+            picked_up: Duration::from_secs(300),
+            established: Duration::from_secs(432_000),
+            close_wait: Duration::from_secs(60),
         }
     }
 }

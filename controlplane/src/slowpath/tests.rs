@@ -416,6 +416,128 @@ async fn a_conflict_in_a_learning_device_is_resolved_there() {
     );
 }
 
+/// The pipeline tells where a connection stands; its entries may be idle for as long as Linux lets it.
+#[tokio::test]
+async fn s68_states_change_how_long_a_connection_may_be_idle() {
+    let mut rig = Rig::new(Program::V1model);
+    let state = |rig: &Rig, verdict: u8, packet: Vec<u8>, state: u8| {
+        let mut packet = rig.packet_in(verdict, packet);
+        let header = rig.device.schema.packet_in().unwrap();
+        let id = header.fields.iter().find(|f| f.name == "state").unwrap().id;
+        let said = packet.metadata.iter_mut().find(|m| m.metadata_id == id);
+        said.unwrap().value = vec![state];
+        packet
+    };
+    let idle = |rig: &Rig| -> Vec<u64> {
+        let entries = rig.device.entries.lock();
+        let mut all: Vec<_> = entries.values().map(|e| e.idle_timeout_ns as u64).collect();
+        all.dedup();
+        all.iter().map(|ns| ns / 1_000_000_000).collect()
+    };
+    let first = state(&rig, 5, syn(VIP, 40_000), 1);
+    rig.take(vec![first]).await;
+    assert_eq!(idle(&rig), [120], "SYN_SENT");
+    let mut answer = Vec::new();
+    PacketBuilder::ethernet2(MACS.0, MACS.1)
+        .ipv4(ENDPOINT, CLIENT, 64)
+        .tcp(8080, 40_000, 5000, 100)
+        .syn()
+        .ack(1001)
+        .write(&mut answer, &[])
+        .unwrap();
+    rig.sent();
+    for (told, seconds) in [
+        (2, 60),
+        (3, 432_000),
+        (4, 120),
+        (5, 60),
+        (6, 30),
+        (7, 120),
+        (8, 10),
+    ] {
+        // From the client, and from the endpoint.
+        for packet in [syn(VIP, 40_000), answer.clone()] {
+            let packet = state(&rig, 24, packet, told);
+            rig.take(vec![packet]).await;
+            assert_eq!(idle(&rig), [seconds], "state {told}");
+            assert_eq!(rig.sent().len(), 1, "the packet goes on");
+        }
+    }
+}
+
+/// Ten connections that need another source port: so many writes, not ten times as many.
+#[tokio::test]
+async fn conflicts_that_wait_together_are_resolved_together() {
+    let mut rig = Rig::new(Program::Pna);
+    for port in 40_000..40_010 {
+        let key = Key {
+            vpc: 0,
+            protocol: TCP,
+            tuple: tuple(ENDPOINT, 8080, CLIENT, port),
+        };
+        let held = rig
+            .tables
+            .reply
+            .entry(&key, &tuple(OTHER_VIP, 80, CLIENT, port));
+        rig.device.entries.lock().insert(key_of(&held), held);
+    }
+    // Two packets of each.
+    let ports = (40_000..40_010).chain(40_000..40_010);
+    let packets = ports.map(|port| rig.packet_in(7, syn(VIP, port))).collect();
+    rig.take(packets).await;
+    let mut given = std::collections::HashSet::new();
+    for port in 40_000..40_010 {
+        let new = rig.flow(VIP, port).unwrap();
+        assert!(given.insert(new.src_port), "each has a port of its own");
+        assert_eq!(rig.reply(new.src_port), Some(tuple(VIP, 80, CLIENT, port)));
+    }
+    assert_eq!(rig.sent().len(), 20);
+    assert!(
+        *rig.device.writes.lock() <= 6,
+        "{}",
+        rig.device.writes.lock()
+    );
+    assert_eq!(rig.path.counters().snapshot().port_changes, 10);
+}
+
+/// S53: whoever has seen one port cannot tell the next.
+#[test]
+fn s53_ports_are_drawn_at_random_from_their_range() {
+    let ports = SourcePorts::default();
+    let node = ports.node;
+    let mut connections = Connections::new(10_000, ports);
+    let now = Instant::now();
+    let masqueraded = |from: u16| Key {
+        vpc: 0,
+        protocol: UDP,
+        tuple: tuple(CLIENT, from, VIP, 80),
+    };
+    let natural = Tuple {
+        src: IpAddr::from([192, 0, 2, 1]).into(),
+        src_port: node.base,
+        ..tuple(CLIENT, 0, ENDPOINT, 8080)
+    };
+    let mut drawn = Vec::new();
+    for from in 0..=node.mask {
+        match connections.open(masqueraded(from + 1), natural, true, now) {
+            Opening::Install(new) => drawn.push(new.src_port),
+            other => panic!("{from}: {other:?}"),
+        }
+    }
+    assert_eq!(
+        connections.open(masqueraded(60_000), natural, true, now),
+        Opening::Conflict,
+        "all are taken"
+    );
+    let steps = drawn
+        .windows(2)
+        .filter(|pair| pair[1] == pair[0].wrapping_add(1));
+    assert!(steps.count() < 400, "one after the other is no drawing");
+    drawn.sort_unstable();
+    let all: Vec<u16> = (node.base..=node.base + node.mask).collect();
+    assert_eq!(drawn, all, "none twice, none outside");
+}
+
 #[tokio::test]
 async fn idleness_of_the_answers_ends_a_connection_and_the_pick_stays() {
     let mut rig = Rig::new(Program::V1model);
@@ -576,7 +698,7 @@ async fn icmp_refusals_quote_the_packet() {
 
 #[test]
 fn an_sctp_connection_keeps_its_port_or_is_refused() {
-    let mut connections = Connections::new(10);
+    let mut connections = Connections::new(10, SourcePorts::default());
     let key = |vip| Key {
         vpc: 0,
         protocol: SCTP,
@@ -601,7 +723,7 @@ proptest! {
     /// Whatever opens, rests and goes: no two installed connections have one reply tuple, and there is a bound.
     #[test]
     fn reply_tuples_stay_unique(steps in prop::collection::vec((0u8..4, 0u16..6, 0u8..3, any::<bool>()), 1..200)) {
-        let mut connections = Connections::new(12);
+        let mut connections = Connections::new(12, SourcePorts::default());
         let start = Instant::now();
         let mut all = Vec::new();
         for (at, (step, port, vip, begins)) in steps.into_iter().enumerate() {

@@ -1,7 +1,8 @@
 //! The loop that takes packets and notices, in batches.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::StreamExt;
 use p4runtime::proto::p4::v1 as proto;
@@ -11,21 +12,17 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::bucket::Bucket;
-use super::connections::{Connections, Opening, reply_key};
-use super::frame::{Frame, SCTP, TCP, UDP};
+use super::connections::{Connections, Opening};
+use super::frame::Frame;
 use super::sweep::{Sweep, handed_over};
 use super::{Config, Counters, Outlet, refusal};
-use crate::device::{Device, DeviceError, Failure, UpdateResult};
+use crate::device::{Device, DeviceError};
 use crate::tables::endpoint::Target;
 use crate::tables::flow::{Key, Tuple};
 use crate::tables::{Address, Table, Tables, affinity, entry, frontend};
 
 /// Packets taken at once.
 const BATCH: usize = 512;
-/// Attempts to find a reply tuple that a learning device has free.
-const ATTEMPTS: usize = 16;
-/// How long a pin stays whose Service is not known yet: Kubernetes' default.
-const AFFINITY_TIMEOUT: Duration = Duration::from_secs(10_800);
 
 /// Verdicts of the pipeline that come here (`p4/core/constants.p4`).
 mod verdict {
@@ -33,17 +30,20 @@ mod verdict {
     pub(super) const REJECT: u128 = 6;
     pub(super) const CONFLICT: u128 = 7;
     pub(super) const TTL_EXPIRED: u128 = 8;
+    pub(super) const STATE: u128 = 24;
 }
 
 /// The slow path of one device.
 pub struct SlowPath {
     pub(super) device: Arc<dyn Device>,
     outlet: Arc<dyn Outlet>,
-    config: Config,
+    pub(super) config: Config,
     pub(super) counters: Arc<Counters>,
     pub(super) connections: Connections,
     bucket: Bucket,
     pub(super) program: Option<Program>,
+    /// Where the connections of the batch at hand stand.
+    pub(super) opening: HashMap<Key, u8>,
     pub(super) sweep: Sweep,
 }
 
@@ -73,6 +73,8 @@ struct Said {
     endpoint: Target,
     /// The source that the packet would have; `None`: the program leaves sources alone.
     source: Option<(Address, u16)>,
+    /// Where its connection stands (`p4/core/constants.p4`).
+    state: u8,
 }
 
 impl Said {
@@ -107,13 +109,14 @@ impl SlowPath {
     /// A slow path that knows no connection yet.
     pub fn new(device: Arc<dyn Device>, outlet: Arc<dyn Outlet>, config: Config) -> Self {
         Self {
-            connections: Connections::new(config.connections),
+            connections: Connections::new(config.connections, config.source_ports.clone()),
             bucket: Bucket::new(config.refusals_per_second, Instant::now()),
             device,
             outlet,
             config,
             counters: Arc::default(),
             program: None,
+            opening: HashMap::new(),
             sweep: Sweep::default(),
         }
     }
@@ -166,6 +169,8 @@ impl SlowPath {
         let mut waiting = Vec::new();
         let mut conflicts = Vec::new();
         let mut pins = Vec::new();
+        let mut turned = HashMap::new();
+        self.opening.clear();
         for packet in batch.drain(..) {
             let Some(said) = self.said(&packet) else {
                 Counters::count(&self.counters.malformed);
@@ -198,13 +203,19 @@ impl SlowPath {
                     let begins = frame
                         .segment()
                         .is_some_and(|s| s.syn && s.acknowledgment.is_none());
+                    let natural = said.natural(&flow);
                     if said.verdict == verdict::CONFLICT {
-                        conflicts.push((flow, said, packet.payload));
+                        conflicts.push((flow, natural, said.endpoint.endpoint_id));
+                        waiting.push(Waiting {
+                            flow,
+                            ingress_port: said.ingress_port,
+                            packet: packet.payload,
+                        });
                         continue;
                     }
-                    let natural = said.natural(&flow);
                     match self.connections.open(flow, natural, begins, now) {
                         Opening::Install(new) => {
+                            self.opening.insert(flow, said.state);
                             self.connections.count_for(
                                 &flow,
                                 (said.endpoint.address, said.endpoint.port),
@@ -228,24 +239,37 @@ impl SlowPath {
                         packet: packet.payload,
                     });
                 }
+                verdict::STATE => {
+                    let Some(tuple) = frame.tuple() else {
+                        Counters::count(&self.counters.malformed);
+                        continue;
+                    };
+                    let own = Key {
+                        vpc: said.vpc,
+                        protocol: frame.protocol,
+                        tuple,
+                    };
+                    // A client's packet, or an answer.
+                    let flow = match self.connections.by_reply(&own) {
+                        Some((flow, _)) => flow,
+                        None => own,
+                    };
+                    turned.insert(flow, said.state);
+                    waiting.push(Waiting {
+                        flow,
+                        ingress_port: said.ingress_port,
+                        packet: packet.payload,
+                    });
+                }
                 _ => Counters::count(&self.counters.malformed),
             }
         }
         self.install(&opened, now).await;
+        self.turn(turned).await;
+        self.resolve_conflicts(conflicts, now).await;
         self.remember(pins).await;
         for packet in waiting {
             self.reinject(packet);
-        }
-        for (flow, said, packet) in conflicts {
-            let natural = said.natural(&flow);
-            let endpoint_id = said.endpoint.endpoint_id;
-            if self.resolve_conflict(flow, natural, endpoint_id, now).await {
-                self.reinject(Waiting {
-                    flow,
-                    ingress_port: said.ingress_port,
-                    packet,
-                });
-            }
         }
     }
 
@@ -332,7 +356,8 @@ impl SlowPath {
             }
         };
         let learns = !schema.table("flow").is_some_and(|table| table.idle_timeout);
-        self.connections = Connections::new(self.config.connections);
+        self.connections =
+            Connections::new(self.config.connections, self.config.source_ports.clone());
         self.program = Some(Program {
             session,
             schema,
@@ -396,6 +421,7 @@ impl SlowPath {
                 endpoint_id: number("endpoint_id").unwrap_or(0) as u32,
             },
             source: address("source_hi", "source_lo").zip(number("source_port").map(|n| n as u16)),
+            state: number("state").unwrap_or(0) as u8,
         })
     }
 
@@ -417,211 +443,6 @@ impl SlowPath {
         if self.send(answer, 0, port) {
             Counters::count(&self.counters.refusals);
         }
-    }
-
-    /// Writes both entries of new connections. A connection that the device does not take is forgotten, and its
-    /// packets are dropped with it.
-    async fn install(&mut self, opened: &[(Key, Tuple)], now: Instant) {
-        if opened.is_empty() {
-            return;
-        }
-        let updates = opened
-            .iter()
-            .flat_map(|(flow, new)| self.entries(flow, *new, Kind::Insert))
-            .collect();
-        let mut results = match self.device.write(updates).await {
-            Ok(results) => results.into_iter(),
-            Err(error) => {
-                warn!(%error, "new connections could not be installed");
-                opened
-                    .iter()
-                    .for_each(|(flow, _)| self.connections.remove(flow));
-                Counters::add(&self.counters.write_errors, opened.len() as u64);
-                return;
-            }
-        };
-        let (mut again, mut undo) = (Vec::new(), Vec::new());
-        for (flow, new) in opened {
-            let entries = if is_direct(*new) { 1 } else { 2 };
-            let own: Vec<_> = results.by_ref().take(entries).collect();
-            match worst(&own) {
-                None => self.opened(flow),
-                Some(Failure::AlreadyExists) => again.push((*flow, *new)),
-                Some(_) => {
-                    // A half pair would translate one way only.
-                    let halves = self.keys(flow, *new).into_iter();
-                    let written = halves.zip(&own).filter(|(_, result)| result.is_ok());
-                    undo.extend(written.map(|(half, _)| entry::update(Kind::Delete, half)));
-                    self.not_installed(flow);
-                }
-            }
-        }
-        if !undo.is_empty()
-            && let Err(error) = self.device.write(undo).await
-        {
-            warn!(%error, "halves of connections that found no room could not be removed");
-        }
-        self.overwrite(again, now).await;
-    }
-
-    /// Entries are in the way. A device that learns may hold another connection's answers there, so another source port is
-    /// tried; in others it is a former life of the same connection, which is replaced: all connections are known here.
-    async fn overwrite(&mut self, again: Vec<(Key, Tuple)>, now: Instant) {
-        let learns = self.program.as_ref().is_some_and(|program| program.learns);
-        for (flow, new) in again {
-            if learns && !is_direct(new) {
-                let endpoint_id = self.connections.endpoint_id(&flow);
-                self.resolve_conflict(flow, new, endpoint_id, now).await;
-                continue;
-            }
-            let mut failed = false;
-            for insert in self.entries(&flow, new, Kind::Insert) {
-                failed |= !self.upsert(insert).await;
-            }
-            if failed {
-                self.not_installed(&flow);
-            } else {
-                self.opened(&flow);
-            }
-        }
-    }
-
-    async fn upsert(&self, update: proto::Update) -> bool {
-        for kind in [Kind::Modify, Kind::Insert] {
-            let update = proto::Update {
-                r#type: kind as i32,
-                ..update.clone()
-            };
-            if matches!(
-                self.device.write(vec![update]).await.as_deref(),
-                Ok([Ok(())])
-            ) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// A learning device found that another connection has this one's reply tuple, and already learned `flow`.
-    async fn resolve_conflict(
-        &mut self,
-        flow: Key,
-        natural: Tuple,
-        endpoint_id: u32,
-        now: Instant,
-    ) -> bool {
-        for _ in 0..ATTEMPTS {
-            let Opening::Install(new) = self.connections.reopen(flow, natural, now) else {
-                break;
-            };
-            self.connections
-                .count_for(&flow, (natural.dst, natural.dst_port), endpoint_id);
-            let mut entries = self.entries(&flow, new, Kind::Insert);
-            let (Some(reply_entry), Some(flow_entry)) = (entries.pop(), entries.pop()) else {
-                break;
-            };
-            match self.device.write(vec![reply_entry]).await.as_deref() {
-                Ok([Ok(())]) => {}
-                Ok([Err(error)]) if error.kind == Failure::AlreadyExists => continue,
-                _ => break,
-            }
-            if self.upsert(flow_entry).await {
-                Counters::count(&self.counters.port_changes);
-                self.opened(&flow);
-                return true;
-            }
-            break;
-        }
-        self.connections.remove(&flow);
-        Counters::count(&self.counters.unresolved_conflicts);
-        false
-    }
-
-    /// What a connection has in the device: `flow` and, where answers come back this way, `reply` behind it.
-    fn entries(&self, flow: &Key, new: Tuple, kind: Kind) -> Vec<proto::Update> {
-        let Some(program) = &self.program else {
-            return Vec::new();
-        };
-        let (flow_table, reply_table) = (&program.tables.flow, &program.tables.reply);
-        let idle_timeout_ns = match program.learns {
-            true => 0,
-            false => i64::try_from(self.timeout(flow.protocol).as_nanos()).unwrap_or(i64::MAX),
-        };
-        let endpoint_id = self.connections.endpoint_id(flow);
-        let reply = (!is_direct(new)).then(|| {
-            let entry = reply_table.entry(&reply_key(flow, new), &flow.tuple.reversed());
-            reply_table.counted(entry, endpoint_id)
-        });
-        [flow_table.counted(flow_table.entry(flow, &new), endpoint_id)]
-            .into_iter()
-            .chain(reply)
-            .map(|entry| {
-                entry::update(
-                    kind,
-                    proto::TableEntry {
-                        idle_timeout_ns,
-                        ..entry
-                    },
-                )
-            })
-            .collect()
-    }
-
-    /// The keys of a connection's entries, in the order of [`entries`](Self::entries).
-    fn keys(&self, flow: &Key, new: Tuple) -> Vec<proto::TableEntry> {
-        self.program.as_ref().map_or_else(Vec::new, |program| {
-            let tables = &program.tables;
-            vec![
-                tables.flow.key(flow),
-                tables.reply.key(&reply_key(flow, new)),
-            ]
-        })
-    }
-
-    /// Pins clients to their new endpoints (S57), in place of endpoints that are in their sets no more (S59). A pin that
-    /// cannot be written costs the client's next connection its endpoint, not this one.
-    async fn remember(&mut self, pins: Vec<(affinity::Key, Target)>) {
-        let Some(program) = &self.program else { return };
-        for (key, endpoint) in pins {
-            self.sweep.wrote(key);
-            let timeout = self
-                .device
-                .affinities()
-                .and_then(|known| known.get(key.affinity_id));
-            let idle_timeout_ns = match program.learns {
-                true => 0,
-                false => i64::try_from(timeout.unwrap_or(AFFINITY_TIMEOUT).as_nanos())
-                    .unwrap_or(i64::MAX),
-            };
-            let entry = proto::TableEntry {
-                idle_timeout_ns,
-                ..program.tables.affinity.entry(&key, &endpoint)
-            };
-            if !self.upsert(entry::update(Kind::Insert, entry)).await {
-                Counters::count(&self.counters.write_errors);
-            }
-        }
-    }
-
-    fn timeout(&self, protocol: u8) -> Duration {
-        match protocol {
-            TCP => self.config.timeouts.tcp,
-            UDP => self.config.timeouts.udp,
-            SCTP => self.config.timeouts.sctp,
-            _ => self.config.timeouts.udp,
-        }
-    }
-
-    fn opened(&self, flow: &Key) {
-        Counters::count(&self.counters.connections);
-        if let Some(ledger) = self.device.ledger() {
-            ledger.opened(self.connections.endpoint_id(flow));
-        }
-    }
-
-    fn not_installed(&mut self, flow: &Key) {
-        self.connections.remove(flow);
-        Counters::count(&self.counters.write_errors);
     }
 
     /// Sends a packet back into the pipeline if its connection is there.
@@ -648,22 +469,6 @@ impl SlowPath {
         }
         sent
     }
-}
-
-/// The failure that matters most of a connection's two entries.
-fn worst(results: &[UpdateResult]) -> Option<Failure> {
-    let mut failures = results
-        .iter()
-        .filter_map(|result| result.as_ref().err())
-        .map(|error| error.kind);
-    let first = failures.next()?;
-    Some(failures.fold(first, |worst, kind| {
-        if worst == Failure::AlreadyExists {
-            kind
-        } else {
-            worst
-        }
-    }))
 }
 
 /// The key of an entry that may come without its action.

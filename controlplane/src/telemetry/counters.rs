@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::traffic::{EndpointTotal, ServiceTotal, Traffic};
 
 /// Names of the `verdicts` counter's cells: `VERDICT_*` of the pipeline, in order.
-pub const VERDICTS: [&str; 24] = [
+pub const VERDICTS: [&str; 25] = [
     "forwarded",
     "translated",
     "replied",
@@ -39,6 +39,7 @@ pub const VERDICTS: [&str; 24] = [
     "drop_no_masquerade",
     "drop_no_tunnel",
     "related",
+    "state",
 ];
 
 /// One frontend's counter.

@@ -30,6 +30,7 @@ pub const MEANINGS: [&str; VERDICTS.len()] = [
     "dropped: it needs another source address and there is none to give",
     "dropped: endpoints that answer directly cannot be reached: no tunnel is configured",
     "an ICMP error about an open connection, translated back with the packet that it quotes",
+    "handed to the control plane, which changes how long its connection may be idle and sends it back in",
 ];
 
 /// What a verdict means.

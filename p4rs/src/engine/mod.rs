@@ -110,7 +110,7 @@ impl Default for Config {
             default_table_size: Some(1024),
             unlimited_tables: false,
             host_ports: Vec::new(),
-            expire_profiles_ns: [10, 30, 60, 120, 300, 43_200, 10_800, 120]
+            expire_profiles_ns: [10, 30, 60, 120, 300, 432_000, 10_800, 60, 86_400]
                 .map(|s| s * SECOND)
                 .to_vec(),
             max_passes: 256,

@@ -213,7 +213,7 @@ impl Step {
 }
 
 /// Names of the verdicts in order of their index in the counter `verdicts`.
-pub const VERDICTS: [&str; 24] = [
+pub const VERDICTS: [&str; 25] = [
     "forwarded",
     "translated",
     "replied",
@@ -238,4 +238,5 @@ pub const VERDICTS: [&str; 24] = [
     "no-masquerade",
     "no-tunnel",
     "related",
+    "state",
 ];

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nicproxy::config::{PipelineConfig, Program, SLOW_PATH_PORT};
+use softnic::clock::{Clock, SystemClock};
 use softnic::port::Port;
 use softnic::{Running, SoftNic};
 use tokio::runtime::Runtime;
@@ -51,6 +52,18 @@ impl Embedded {
     /// # Errors
     /// [`TargetError`] when the system refuses a socket or a thread.
     pub fn start(program: Program, ports: &[u32]) -> Result<Self, TargetError> {
+        Self::start_with_clock(program, ports, Arc::new(SystemClock::default()))
+    }
+
+    /// Starts a NIC whose timeouts go by another clock.
+    ///
+    /// # Errors
+    /// As [`Embedded::start`].
+    pub fn start_with_clock(
+        program: Program,
+        ports: &[u32],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TargetError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -61,6 +74,7 @@ impl Embedded {
             })?;
         let mut builder = SoftNic::builder()
             .cpu_port(SLOW_PATH_PORT)
+            .clock(clock)
             .tick_every(Some(Duration::from_millis(50)));
         let mut far: BTreeMap<u32, Arc<dyn Port>> = BTreeMap::new();
         for &id in ports {

@@ -1,0 +1,247 @@
+// Where a TCP connection stands, as Linux' connection tracking has it: what its packets say decides how long its entries
+// may stay unused, and a reset counts only if it can be the endpoint's own (RFC 9293, 3.10.7; RFC 5961).
+//
+// A packet knows its own tuple before any table has said which connection it is of, so each direction has a place of its
+// own in the registers, found by the hash of its tuple. A packet reads its place, decides, and writes both: its own and
+// that of the answers. What stands there is relative to the direction: twice the state, and 1 where it was the other side
+// that brought it about (who sent the SYN, or the FIN).
+//
+// ```text
+//   SYN ▶ SYN_SENT ─ SYN+ACK ▶ SYN_RECV ─ ACK ▶ ESTABLISHED ─ FIN ▶ FIN_WAIT ─ ACK ▶ CLOSE_WAIT ─ FIN ▶ LAST_ACK ─ ACK ▶ TIME_WAIT
+//   first seen in its middle ▶ PICKED_UP ─ answer ▶ ESTABLISHED        RST within what was sent and not acknowledged ▶ CLOSE
+// ```
+//
+// A place that another connection has taken is not written to by a packet that opens none: the entries of the connection
+// that lost it keep the time that they have.
+
+#ifndef NICPROXY_CORE_TRACKING_P4
+#define NICPROXY_CORE_TRACKING_P4
+
+// What stands in a direction's place.
+const bit<32> TRACK_NONE = 0;
+const bit<32> TRACK_SYN_SENT = 2;           // from here, and from the other side
+const bit<32> TRACK_SYN_SENT_THERE = 3;
+const bit<32> TRACK_SYN_RECV = 4;           // the one that sent the SYN, and the one that answered it
+const bit<32> TRACK_SYN_RECV_THERE = 5;
+const bit<32> TRACK_ESTABLISHED = 6;
+const bit<32> TRACK_FIN_WAIT = 8;           // the FIN came from here, and from the other side
+const bit<32> TRACK_FIN_WAIT_THERE = 9;
+const bit<32> TRACK_CLOSE_WAIT = 10;        // the side that is done, and the one that is not
+const bit<32> TRACK_CLOSE_WAIT_THERE = 11;
+const bit<32> TRACK_LAST_ACK = 12;
+const bit<32> TRACK_TIME_WAIT = 14;
+const bit<32> TRACK_CLOSE = 16;
+const bit<32> TRACK_PICKED_UP = 18;         // seen from here only, and from the other side only
+const bit<32> TRACK_PICKED_UP_THERE = 19;
+
+// More than any sender has under way: what is farther off is no packet of the connection.
+const bit<32> TRACK_WINDOW = 0x1000000;
+
+// The place of meta.old, by a hash of one field: of several, p4c-dpdk makes a copy in metadata for every hash. Two IPv4
+// addresses fill the field, of IPv6 their lower halves count most; the ports are told apart exactly.
+control Place(inout headers_t hdr, inout metadata_t meta) {
+    PLACE_HASH_INSTANCE
+
+    apply {
+        hdr.local.fold = meta.old.src_lo;
+        SETTLED(hdr.local.fold = hdr.local.fold << 32;)
+        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.src_hi;)
+        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.dst_hi;)
+        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.dst_lo;)
+        PLACE_HASH(hdr.local.place_hash)
+        SETTLED(hdr.local.ports = (bit<32>)meta.old.src_port;)
+        SETTLED(hdr.local.ports = hdr.local.ports << 16;)
+        SETTLED(hdr.local.ports = hdr.local.ports ^ (bit<32>)meta.old.dst_port;)
+        SETTLED(hdr.local.place_hash = hdr.local.place_hash ^ hdr.local.ports;)
+    }
+}
+
+// In: hdr.local.code and what stands beside it in the packet's place. Out: code and peer_code; tracked (1: the packet
+// is one of its connection's), changed (1: the codes are to be written).
+control Transition(inout headers_t hdr, inout metadata_t meta) {
+    action become(bit<32> own, bit<32> peer) {
+        hdr.local.code = own;
+        hdr.local.peer_code = peer;
+        hdr.local.changed = 1;
+    }
+
+    // Nothing that the connection's state allows: it neither changes it nor keeps it alive.
+    action ignore() {
+        hdr.local.tracked = 0;
+        meta.refresh_profile = EXPIRE_UNTOUCHED;
+    }
+
+    apply {
+        if (hdr.local.owner != hdr.local.own_hash) {
+            hdr.local.code = TRACK_NONE;
+        }
+        hdr.local.was = hdr.local.code;
+        hdr.local.tracked = 1;
+        if (hdr.local.rst != 0) {
+            // Between the last byte that was acknowledged and the last that was sent. Who was sent a SYN and has sent
+            // nothing yet has to acknowledge it.
+            if (hdr.local.was == TRACK_SYN_SENT_THERE) {
+                hdr.local.distance = hdr.tcp.acknowledgment;
+            }
+            hdr.local.distance = hdr.local.distance - hdr.local.acked;
+            if (hdr.local.was == TRACK_NONE) {
+                hdr.local.code = TRACK_CLOSE;
+            } else {
+                if (hdr.local.distance > hdr.local.sent) {
+                    ignore();
+                } else {
+                    become(TRACK_CLOSE, TRACK_CLOSE);
+                }
+            }
+        } else {
+            if (hdr.local.syn != 0) {
+                if (hdr.local.opening == 1) {
+                    if (hdr.local.was == TRACK_NONE || hdr.local.was == TRACK_SYN_SENT ||
+                        hdr.local.was == TRACK_TIME_WAIT || hdr.local.was == TRACK_CLOSE ||
+                        hdr.local.was == TRACK_PICKED_UP || hdr.local.was == TRACK_PICKED_UP_THERE) {
+                        become(TRACK_SYN_SENT, TRACK_SYN_SENT_THERE);
+                    } else {
+                        ignore();
+                    }
+                } else {
+                    if (hdr.local.was == TRACK_SYN_SENT_THERE || hdr.local.was == TRACK_SYN_RECV_THERE) {
+                        become(TRACK_SYN_RECV_THERE, TRACK_SYN_RECV);
+                    } else {
+                        if (hdr.local.was != TRACK_NONE) {
+                            ignore();
+                        }
+                    }
+                }
+            } else {
+                if (hdr.local.was == TRACK_SYN_SENT || hdr.local.was == TRACK_SYN_SENT_THERE) {
+                    if (hdr.local.dsr == 0) {
+                        ignore();
+                    } else {
+                        // The answers go another way.
+                        become(TRACK_ESTABLISHED, TRACK_ESTABLISHED);
+                    }
+                }
+                if (hdr.local.fin != 0) {
+                    if (hdr.local.was == TRACK_NONE) {
+                        hdr.local.code = TRACK_FIN_WAIT;
+                    }
+                    if (hdr.local.was == TRACK_SYN_RECV || hdr.local.was == TRACK_SYN_RECV_THERE ||
+                        hdr.local.was == TRACK_ESTABLISHED || hdr.local.was == TRACK_PICKED_UP ||
+                        hdr.local.was == TRACK_PICKED_UP_THERE) {
+                        become(TRACK_FIN_WAIT, TRACK_FIN_WAIT_THERE);
+                    }
+                    if (hdr.local.was == TRACK_FIN_WAIT_THERE || hdr.local.was == TRACK_CLOSE_WAIT_THERE) {
+                        become(TRACK_LAST_ACK, TRACK_LAST_ACK);
+                    }
+                } else {
+                    if (hdr.local.was == TRACK_NONE) {
+                        become(TRACK_PICKED_UP, TRACK_PICKED_UP_THERE);
+                    }
+                    if (hdr.local.was == TRACK_SYN_RECV || hdr.local.was == TRACK_PICKED_UP_THERE) {
+                        become(TRACK_ESTABLISHED, TRACK_ESTABLISHED);
+                    }
+                    if (hdr.local.was == TRACK_FIN_WAIT_THERE) {
+                        become(TRACK_CLOSE_WAIT_THERE, TRACK_CLOSE_WAIT);
+                    }
+                    if (hdr.local.was == TRACK_LAST_ACK) {
+                        become(TRACK_TIME_WAIT, TRACK_TIME_WAIT);
+                    }
+                }
+            }
+        }
+    }
+}
+
+// How long the entries may stay unused in that state. Where nothing is known of the connection, an entry keeps its time.
+control Profile(inout headers_t hdr, inout metadata_t meta) {
+    action expire(bit<8> profile) {
+        meta.learn_profile = profile;
+        hdr.local.reply_profile = profile;
+    }
+
+    apply {
+        expire(EXPIRE_USUAL);
+        if (hdr.local.code == TRACK_NONE || hdr.local.code == TRACK_PICKED_UP || hdr.local.code == TRACK_PICKED_UP_THERE) {
+            expire(EXPIRE_PICKED_UP);
+        }
+        if (hdr.local.code == TRACK_SYN_RECV || hdr.local.code == TRACK_SYN_RECV_THERE) {
+            expire(EXPIRE_SYN_RECV);
+        }
+        if (hdr.local.code == TRACK_ESTABLISHED) {
+            expire(EXPIRE_ESTABLISHED);
+        }
+        if (hdr.local.code == TRACK_CLOSE_WAIT || hdr.local.code == TRACK_CLOSE_WAIT_THERE) {
+            expire(EXPIRE_CLOSE_WAIT);
+        }
+        if (hdr.local.code == TRACK_LAST_ACK) {
+            expire(EXPIRE_SHORT);
+        }
+        if (hdr.local.code == TRACK_CLOSE) {
+            expire(EXPIRE_CLOSE);
+        }
+        if (hdr.local.was == TRACK_NONE && hdr.local.opening == 0) {
+            hdr.local.reply_profile = EXPIRE_KEEP;
+        }
+        if (hdr.local.tracked == 0 || hdr.local.rst != 0 && hdr.local.changed == 0) {
+            hdr.local.reply_profile = EXPIRE_UNTOUCHED;
+        }
+        meta.refresh_profile = hdr.local.reply_profile;
+    }
+}
+
+// Which bytes each side sent and has acknowledged. Numbers that cannot be are left out, so that who does not see the
+// connection cannot move them.
+control Numbers(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        if (hdr.local.was == TRACK_NONE) {
+            // The control plane has just set the connection up, or the data plane has: else the place is another's.
+            if (hdr.local.opening == 0 && hdr.local.injected == 0) {
+                if (hdr.local.flow_found == 1 || hdr.local.verdict == VERDICT_REPLIED) {
+                    hdr.local.changed = 0;
+                }
+            }
+            if (hdr.local.changed == 0) {
+                hdr.local.tracked = 0;
+            }
+            hdr.local.peer_acked = hdr.tcp.acknowledgment;
+            hdr.local.peer_sent = 0;
+        }
+        if (hdr.local.syn != 0 || hdr.local.was == TRACK_NONE) {
+            hdr.local.acked = hdr.tcp.sequence;
+            hdr.local.sent = 0;
+        }
+        if (hdr.local.syn != 0 || hdr.local.fin != 0) {
+            hdr.local.end = hdr.local.end + 1;
+        }
+        SETTLED(hdr.local.header_length = (bit<32>)hdr.tcp.data_offset;)
+        SETTLED(hdr.local.header_length = hdr.local.header_length & 0xf0;)
+        SETTLED(hdr.local.header_length = hdr.local.header_length >> 2;)
+        hdr.local.end = hdr.local.end + (bit<32>)hdr.local.l4_length;
+        hdr.local.end = hdr.local.end - hdr.local.header_length;
+        if (hdr.local.opening == 1) {
+            // What a refusal has to acknowledge: the SYN, with what came in it or without.
+            SETTLED(hdr.local.peer_acked = hdr.tcp.sequence;)
+            SETTLED(hdr.local.peer_acked = hdr.local.peer_acked + 1;)
+            SETTLED(hdr.local.peer_sent = hdr.local.end;)
+            hdr.local.peer_sent = hdr.local.peer_sent - hdr.local.peer_acked;
+        }
+        if (hdr.local.rst == 0) {
+            hdr.local.end = hdr.local.end - hdr.local.acked;
+            if (hdr.local.end > hdr.local.sent) {
+                if (hdr.local.end < TRACK_WINDOW) {
+                    hdr.local.sent = hdr.local.end;
+                }
+            }
+            if (hdr.local.ack != 0) {
+                hdr.local.answered = hdr.local.answered - hdr.local.peer_acked;
+                if (hdr.local.answered > hdr.local.peer_sent) {
+                    hdr.local.answered = 0;
+                }
+                hdr.local.peer_acked = hdr.local.peer_acked + hdr.local.answered;
+                hdr.local.peer_sent = hdr.local.peer_sent - hdr.local.answered;
+            }
+        }
+    }
+}
+
+#endif

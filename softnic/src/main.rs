@@ -10,9 +10,12 @@ use softnic::{Program, Running, SoftNic, device_config};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// What is told without RUST_LOG: the compiler of programs would tell every function that it makes.
+const USUAL: &str = "info,cranelift_jit=warn";
+
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

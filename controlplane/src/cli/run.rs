@@ -38,7 +38,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let Some(source) = args.source.source() else {
         bail!("no source of objects; give --manifests PATH, --kubeconfig [FILE] or --in-cluster");
     };
-    telemetry::log_to_stderr(args.log_format, "info");
+    telemetry::log_to_stderr(args.log_format, telemetry::USUAL);
     tracing::info!("effective configuration:\n{}", config.to_yaml());
     if config.nics.is_some() {
         let stop = stop_signals()?;

@@ -27,6 +27,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// What the daemon tells without being asked for more: the compiler of programs would tell every function that it makes.
+pub const USUAL: &str = "info,cranelift_jit=warn";
+
 /// Sends log lines to stderr. `filter` is as in `RUST_LOG`, which counts if it is set. Later calls change nothing.
 pub fn log_to_stderr(format: LogFormat, filter: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));

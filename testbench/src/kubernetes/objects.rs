@@ -11,6 +11,8 @@ use crate::cluster::Shape;
 
 /// Requests under way at one time.
 const AT_ONCE: usize = 64;
+/// Attempts to create an object; between two passes twice the time that passed before.
+const ATTEMPTS: usize = 8;
 /// Between two looks.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 /// Who owns the fields.
@@ -120,15 +122,27 @@ impl Applier {
         }
     }
 
-    /// Creates every document of a YAML stream, in order: for what is not there yet, cheaper than to apply it.
+    /// Creates every document of a YAML stream, in order: for what is not there yet, cheaper than to apply it. A server under
+    /// load refuses what it takes a moment later: a cluster IP, for instance, while its own first attempt still holds it.
     ///
     /// # Errors
-    /// At the first that is refused.
+    /// At the first that is refused several times.
     pub async fn create(&self, manifests: &str) -> Result<(), ObjectsError> {
         for value in documents(manifests)? {
             let (api, object) = self.api(value)?;
-            let created = api.create(&PostParams::default(), &object).await;
-            created.map_err(|source| failed(&object, source))?;
+            let mut wait = LOOK;
+            for attempt in 1.. {
+                match api.create(&PostParams::default(), &object).await {
+                    Ok(_) => break,
+                    // The attempt before did it after all.
+                    Err(kube::Error::Api(status)) if status.code == 409 && attempt > 1 => break,
+                    Err(kube::Error::Api(_)) if attempt < ATTEMPTS => {
+                        tokio::time::sleep(wait).await;
+                        wait *= 2;
+                    }
+                    Err(source) => return Err(failed(&object, source)),
+                }
+            }
         }
         Ok(())
     }

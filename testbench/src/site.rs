@@ -1,7 +1,8 @@
-//! A Service proxy among its hosts: nicproxy with its NIC, or the real kube-proxy, on the client node of a small cluster.
+//! A Service proxy among its hosts: nicproxy with its NIC, the real kube-proxy, or none, on the client node of a small
+//! cluster.
 //!
 //! In: an API server, which proxy. Out: namespaces with the same addresses whichever proxy it is, servers in every pod,
-//! and the proxy, waited for until it has programmed both families. What one leaves in a kernel is not there for the
+//! and the proxy, if any, waited for until it has programmed both families. What one leaves in a kernel is not there for the
 //! next: everything goes when the site is dropped.
 
 use std::io::{Read as _, Write as _};
@@ -77,6 +78,8 @@ pub enum SiteError {
 /// A proxy, its mode, and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proxy {
+    /// None: the kernel routes, and nobody translates.
+    Routing,
     /// kube-proxy.
     Nftables,
     /// nicproxy, a port of the NIC per pod, the program that learns.
@@ -88,13 +91,13 @@ pub enum Proxy {
 }
 
 impl Proxy {
-    /// All of them.
+    /// All that serve Services.
     pub const ALL: [Self; 4] = [Self::Nftables, Self::Vports, Self::Bump, Self::BumpV1model];
 
     /// Where the NIC is.
     pub fn attachment(self) -> Attachment {
         match self {
-            Self::Nftables => Attachment::Wire,
+            Self::Routing | Self::Nftables => Attachment::Wire,
             Self::Vports => Attachment::Vports,
             Self::Bump | Self::BumpV1model => Attachment::BumpInTheWire,
         }
@@ -102,7 +105,7 @@ impl Proxy {
 
     /// kube-proxy.
     pub fn is_kube_proxy(self) -> bool {
-        self.attachment() == Attachment::Wire
+        self == Self::Nftables
     }
 
     fn program(self) -> Program {
@@ -116,6 +119,7 @@ impl Proxy {
 impl std::fmt::Display for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
+            Self::Routing => "kernel routing",
             Self::Nftables => "kube-proxy nftables",
             Self::Vports => "nicproxy vports",
             Self::Bump => "nicproxy bump",
@@ -131,7 +135,7 @@ pub struct Build {
     pub proxy: Proxy,
     /// How the cables are.
     pub quality: Quality,
-    /// How the NIC takes its interfaces: `packet`, or another word of softnic's `--port`.
+    /// How the NIC takes its interfaces: `packet`, or another kind of port of softnic's, with options behind a comma.
     pub ports: &'static str,
 }
 
@@ -150,12 +154,18 @@ impl Build {
 #[derive(Debug)]
 pub struct Site {
     proxy: Proxy,
-    process: Process,
-    _relay: Relay,
+    running: Option<Running>,
     _responders: Vec<Responder>,
     /// The hosts.
     pub topology: Topology,
     _folder: tempfile::TempDir,
+}
+
+/// The proxy's process, and its way to the API server.
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    _relay: Relay,
 }
 
 impl Site {
@@ -171,23 +181,13 @@ impl Site {
             topology.route_to_node(range)?;
         }
         let folder = tempfile::tempdir()?;
-        let (mut command, kubeconfig) = if proxy.is_kube_proxy() {
-            let kubeconfig = api.kubeconfig("kube-proxy", &["system:masters"])?;
-            (kube_proxy(assets)?, kubeconfig)
-        } else {
-            let kubeconfig = api.service_account("kube-system", "nicproxy")?;
-            (nicproxy(build, &topology, folder.path())?, kubeconfig)
+        let running = match proxy {
+            Proxy::Routing => None,
+            _ => Some(start(build, &topology, folder.path(), assets, api)?),
         };
-        command.arg("--kubeconfig").arg(kubeconfig);
-        command.args(["--hostname-override=node-a", CLUSTER_CIDR]);
-        let home = home(proxy, &topology);
-        let relay = Relay::start(home, api.address())?;
-        let log = folder.path().join("log");
-        let process = home.inside(|| Process::start(&proxy.to_string(), &mut command, &log))??;
         let mut site = Self {
             proxy,
-            process,
-            _relay: relay,
+            running,
             _responders: respond(&topology)?,
             topology,
             _folder: folder,
@@ -197,17 +197,12 @@ impl Site {
     }
 
     fn wait_until_programmed(&mut self) -> Result<(), SiteError> {
+        if self.running.is_none() {
+            return Ok(());
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let text = home(self.proxy, &self.topology).inside(metrics)?;
-            let text = text.unwrap_or_default();
-            let families = ["IPv4", "IPv6"].into_iter().filter(|family| {
-                let lines = text.lines().filter(|line| line.starts_with(PROGRAMMED));
-                lines
-                    .filter(|line| line.contains(family))
-                    .any(|line| !line.ends_with(" 0"))
-            });
-            if families.count() == 2 {
+            if home(self.proxy, &self.topology).inside(is_programmed)? {
                 return Ok(());
             }
             self.check()?;
@@ -223,18 +218,59 @@ impl Site {
     /// # Errors
     /// When it ended, with its last words.
     pub fn check(&mut self) -> Result<(), SiteError> {
-        match self.process.ended()? {
+        match &mut self.running {
+            Some(running) => match running.process.ended()? {
+                Some(_) => Err(self.not_ready()),
+                None => Ok(()),
+            },
             None => Ok(()),
-            Some(_) => Err(self.not_ready()),
         }
     }
 
+    /// CPU time that the proxy, and its NIC if it has one, have used.
+    ///
+    /// # Errors
+    /// When it ended.
+    pub fn cpu_time(&self) -> std::io::Result<Duration> {
+        self.running
+            .as_ref()
+            .map_or(Ok(Duration::ZERO), |running| running.process.cpu_time())
+    }
+
     fn not_ready(&self) -> SiteError {
+        let log = self.running.as_ref().map(|running| running.process.log());
         SiteError::NotReady {
             proxy: self.proxy,
-            log: self.process.log(),
+            log: log.unwrap_or_default(),
         }
     }
+}
+
+fn start(
+    build: Build,
+    topology: &Topology,
+    folder: &Path,
+    assets: &Assets,
+    api: &ApiServer,
+) -> Result<Running, SiteError> {
+    let proxy = build.proxy;
+    let (mut command, kubeconfig) = if proxy.is_kube_proxy() {
+        let kubeconfig = api.kubeconfig("kube-proxy", &["system:masters"])?;
+        (kube_proxy(assets)?, kubeconfig)
+    } else {
+        let kubeconfig = api.service_account("kube-system", "nicproxy")?;
+        (nicproxy(build, topology, folder)?, kubeconfig)
+    };
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command.args(["--hostname-override=node-a", CLUSTER_CIDR]);
+    let home = home(proxy, topology);
+    let relay = Relay::start(home, api.address())?;
+    let log = folder.join("log");
+    let process = home.inside(|| Process::start(&proxy.to_string(), &mut command, &log))??;
+    Ok(Running {
+        process,
+        _relay: relay,
+    })
 }
 
 /// Where the proxy runs: kube-proxy on the node, nicproxy with its NIC.
@@ -265,9 +301,8 @@ fn nicproxy(build: Build, topology: &Topology, folder: &Path) -> Result<Command,
     let mut command = Command::new(own::program("nicproxy")?);
     command.arg("run").arg("--config").arg(config);
     command.arg(format!("--embedded={}", build.proxy.program()));
-    for (port, interface) in topology.ports() {
-        let kind = build.ports;
-        command.arg(format!("--embedded-port={port}={kind}:{interface}"));
+    for spec in topology.port_specs(build.ports) {
+        command.arg(format!("--embedded-port={spec}"));
     }
     Ok(command)
 }
@@ -290,6 +325,17 @@ fn respond(topology: &Topology) -> std::io::Result<Vec<Responder>> {
         responders.push(serve(backend, pods.collect())?);
     }
     Ok(responders)
+}
+
+/// Whether the proxy in the calling thread's namespace says that it has programmed both families.
+pub fn is_programmed() -> bool {
+    let text = metrics().unwrap_or_default();
+    ["IPv4", "IPv6"].into_iter().all(|family| {
+        let lines = text.lines().filter(|line| line.starts_with(PROGRAMMED));
+        lines
+            .filter(|line| line.contains(family))
+            .any(|line| !line.ends_with(" 0"))
+    })
 }
 
 fn metrics() -> std::io::Result<String> {

@@ -1,8 +1,8 @@
 //! Real TCP stacks through the NIC, real objects from a real API server.
 //!
 //! In: root with CAP_NET_ADMIN, iproute2, ethtool, curl, python3, iperf3, and etcd and kube-apiserver (built with Go when
-//! `KUBEBUILDER_ASSETS` is not set). Every host is a network namespace; the NIC is softnic on AF_PACKET between two of
-//! them. Run with `cargo test -p testbench --test traffic -- --ignored --test-threads=1`.
+//! `KUBEBUILDER_ASSETS` is not set). Every host is a network namespace; the NIC is softnic on AF_PACKET or AF_XDP
+//! between them. Run with `cargo test -p testbench --test traffic -- --ignored --test-threads=1`.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +16,8 @@
 mod connections;
 #[path = "traffic/datagrams.rs"]
 mod datagrams;
+#[path = "traffic/ports.rs"]
+mod ports;
 #[path = "traffic/restarts.rs"]
 mod restarts;
 #[path = "traffic/services.rs"]

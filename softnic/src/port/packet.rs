@@ -14,43 +14,40 @@
 
 mod queue;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::attachment::{Attachment, Watch};
-use super::sys::{self, ring::Layout};
+use super::attachment::{Attachment, Link, Opened};
+use super::sys::ring::Layout;
 use super::tap::check_name;
-use super::{
-    Counters, Frame, PacketOptions, Port, PortError, PortStatistics, Received, Ring, Take,
-};
+use super::{Frame, PacketOptions, Port, PortError, PortStatistics, Received, Ring, Take};
 use queue::Queue;
 
 /// A port over a network interface.
 pub struct PacketPort {
-    name: String,
-    interface: String,
     options: PacketOptions,
     attachment: Attachment<Sockets>,
-    watch: Watch,
-    counters: Counters,
 }
 
 /// The sockets of one interface.
 struct Sockets {
-    index: libc::c_int,
-    mtu: AtomicUsize,
+    link: Link,
     queues: Vec<Queue>,
+}
+
+impl Opened for Sockets {
+    fn link(&self) -> Option<&Link> {
+        Some(&self.link)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.queues.iter().map(Queue::dropped).sum()
+    }
 }
 
 impl Sockets {
     fn open(name: &str, interface: &str, options: PacketOptions) -> Result<Self, PortError> {
         let error = |action| move |source| PortError::io(name, action, source);
-        let index = sys::index(interface).map_err(|e| match e.raw_os_error() {
-            Some(libc::ENODEV) => PortError::NoInterface(interface.to_owned()),
-            _ => PortError::io(name, "looking the interface up", e),
-        })?;
-        let mtu = sys::mtu(interface).map_err(error("asking for the MTU"))?;
+        let link = Link::find(name, interface)?;
         let layout = match options.ring {
             Ring::Frames => Layout::Frames,
             Ring::Blocks => Layout::Blocks,
@@ -58,7 +55,7 @@ impl Sockets {
         let mut queues = Vec::new();
         let mut group = None;
         for _ in 0..options.queues.max(1) {
-            let queue = Queue::open(index, layout, mtu)
+            let queue = Queue::open(link.index, layout, link.mtu())
                 .map_err(error("opening a packet socket with its rings"))?;
             if options.queues > 1 {
                 group = Some(
@@ -69,11 +66,7 @@ impl Sockets {
             }
             queues.push(queue);
         }
-        Ok(Self {
-            index,
-            mtu: AtomicUsize::new(mtu),
-            queues,
-        })
+        Ok(Self { link, queues })
     }
 }
 
@@ -96,40 +89,15 @@ impl PacketPort {
         let (of_port, of_interface) = (name.clone(), interface.to_owned());
         let open = move || Sockets::open(&of_port, &of_interface, options);
         Ok(Self {
-            attachment: Attachment::new(&name, Box::new(open))?,
-            name,
-            interface: interface.to_owned(),
             options,
-            watch: Watch::new(interface),
-            counters: Counters::default(),
+            attachment: Attachment::new(&name, interface, Box::new(open))?,
         })
-    }
-
-    /// Notices another MTU, and that the interface went away.
-    fn watch(&self, sockets: &Arc<Sockets>) {
-        if !self.watch.is_due() {
-            return;
-        }
-        match self.watch.look(sockets.index) {
-            Ok(()) => {
-                if let Ok(mtu) = sys::mtu(&self.interface) {
-                    sockets.mtu.store(mtu, Ordering::Relaxed);
-                }
-            }
-            Err(why) => self.attachment.lose(sockets, &why),
-        }
-    }
-
-    fn count_drops(&self, sockets: &Sockets) {
-        for queue in &sockets.queues {
-            self.counters.receive_dropped(queue.dropped());
-        }
     }
 }
 
 impl Port for PacketPort {
     fn name(&self) -> &str {
-        &self.name
+        self.attachment.name()
     }
 
     fn queues(&self) -> usize {
@@ -150,18 +118,16 @@ impl Port for PacketPort {
         let Some(sockets) = self.attachment.get_or_reopen(wait) else {
             return Ok(Received::Nothing);
         };
-        self.watch(&sockets);
         let Some(queue) = sockets.queues.get(queue) else {
             return Ok(Received::End);
         };
         let offload = self.options.offload;
-        match queue.poll(limit, wait, offload, &self.counters, take) {
+        match queue.poll(limit, wait, offload, &self.attachment.counters, take) {
             Ok(0) => Ok(Received::Nothing),
             Ok(_) => Ok(Received::Packets),
             // Told once after the interface went down; it may come up again, or be gone.
             Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => Ok(Received::Nothing),
             Err(e) => {
-                self.count_drops(&sockets);
                 self.attachment.lose(&sockets, &e);
                 Ok(Received::Nothing)
             }
@@ -169,30 +135,23 @@ impl Port for PacketPort {
     }
 
     fn transmit(&self, queue: usize, frames: &[Frame<'_>]) -> Result<(), PortError> {
+        let counters = &self.attachment.counters;
         let Some(sockets) = self.attachment.get() else {
-            self.counters.send_dropped(frames.len() as u64);
+            counters.send_dropped(frames.len() as u64);
             return Ok(());
         };
         if let Some(of_queue) = sockets.queues.get(queue % sockets.queues.len().max(1)) {
-            of_queue.transmit(frames, sockets.mtu.load(Ordering::Relaxed), &self.counters);
+            of_queue.transmit(frames, sockets.link.mtu(), counters);
         }
         Ok(())
     }
 
     fn is_up(&self) -> bool {
-        let running = libc::IFF_UP | libc::IFF_RUNNING;
-        self.attachment.get().is_some()
-            && sys::flags(&self.interface).is_ok_and(|flags| flags & running == running)
+        self.attachment.is_up()
     }
 
     fn statistics(&self) -> PortStatistics {
-        if let Some(sockets) = self.attachment.get() {
-            self.count_drops(&sockets);
-        }
-        PortStatistics {
-            reopened: self.attachment.reopened(),
-            ..self.counters.get()
-        }
+        self.attachment.statistics()
     }
 }
 

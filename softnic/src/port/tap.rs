@@ -11,10 +11,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::attachment::Attachment;
+use super::attachment::{Attachment, Link, Opened};
 use super::{
-    Counters, Frame, MAX_PACKET, Port, PortError, PortStatistics, Received, TURN, Take, TapOptions,
-    sys, vnet,
+    Frame, MAX_PACKET, Port, PortError, PortStatistics, Received, TURN, Take, TapOptions, sys, vnet,
 };
 
 /// Memory for the frames of one turn: many that fit the MTU, or some super-frames.
@@ -23,16 +22,26 @@ const BUFFER: usize = 16 * (vnet::LENGTH + MAX_PACKET);
 /// A port over a TAP interface. The interface goes away with the port, unless it was made persistent beforehand; when
 /// somebody deletes it, it is made anew.
 pub struct TapPort {
-    name: String,
     interface: String,
     options: TapOptions,
-    attachment: Attachment<Vec<Queue>>,
-    counters: Counters,
+    attachment: Attachment<Queues>,
 }
+
+struct Queues(Vec<Queue>);
 
 struct Queue {
     fd: OwnedFd,
     buffer: Mutex<Vec<u8>>,
+}
+
+impl Opened for Queues {
+    fn link(&self) -> Option<&Link> {
+        None
+    }
+
+    fn dropped(&self) -> u64 {
+        0
+    }
 }
 
 /// Refuses what the kernel would not take as an interface name, so that it is never cut silently.
@@ -44,7 +53,7 @@ pub(super) fn check_name(name: &str) -> Result<(), PortError> {
     Ok(())
 }
 
-fn open_queues(name: &str, interface: &str, options: TapOptions) -> Result<Vec<Queue>, PortError> {
+fn open_queues(name: &str, interface: &str, options: TapOptions) -> Result<Queues, PortError> {
     let how = sys::Tap {
         offload: options.offload,
         multiple: options.queues > 1,
@@ -59,7 +68,7 @@ fn open_queues(name: &str, interface: &str, options: TapOptions) -> Result<Vec<Q
         })
         .collect::<Result<_, PortError>>()?;
     sys::set_up(interface).map_err(|e| PortError::io(name, "setting the interface up", e))?;
-    Ok(queues)
+    Ok(Queues(queues))
 }
 
 impl TapPort {
@@ -82,11 +91,9 @@ impl TapPort {
         let (of_port, of_interface) = (name.clone(), interface.to_owned());
         let open = move || open_queues(&of_port, &of_interface, options);
         Ok(Self {
-            attachment: Attachment::new(&name, Box::new(open))?,
-            name,
+            attachment: Attachment::new(&name, interface, Box::new(open))?,
             interface: interface.to_owned(),
             options,
-            counters: Counters::default(),
         })
     }
 
@@ -116,7 +123,7 @@ impl TapPort {
             buffer = rest;
             match self.frame(bytes) {
                 Some(frame) => frames.push(frame),
-                None => self.counters.malformed(),
+                None => self.attachment.counters.malformed(),
             }
         }
         Ok(frames)
@@ -137,7 +144,7 @@ impl TapPort {
 
 impl Port for TapPort {
     fn name(&self) -> &str {
-        &self.name
+        self.attachment.name()
     }
 
     fn queues(&self) -> usize {
@@ -158,10 +165,10 @@ impl Port for TapPort {
         let Some(queues) = self.attachment.get_or_reopen(wait) else {
             return Ok(Received::Nothing);
         };
-        let Some(queue) = queues.get(queue) else {
+        let Some(queue) = queues.0.get(queue) else {
             return Ok(Received::End);
         };
-        let error = |e: io::Error| PortError::io(&self.name, "receiving", e);
+        let error = |e: io::Error| PortError::io(self.attachment.name(), "receiving", e);
         let mut buffer = queue.buffer.lock();
         let mut read = self.read(&queue.fd, limit, &mut buffer);
         if read.as_ref().is_ok_and(|frames| frames.is_empty()) {
@@ -174,7 +181,7 @@ impl Port for TapPort {
         match read {
             Ok(frames) if frames.is_empty() => Ok(Received::Nothing),
             Ok(frames) => {
-                self.counters.received_all(&frames);
+                self.attachment.counters.received_all(&frames);
                 take(&frames);
                 Ok(Received::Packets)
             }
@@ -195,9 +202,9 @@ impl Port for TapPort {
         let queues = self.attachment.get();
         let Some(queue) = queues
             .as_ref()
-            .and_then(|queues| queues.get(queue % queues.len().max(1)))
+            .and_then(|queues| queues.0.get(queue % queues.0.len().max(1)))
         else {
-            self.counters.send_dropped(frames.len() as u64);
+            self.attachment.counters.send_dropped(frames.len() as u64);
             return Ok(());
         };
         for frame in frames {
@@ -209,10 +216,10 @@ impl Port for TapPort {
                 rustix::io::write(&queue.fd, frame.bytes).is_ok()
             };
             if sent {
-                self.counters.sent(frame.bytes.len());
+                self.attachment.counters.sent(frame.bytes.len());
             } else {
                 // Full queue, interface down, shorter than an Ethernet header, or nothing that the kernel can finish.
-                self.counters.send_dropped(1);
+                self.attachment.counters.send_dropped(1);
             }
         }
         Ok(())
@@ -224,10 +231,7 @@ impl Port for TapPort {
     }
 
     fn statistics(&self) -> PortStatistics {
-        PortStatistics {
-            reopened: self.attachment.reopened(),
-            ..self.counters.get()
-        }
+        self.attachment.statistics()
     }
 }
 

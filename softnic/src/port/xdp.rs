@@ -20,18 +20,15 @@
 mod queue;
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::attachment::{Attachment, Watch};
+use super::attachment::{Attachment, Link, Opened};
+use super::sys;
 use super::sys::bpf::{Attach, Redirect};
 use super::sys::xsk::{Bind, CHUNK, Socket};
-use super::sys::{self};
 use super::tap::check_name;
-use super::{
-    Counters, Frame, Port, PortError, PortStatistics, Received, Take, XdpMode, XdpOptions,
-};
+use super::{Frame, Port, PortError, PortStatistics, Received, Take, XdpMode, XdpOptions};
 use queue::Queue;
 
 /// What the kernel keeps free in a page around a packet: `XDP_PACKET_HEADROOM` and `skb_shared_info`.
@@ -45,20 +42,25 @@ const BUSY: Duration = Duration::from_secs(1);
 
 /// A port over a network interface.
 pub struct XdpPort {
-    name: String,
-    interface: String,
     queues: usize,
     attachment: Attachment<Attached>,
-    watch: Watch,
-    counters: Counters,
 }
 
 /// The program on an interface, and its sockets.
 struct Attached {
     queues: Vec<Queue>,
-    index: libc::c_int,
-    mtu: AtomicUsize,
+    link: Link,
     _redirect: Redirect,
+}
+
+impl Opened for Attached {
+    fn link(&self) -> Option<&Link> {
+        Some(&self.link)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.queues.iter().map(Queue::dropped).sum()
+    }
 }
 
 /// One way to attach.
@@ -121,8 +123,6 @@ fn advice(error: &io::Error) -> &'static str {
 /// Opens an interface in one way.
 struct Opening<'a> {
     interface: &'a str,
-    index: libc::c_int,
-    mtu: usize,
     queues: u32,
     way: Way,
 }
@@ -139,9 +139,9 @@ impl Opening<'_> {
         }
     }
 
-    fn open(&self) -> Result<Attached, PortError> {
-        let fragments = self.mtu + LINK + AROUND > CHUNK;
-        let redirect = Redirect::attach(self.index, self.queues, self.way.attach, fragments)
+    fn open(&self, link: Link) -> Result<Attached, PortError> {
+        let fragments = link.mtu() + LINK + AROUND > CHUNK;
+        let redirect = Redirect::attach(link.index, self.queues, self.way.attach, fragments)
             .map_err(|e| self.error(None, "attaching the XDP program", e))?;
         let there = sys::receive_queues(self.interface);
         if self.queues < there {
@@ -155,7 +155,7 @@ impl Opening<'_> {
         let mut queues = Vec::new();
         for queue in 0..self.queues {
             let bind = Bind {
-                interface: self.index,
+                interface: link.index,
                 queue,
                 zero_copy: self.way.zero_copy,
                 fragments,
@@ -176,8 +176,7 @@ impl Opening<'_> {
         }
         Ok(Attached {
             queues,
-            index: self.index,
-            mtu: AtomicUsize::new(self.mtu),
+            link,
             _redirect: redirect,
         })
     }
@@ -198,22 +197,15 @@ fn patiently<T>(attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
 
 /// Opens an interface in the first way that works; at most so many queues.
 fn open(interface: &str, mode: XdpMode, queues: u32) -> Result<Attached, PortError> {
-    let name = || format!("xdp:{interface}");
-    let index = sys::index(interface).map_err(|e| match e.raw_os_error() {
-        Some(libc::ENODEV) => PortError::NoInterface(interface.to_owned()),
-        _ => PortError::io(&name(), "looking the interface up", e),
-    })?;
-    let mtu = sys::mtu(interface).map_err(|e| PortError::io(&name(), "asking for the MTU", e))?;
+    let name = format!("xdp:{interface}");
     let mut failure = PortError::NoInterface(interface.to_owned());
     for &way in ways(mode) {
         let opening = Opening {
             interface,
-            index,
-            mtu,
             queues,
             way,
         };
-        match opening.open() {
+        match opening.open(Link::find(&name, interface)?) {
             Ok(attached) => return Ok(attached),
             Err(error) => {
                 tracing::debug!(%error, "not this way");
@@ -237,51 +229,25 @@ impl XdpPort {
             queues => u32::from(queues),
         };
         let of_interface = interface.to_owned();
-        let first = AtomicUsize::new(1);
+        let again = AtomicBool::new(false);
         let open = move || {
             // An interface that comes back may have fewer queues than the threads that serve it.
-            let queues = match first.swap(0, Ordering::Relaxed) {
-                1 => wanted,
-                _ => wanted.min(sys::receive_queues(&of_interface)),
+            let queues = match again.swap(true, Ordering::Relaxed) {
+                false => wanted,
+                true => wanted.min(sys::receive_queues(&of_interface)),
             };
             open(&of_interface, options.mode, queues)
         };
         Ok(Self {
-            attachment: Attachment::new(&name, Box::new(open))?,
-            name,
-            interface: interface.to_owned(),
             queues: wanted as usize,
-            watch: Watch::new(interface),
-            counters: Counters::default(),
+            attachment: Attachment::new(&name, interface, Box::new(open))?,
         })
-    }
-
-    fn count_drops(&self, attached: &Attached) {
-        for queue in &attached.queues {
-            self.counters.receive_dropped(queue.dropped());
-        }
-    }
-
-    fn lose(&self, attached: &Arc<Attached>, why: &dyn std::fmt::Display) {
-        self.count_drops(attached);
-        self.attachment.lose(attached, why);
-    }
-
-    fn watch(&self, attached: &Arc<Attached>) {
-        if !self.watch.is_due() {
-            return;
-        }
-        match (self.watch.look(attached.index), sys::mtu(&self.interface)) {
-            (Ok(()), Ok(mtu)) => attached.mtu.store(mtu, Ordering::Relaxed),
-            (Err(why), _) => self.lose(attached, &why),
-            (Ok(()), Err(_)) => {}
-        }
     }
 }
 
 impl Port for XdpPort {
     fn name(&self) -> &str {
-        &self.name
+        self.attachment.name()
     }
 
     fn queues(&self) -> usize {
@@ -298,17 +264,16 @@ impl Port for XdpPort {
         let Some(attached) = self.attachment.get_or_reopen(wait) else {
             return Ok(Received::Nothing);
         };
-        self.watch(&attached);
         let Some(of_queue) = attached.queues.get(queue) else {
             std::thread::sleep(wait);
             return Ok(Received::Nothing);
         };
-        let longest = attached.mtu.load(Ordering::Relaxed) + LINK;
-        match of_queue.poll(limit, wait, longest, &self.counters, take) {
+        let longest = attached.link.mtu() + LINK;
+        match of_queue.poll(limit, wait, longest, &self.attachment.counters, take) {
             Ok(0) => Ok(Received::Nothing),
             Ok(_) => Ok(Received::Packets),
             Err(e) => {
-                self.lose(&attached, &e);
+                self.attachment.lose(&attached, &e);
                 Ok(Received::Nothing)
             }
         }
@@ -320,28 +285,20 @@ impl Port for XdpPort {
             let queues = &attached.queues;
             Some((attached, queues.get(queue % queues.len().max(1))?))
         }) else {
-            self.counters.send_dropped(frames.len() as u64);
+            self.attachment.counters.send_dropped(frames.len() as u64);
             return Ok(());
         };
-        let longest = attached.mtu.load(Ordering::Relaxed) + LINK;
-        of_queue.transmit(frames, longest, &self.counters);
+        let longest = attached.link.mtu() + LINK;
+        of_queue.transmit(frames, longest, &self.attachment.counters);
         Ok(())
     }
 
     fn is_up(&self) -> bool {
-        let running = libc::IFF_UP | libc::IFF_RUNNING;
-        self.attachment.get().is_some()
-            && sys::flags(&self.interface).is_ok_and(|flags| flags & running == running)
+        self.attachment.is_up()
     }
 
     fn statistics(&self) -> PortStatistics {
-        if let Some(attached) = self.attachment.get() {
-            self.count_drops(&attached);
-        }
-        PortStatistics {
-            reopened: self.attachment.reopened(),
-            ..self.counters.get()
-        }
+        self.attachment.statistics()
     }
 }
 
@@ -362,8 +319,6 @@ mod tests {
     fn errors_say_where_and_what_to_do() {
         let opening = Opening {
             interface: "eth0",
-            index: 1,
-            mtu: 1500,
             queues: 2,
             way: ways(XdpMode::ZeroCopy)[0],
         };

@@ -225,24 +225,7 @@ impl Contender {
             .and_then(|line| line.split_whitespace().nth(1))
             .unwrap_or("0")
             .parse()?;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        // Fields 14 and 15 of proc(5), counted behind the name in brackets, in ticks of 10 ms.
-        let fields: Vec<&str> = stat
-            .rsplit(") ")
-            .next()
-            .unwrap_or_default()
-            .split(' ')
-            .collect();
-        let ticks = |at: usize| {
-            fields
-                .get(at)
-                .and_then(|text| text.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
-        Ok((
-            kib / 1024.0,
-            Duration::from_millis(10 * (ticks(11) + ticks(12))),
-        ))
+        Ok((kib / 1024.0, self.process.cpu_time()?))
     }
 
     /// Ends it and removes its rules, which outlive it.

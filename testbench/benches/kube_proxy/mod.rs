@@ -33,7 +33,7 @@ pub struct Options {
     svg: Option<PathBuf>,
     programming: bool,
     path: bool,
-    ports: &'static str,
+    ports: Vec<&'static str>,
 }
 
 impl Options {
@@ -48,7 +48,7 @@ impl Options {
             svg: None,
             programming: true,
             path: true,
-            ports: "packet",
+            ports: vec!["xdp", "packet", "offload"],
         };
         let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
         while let Some(arg) = args.next() {
@@ -85,7 +85,7 @@ impl Options {
                     }
                 }
                 // Once, for the life of the process.
-                "--ports" => options.ports = value()?.leak(),
+                "--ports" => options.ports = value()?.leak().split('+').collect(),
                 "--test" => (options.sizes, options.runs) = (vec![20], 1),
                 other => {
                     return Err(format!(

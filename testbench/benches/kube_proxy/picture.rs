@@ -93,17 +93,17 @@ type Measure = (&'static str, fn(&path::Figures) -> f64);
 
 /// Draws the data path: a panel per measure, a bar per contender and way.
 pub fn draw_path(rows: &[path::Row], file: &Path) -> Result<(), Failed> {
-    let area = SVGBackend::new(file, (1100, 760)).into_drawing_area();
+    let area = SVGBackend::new(file, (1500, 1100)).into_drawing_area();
     area.fill(&WHITE)?;
-    let measures: [Measure; 4] = [
+    let measures: [Measure; 6] = [
         ("TCP, Gbit/s", |figures| figures.gigabits),
         ("64-byte datagrams/s", |figures| figures.datagrams),
         ("Connections/s", |figures| figures.connections),
-        ("Request p50, µs", |figures| {
-            figures.p50.as_secs_f64() * 1e6
-        }),
+        ("Request p50, µs", |figures| figures.p50),
+        ("Request p99, µs", |figures| figures.p99),
+        ("CPU µs per datagram", |figures| figures.cpu),
     ];
-    for (panel, (title, of)) in area.split_evenly((2, 2)).iter().zip(measures) {
+    for (panel, (title, of)) in area.split_evenly((3, 2)).iter().zip(measures) {
         bars(panel, title, rows, of)?;
     }
     area.present()?;
@@ -118,30 +118,33 @@ fn bars(
 ) -> Result<(), Failed> {
     let high = rows.iter().map(|row| of(&row.figures)).fold(0.0, f64::max);
     let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 20))
+        .caption(title, ("sans-serif", 18))
         .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(80)
-        .build_cartesian_2d((0..rows.len()).into_segmented(), 0.0..high * 1.1)
+        .x_label_area_size(30)
+        .y_label_area_size(230)
+        .build_cartesian_2d(0.0..high * 1.05, (0..rows.len()).into_segmented())
         .map_err(|error| error.to_string())?;
+    // From top to bottom, as in the table.
+    let drawn: Vec<&path::Row> = rows.iter().rev().collect();
     let name = |at: &SegmentValue<usize>| match at {
-        SegmentValue::CenterOf(at) if at % 2 == 1 => {
-            rows.get(*at).map_or(String::new(), |row| row.name.clone())
-        }
+        SegmentValue::CenterOf(at) => match drawn.get(*at) {
+            Some(row) if !row.service => row.name.clone(),
+            _ => String::new(),
+        },
         _ => String::new(),
     };
     chart
         .configure_mesh()
-        .disable_x_mesh()
-        .x_labels(rows.len())
-        .x_label_formatter(&name)
-        .x_label_style(("sans-serif", 11))
+        .disable_y_mesh()
+        .y_labels(rows.len() + 1)
+        .y_label_formatter(&name)
+        .y_label_style(("sans-serif", 12))
         .draw()
         .map_err(|error| error.to_string())?;
-    let bars = rows.iter().enumerate().map(|(at, row)| {
+    let bars = drawn.iter().enumerate().map(|(at, row)| {
         let color = if row.service { SERVICE } else { DIRECT };
-        let (left, right) = (SegmentValue::Exact(at), SegmentValue::Exact(at + 1));
-        Rectangle::new([(left, 0.0), (right, of(&row.figures))], color.filled())
+        let (low, top) = (SegmentValue::Exact(at), SegmentValue::Exact(at + 1));
+        Rectangle::new([(0.0, low), (of(&row.figures), top)], color.filled())
     });
     chart.draw_series(bars).map_err(|error| error.to_string())?;
     Ok(())

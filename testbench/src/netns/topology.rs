@@ -288,6 +288,16 @@ impl Topology {
         ports
     }
 
+    /// The NIC's ports as softnic's `--port` takes them: a kind of port, its options behind a comma.
+    pub fn port_specs(&self, kind: &str) -> Vec<String> {
+        let (kind, options) = match kind.split_once(',') {
+            Some((kind, options)) => (kind, format!(",{options}")),
+            None => (kind, String::new()),
+        };
+        let spec = |(port, interface)| format!("{port}={kind}:{interface}{options}");
+        self.ports().into_iter().map(spec).collect()
+    }
+
     /// nicproxy's configuration for the NIC: ports, and routes to every host.
     pub fn config(&self) -> String {
         let mut text = String::from(

@@ -126,34 +126,40 @@ fn a_watch_that_has_expired_is_begun_anew() {
     daemon.wait_for_entries("frontend", frontends(11));
 }
 
+/// The median of three outages counts: what else the machine does must not decide.
 #[test]
 #[ignore = "needs Go or KUBEBUILDER_ASSETS"]
-fn an_outage_of_the_api_server_loses_nothing_and_is_caught_up_with() {
+fn an_outage_of_the_api_server_loses_nothing_and_is_caught_up_with_within_a_second() {
     let mut world = World::new();
     world.populate(SHAPE);
     let mut daemon = Daemon::start(&world.api, Program::Pna);
     daemon.wait_for_entries("frontend", frontends(SHAPE.services));
 
+    let mut times: Vec<Duration> = (SHAPE.services..SHAPE.services + 3)
+        .map(|services| an_outage(&mut world, &mut daemon, services))
+        .collect();
+    println!("caught up after the API server's return: {times:?}");
+    times.sort();
+    assert!(times[1] < Duration::from_secs(1), "{times:?}");
+}
+
+/// The API server goes away, comes back, and there is one Service more; how long after its return that is programmed.
+fn an_outage(world: &mut World, daemon: &mut Daemon, services: usize) -> Duration {
     world.api.outage().unwrap();
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {
-        assert_eq!(daemon.entries("frontend"), frontends(SHAPE.services));
+        assert_eq!(daemon.entries("frontend"), frontends(services));
         std::thread::sleep(Duration::from_millis(200));
     }
     world.runtime.block_on(world.api.resume()).unwrap();
     let back = Instant::now();
-    world.apply(
-        &Shape {
-            services: 21,
-            ..SHAPE
-        }
-        .service(20),
-    );
-    daemon.wait_for_entries("frontend", frontends(21));
-    println!(
-        "caught up {:?} after the API server's return",
-        back.elapsed()
-    );
+    let one_more = Shape {
+        services: services + 1,
+        ..SHAPE
+    };
+    world.apply(&one_more.service(services));
+    daemon.wait_for_entries("frontend", frontends(services + 1));
+    back.elapsed()
 }
 
 #[test]

@@ -2,14 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nicproxy::config::Program;
-use testbench::kubernetes::process::Process;
-use testbench::netns::run;
 use testbench::netns::topology::Place;
 
-use crate::world::{PATIENCE, World, curl, in_a_world};
+use crate::restarts::{MANY, serving};
+use crate::world::{PATIENCE, Setup, World, curl, in_a_world};
 
 const OBJECTS: &str = include_str!("objects.yaml");
 
@@ -128,77 +127,19 @@ fn s41_s62_open_connections_survive_changes_on_the_v1model_program() {
 
 #[test]
 #[ignore = "needs root, iproute2, curl, python3 and Go or KUBEBUILDER_ASSETS"]
-fn an_outage_of_the_api_server_costs_no_connection() {
-    in_a_world(Program::Pna, |world| {
-        world.apply(OBJECTS);
-        world.until("the first answer", |world| {
-            curl(&world.topology.pod, vip(), 80)
-        });
-        let mut connections = open_connections(world, OPEN);
+fn an_outage_of_the_api_server_costs_none_of_1000_connections() {
+    serving(Setup::embedded(Program::Pna), |world| {
+        let mut connections = open_connections(world, MANY);
         world.api.outage().unwrap();
         check(&mut connections);
         curl(&world.topology.pod, vip(), 80).unwrap();
         world.runtime.block_on(world.api.resume()).unwrap();
+        let back = Instant::now();
+        leave_one_pod(world);
+        println!(
+            "a change is seen by connections {:?} after the return",
+            back.elapsed()
+        );
         check(&mut connections);
     });
 }
-
-/// Half a second of bulk traffic each way, several streams: segments of every size, retransmissions, window updates.
-#[test]
-#[ignore = "needs root, iproute2, curl, python3, iperf3 and Go or KUBEBUILDER_ASSETS"]
-fn bulk_traffic_passes_both_ways() {
-    in_a_world(Program::Pna, |world| {
-        world.apply(OBJECTS);
-        world.apply(IPERF);
-        let folder = tempfile::tempdir().unwrap();
-        let pod = Place(1).pod_v4(1);
-        let mut command = world.topology.backends[0].command("iperf3");
-        command.args(["--server", "--bind", &pod.to_string(), "--port", "5201"]);
-        let server =
-            Process::start("iperf3", &mut command, &folder.path().join("iperf3.log")).unwrap();
-        for reverse in [&[][..], &["--reverse"]] {
-            world.until("bulk traffic", |world| {
-                let mut client = world.topology.pod.command("iperf3");
-                client.args([
-                    "--client",
-                    "10.96.7.2",
-                    "--port",
-                    "5201",
-                    "--time",
-                    "1",
-                    "--parallel",
-                    "2",
-                    "--json",
-                ]);
-                let text = run(client.args(reverse)).map_err(|error| error.to_string())?;
-                let report: serde_json::Value =
-                    serde_json::from_str(&text).map_err(|error| error.to_string())?;
-                let received = report["end"]["sum_received"]["bits_per_second"]
-                    .as_f64()
-                    .unwrap_or(0.0);
-                println!("bulk{}: {:.0} Mbit/s", reverse.concat(), received / 1e6);
-                if received > 1e6 { Ok(()) } else { Err(text) }
-            });
-        }
-        drop(server);
-    });
-}
-
-const IPERF: &str = r#"
-apiVersion: v1
-kind: Service
-metadata: {name: iperf, namespace: shop}
-spec:
-  clusterIP: 10.96.7.2
-  ports: [{port: 5201, targetPort: 5201}]
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata:
-  name: iperf-v4
-  namespace: shop
-  labels: {kubernetes.io/service-name: iperf}
-addressType: IPv4
-ports: [{name: "", protocol: TCP, port: 5201}]
-endpoints: [{addresses: [10.244.1.1], nodeName: node-b, conditions: {ready: true}}]
-"#;

@@ -22,22 +22,27 @@ fn nc(world: &World, address: &str) -> Result<String, String> {
 fn datagrams_are_answered(program: Program) {
     in_a_world(program, |world| {
         world.apply(OBJECTS);
-        for (vip, client) in [
-            ("10.96.7.1", IpAddr::V4(Place(0).pod_v4(1))),
-            ("fd00:10:96::701", IpAddr::V6(Place(0).pod_v6(1))),
-        ] {
-            let answer = world.until("an answer by nc", |world| {
-                let answer = nc(world, vip)?;
-                match answer.is_empty() {
-                    false => Ok(answer),
-                    true => Err("nothing came back".to_owned()),
-                }
-            });
-            assert!(answer.ends_with("hello\n"), "{answer}");
-            assert_eq!(answer.split_whitespace().nth(1), Some(&*client.to_string()));
-            assert_eq!(served(world, vip).len(), 4, "every pod serves {vip}");
-        }
+        from_a_pod(world);
     });
+}
+
+/// A pod sends datagrams to both cluster IPs.
+pub fn from_a_pod(world: &mut World) {
+    for (vip, client) in [
+        ("10.96.7.1", IpAddr::V4(Place(0).pod_v4(1))),
+        ("fd00:10:96::701", IpAddr::V6(Place(0).pod_v6(1))),
+    ] {
+        let answer = world.until("an answer by nc", |world| {
+            let answer = nc(world, vip)?;
+            match answer.is_empty() {
+                false => Ok(answer),
+                true => Err("nothing came back".to_owned()),
+            }
+        });
+        assert!(answer.ends_with("hello\n"), "{answer}");
+        assert_eq!(answer.split_whitespace().nth(1), Some(&*client.to_string()));
+        assert_eq!(served(world, vip).len(), 4, "every pod serves {vip}");
+    }
 }
 
 /// Who answers sixty sockets.

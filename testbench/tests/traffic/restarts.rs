@@ -6,26 +6,24 @@ use std::time::{Duration, Instant};
 use nicproxy::config::Program;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testbench::netns::caller::{Call, Outcome, Transport};
-use testbench::netns::topology::Attachment;
 
 use crate::connections::{ask, check, leave_one_pod, open_connections, vip};
 use crate::world::{Nic, Setup, World, curl, in_a_world_of};
 
 const OBJECTS: &str = include_str!("objects.yaml");
 /// Connections that the control plane's death must not touch.
-const MANY: usize = 1000;
+pub const MANY: usize = 1000;
 /// Connections that the NIC's death meets.
 const SOME: usize = 200;
 
 fn own_nic(program: Program) -> Setup {
     Setup {
-        program,
         nic: Nic::Softnic,
-        attachment: Attachment::BumpInTheWire,
+        ..Setup::embedded(program)
     }
 }
 
-fn serving(setup: Setup, test: impl FnOnce(&mut World) + Send + 'static) {
+pub fn serving(setup: Setup, test: impl FnOnce(&mut World) + Send + 'static) {
     // A socket per connection, and some more.
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -49,10 +47,11 @@ fn the_control_plane_dies(program: Program) {
         world.daemon.process.kill().unwrap();
         check(&mut connections);
         world.daemon.resume();
+        world.until_programmed();
+        check(&mut connections);
         world.until("a new connection", |world| {
             curl(&world.topology.pod, vip(), 80)
         });
-        check(&mut connections);
     });
 }
 

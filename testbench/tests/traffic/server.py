@@ -12,8 +12,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        size = int(self.path.strip("/") or 0)
-        body = f"{address} {self.client_address[0]}\n".encode() + b"x" * size
+        lines = int(self.path.strip("/") or 0)
+        body = f"{address} {self.client_address[0]}\n".encode() + b"".join(b"%07d\n" % n for n in range(lines))
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

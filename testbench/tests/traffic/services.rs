@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nicproxy::config::Program;
+use testbench::netns::Namespace;
 use testbench::netns::topology::{Attachment, NIC_ADDRESSES, Place};
 
 use crate::world::{Nic, Served, Setup, World, curl, in_a_world_of};
@@ -27,22 +28,36 @@ fn pods(v6: bool) -> BTreeSet<IpAddr> {
 fn cluster_ips_are_served_by_every_pod(setup: Setup) {
     in_a_world_of(setup, |world| {
         world.apply(OBJECTS);
-        for (vip, client) in [
-            (ip("10.96.7.1"), IpAddr::V4(Place(0).pod_v4(1))),
-            (ip("fd00:10:96::701"), IpAddr::V6(Place(0).pod_v6(1))),
-        ] {
-            world.until("the first answer", |world| {
-                curl(&world.topology.pod, vip, 80)
-            });
-            let mut served = BTreeSet::new();
-            for _ in 0..60 {
-                let answer = curl(&world.topology.pod, vip, 80).unwrap();
-                assert_eq!(answer.client, client, "a pod's address is kept (S47)");
-                served.insert(answer.by);
-            }
-            assert_eq!(served, pods(vip.is_ipv6()));
-        }
+        from_a_pod(world);
     });
+}
+
+/// Calls until every pod has answered, sixty times at most; all of them see this client.
+fn every_pod_serves(from: &Namespace, address: IpAddr, port: u16, client: IpAddr) {
+    let (all, mut served) = (pods(address.is_ipv6()), BTreeSet::new());
+    for _ in 0..60 {
+        let answer = curl(from, address, port).unwrap();
+        assert_eq!(answer.client, client, "{address}");
+        served.insert(answer.by);
+        if served == all {
+            return;
+        }
+    }
+    panic!("{address} is served by {served:?}");
+}
+
+/// A pod calls both cluster IPs.
+pub fn from_a_pod(world: &mut World) {
+    for (vip, client) in [
+        (ip("10.96.7.1"), IpAddr::V4(Place(0).pod_v4(1))),
+        (ip("fd00:10:96::701"), IpAddr::V6(Place(0).pod_v6(1))),
+    ] {
+        world.until("the first answer", |world| {
+            curl(&world.topology.pod, vip, 80)
+        });
+        // A pod's address is kept (S47).
+        every_pod_serves(&world.topology.pod, vip, 80, client);
+    }
 }
 
 #[test]
@@ -134,34 +149,30 @@ fn s47_s49_pods_of_the_node_answer_through_the_wire_on_the_v1model_program() {
     pods_of_the_node_answer_through_the_wire(Program::V1model);
 }
 
-/// From outside: another source address, since any node may have the endpoint (externalTrafficPolicy Cluster, S49).
 fn external_addresses_are_served(setup: Setup) {
     in_a_world_of(setup, |world| {
         world.apply(OBJECTS);
-        for (address, port, node) in [
-            (IpAddr::V4(Place(0).v4()), 30080, IpAddr::V4(Place(0).v4())),
-            (IpAddr::V6(Place(0).v6()), 30080, IpAddr::V6(Place(0).v6())),
-            (ip("203.0.113.7"), 80, IpAddr::V4(Place(0).v4())),
-            (ip("2001:db8:1::7"), 80, IpAddr::V6(Place(0).v6())),
-        ] {
-            world.until("the first answer", |world| {
-                curl(&world.topology.outside, address, port)
-            });
-            let mut served = BTreeSet::new();
-            for _ in 0..60 {
-                let answer = curl(&world.topology.outside, address, port).unwrap();
-                assert_eq!(
-                    answer.client, node,
-                    "the node's address in place of the client's"
-                );
-                served.insert(answer.by);
-            }
-            assert_eq!(served, pods(address.is_ipv6()), "{address}");
-        }
+        from_outside(world);
         // The node itself reaches cluster IPs (S47).
         let answer = curl(&world.topology.node, ip("10.96.7.1"), 80).unwrap();
         assert_eq!(answer.client, IpAddr::V4(Place(0).v4()));
     });
+}
+
+/// A host outside calls node ports and load balancer addresses: its source address is changed, since any node may have
+/// the endpoint (externalTrafficPolicy Cluster, S49).
+pub fn from_outside(world: &mut World) {
+    for (address, port, node) in [
+        (IpAddr::V4(Place(0).v4()), 30080, IpAddr::V4(Place(0).v4())),
+        (IpAddr::V6(Place(0).v6()), 30080, IpAddr::V6(Place(0).v6())),
+        (ip("203.0.113.7"), 80, IpAddr::V4(Place(0).v4())),
+        (ip("2001:db8:1::7"), 80, IpAddr::V6(Place(0).v6())),
+    ] {
+        world.until("the first answer", |world| {
+            curl(&world.topology.outside, address, port)
+        });
+        every_pod_serves(&world.topology.outside, address, port, node);
+    }
 }
 
 #[test]

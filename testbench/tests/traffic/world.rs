@@ -17,6 +17,7 @@ use testbench::netns::cable::Quality;
 use testbench::netns::topology::{Attachment, PODS, Place, Topology};
 use testbench::netns::{Namespace, run};
 use testbench::own;
+use testbench::site::is_programmed;
 use tokio::runtime::Runtime;
 
 /// How long anything may take to become true.
@@ -45,6 +46,10 @@ pub struct Setup {
     pub program: Program,
     pub nic: Nic,
     pub attachment: Attachment,
+    /// Kind of softnic's ports, with options behind a comma.
+    pub ports: &'static str,
+    /// Whether hosts leave checksums and segmentation to hardware that is not there.
+    pub offloads: bool,
 }
 
 impl Setup {
@@ -54,6 +59,8 @@ impl Setup {
             program,
             nic: Nic::Embedded,
             attachment: Attachment::BumpInTheWire,
+            ports: "packet",
+            offloads: false,
         }
     }
 }
@@ -124,8 +131,12 @@ pub fn in_a_world_of(setup: Setup, test: impl FnOnce(&mut World) + Send + 'stati
 
 impl World {
     fn new(setup: Setup, assets: &Assets) -> Self {
-        let topology = Topology::new(Quality::default(), setup.attachment)
-            .unwrap_or_else(|error| panic!("{error}"));
+        let quality = Quality {
+            offloads: setup.offloads,
+            ..Quality::default()
+        };
+        let topology =
+            Topology::new(quality, setup.attachment).unwrap_or_else(|error| panic!("{error}"));
         for range in [
             "10.96.0.0/12",
             "fd00:10:96::/108",
@@ -196,6 +207,13 @@ impl World {
         server
     }
 
+    /// Waits until nicproxy, just started again, says that it has programmed everything.
+    pub fn until_programmed(&mut self) {
+        self.until("nicproxy is programmed again", |_| {
+            is_programmed().then_some(()).ok_or_else(String::new)
+        });
+    }
+
     /// A server more, on a backend node.
     pub fn serve(&self, backend: usize, kind: &str, address: IpAddr) -> Process {
         serve(
@@ -231,14 +249,13 @@ impl World {
 
 /// The NIC's process, if it has one.
 fn nic(setup: Setup, topology: &Topology, folder: &Path) -> Option<Command> {
-    let ports = topology.ports();
     match setup.nic {
         Nic::Embedded => None,
         Nic::Softnic => {
             let mut command = Command::new(own::program("softnic").unwrap());
             command.arg(format!("--cpu-port={SLOW_PATH_PORT}"));
-            for (port, interface) in ports {
-                command.arg(format!("--port={port}=packet:{interface}"));
+            for spec in topology.port_specs(setup.ports) {
+                command.arg(format!("--port={spec}"));
             }
             Some(command)
         }
@@ -255,7 +272,7 @@ fn nic(setup: Setup, topology: &Topology, folder: &Path) -> Option<Command> {
             // It looks for its ports in the namespace's own /sys, which `ip netns exec` mounts.
             let mut command = topology.nic.command("simple_switch_grpc");
             command.args(["--no-p4", "--device-id", "1"]);
-            for (port, interface) in ports {
+            for (port, interface) in topology.ports() {
                 command.args(["-i", &format!("{port}@{interface}")]);
             }
             command.args(["--", "--grpc-server-addr", DEVICE, "--cpu-port"]);
@@ -270,8 +287,8 @@ fn device(setup: Setup, topology: &Topology, folder: &Path) -> Vec<String> {
     match setup.nic {
         Nic::Embedded => {
             let mut flags = vec![format!("--embedded={}", setup.program)];
-            for (port, interface) in topology.ports() {
-                flags.push(format!("--embedded-port={port}=packet:{interface}"));
+            for spec in topology.port_specs(setup.ports) {
+                flags.push(format!("--embedded-port={spec}"));
             }
             flags
         }

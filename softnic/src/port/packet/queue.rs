@@ -81,10 +81,9 @@ impl Queue {
     ) -> io::Result<usize> {
         let mut receive = self.receive.lock();
         let taken = self.turn(&mut receive, limit, offload, counters, take)?;
-        if taken > 0 || wait.is_zero() || !sys::readable(&self.receive_socket, wait)? {
+        if taken > 0 || wait.is_zero() || !sys::receivable(&self.receive_socket, wait)? {
             return Ok(taken);
         }
-        rustix::net::sockopt::socket_error(&self.receive_socket)?.map_err(io::Error::from)?;
         self.turn(&mut receive, limit, offload, counters, take)
     }
 

@@ -204,14 +204,27 @@ unsafe impl<const N: usize> Plain for [u32; N] {}
 
 /// Waits until the descriptor can be read or has an error; `false` when time is over or a signal came.
 pub(super) fn readable(fd: &OwnedFd, wait: Duration) -> io::Result<bool> {
+    Ok(!ready(fd, wait)?.is_empty())
+}
+
+/// Waits until the socket can be read; `false` when time is over or a signal came. Its error, if it has one, is told.
+pub(super) fn receivable(socket: &OwnedFd, wait: Duration) -> io::Result<bool> {
+    let ready = ready(socket, wait)?;
+    if ready.contains(PollFlags::ERR) {
+        rustix::net::sockopt::socket_error(socket)?.map_err(io::Error::from)?;
+    }
+    Ok(!ready.is_empty())
+}
+
+fn ready(fd: &OwnedFd, wait: Duration) -> io::Result<PollFlags> {
     let timeout = Timespec {
         tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(wait.subsec_nanos()),
     };
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
     match poll(&mut fds, Some(&timeout)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
+        Ok(_) => Ok(fds[0].revents()),
+        Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
         Err(error) => Err(error.into()),
     }
 }

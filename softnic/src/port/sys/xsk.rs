@@ -26,6 +26,8 @@ use super::{Plain, check, option, read_option};
 pub(in crate::port) const CHUNK: usize = 4096;
 /// Chunks for received frames, and as many for frames to send; a power of two.
 const CHUNKS: u32 = 2048;
+/// linux/if_xdp.h, `XDP_MAX_TX_SKB_BUDGET`: packets that one system call sends where they are copied.
+const PER_CALL: c_int = 9;
 /// linux/if_xdp.h: the packet goes on in the next descriptor.
 const CONTINUED: u32 = libc::XDP_PKT_CONTD;
 
@@ -149,6 +151,8 @@ impl Socket {
         ] {
             option(&fd, SOL_XDP, ring, &CHUNKS)?;
         }
+        // A call sends all that there is; kernels before 6.17 do not know this, and send 32.
+        let _ = option(&fd, SOL_XDP, PER_CALL, &CHUNKS);
         // SAFETY: integers, of which zeros are values.
         let mut at: libc::xdp_mmap_offsets = unsafe { zeroed() };
         read_option(&fd, SOL_XDP, libc::XDP_MMAP_OFFSETS, &mut at)?;
@@ -356,7 +360,7 @@ impl Sender {
     /// Sees to it that the kernel sends what was pushed. What it does not take now, it takes the next time, or when the
     /// socket is polled.
     pub fn flush(&mut self, fd: &OwnedFd) {
-        // With copies, the kernel sends a few dozen packets per call; what is not so many calls will not be done soon.
+        // With copies, an older kernel sends a few dozen packets per call; what is not so many calls will not be done soon.
         for _ in 0..CHUNKS / 16 {
             let waiting = self.ring.produced().wrapping_sub(self.ring.consumed());
             if waiting == 0 || !self.ring.needs_wakeup() {

@@ -65,10 +65,9 @@ impl Queue {
     ) -> io::Result<usize> {
         let mut receive = self.receive.lock();
         let taken = receive.turn(limit, longest, counters, take);
-        if taken > 0 || !sys::readable(&self.fd, wait)? {
+        if taken > 0 || !sys::receivable(&self.fd, wait)? {
             return Ok(taken);
         }
-        rustix::net::sockopt::socket_error(&self.fd)?.map_err(io::Error::from)?;
         Ok(receive.turn(limit, longest, counters, take))
     }
 

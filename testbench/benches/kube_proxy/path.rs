@@ -3,8 +3,8 @@
 //! In: sites with a proxy each or none, all their hosts namespaces on one machine, cables of veth; on some of them every
 //! packet is a frame of a wire (offloads off), on the others hosts leave checksums and segmentation undone. Out: medians
 //! of TCP throughput, small datagrams per second, connections per second, the latency of a request on an open
-//! connection, and the CPU time that a datagram costs everybody on its way; to a pod's own address (direct) and to the
-//! Service of that one pod, by turns as short as the measure allows, so that their ratio is of the same moment.
+//! connection, and the CPU time that a datagram costs everybody on its way; to a pod's own address (direct) and to a
+//! Service of one pod beside it, by turns as short as the measure allows, so that their ratio is of the same moment.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -210,16 +210,25 @@ fn rows((contender, turns): (&Contender, &Vec<[Figures; 2]>)) -> [Row; 2] {
 /// One site: every measure, direct and to the Service. Kernel routing has no Service: its figures stand for both.
 fn turn(contender: &Contender, assets: &Assets, api: &ApiServer) -> Result<[Figures; 2], Failed> {
     let mut site = Site::start(contender.build, assets, api)?;
-    let pod = IpAddr::V4(Place(1).pod_v4(1));
+    // Not the Service's own pod, but its neighbour: a client's port that was used for a connection through the Service a
+    // moment ago, and then for a direct one, would make one connection of the two at the endpoint.
+    let [endpoint, pod] = [1, 2].map(|number| IpAddr::V4(Place(1).pod_v4(number)));
     let service = match contender.build.proxy {
-        Proxy::Routing => pod,
+        Proxy::Routing => endpoint,
         _ => VIP.parse()?,
     };
     let from = &site.topology.pod;
     let folder = tempfile::tempdir()?;
-    let mut command = site.topology.backends[0].command("iperf3");
-    command.args(["--server", "--bind", &pod.to_string(), "--port", IPERF_PORT]);
-    let server = Process::start("iperf3", &mut command, &folder.path().join("log"))?;
+    let mut servers = Vec::new();
+    for address in [endpoint, pod].map(|address| address.to_string()) {
+        let mut command = site.topology.backends[0].command("iperf3");
+        command.args(["--server", "--bind", &address, "--port", IPERF_PORT]);
+        servers.push(Process::start(
+            "iperf3",
+            &mut command,
+            &folder.path().join(address),
+        )?);
+    }
     for target in [pod, service] {
         wait(from, target)?;
     }
@@ -237,7 +246,7 @@ fn turn(contender: &Contender, assets: &Assets, api: &ApiServer) -> Result<[Figu
     let connections = from.inside(|| connections([pod, service]))??;
     let [direct, through] = from.inside(|| latencies([pod, service]))??;
     let cpu = both(&|target| cost(&site, target))?;
-    drop(server);
+    drop(servers);
     site.check()?;
     let figures = |at: usize, [p50, p99]: [Duration; 2]| Figures {
         gigabits: gigabits[at],

@@ -27,9 +27,9 @@ pub use duration::{DurationError, Period};
 pub use mac::{Mac, MacError};
 pub use nics::{NicConfig, NicDeviceConfig};
 pub use services::{
-    API_VERSION, AffinityProfileConfig, AttachmentConfig, DetectLocalMode, DsrConfig, KIND,
-    MasqueradeAddressConfig, MasqueradeConfig, NodePortAddress, PortRangeConfig, TunnelConfig,
-    VportConfig,
+    API_VERSION, AffinityProfileConfig, AnswerNeighbors, AttachmentConfig, DetectLocalMode,
+    DsrConfig, KIND, MasqueradeAddressConfig, MasqueradeConfig, NodePortAddress, PortRangeConfig,
+    TunnelConfig, VportConfig,
 };
 pub use tls::DeviceTlsConfig;
 
@@ -86,6 +86,8 @@ pub struct Config {
     pub masquerade_all: bool,
     /// Source addresses that connections get.
     pub masquerade: MasqueradeConfig,
+    /// Which addresses the NIC answers ARP requests and neighbour solicitations for.
+    pub answer_neighbors: AnswerNeighbors,
     /// Where the NIC sits.
     pub attachment: AttachmentConfig,
     /// Ports of pods.
@@ -182,7 +184,8 @@ pub struct PortConfig {
     /// Where packets go that no route covers: the other side of a bump in the wire.
     #[serde(default)]
     pub peer: Option<u32>,
-    /// The port's own address, the source of packets sent out of it.
+    /// The port's own address, the source of packets sent out of it, and the answer to who asks for addresses of the NIC;
+    /// none: an address made of the node's name is answered.
     #[serde(default)]
     pub mac: Option<Mac>,
     /// Whether packets from here may go to the control plane.
@@ -272,6 +275,8 @@ pub struct SlowPathConfig {
     pub queue: usize,
     /// Refusals (TCP RST, ICMP errors) per second; more are dropped and counted.
     pub refusals_per_second: u32,
+    /// Answers to ARP requests and neighbour solicitations per second; more are dropped and counted.
+    pub neighbors_per_second: u32,
 }
 
 impl Default for Config {
@@ -296,6 +301,7 @@ impl Default for Config {
             pod_interface_name_prefix: String::new(),
             masquerade_all: false,
             masquerade: MasqueradeConfig::default(),
+            answer_neighbors: AnswerNeighbors::default(),
             attachment: AttachmentConfig::default(),
             vports: Vec::new(),
             dsr: DsrConfig::default(),
@@ -340,6 +346,7 @@ impl Default for SlowPathConfig {
         Self {
             queue: 4096,
             refusals_per_second: 1000,
+            neighbors_per_second: 1000,
         }
     }
 }

@@ -108,6 +108,15 @@ control Classify(inout headers_t hdr, inout metadata_t meta) {
             hdr.local.l4_length = hdr.ipv6.payload_length - 8;
         }
         meta.new = meta.old;
+        // Looked up where packets to the address asked for are; the packet itself goes where it was going.
+        if (hdr.local.neighbor == 1) {
+            if (hdr.arp.isValid()) {
+                meta.old.dst_lo = meta.old.dst_lo + IPV4_MAPPED_PREFIX;
+            } else {
+                meta.old.dst_hi = hdr.solicitation.target_hi;
+                meta.old.dst_lo = hdr.solicitation.target_lo;
+            }
+        }
     }
 }
 

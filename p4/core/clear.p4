@@ -7,6 +7,8 @@
         hdr.local.slow_port = 0;
         hdr.local.network = NETWORK_OTHER;
         hdr.local.transport = TRANSPORT_NONE;
+        hdr.local.neighbor = 0;
+        hdr.local.own = 0;
         hdr.local.ip_length = 0;
         hdr.local.frontend = FRONTEND_NONE;
         hdr.local.serve_flags = 0;

@@ -65,7 +65,12 @@
 // EtherTypes (IEEE 802 numbers).
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
 const bit<16> ETHERTYPE_IPV6 = 0x86dd;
+const bit<16> ETHERTYPE_ARP = 0x0806;
 const bit<16> ETHERTYPE_VLAN = 0x8100;
+
+// An ARP request for an IPv4 address on Ethernet, up to the operation (RFC 826).
+const bit<32> ARP_ETHERNET_IPV4 = 0x00010800;
+const bit<32> ARP_REQUEST = 0x06040001;
 
 // Protocol numbers (IANA).
 const bit<8> PROTOCOL_ICMP = 1;
@@ -178,6 +183,7 @@ const bit<8> VERDICT_DROP_NO_MASQUERADE = 21; // no source address to put in pla
 const bit<8> VERDICT_DROP_NO_TUNNEL = 22;   // no way given to reach endpoints that answer directly
 const bit<8> VERDICT_RELATED = 23;          // ICMP error about a translated packet, translated back with it
 const bit<8> VERDICT_STATE = 24;            // slow path: a connection's state changed, and with it how long it may be idle
+const bit<8> VERDICT_NEIGHBOR = 25;         // slow path: somebody asks for the MAC address of one of the NIC's own addresses
 #define NICPROXY_VERDICTS 32
 
 #endif

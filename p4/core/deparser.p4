@@ -3,6 +3,7 @@
         pkt.emit(hdr.packet_in);
         pkt.emit(hdr.ethernet);
         pkt.emit(hdr.vlan);
+        pkt.emit(hdr.arp);
         pkt.emit(hdr.outer_ipv4);
         pkt.emit(hdr.outer_ipv6);
         pkt.emit(hdr.outer_udp);
@@ -17,6 +18,7 @@
         pkt.emit(hdr.udp);
         pkt.emit(hdr.sctp);
         pkt.emit(hdr.icmp);
+        pkt.emit(hdr.solicitation);
         pkt.emit(hdr.inner_ipv4);
         pkt.emit(hdr.inner_ipv6);
         pkt.emit(hdr.inner_ports);

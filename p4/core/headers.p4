@@ -14,6 +14,16 @@ header vlan_t {
     bit<16> type;
 }
 
+// RFC 826, for Ethernet and IPv4, cut where 64 bits take the most.
+header arp_t {
+    bit<32> types;          // of both addresses
+    bit<32> operation;      // with both addresses' lengths
+    bit<48> sender_mac;
+    bit<32> sender;
+    bit<16> target_mac;
+    bit<64> target;         // the rest of the MAC address, then the address asked for
+}
+
 // RFC 791
 header ipv4_t {
     bit<8>  version_ihl;
@@ -110,6 +120,12 @@ header icmp_t {
     bit<32> rest;
 }
 
+// RFC 4861, 4.3: whose MAC address is asked for; options follow.
+header solicitation_t {
+    bit<64> target_hi;
+    bit<64> target_lo;
+}
+
 // What every ICMP error quotes of TCP, UDP or SCTP; the checksum is UDP's.
 header quoted_ports_t {
     bit<16> src_port;
@@ -167,6 +183,8 @@ header local_t {
     bit<8>  network;
     bit<8>  transport;
     bit<8>  ttl;
+    bit<8>  neighbor;       // asks for the MAC address of whoever has the old destination
+    bit<8>  own;            // which is the NIC
     bit<32> ip_length;      // bytes of the IP packet, header included
 
     // frontend result
@@ -304,6 +322,7 @@ struct headers_t {
     packet_out_t    packet_out;
     ethernet_t      ethernet;
     vlan_t          vlan;
+    arp_t           arp;
     outer_ipv4_t    outer_ipv4;
     ipv6_t          outer_ipv6;
     udp_t           outer_udp;
@@ -318,6 +337,7 @@ struct headers_t {
     udp_t           udp;
     sctp_t          sctp;
     icmp_t          icmp;
+    solicitation_t  solicitation;
     ipv4_t          inner_ipv4;
     ipv6_t          inner_ipv6;
     quoted_ports_t  inner_ports;

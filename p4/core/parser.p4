@@ -12,6 +12,7 @@
             ETHERTYPE_VLAN: parse_vlan;
             ETHERTYPE_IPV4: parse_ipv4;
             ETHERTYPE_IPV6: parse_ipv6;
+            ETHERTYPE_ARP: parse_arp;
             default: accept;
         }
     }
@@ -21,8 +22,31 @@
         transition select(hdr.vlan.type) {
             ETHERTYPE_IPV4: parse_ipv4;
             ETHERTYPE_IPV6: parse_ipv6;
+            ETHERTYPE_ARP: parse_arp;
             default: accept;
         }
+    }
+
+    // Anything but a request for an IPv4 address goes on as it came.
+    state parse_arp {
+        pkt.extract(hdr.arp);
+        transition select(hdr.arp.types) {
+            ARP_ETHERNET_IPV4: parse_arp_operation;
+            default: accept;
+        }
+    }
+
+    state parse_arp_operation {
+        transition select(hdr.arp.operation) {
+            ARP_REQUEST: parse_arp_request;
+            default: accept;
+        }
+    }
+
+    state parse_arp_request {
+        hdr.local.neighbor = 1;
+        meta.old.dst_lo = hdr.arp.target & 0xffffffff;
+        transition accept;
     }
 
     // Malformed until everything that this kind of packet must have was there.
@@ -235,8 +259,22 @@
             2: parse_inner_ipv6;        // packet too big
             3: parse_inner_ipv6;        // time exceeded
             4: parse_inner_ipv6;        // parameter problem
+            135: parse_solicitation;    // neighbour solicitation
             default: accept;
         }
+    }
+
+    state parse_solicitation {
+        pkt.extract(hdr.solicitation);
+        transition select(hdr.ipv6.hop_limit) {
+            255: parse_neighbor_solicitation;
+            default: accept;            // from beyond a router: invalid (RFC 4861, 7.1.1)
+        }
+    }
+
+    state parse_neighbor_solicitation {
+        hdr.local.neighbor = 1;
+        transition accept;
     }
 
     state parse_inner_ipv6 {

@@ -52,18 +52,20 @@ control Pipeline(inout headers_t hdr, inout metadata_t meta) {
             if (hdr.local.network == NETWORK_MALFORMED) {
                 drop_packet_because(VERDICT_DROP_MALFORMED);
             }
-            if (hdr.local.network == NETWORK_OTHER) {
-                if (hdr.local.peer_port != 0) {
-                    bridge();
-                } else {
-                    drop_packet_because(VERDICT_DROP_NO_ROUTE);
-                }
-            }
         }
         if (hdr.local.decided == DECIDED_NO) {
-            classify.apply(hdr, meta);
-            expiry.apply(hdr, meta);
-            service.apply(hdr, meta);
+            if (hdr.local.network == NETWORK_IP || hdr.local.neighbor == 1) {
+                classify.apply(hdr, meta);
+                expiry.apply(hdr, meta);
+                service.apply(hdr, meta);
+            }
+        }
+        if (hdr.local.decided == DECIDED_NO && hdr.local.network == NETWORK_OTHER) {
+            if (hdr.local.peer_port != 0) {
+                bridge();
+            } else {
+                drop_packet_because(VERDICT_DROP_NO_ROUTE);
+            }
         }
         // Neighbour discovery on the link that the NIC is a wire of: whoever routes it makes it invalid (RFC 4861, 7.1).
         if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 0) {

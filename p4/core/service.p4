@@ -104,10 +104,12 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
         hdr.local.verdict = VERDICT_DROP_POLICY;
     }
 
-    // An address of the NIC itself, such as one that stands for clients: what is no answer goes on to whoever is there.
+    // An address of the NIC itself, such as one that stands for clients: it tells neighbours its MAC address. What is no
+    // answer to a client goes on to whoever is there.
     @id(33)
     @name(".own")
     action own() {
+        hdr.local.own = 1;
     }
 
     @id(19)
@@ -256,6 +258,16 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
         }
         if (hdr.local.decided == DECIDED_NO && hdr.local.translated == 0) {
             vip.apply();
+            // The host answers for all addresses but the NIC's own.
+            if (hdr.local.neighbor == 1) {
+                if (hdr.local.own == 1) {
+                    hdr.local.decided = DECIDED_SLOW;
+                    hdr.local.verdict = VERDICT_NEIGHBOR;
+                } else {
+                    hdr.local.decided = DECIDED_NO;
+                    hdr.local.verdict = VERDICT_FORWARDED;
+                }
+            }
             if (hdr.local.transport == TRANSPORT_FRAGMENT) {
                 if (hdr.local.decided == DECIDED_NO) {
                     hdr.local.verdict = VERDICT_FRAGMENT;

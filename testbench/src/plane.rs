@@ -14,7 +14,7 @@ use nicproxy::device::{Device, Session};
 use nicproxy::model::{Changes, Event, Model, Node, ObjectKey, Service};
 use nicproxy::pipeline::{EnsureError, Image, ImageError};
 use nicproxy::reconcile::{self, Limits, Reconciler, Report};
-use nicproxy::slowpath::{self, SlowPath};
+use nicproxy::slowpath::SlowPath;
 use nicproxy::watch::manifest::document::{DocumentError, Object, read_yaml};
 use p4runtime::client::{self, Client, ClientError};
 use tokio::runtime::Runtime;
@@ -184,13 +184,8 @@ impl Plane {
             }
             nicproxy::pipeline::ensure(&client, Some(&image)).await?;
             let device = Arc::new(Session::new(target.name(), client.clone()));
-            let limits = slowpath::Config {
-                refusals_per_second: config.slow_path.refusals_per_second,
-                source_ports: config.source_ports(),
-                timeouts: config.conntrack.timeouts(),
-                ..slowpath::Config::default()
-            };
-            let slow_path = SlowPath::new(device.clone(), Arc::new(client), limits);
+            let bounds = config.slow_path_bounds();
+            let slow_path = SlowPath::new(device.clone(), Arc::new(client), bounds);
             tokio::spawn(slow_path.run(notifications.packets, notifications.idle));
             let settings = reconcile::Config {
                 view: config.viewpoint(),

@@ -12,7 +12,8 @@ use ipnet::IpNet;
 use softnic::cli::PortSpec;
 
 use crate::config::{
-    Config, ConfigError, DetectLocalMode, NodePortAddress, Period, PipelineConfig, Problem, Program,
+    AnswerNeighbors, Config, ConfigError, DetectLocalMode, NodePortAddress, Period, PipelineConfig,
+    Problem, Program,
 };
 use crate::telemetry::LogFormat;
 use crate::watch::kubernetes::Access;
@@ -140,6 +141,9 @@ pub struct RunArgs {
     /// How long a UDP connection with answers may be idle [default: 2m]
     #[arg(long, value_name = "DURATION")]
     pub conntrack_udp_timeout_stream: Option<Period>,
+    /// Which addresses the NIC answers ARP and neighbour solicitations for [default: own]
+    #[arg(long, value_name = "WHICH")]
+    pub answer_neighbors: Option<AnswerNeighbors>,
     /// Serve Services labelled with this proxy's name, and no others
     #[arg(long, value_name = "NAME")]
     pub service_proxy_name: Option<String>,
@@ -408,6 +412,9 @@ impl RunArgs {
         }
         if let Some(all) = self.masquerade_all {
             config.masquerade_all = all;
+        }
+        if let Some(which) = self.answer_neighbors {
+            config.answer_neighbors = which;
         }
         if let Some(each) = self.endpoint_metrics {
             config.endpoint_metrics = each;

@@ -179,10 +179,11 @@ fn questions() {
 
 #[test]
 fn s23_s47_s48_kube_proxys_flags_for_services() {
-    use crate::config::{DetectLocalMode, NodePortAddress};
+    use crate::config::{AnswerNeighbors, DetectLocalMode, NodePortAddress};
     let line = "nicproxy run --nodeport-addresses primary,192.0.2.0/24 --detect-local-mode nodecidr --masquerade-all \
-                --service-proxy-name other";
+                --service-proxy-name other --answer-neighbors load-balancers";
     let config = run(line).effective().unwrap();
+    assert_eq!(config.answer_neighbors, AnswerNeighbors::LoadBalancers);
     assert_eq!(config.nodeport_addresses[0], NodePortAddress::Primary);
     assert_eq!(config.nodeport_addresses[1].to_string(), "192.0.2.0/24");
     assert_eq!(config.detect_local_mode, DetectLocalMode::NodeCidr);

@@ -153,18 +153,25 @@ pub fn compile(
     }
 }
 
-/// Cluster IPs refuse what they do not serve (S22).
+/// Cluster IPs refuse what they do not serve (S22); others are answered for as far as they are the NIC's.
 fn addresses(resolved: &Resolved, context: &Context<'_>) -> Vec<(vip::Key, Owned<vip::Action>)> {
     let owner: Arc<str> = resolved.key.to_string().into();
-    let refused = resolved.vips.iter().map(|ip| {
+    let answers = context.interface == Interface::Full;
+    let own = resolved
+        .answered
+        .iter()
+        .filter(|ip| answers && !resolved.vips.contains(ip));
+    let refused = resolved.vips.iter().map(|ip| (ip, vip::Action::Reject));
+    let all = refused.chain(own.map(|ip| (ip, vip::Action::Own)));
+    let entries = all.map(|(ip, action)| {
         let key = vip::Key {
             vpc: context.wiring.vpc,
             address: (*ip).into(),
         };
-        let (owner, action) = (owner.clone(), vip::Action::Reject);
+        let owner = owner.clone();
         (key, Owned { owner, action })
     });
-    refused.collect()
+    entries.collect()
 }
 
 /// One port on its way through.

@@ -36,6 +36,8 @@ pub struct Wiring {
     pub masquerade: Vec<MasqueradeAddress>,
     /// Source ports of connections that get the node's primary address.
     pub masquerade_ports: PortRange,
+    /// Whether the NIC answers neighbours for them, where they are not the node's.
+    pub answers_neighbors: bool,
     /// How packets of direct-return Services reach endpoints.
     pub tunnels: Vec<(Family, tunnel::Action)>,
     /// Expiry profiles of the data plane and how many idle seconds each lasts.
@@ -55,6 +57,7 @@ impl Default for Wiring {
             vports: Vec::new(),
             masquerade: Vec::new(),
             masquerade_ports: PortRange::default(),
+            answers_neighbors: true,
             tunnels: Vec::new(),
             affinity_profiles: Vec::new(),
         }
@@ -388,7 +391,11 @@ fn masquerades(wiring: &Wiring, view: &NodeView, wired: &mut Wired) {
             wired.masquerades.insert(key, action);
         }
     }
-    for own in &wiring.masquerade {
+    for own in wiring
+        .masquerade
+        .iter()
+        .filter(|_| wiring.answers_neighbors)
+    {
         if !view.addresses.contains(&own.address) {
             let address = own.address.into();
             wired.own.insert(vip::Key { vpc, address });

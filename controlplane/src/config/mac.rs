@@ -17,6 +17,17 @@ pub struct Mac(pub [u8; 6]);
 pub struct MacError(String);
 
 impl Mac {
+    /// An address of a port that was given none: locally administered, and the same after every start.
+    pub fn derived(node: &str, port: u32) -> Self {
+        // FNV-1a.
+        let bytes = node.bytes().chain([0]).chain(port.to_be_bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let [_, _, _, a, b, c, d, e] = (hash ^ hash >> 40).to_be_bytes();
+        Self([2, a, b, c, d, e])
+    }
+
     /// As the number that table entries carry.
     pub fn to_u64(self) -> u64 {
         self.0

@@ -86,6 +86,19 @@ pub enum DetectLocalMode {
     InterfaceNamePrefix,
 }
 
+/// Which addresses the NIC answers ARP requests and neighbour solicitations for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerNeighbors {
+    /// None: they are routed to the NIC, or the neighbours are told by hand.
+    None,
+    /// `masquerade.addresses`, which nobody else has.
+    #[default]
+    Own,
+    /// Those, and addresses of load balancers that Services have. For one NIC per link: all that are told so answer.
+    LoadBalancers,
+}
+
 /// Where the NIC sits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -264,6 +277,7 @@ impl Config {
             node_ports,
             detector: self.detector(),
             masquerade_all: self.masquerade_all,
+            answers_for_load_balancers: self.answer_neighbors == AnswerNeighbors::LoadBalancers,
             tunnels: self
                 .tunnels()
                 .into_iter()

@@ -192,6 +192,7 @@ fn what_is_said_of_services_reaches_the_stages() {
     assert_eq!(view.detector, crate::resolve::Detector::Ports(vec![1]));
     assert!(view.node_ports.primary && view.node_ports.ranges.len() == 1);
     assert!(view.masquerade_all && config.needs_pods());
+    assert!(config.wiring().answers_neighbors && !view.answers_for_load_balancers);
     assert_eq!(view.tunnels, [crate::model::Family::V4]);
     let wiring = config.wiring();
     assert_eq!(wiring.attachment, crate::compile::Attachment::BumpInTheWire);

@@ -2,11 +2,31 @@
 //!
 //! In: a validated configuration. Out: [`Wiring`]. What validation would have refused is left out.
 
-use super::{Config, NextHopConfig, PortRole};
+use super::{AnswerNeighbors, Config, Mac, NextHopConfig, PortConfig, PortRole};
 use crate::compile::{NextHop, NodeRoutes, Port, Route, Wiring};
+use crate::slowpath;
 use crate::tables::port::{ROLE_HOST, ROLE_NETWORK};
 
 impl Config {
+    /// Bounds of the slow path, and as whom it speaks.
+    pub fn slow_path_bounds(&self) -> slowpath::Config {
+        let ports = self.ports.iter().filter(|port| port.slow_path);
+        let speaker = |port: &PortConfig| slowpath::Speaker {
+            vpc: port.vpc,
+            mac: port
+                .mac
+                .unwrap_or_else(|| Mac::derived(&self.node_name, port.port)),
+        };
+        slowpath::Config {
+            refusals_per_second: self.slow_path.refusals_per_second,
+            neighbors_per_second: self.slow_path.neighbors_per_second,
+            ports: ports.map(|port| (port.port, speaker(port))).collect(),
+            source_ports: self.source_ports(),
+            timeouts: self.conntrack.timeouts(),
+            ..slowpath::Config::default()
+        }
+    }
+
     /// Ports, routes and ranges.
     pub fn wiring(&self) -> Wiring {
         Wiring {
@@ -50,6 +70,7 @@ impl Config {
             vports: self.vport_table(),
             masquerade: self.masquerade_addresses(),
             masquerade_ports: self.masquerade_ports(),
+            answers_neighbors: self.answer_neighbors != AnswerNeighbors::None,
             tunnels: self.tunnels(),
             affinity_profiles: self.affinity_profiles(),
         }

@@ -4,6 +4,7 @@
 //! a real session, a simulation and a fault injector are chosen at run time. It never retries by itself: who called
 //! knows what is still wanted.
 
+mod own;
 mod session;
 #[cfg(test)]
 pub(crate) mod simulated;
@@ -20,6 +21,7 @@ use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::Schema;
 use p4runtime::wire::Updates;
 
+pub use own::{Answering, OwnAddresses};
 pub use session::Session;
 
 /// A device that holds tables.
@@ -60,6 +62,11 @@ pub trait Device: Send + Sync {
 
     /// How long the pins of its Services stay, shared by who compiles Services and who writes pins.
     fn affinities(&self) -> Option<&affinity::Timeouts> {
+        None
+    }
+
+    /// The addresses that it answers neighbours for, shared by who writes them and who answers.
+    fn own_addresses(&self) -> Option<&OwnAddresses> {
         None
     }
 

@@ -23,7 +23,7 @@ use crate::tables::affinity;
 use crate::traffic::Ledger;
 
 use super::stale::Sweeps;
-use super::{Device, DeviceError, Failure, UpdateError, UpdateResult};
+use super::{Device, DeviceError, Failure, OwnAddresses, UpdateError, UpdateResult};
 
 /// A P4Runtime session as a device. The task that follows it ends when this is dropped.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub struct Session {
     affinities: affinity::Timeouts,
     ledger: Ledger,
     sweeps: Sweeps,
+    own_addresses: OwnAddresses,
     changes: watch::Receiver<Option<u64>>,
     task: JoinHandle<()>,
 }
@@ -61,6 +62,7 @@ impl Session {
             affinities: affinity::Timeouts::default(),
             ledger: Ledger::default(),
             sweeps: Sweeps::default(),
+            own_addresses: OwnAddresses::default(),
             changes,
             task,
         }
@@ -144,6 +146,10 @@ impl Device for Session {
 
     fn sweeps(&self) -> Option<&Sweeps> {
         Some(&self.sweeps)
+    }
+
+    fn own_addresses(&self) -> Option<&OwnAddresses> {
+        Some(&self.own_addresses)
     }
 
     fn name(&self) -> &str {

@@ -25,7 +25,7 @@ use crate::compile::{
 use crate::device::{Device, DeviceError};
 use crate::model::{Changes, Model, ObjectKey};
 use crate::resolve::{NodeView, Viewpoint, resolve};
-use crate::tables::{Interface, Table, Tables, entry, flow, frontend};
+use crate::tables::{Interface, Table, Tables, entry, flow, frontend, vip};
 use crate::traffic::Numbering;
 
 /// What a reconciler needs to know beside the cluster.
@@ -83,6 +83,8 @@ pub struct Reconciler {
     pub(super) link: Option<Link>,
     /// Differences that were not written yet; `None`: anything may differ.
     touched: Option<Touched>,
+    /// Addresses that the device answers neighbours for.
+    own: BTreeSet<vip::Key>,
     pending: Pending,
     /// Where connections may lead nowhere since the device was last told (S63).
     suspects: Suspects,
@@ -121,6 +123,7 @@ impl Reconciler {
             desired: Desired::default(),
             link: None,
             touched: None,
+            own: BTreeSet::new(),
             pending: Pending {
                 all: true,
                 ..Pending::default()
@@ -351,6 +354,7 @@ impl Reconciler {
         let touched = self.touched.take();
         let desired = self.desired.state();
         let scope = touched.as_ref().map_or(Scope::All, Scope::Keys);
+        let vips = touched.as_ref().map(|touched| touched.vips.clone());
         let phases = plan(diff(desired, link.installed.state(), scope));
         let owners = |set| self.desired.set_owner(set).cloned();
         let mut execution = Execution::new(
@@ -365,7 +369,33 @@ impl Reconciler {
         execution.run(phases).await?;
         self.resync = execution.in_doubt;
         self.touched = Some(execution.left);
+        self.tell_own(link, vips);
         Ok(())
+    }
+
+    /// Tells who answers neighbours which addresses the device has now. `changed`: only these may be others than before.
+    fn tell_own(&mut self, link: &Link, changed: Option<FxHashSet<vip::Key>>) {
+        let Some(told) = self.device.own_addresses() else {
+            return;
+        };
+        let installed = &link.installed.state().vips;
+        let is_own = |entry: &Owned<vip::Action>| entry.action == vip::Action::Own;
+        match changed {
+            None => {
+                let own = installed.iter().filter(|(_, entry)| is_own(entry));
+                self.own = own.map(|(key, _)| *key).collect();
+            }
+            Some(keys) => {
+                for key in keys {
+                    if installed.get(&key).is_some_and(is_own) {
+                        self.own.insert(key);
+                    } else {
+                        self.own.remove(&key);
+                    }
+                }
+            }
+        }
+        told.set(link.session, &self.own);
     }
 
     /// Resolves and compiles what changed; returns how many Services that were.

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use super::NodeView;
 use super::choice::{Basis, Choice};
+use super::{NodeView, ResolvedPort};
 use crate::model::{Family, Forwarding, Service, ServicePort, TrafficPolicy};
 
 /// Kinds of addresses that a port answers at.
@@ -190,6 +190,24 @@ fn judge(policy: TrafficPolicy, choice: Choice) -> Verdict {
     } else {
         Verdict::Drop
     }
+}
+
+/// Addresses of load balancers that the NIC answers neighbours for: those where it does not drop what comes from outside
+/// (policy Local without an endpoint here leaves them to another node), and that no node has.
+pub(super) fn answered(view: &NodeView, ports: &[ResolvedPort]) -> Vec<IpAddr> {
+    let Some(nodes) = &view.answers_except else {
+        return Vec::new();
+    };
+    let families = ports.iter().flat_map(|port| &port.families);
+    let frontends = families.flat_map(|family| &family.frontends);
+    let wanted = frontends.filter(|f| {
+        let lands = f.entry == EntryPoint::LoadBalancer && f.outside != Verdict::Drop;
+        lands && nodes.binary_search(&f.address).is_err()
+    });
+    let mut found: Vec<IpAddr> = wanted.map(|frontend| frontend.address).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// Sources that a Service's load balancer addresses of one family admit; `None`: all (S54–S56).

@@ -61,6 +61,8 @@ pub struct Resolved {
     pub key: ObjectKey,
     /// Its cluster IPs, each once.
     pub vips: Vec<IpAddr>,
+    /// Its load balancers' addresses that the NIC answers neighbours for.
+    pub answered: Vec<IpAddr>,
     /// How endpoints are picked.
     pub scheduler: Scheduler,
     /// Idle seconds for which a client keeps its endpoint; `None`: no longer than the connection.
@@ -204,6 +206,7 @@ pub fn resolve<'a>(
     }
     Some(Resolved {
         key: service.key.clone(),
+        answered: frontend::answered(view, &ports),
         vips,
         scheduler: service.scheduler,
         affinity: match service.session_affinity {

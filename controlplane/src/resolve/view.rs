@@ -26,6 +26,8 @@ pub struct Viewpoint {
     pub detector: Detector,
     /// Every connection to a cluster IP gets another source address.
     pub masquerade_all: bool,
+    /// The NIC answers neighbours for addresses of load balancers.
+    pub answers_for_load_balancers: bool,
     /// Families whose endpoints can be sent packets as they are.
     pub tunnels: Vec<Family>,
 }
@@ -70,6 +72,8 @@ pub struct NodeView {
     pub pods: PodRanges,
     /// Every connection to a cluster IP gets another source address.
     pub masquerade_all: bool,
+    /// The NIC answers neighbours for addresses of load balancers, but for these, which are nodes'; `None`: it does not.
+    pub answers_except: Option<Vec<IpAddr>>,
     /// Families whose endpoints can be sent packets as they are.
     pub tunnels: Vec<Family>,
 }
@@ -104,6 +108,13 @@ impl Viewpoint {
             }
             Detector::Ports(ports) => PodRanges::BehindPorts(ports.clone()),
         };
+        let answers_except = self.answers_for_load_balancers.then(|| {
+            let others = model.nodes().flat_map(|node| node.addresses());
+            let mut all: Vec<IpAddr> = addresses.iter().copied().chain(others).collect();
+            all.sort_unstable();
+            all.dedup();
+            all
+        });
         NodeView {
             node: self.node.clone(),
             zone: node.and_then(|node| node.zone()).map(Arc::from),
@@ -112,6 +123,7 @@ impl Viewpoint {
             addresses,
             pods,
             masquerade_all: self.masquerade_all,
+            answers_except,
             tunnels: self.tunnels.clone(),
         }
     }

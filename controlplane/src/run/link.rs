@@ -47,13 +47,8 @@ impl Link {
         let device = Arc::new(Session::new(address, client.clone()));
         let mut tasks = JoinSet::new();
         let registry = Registry::current();
-        let bounds = slowpath::Config {
-            refusals_per_second: config.slow_path.refusals_per_second,
-            source_ports: config.source_ports(),
-            timeouts: config.conntrack.timeouts(),
-            ..slowpath::Config::default()
-        };
-        let slow_path = SlowPath::new(device.clone(), Arc::new(client.clone()), bounds);
+        let outlet = Arc::new(client.clone());
+        let slow_path = SlowPath::new(device.clone(), outlet, config.slow_path_bounds());
         let counters = slow_path.counters();
         let Notifications {
             packets,

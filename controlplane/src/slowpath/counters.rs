@@ -53,6 +53,14 @@ counters! {
     unanswerable,
     /// Connections that got another idle timeout because their state changed.
     state_changes,
+    /// Answers to who asked for the MAC address of an address of the NIC.
+    neighbors,
+    /// Such answers not sent because there were too many.
+    neighbors_limited,
+    /// Such requests that must not be answered (RFC 4861, 7.1.1; RFC 5227).
+    neighbors_invalid,
+    /// Announcements of addresses of the NIC.
+    announcements,
     /// Connections removed because they were idle.
     expired,
     /// Connections removed because their endpoint or their Service is gone.

@@ -1,13 +1,15 @@
 //! What the pipeline cannot do alone: connections of devices that do not learn, conflicts, and answers to senders.
 //!
 //! In: packets that the pipeline sent to the control plane, unaltered, each with its verdict and the endpoint that the
-//! pipeline picked; and idle-timeout notices. Out: entries of `flow` and `reply`, the packets themselves sent back in,
-//! and refusals (TCP RST, ICMP errors).
+//! pipeline picked; idle-timeout notices; and the addresses that the NIC has. Out: entries of `flow` and `reply`, the
+//! packets themselves sent back in, refusals (TCP RST, ICMP errors), and the NIC's MAC addresses for who asks.
 //!
 //! ```text
 //! packet_in ─┬─ NEW_FLOW, CONFLICT ▶ Connections ▶ write flow + reply ▶ packet_out into the pipeline
 //!            ├─ STATE ▶ new idle timeout for flow + reply ▶ packet_out into the pipeline
-//!            └─ REJECT, TTL_EXPIRED ▶ refusal ▶ Bucket ▶ packet_out to the port it came from
+//!            ├─ REJECT, TTL_EXPIRED ▶ refusal ▶ Bucket ▶ packet_out to the port it came from
+//!            └─ NEIGHBOR ▶ neighbor ▶ Bucket ▶ packet_out to the port it came from
+//! own address that is new ▶ Announcer ▶ packet_out to every port of its network
 //! idle notice of reply ▶ delete flow + reply, remember the pick for a while
 //! endpoint or Service gone ▶ delete flow + reply of UDP connections to it, and pins (S63–S67)
 //! ```
@@ -19,17 +21,20 @@ mod connections;
 mod counters;
 mod frame;
 mod install;
+mod neighbor;
 mod refusal;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use p4runtime::client::Client;
 use p4runtime::proto::p4::v1 as proto;
 
+use crate::config::Mac;
 pub use connections::SourcePorts;
 pub use counters::{Counters, Snapshot};
 pub use sweep::Swept;
@@ -40,12 +45,25 @@ pub use worker::SlowPath;
 pub struct Config {
     /// Refusals per second and in one burst; more are dropped and counted.
     pub refusals_per_second: u32,
+    /// Answers to neighbours per second and in one burst; more requests are dropped and counted.
+    pub neighbors_per_second: u32,
+    /// Ports on which the NIC answers neighbours, and announces its addresses.
+    pub ports: BTreeMap<u32, Speaker>,
     /// Connections kept in memory; the longest unused go first.
     pub connections: usize,
     /// Source ports that connections get whose own is taken.
     pub source_ports: SourcePorts,
     /// How long entries stay unused in the device before it tells.
     pub timeouts: Timeouts,
+}
+
+/// As whom the NIC speaks on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speaker {
+    /// Virtual network of the port.
+    pub vpc: u32,
+    /// Its MAC address.
+    pub mac: Mac,
 }
 
 /// How long a connection's entries may stay unused, by where it stands. A learning device has as many expiry profiles as
@@ -73,6 +91,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             refusals_per_second: 1000,
+            neighbors_per_second: 1000,
+            ports: BTreeMap::new(),
             connections: 1 << 20,
             source_ports: SourcePorts::default(),
             timeouts: Timeouts::default(),

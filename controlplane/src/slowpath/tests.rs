@@ -2,6 +2,8 @@
 
 mod sweeps;
 
+mod neighbor;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -14,9 +14,10 @@ use tracing::{debug, warn};
 use super::bucket::Bucket;
 use super::connections::{Connections, Opening};
 use super::frame::Frame;
+use super::neighbor::{Announcer, changed, sleep_until};
 use super::sweep::{Sweep, handed_over};
 use super::{Config, Counters, Outlet, refusal};
-use crate::device::{Device, DeviceError};
+use crate::device::{Device, DeviceError, OwnAddresses};
 use crate::tables::endpoint::Target;
 use crate::tables::flow::{Key, Tuple};
 use crate::tables::{Address, Table, Tables, affinity, entry, frontend};
@@ -31,6 +32,7 @@ mod verdict {
     pub(super) const CONFLICT: u128 = 7;
     pub(super) const TTL_EXPIRED: u128 = 8;
     pub(super) const STATE: u128 = 24;
+    pub(super) const NEIGHBOR: u128 = 25;
 }
 
 /// The slow path of one device.
@@ -41,6 +43,8 @@ pub struct SlowPath {
     pub(super) counters: Arc<Counters>,
     pub(super) connections: Connections,
     bucket: Bucket,
+    pub(super) neighbors: Bucket,
+    pub(super) announcer: Announcer,
     pub(super) program: Option<Program>,
     /// Where the connections of the batch at hand stand.
     pub(super) opening: HashMap<Key, u8>,
@@ -111,6 +115,8 @@ impl SlowPath {
         Self {
             connections: Connections::new(config.connections, config.source_ports.clone()),
             bucket: Bucket::new(config.refusals_per_second, Instant::now()),
+            neighbors: Bucket::new(config.neighbors_per_second, Instant::now()),
+            announcer: Announcer::default(),
             device,
             outlet,
             config,
@@ -134,9 +140,13 @@ impl SlowPath {
     ) {
         let (mut batch, mut notices) = (Vec::with_capacity(BATCH), Vec::new());
         let device = self.device.clone();
+        let mut own = device.own_addresses().map(OwnAddresses::watch);
         loop {
             let again = self.sweep.at.unwrap_or_else(Instant::now);
+            let due = self.announcer.due();
             tokio::select! {
+                answering = changed(&mut own) => self.announcer.take(&answering, Instant::now()),
+                () = sleep_until(due), if due.is_some() => self.announce(Instant::now()).await,
                 count = packets.recv_many(&mut batch, BATCH) => match count {
                     0 => break,
                     _ => self.packets(&mut batch, Instant::now()).await,
@@ -176,6 +186,10 @@ impl SlowPath {
                 Counters::count(&self.counters.malformed);
                 continue;
             };
+            if said.verdict == verdict::NEIGHBOR {
+                self.answer_neighbor(&packet.payload, said.ingress_port, now);
+                continue;
+            }
             let Some(frame) = Frame::parse(&packet.payload) else {
                 Counters::count(&self.counters.malformed);
                 continue;
@@ -454,7 +468,7 @@ impl SlowPath {
         }
     }
 
-    fn send(&self, packet: Vec<u8>, ingress_port: u32, egress_port: u32) -> bool {
+    pub(super) fn send(&self, packet: Vec<u8>, ingress_port: u32, egress_port: u32) -> bool {
         let fields = [
             ("ingress_port", ingress_port.into()),
             ("egress_port", egress_port.into()),

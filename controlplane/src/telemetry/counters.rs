@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::traffic::{EndpointTotal, ServiceTotal, Traffic};
 
 /// Names of the `verdicts` counter's cells: `VERDICT_*` of the pipeline, in order.
-pub const VERDICTS: [&str; 25] = [
+pub const VERDICTS: [&str; 26] = [
     "forwarded",
     "translated",
     "replied",
@@ -40,6 +40,7 @@ pub const VERDICTS: [&str; 25] = [
     "drop_no_tunnel",
     "related",
     "state",
+    "neighbor",
 ];
 
 /// One frontend's counter.

@@ -4,13 +4,15 @@
 
 use std::net::IpAddr;
 
-use etherparse::{LaxNetSlice, LaxSlicedPacket};
+use etherparse::{ArpOperation, LaxNetSlice, LaxSlicedPacket};
 
 use crate::model::Protocol;
 
 /// ICMP and ICMPv6 have the same layout where it matters here.
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+/// A neighbour solicitation.
+const SOLICITATION: u8 = 135;
 /// Flags of TCP, from the lowest bit.
 const FLAGS: [&str; 6] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
 
@@ -34,8 +36,27 @@ pub fn describe(frame: &[u8]) -> String {
     };
     match packet.net.as_ref().and_then(ip) {
         Some(ip) => ip.to_string(),
-        None if matches!(packet.net, Some(LaxNetSlice::Arp(_))) => format!("ARP, {length} bytes"),
+        None if matches!(packet.net, Some(LaxNetSlice::Arp(_))) => match asked(frame) {
+            Some(address) => format!("ARP: who has {address}?"),
+            None => format!("ARP, {length} bytes"),
+        },
         None => format!("{length} bytes that are not IP"),
+    }
+}
+
+/// The address whose owner's MAC address a frame asks for, if it does.
+pub(super) fn asked(frame: &[u8]) -> Option<IpAddr> {
+    let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
+    match packet.net.as_ref()? {
+        LaxNetSlice::Arp(arp) => {
+            let target = <[u8; 4]>::try_from(arp.target_protocol_addr()).ok()?;
+            (arp.operation() == ArpOperation::REQUEST).then(|| target.into())
+        }
+        net => {
+            let ip = ip(net).filter(|ip| ip.protocol == ICMPV6)?;
+            let target = ip.payload.get(8..)?.first_chunk::<16>()?;
+            (ip.payload.first() == Some(&SOLICITATION)).then(|| (*target).into())
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! In: what the tables said, in order, and what is known of the cluster. Out: lines for people, one per thing that was decided.
 //! What an open connection overrides is left out.
 
+use std::net::IpAddr;
+
 use super::seen::{Seen, mac};
 use super::twin::Ran;
 use super::why::Why;
@@ -35,6 +37,10 @@ pub(super) fn tell(
     story.connection(first.verdict, then.is_some());
     if let Some(then) = then {
         story.seen = &then.seen;
+    }
+    match packet::asked(bytes) {
+        Some(address) => story.neighbor(address),
+        None => story.addressed(),
     }
     story.way_out(then.unwrap_or(first).verdict);
     let end = then.unwrap_or(first);
@@ -345,16 +351,32 @@ impl<'a> Story<'a> {
         pick.map(|pick| pick.datum_address("endpoint")) == client
     }
 
-    /// Addresses that nothing serves, the tunnel, the route, the checksum.
+    /// Whose MAC address is asked for.
+    fn neighbor(&mut self, address: IpAddr) {
+        let vip = self.of("vip").filter(|vip| vip.action == "own");
+        let says = match vip {
+            Some(vip) if vip.owner == "nic" => format!("{address} is the NIC's own"),
+            Some(vip) => format!("{address} is a load balancer's, of {}", vip.owner),
+            None => format!("{address} is none of the NIC's: its owner answers"),
+        };
+        self.say("asked for", says);
+    }
+
+    /// Addresses that nothing serves.
+    fn addressed(&mut self) {
+        let Some(vip) = self.of("vip").filter(|vip| vip.hit) else {
+            return;
+        };
+        let says = match vip.action.as_str() {
+            "own" => "one that the NIC answers neighbours for".to_owned(),
+            "reject_unserved" => format!("{} has the address, and not this port", vip.owner),
+            _ => format!("{} has the address, and not this port there", vip.owner),
+        };
+        self.say("address", says);
+    }
+
+    /// The tunnel, the route, the checksum.
     fn way_out(&mut self, verdict: &str) {
-        if let Some(vip) = self.of("vip").filter(|vip| vip.hit) {
-            let says = match vip.action.as_str() {
-                "own" => "an address of the NIC itself".to_owned(),
-                "reject_unserved" => format!("{} has the address, and not this port", vip.owner),
-                _ => format!("{} has the address, and not this port there", vip.owner),
-            };
-            self.say("address", says);
-        }
         if let Some(tunnel) = self.of("tunnel") {
             let says = match tunnel.action.as_str() {
                 "ipip" => format!("IP in IP from {}", tunnel.datum_address("src")),

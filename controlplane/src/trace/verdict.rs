@@ -31,6 +31,7 @@ pub const MEANINGS: [&str; VERDICTS.len()] = [
     "dropped: endpoints that answer directly cannot be reached: no tunnel is configured",
     "an ICMP error about an open connection, translated back with the packet that it quotes",
     "handed to the control plane, which changes how long its connection may be idle and sends it back in",
+    "asks for the MAC address of one of the NIC's own addresses: the control plane answers",
 ];
 
 /// What a verdict means.

@@ -27,7 +27,7 @@ pub const NETWORK_PORT: &str = "network";
 pub const POD_PORTS: [&str; 2] = ["vport1", "vport2"];
 /// The address that stands for a gateway in routes through the NIC: the NIC rewrites whatever goes there.
 const GATEWAY_MAC: &str = "02:00:00:00:00:fe";
-/// Source addresses that belong to the NIC: for connections whose client and endpoint are on the node.
+/// Source addresses that belong to the NIC, on the node's link: for connections whose client and endpoint are on the node.
 pub const NIC_ADDRESSES: [&str; 2] = ["192.168.7.250", "fd00:7::fa"];
 /// The node as pods' gateway, on every cable to a pod.
 const POD_GATEWAYS: [&str; 2] = ["169.254.1.1", "fe80::fe"];
@@ -113,10 +113,8 @@ impl Topology {
         topology.cable(quality)?;
         topology.address_hosts()?;
         topology.address_pods()?;
-        match attachment {
-            Attachment::BumpInTheWire => topology.route_nic_addresses()?,
-            Attachment::Vports => {}
-            Attachment::Wire => topology.bridge_the_nic()?,
+        if attachment == Attachment::Wire {
+            topology.bridge_the_nic()?;
         }
         Ok(topology)
     }
@@ -251,17 +249,6 @@ impl Topology {
         ))?;
         self.node
             .ip(&format!("{v6}route replace {range} via {gateway} dev eth0"))?;
-        Ok(())
-    }
-
-    /// Sends what goes to the NIC's own addresses there: they are on the node's link, and nobody else has them.
-    fn route_nic_addresses(&self) -> Result<(), NetnsError> {
-        for address in NIC_ADDRESSES {
-            self.node.ip(&format!(
-                "{}neigh replace {address} lladdr {GATEWAY_MAC} dev eth0",
-                family(address)
-            ))?;
-        }
         Ok(())
     }
 

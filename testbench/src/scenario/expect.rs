@@ -23,6 +23,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long nothing must come where nothing else tells that the packet has been dealt with.
 pub const QUIET: Duration = Duration::from_millis(250);
 
+/// The shortest frame, without its checksum.
+const SHORTEST: usize = 60;
+
 /// A frame that would do.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -84,6 +87,27 @@ pub fn among(came: Option<(u32, Vec<u8>)>, wanted: &[Wanted]) -> Result<usize, S
         })?;
     }
     Ok(at)
+}
+
+/// Waits for this frame, which may be filled up with zeros to the shortest length that Ethernet has.
+///
+/// # Errors
+/// As [`one_of`].
+pub fn padded(target: &dyn Target, port: u32, frame: &[u8]) -> Result<(), ScenarioError> {
+    let came = target.receive(Instant::now() + PATIENCE);
+    let mut frame = frame.to_vec();
+    if let Some((_, came)) = &came
+        && came.len() == SHORTEST.max(frame.len())
+    {
+        frame.resize(came.len(), 0);
+    }
+    let wanted = Wanted {
+        port,
+        frame,
+        finds: Vec::new(),
+        consistent: false,
+    };
+    among(came, &[wanted]).map(drop)
 }
 
 /// Nothing comes until then.

@@ -4,13 +4,14 @@
 //! reconciler and slow path run against it over P4Runtime for as long as the scenario takes.
 //! Invariant: no frame is left over: whatever comes out of the switch is expected by some step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::expect::{self, PATIENCE, QUIET, Sent, Wanted};
 use super::step::{Count, Entries, Step, Tunnelled, VERDICTS};
-use super::template::{self, Found, Place, Template};
+use super::template::{self, Found, Place, Template, TemplateError};
 use super::{Failure, Scenario, ScenarioError};
+use crate::packet::show::unhex;
 use crate::packet::{Body, Packet};
 use crate::plane::{Cluster, Plane};
 use crate::probe::Probe;
@@ -132,6 +133,15 @@ impl<'a> Run<'a> {
                 };
                 expect::one_of(self.target, &[wanted]).map(drop)
             }
+            Step::Frame(frame) => {
+                let bytes = unhex(&frame.hex).ok_or_else(|| TemplateError::Value {
+                    field: "hex",
+                    value: frame.hex.clone(),
+                    wanted: "hexadecimal",
+                })?;
+                expect::padded(self.target, frame.port, &bytes)
+            }
+            Step::Announced(addresses) => self.announced(addresses),
             Step::Answer(answer) => expect::answer(self.target, answer, self.sent()?, &self.found),
             Step::Dropped(_) => self.counted(),
             Step::Silence(_) => {
@@ -292,6 +302,30 @@ impl<'a> Run<'a> {
         }
         same(VERDICTS[index], now - before, 1)?;
         expect::nothing(self.target, Instant::now())
+    }
+
+    /// Waits until addresses were announced on all ports; nothing else may come by then.
+    fn announced(&mut self, addresses: &[std::net::IpAddr]) -> Result<(), ScenarioError> {
+        let ports = self.scenario.config.ports.iter().map(|port| port.port);
+        let wanted: BTreeSet<_> = ports
+            .flat_map(|port| addresses.iter().map(move |address| (port, *address)))
+            .collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let soon = Instant::now() + std::time::Duration::from_millis(20);
+            expect::nothing(self.target, soon)?;
+            let missing: Vec<_> = wanted
+                .difference(&self.target.announced())
+                .cloned()
+                .collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let text = format!("not announced, by port: {missing:?}");
+                return Err(ScenarioError::Differs(text));
+            }
+        }
     }
 
     fn count(&mut self, count: &Count) -> Result<(), ScenarioError> {

@@ -8,6 +8,8 @@
 //! | `expect` | the packet last sent comes out, but for what is named; TTL one less and MACs of the route |
 //! | `tunnelled` | the packet last sent comes out as it is, in a tunnel to an endpoint |
 //! | `unaltered` | the packet last sent comes out of this port byte for byte |
+//! | `frame` | exactly this frame comes out of this port |
+//! | `announced` | these addresses were announced on every port that is configured |
 //! | `answer` | the control plane answers the packet last sent |
 //! | `dropped` | the packet last sent is counted under this verdict, and nothing comes out |
 //! | `silence` | as `dropped`, for packets that the control plane gets and must not answer |
@@ -47,6 +49,10 @@ pub enum Step {
     Tunnelled(Tunnelled),
     /// The packet last sent, bridged.
     Unaltered(u32),
+    /// A frame byte for byte.
+    Frame(Frame),
+    /// Addresses whose owner the switch says it is.
+    Announced(Vec<std::net::IpAddr>),
     /// The control plane's answer.
     Answer(Answer),
     /// Counted under this verdict, and nowhere to be seen.
@@ -92,6 +98,16 @@ pub enum Tunnel {
     Gue,
     /// Nothing: a frame to the endpoint.
     SameLink,
+}
+
+/// A frame.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frame {
+    /// Port it comes out of.
+    pub port: u32,
+    /// Its bytes in hexadecimal, without zeros at the end that fill it up.
+    pub hex: String,
 }
 
 /// A packet that the control plane made.
@@ -198,6 +214,8 @@ impl Step {
             Self::Expect(_) => "expect".to_owned(),
             Self::Tunnelled(way) => format!("tunnelled to {}", way.to),
             Self::Unaltered(port) => format!("unaltered on port {port}"),
+            Self::Frame(frame) => format!("frame on port {}", frame.port),
+            Self::Announced(addresses) => format!("announced: {addresses:?}"),
             Self::Answer(answer) => format!("answer on port {}", answer.port),
             Self::Dropped(verdict) => format!("dropped: {verdict}"),
             Self::Silence(verdict) => format!("silence: {verdict}"),
@@ -213,7 +231,7 @@ impl Step {
 }
 
 /// Names of the verdicts in order of their index in the counter `verdicts`.
-pub const VERDICTS: [&str; 25] = [
+pub const VERDICTS: [&str; 26] = [
     "forwarded",
     "translated",
     "replied",
@@ -239,4 +257,5 @@ pub const VERDICTS: [&str; 25] = [
     "no-tunnel",
     "related",
     "state",
+    "neighbor",
 ];

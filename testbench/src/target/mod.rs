@@ -19,6 +19,8 @@ pub mod softnic;
 pub mod switch;
 mod wire;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use nicproxy::config::{PipelineConfig, Program};
@@ -54,8 +56,14 @@ pub trait Target: Send + Sync {
     /// [`TargetError`] when there is no such port or it takes nothing.
     fn send(&self, port: u32, frame: &[u8]) -> Result<(), TargetError>;
 
-    /// The next frame that comes out of any port; `None` when none came until the deadline.
+    /// The next frame that comes out of any port and announces no address; `None` when none came until the deadline.
     fn receive(&self, deadline: Instant) -> Option<(u32, Vec<u8>)>;
+
+    /// Addresses that were announced on ports, among what [`receive`](Self::receive) saw so far; none where there are no
+    /// frames to be had.
+    fn announced(&self) -> BTreeSet<(u32, IpAddr)> {
+        BTreeSet::new()
+    }
 }
 
 /// What a controller pushes.

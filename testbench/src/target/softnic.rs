@@ -3,8 +3,8 @@
 //! In: which of the two programs. Out: a target that runs nothing until a controller pushes the program, as a NIC that
 //! was just switched on. Each has a run time and threads of its own; both end when it is dropped.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -138,6 +138,10 @@ impl Target for Embedded {
 
     fn receive(&self, deadline: Instant) -> Option<(u32, Vec<u8>)> {
         self.wire.as_ref()?.receive(deadline)
+    }
+
+    fn announced(&self) -> BTreeSet<(u32, IpAddr)> {
+        self.wire.as_ref().map(Wire::announced).unwrap_or_default()
     }
 }
 

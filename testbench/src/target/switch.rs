@@ -11,7 +11,8 @@
 //! | `NICPROXY_TEST_DEVICE_ID` | 1 unless given |
 //! | `NICPROXY_TEST_PROGRAM` | `v1model` unless given |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -158,6 +159,10 @@ impl Target for External {
 
     fn receive(&self, deadline: Instant) -> Option<(u32, Vec<u8>)> {
         self.wire.receive(deadline)
+    }
+
+    fn announced(&self) -> BTreeSet<(u32, IpAddr)> {
+        self.wire.announced()
     }
 }
 

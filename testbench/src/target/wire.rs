@@ -1,9 +1,11 @@
 //! The far ends of a switch's ports: where the testbench sends and receives.
 //!
-//! In: ports of softnic's kind, one per port of the switch. Out: frames of all ports in one queue, each with its port.
+//! In: ports of softnic's kind, one per port of the switch. Out: frames of all ports in one queue, each with its port;
+//! announcements of addresses, which come at times of the switch's own, are kept apart from what is sent through it.
 //! One thread per port waits for frames; it ends when the wire is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -25,6 +27,7 @@ const BATCH: usize = 64;
 pub struct Wire {
     ports: BTreeMap<u32, Arc<dyn Port>>,
     frames: Mutex<Receiver<(u32, Vec<u8>)>>,
+    announced: Mutex<BTreeSet<(u32, IpAddr)>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -40,6 +43,7 @@ impl Wire {
         let mut wire = Self {
             ports,
             frames: Mutex::new(frames),
+            announced: Mutex::default(),
             stop,
             threads: Vec::new(),
         };
@@ -71,11 +75,36 @@ impl Wire {
         Ok(port.send(&[frame])?)
     }
 
-    /// The next frame of any port.
+    /// The next frame of any port that announces no address.
     pub fn receive(&self, deadline: Instant) -> Option<(u32, Vec<u8>)> {
-        let wait = deadline.saturating_duration_since(Instant::now());
-        self.frames.lock().recv_timeout(wait).ok()
+        loop {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            let (port, frame) = self.frames.lock().recv_timeout(wait).ok()?;
+            match announces(&frame) {
+                Some(address) => drop(self.announced.lock().insert((port, address))),
+                None => return Some((port, frame)),
+            }
+        }
     }
+
+    /// Addresses that were announced, with the ports, among the frames taken so far.
+    pub fn announced(&self) -> BTreeSet<(u32, IpAddr)> {
+        self.announced.lock().clone()
+    }
+}
+
+/// The address that a frame announces: an ARP request of its own owner, or an advertisement that nobody solicited.
+fn announces(frame: &[u8]) -> Option<IpAddr> {
+    let arp = frame.get(12..22) == Some(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    if arp && frame.get(28..32)? == frame.get(38..42)? {
+        return Some(<[u8; 4]>::try_from(frame.get(28..32)?).ok()?.into());
+    }
+    let six = frame.get(12..14)? == [0x86, 0xdd] && frame.get(20..22)? == [58, 255];
+    let unsolicited = frame.get(54)? == &136 && frame.get(58)? & 0x40 == 0;
+    if six && unsolicited && frame.get(22..38)? == frame.get(62..78)? {
+        return Some(<[u8; 16]>::try_from(frame.get(62..78)?).ok()?.into());
+    }
+    None
 }
 
 fn listen(id: u32, port: &dyn Port, frames: &Sender<(u32, Vec<u8>)>, stop: &AtomicBool) {

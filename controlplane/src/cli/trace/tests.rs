@@ -216,6 +216,85 @@ async fn a_capture_with_many_packets_is_summed_up() {
     insta::assert_snapshot!("related", plain(&story(&traced[3])));
 }
 
+/// An ARP request of a host of the network.
+fn who_has(address: [u8; 4]) -> Vec<u8> {
+    let mut frame = [[0xff; 6], [2, 0, 0, 0, 0, 9]].concat();
+    frame.extend([
+        8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9, 192, 0, 2, 99,
+    ]);
+    frame.extend([0; 6]);
+    frame.extend(address);
+    frame
+}
+
+const FRONT: &str = "
+apiVersion: v1
+kind: Service
+metadata: {namespace: shop, name: front}
+spec:
+  type: LoadBalancer
+  clusterIP: 10.96.0.40
+  clusterIPs: [10.96.0.40]
+  ports: [{name: http, port: 80, protocol: TCP}]
+status: {loadBalancer: {ingress: [{ip: 203.0.113.11}]}}
+";
+
+/// A neighbour solicitation of a host of the network.
+fn solicitation(target: &str) -> Vec<u8> {
+    let target: std::net::Ipv6Addr = target.parse().unwrap();
+    let (src, dst) = ("2001:db8::99", "ff02::1:ff00:210");
+    let [src, dst] = [src, dst].map(|ip| ip.parse::<std::net::Ipv6Addr>().unwrap().octets());
+    let mut bytes = Vec::new();
+    etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], [0x33, 0x33, 0xff, 0, 2, 0x10])
+        .ipv6(src, dst, 255)
+        .icmpv6_raw(135, 0, [0; 4])
+        .write(&mut bytes, &target.octets())
+        .unwrap();
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_an_address_of_the_nic_is_told_why_it_answers() {
+    let folder = Folder::new();
+    let nic = folder.0.path().join("nic.yaml");
+    let own = "masquerade: {addresses: [{address: 192.0.2.210}, {address: \"2001:db8::210\"}]}\n";
+    let all = "answer_neighbors: load-balancers\n";
+    let text = [include_str!("nic.yaml"), own, all].concat();
+    std::fs::write(nic, text).unwrap();
+    std::fs::write(folder.0.path().join("manifests/front.yaml"), FRONT).unwrap();
+    let packets = [
+        who_has([192, 0, 2, 210]),
+        who_has([203, 0, 113, 11]),
+        // Policy Local without an endpoint here: another node's.
+        who_has([203, 0, 113, 10]),
+        who_has([10, 96, 0, 10]),
+        solicitation("2001:db8::210"),
+        solicitation("2001:db8::211"),
+    ];
+    for program in [Program::Pna, Program::V1model] {
+        let traced = folder.ask(program, &packets).await;
+        let verdicts: Vec<&str> = traced.iter().map(|one| one.verdict.as_str()).collect();
+        let [own, other] = ["neighbor", "drop_no_route"];
+        assert_eq!(verdicts, [own, own, other, other, own, other]);
+        let asked = |one: &Traced| {
+            let mut lines = one.story.iter().filter(|line| line.about == "asked for");
+            lines.next().unwrap().says.clone()
+        };
+        let asked: Vec<String> = traced.iter().map(asked).collect();
+        assert_eq!(
+            asked,
+            [
+                "192.0.2.210 is the NIC's own",
+                "203.0.113.11 is a load balancer's, of shop/front",
+                "203.0.113.10 is none of the NIC's: its owner answers",
+                "10.96.0.10 is none of the NIC's: its owner answers",
+                "2001:db8::210 is the NIC's own",
+                "2001:db8::211 is none of the NIC's: its owner answers",
+            ]
+        );
+    }
+}
+
 #[test]
 fn captures_of_other_kinds() {
     use pcap_file::DataLink;

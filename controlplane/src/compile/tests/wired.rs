@@ -208,6 +208,8 @@ fn s52_s53_source_addresses_per_family() {
         ]
     );
     assert_eq!(own, ["192.0.2.200", "fd00:5::200"]);
+    wiring.answers_neighbors = false;
+    assert!(sources(&wiring).1.is_empty(), "nothing is answered for");
 }
 
 #[test]

@@ -301,6 +301,49 @@ fn admitted(view: &NodeView, ranges: &[&str]) -> (Vec<String>, bool, bool) {
 }
 
 #[test]
+fn neighbours_hear_of_load_balancers_that_no_node_has_and_that_answer_here() {
+    let cart = everything(TrafficPolicy::Cluster);
+    assert!(seen(&node(), &cart).answered.is_empty(), "not asked for");
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let asked = |except: &[&str]| NodeView {
+        answers_except: Some(except.iter().map(|text| ip(text)).collect()),
+        ..node()
+    };
+    let all = [ip("203.0.113.1"), ip("203.0.113.2")];
+    assert_eq!(seen(&asked(&["192.0.2.1"]), &cart).answered, all);
+    assert_eq!(seen(&asked(&["203.0.113.1"]), &cart).answered, all[1..]);
+    // Policy Local without an endpoint on this node: another node's NIC has the address.
+    let away = NodeView {
+        node: Some("elsewhere".into()),
+        ..asked(&[])
+    };
+    assert!(
+        seen(&away, &everything(TrafficPolicy::Local))
+            .answered
+            .is_empty()
+    );
+    assert_eq!(seen(&away, &cart).answered, all);
+}
+
+#[test]
+fn nodes_keep_their_addresses_whatever_a_load_balancer_says() {
+    let mut model = Model::new();
+    model.apply(Event::ApplyNode(Node {
+        name: "other".into(),
+        internal_ips: vec!["192.0.2.7".parse().unwrap()],
+        ..Node::default()
+    }));
+    let mut viewpoint = Viewpoint {
+        addresses: vec!["192.0.2.9".parse().unwrap()],
+        ..Viewpoint::default()
+    };
+    assert_eq!(viewpoint.look(&model).answers_except, None);
+    viewpoint.answers_for_load_balancers = true;
+    let all = ["192.0.2.7", "192.0.2.9"].map(|text| text.parse().unwrap());
+    assert_eq!(viewpoint.look(&model).answers_except, Some(all.to_vec()));
+}
+
+#[test]
 fn s54_source_ranges_apply_to_load_balancer_addresses_only() {
     let (ranges, checks, _) = admitted(&node(), &["198.51.100.0/24", "203.0.114.0/24"]);
     assert_eq!(ranges, ["198.51.100.0/24", "203.0.114.0/24"]);

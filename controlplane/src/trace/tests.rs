@@ -2,7 +2,7 @@
 
 use super::packet::{describe, from_hex, to_hex};
 use super::verdict::{MEANINGS, meaning};
-use crate::telemetry::counters::{VERDICTS, drop_reason};
+use crate::telemetry::counters::{DeviceCounters, Snapshot, VERDICTS, drop_reason};
 
 #[test]
 fn hexadecimal() {
@@ -66,4 +66,83 @@ fn every_verdict_has_a_meaning_and_a_line_in_the_documentation() {
         assert_eq!(drop_reason(name).is_some(), meaning.starts_with("dropped"));
     }
     assert_eq!(meaning("nothing"), "not known to this nicproxy");
+}
+
+/// `VERDICT_*` of the pipeline, with their numbers.
+fn pipelines() -> Vec<(String, usize)> {
+    let source = include_str!("../../../p4/core/constants.p4");
+    let lines = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("const bit<8> VERDICT_"));
+    let read = |line: &str| {
+        let (name, rest) = line.split_once(" = ").unwrap();
+        let (number, _) = rest.split_once(';').unwrap();
+        (name.to_lowercase(), number.parse().unwrap())
+    };
+    lines.map(read).collect()
+}
+
+#[test]
+fn every_verdict_of_the_pipeline_has_a_name_and_every_drop_a_reason_in_metrics_and_trace() {
+    let known = pipelines();
+    assert!(known.len() > 20, "the constants are not where they were");
+    let counted: Vec<(String, usize)> = VERDICTS
+        .iter()
+        .enumerate()
+        .map(|(at, name)| ((*name).to_owned(), at))
+        .collect();
+    assert_eq!(known, counted);
+    // Each under its own reason in the metrics, and with a sentence of its own in a trace.
+    let device = DeviceCounters::default();
+    device.replace(Snapshot {
+        verdicts: (0..VERDICTS.len() as u64).map(|at| 100 + at).collect(),
+        ..Snapshot::default()
+    });
+    let text = device.render();
+    for (name, at) in &known {
+        let packets = 100 + at;
+        let verdict = format!("nicproxy_packets_total{{verdict=\"{name}\"}} {packets}");
+        assert!(text.lines().any(|line| line == verdict), "{verdict}");
+        assert_ne!(meaning(name), meaning("nothing"), "{name}");
+        if let Some(reason) = name.strip_prefix("drop_") {
+            let drop = format!("nicproxy_drops_total{{reason=\"{reason}\"}} {packets}");
+            assert!(text.lines().any(|line| line == drop), "{drop}");
+            assert!(meaning(name).starts_with("dropped: "), "{name}");
+        }
+    }
+    let drops = text
+        .lines()
+        .filter(|line| line.starts_with("nicproxy_drops_total{"));
+    let dropping = known.iter().filter(|(name, _)| name.starts_with("drop_"));
+    assert_eq!(drops.count(), dropping.count());
+}
+
+/// Whatever the pipeline sets as a packet's end is counted: no control decides to drop without saying why.
+#[test]
+fn every_drop_of_the_pipeline_says_why() {
+    let controls = [
+        include_str!("../../../p4/core/classify.p4"),
+        include_str!("../../../p4/core/frontend.p4"),
+        include_str!("../../../p4/core/service.p4"),
+        include_str!("../../../p4/core/flow.p4"),
+        include_str!("../../../p4/core/related.p4"),
+        include_str!("../../../p4/core/tunnel.p4"),
+        include_str!("../../../p4/core/rewrite.p4"),
+        include_str!("../../../p4/core/pipeline.p4"),
+    ];
+    let mut drops = 0;
+    for control in controls {
+        let lines: Vec<&str> = control.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            if line.contains("decided = DECIDED_DROP") {
+                drops += 1;
+                let near = &lines[at.saturating_sub(1)..(at + 2).min(lines.len())];
+                assert!(
+                    near.iter().any(|line| line.contains("verdict = ")),
+                    "{near:?}"
+                );
+            }
+        }
+    }
+    assert!(drops > 8, "{drops}");
 }

@@ -91,3 +91,14 @@ fn what_makes_no_packet_is_said_so() {
     assert!(serde_saphyr::from_str::<Template>("{prot: tcp}").is_err());
     let _: PlaceSpec = serde_saphyr::from_str("10.0.0.1").unwrap();
 }
+
+#[test]
+fn verdicts_are_the_metrics_names_as_people_write_them() {
+    let metrics = nicproxy::telemetry::counters::VERDICTS;
+    let spoken = metrics.map(|name| match name {
+        // Both a drop and a way on have to do with fragments.
+        "fragment" => "later-fragment".to_owned(),
+        name => name.trim_start_matches("drop_").replace('_', "-"),
+    });
+    assert_eq!(super::step::VERDICTS.map(str::to_owned), spoken);
+}

@@ -262,18 +262,6 @@ impl SlowPath {
         }
     }
 
-    /// Its bounds.
-    #[cfg(test)]
-    pub(super) fn config_mut(&mut self) -> &mut Config {
-        &mut self.config
-    }
-
-    /// The NIC has these addresses now.
-    #[cfg(test)]
-    pub(super) fn owns(&mut self, answering: &Answering, now: Instant) {
-        self.announcer.take(answering, now);
-    }
-
     /// Tells everybody about addresses that the NIC got.
     pub(super) async fn announce(&mut self, now: Instant) {
         if !self.prepare(now).await {

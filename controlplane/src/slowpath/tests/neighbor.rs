@@ -70,7 +70,7 @@ async fn arp_requests_are_answered_up_to_a_limit() {
         .into_iter()
         .map(|request| rig.packet_in(24, request))
         .collect();
-    rig.path.config_mut().ports.remove(&4);
+    rig.path.config.ports.remove(&4);
     packets.push(rig.packet_in(24, request));
     rig.take(packets).await;
     assert!(rig.sent().is_empty());
@@ -149,7 +149,7 @@ async fn addresses_are_announced_when_they_appear_and_in_every_session() {
         session: 1,
         addresses: [key(VIP.into(), 0), key(six, 7)].into(),
     };
-    rig.path.owns(&there, rig.now);
+    rig.path.announcer.take(&there, rig.now);
     rig.path.announce(rig.now).await;
     let sent = rig.sent();
     assert_eq!(sent.len(), 2);
@@ -170,17 +170,17 @@ async fn addresses_are_announced_when_they_appear_and_in_every_session() {
     assert!(rig.sent().is_empty());
     // One that came is announced alone; one that went before its second time is not.
     there.addresses = [key(VIP.into(), 0), key(OTHER_VIP.into(), 0)].into();
-    rig.path.owns(&there, rig.now);
+    rig.path.announcer.take(&there, rig.now);
     rig.path.announce(rig.now).await;
     assert_eq!(rig.sent().len(), 1);
     there.addresses = [key(VIP.into(), 0)].into();
-    rig.path.owns(&there, rig.now);
+    rig.path.announcer.take(&there, rig.now);
     rig.now += Duration::from_secs(10);
     rig.path.announce(rig.now).await;
     assert!(rig.sent().is_empty());
     // After a restart of the device everything is announced again.
     there.session = 2;
-    rig.path.owns(&there, rig.now);
+    rig.path.announcer.take(&there, rig.now);
     rig.path.announce(rig.now).await;
     assert_eq!(rig.sent().len(), 1);
     assert_eq!(rig.path.counters().snapshot().announcements, 6);

@@ -48,7 +48,7 @@ impl Rig {
 async fn arp_requests_are_answered_up_to_a_limit() {
     let mut rig = Rig::speaking();
     let request = arp(1, CLIENT, VIP);
-    let packets = (0..5).map(|_| rig.packet_in(24, request.clone())).collect();
+    let packets = (0..5).map(|_| rig.packet_in(25, request.clone())).collect();
     rig.take(packets).await;
     let sent = rig.sent();
     assert_eq!(sent.len(), 3);
@@ -68,10 +68,10 @@ async fn arp_requests_are_answered_up_to_a_limit() {
     requests.push(request[..41].to_vec());
     let mut packets: Vec<_> = requests
         .into_iter()
-        .map(|request| rig.packet_in(24, request))
+        .map(|request| rig.packet_in(25, request))
         .collect();
     rig.path.config.ports.remove(&4);
-    packets.push(rig.packet_in(24, request));
+    packets.push(rig.packet_in(25, request));
     rig.take(packets).await;
     assert!(rig.sent().is_empty());
     assert_eq!(rig.path.counters().snapshot().neighbors_invalid, 5);
@@ -84,7 +84,7 @@ async fn solicitations_are_answered_as_the_rfc_says() {
     let link = [&[1, 1][..], &ASKER].concat();
     let asked = solicitation("fe80::9", group, own, &link);
     let probed = solicitation("::", group, own, &[]);
-    let packets = [&asked, &probed].map(|packet| rig.packet_in(24, packet.clone()));
+    let packets = [&asked, &probed].map(|packet| rig.packet_in(25, packet.clone()));
     rig.take(packets.to_vec()).await;
     let sent = rig.sent();
     for ((_, egress, reply), (mac, to, flags)) in sent.iter().zip([
@@ -131,7 +131,7 @@ async fn solicitations_are_answered_as_the_rfc_says() {
     wrong.push(solicitation("::", own, own, &[]));
     wrong.extend((0..asked.len()).map(|length| asked[..length].to_vec()));
     let count = wrong.len() as u64;
-    let packets = wrong.into_iter().map(|packet| rig.packet_in(24, packet));
+    let packets = wrong.into_iter().map(|packet| rig.packet_in(25, packet));
     rig.take(packets.collect()).await;
     assert!(rig.sent().is_empty());
     assert_eq!(rig.path.counters().snapshot().neighbors_invalid, count);

@@ -129,6 +129,9 @@ struct Seen {
     frame: Vec<u8>,
 }
 
+/// Address and port.
+pub type Place = (IpAddr, u16);
+
 pub struct Bench {
     target: Embedded,
     plane: Plane,
@@ -346,7 +349,7 @@ impl Bench {
         quoted_from: (IpAddr, u16),
         quoted_to: (IpAddr, u16),
         mtu: u16,
-    ) -> Option<(u32, (IpAddr, u16), (IpAddr, u16), u16)> {
+    ) -> Option<(u32, Place, Place, u16)> {
         let (IpAddr::V4(from), IpAddr::V4(to)) = (quoted_from.0, quoted_to.0) else {
             return None;
         };

@@ -12,6 +12,7 @@ parser P(packet_in p, out headers hdr, inout metadata m, inout standard_metadata
 
 control I(inout headers hdr, inout metadata m, inout standard_metadata_t std) {
     action_selector(HashAlgorithm.crc32, 64, 16) shared;
+    action_profile(8) listed;
     direct_counter(CounterType.packets) hits;
     action set(bit<8> value) { hdr.h.r = value; }
     table choosing {
@@ -22,7 +23,7 @@ control I(inout headers hdr, inout metadata m, inout standard_metadata_t std) {
     @name("profiled") table one_of {
         key = { hdr.h.key : ternary; }
         actions = { set; NoAction; }
-        implementation = action_profile(8);
+        implementation = listed;
         counters = hits;
     }
     apply {

@@ -1,6 +1,6 @@
 //! The cluster as it is now, once for all NICs of the process.
 //!
-//! In: notices of one source. Out: the [`Model`] as of any moment, and an [`Inbox`] per NIC that says what changed.
+//! In: notices of one source. Out: the [`Model`] as of any moment, and an `Inbox` per NIC that says what changed.
 //! Invariant: whoever looks holds up nobody: a look is a snapshot, which shares its objects with the next one, and what a
 //! NIC is told is never ahead of the model that it sees then.
 

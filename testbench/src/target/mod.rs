@@ -9,7 +9,7 @@
 //! | [`remote`] | either, in another process | none |
 //! | [`switch`] | v1model, as p4c compiled it | network interfaces (veth pairs) |
 //!
-//! [`reference`] is no target of scenarios: the reference switch as a process, for comparing it packet by packet.
+//! [`mod@reference`] is no target of scenarios: the reference switch as a process, for comparing it packet by packet.
 //!
 //! Invariant: frames of one port come in the order in which the switch sent them.
 

@@ -17,7 +17,7 @@ pub use counter::{CounterData, CounterUnit};
 pub(crate) use hash::HashAlgorithm;
 pub use meter::{Color, MeterConfig, MeterUnit};
 pub(crate) use meter::{Meter, MeterArray};
-pub(crate) use register::{RegisterArray, RegisterLeaf};
+pub(crate) use register::{Plain, RegisterArray, RegisterLeaf};
 pub(crate) use replication::Replication;
 pub use replication::{CloneSession, Replica};
 pub(crate) use state::{Externs, HostPorts, Object, ValueSetState};

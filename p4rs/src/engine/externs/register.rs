@@ -3,12 +3,16 @@
 //! In: reads and writes of packets and of the control plane. Out: values.
 //! Invariant: one read or one write is atomic; a cell never written holds the initial value; memory follows use.
 
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
 use parking_lot::Mutex;
 
 use super::super::bits;
 use super::ExternError;
 
 const CHUNK: u64 = 64;
+/// Larger arrays are taken in chunks.
+const FLAT: u64 = 1 << 26;
 
 /// One leaf of the cell's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,28 @@ pub(crate) struct RegisterLeaf {
     pub width: u32,
 }
 
+/// Where the cells lie. Of one slot they are words without locks, as what they differ from the initial value in: zeroed
+/// memory is taken when it is used.
+#[derive(Debug)]
+enum Cells {
+    Narrow(Box<[AtomicU32]>),
+    Word(Box<[AtomicU64]>),
+    Wide(Vec<Mutex<Vec<u128>>>),
+}
+
+/// A word that may be all zero bytes.
+trait Word {}
+
+impl Word for AtomicU32 {}
+impl Word for AtomicU64 {}
+
+/// Zero words, in memory that is taken when it is used.
+#[allow(unsafe_code)]
+fn zeroed<W: Word>(count: usize) -> Box<[W]> {
+    // SAFETY: atomic integers are valid as zero bytes, and only they are `Word`s.
+    unsafe { Box::new_zeroed_slice(count).assume_init() }
+}
+
 /// An array of cells.
 #[derive(Debug)]
 pub(crate) struct RegisterArray {
@@ -26,20 +52,45 @@ pub(crate) struct RegisterArray {
     slots: usize,
     leaves: Vec<RegisterLeaf>,
     initial: Vec<u128>,
-    chunks: Vec<Mutex<Vec<u128>>>,
+    cells: Cells,
+}
+
+/// Cells of one slot as machine code finds them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plain {
+    /// Where the first one is.
+    pub base: usize,
+    /// Bytes of a cell: 4 or 8.
+    pub bytes: u32,
+    /// What a cell's word has to be combined with, by exclusive or.
+    pub initial: u64,
+    /// Number of cells.
+    pub size: u64,
 }
 
 impl RegisterArray {
     /// An array of `size` cells that hold `initial`, a value with these leaves.
     pub fn new(size: u64, initial: Vec<u128>, leaves: Vec<RegisterLeaf>) -> Self {
-        let chunks = usize::try_from(size.div_ceil(CHUNK)).unwrap_or(usize::MAX);
+        let number = |of: u64| usize::try_from(of).unwrap_or(usize::MAX);
         let slots = initial.len();
+        let cells = match (leaves.as_slice(), initial.as_slice()) {
+            ([RegisterLeaf { slot: 0, width }], [_]) if *width <= 32 && size <= FLAT => {
+                Cells::Narrow(zeroed(number(size)))
+            }
+            ([RegisterLeaf { slot: 0, width }], [_]) if *width <= 64 && size <= FLAT => {
+                Cells::Word(zeroed(number(size)))
+            }
+            _ => {
+                let chunks = number(size.div_ceil(CHUNK));
+                Cells::Wide((0..chunks).map(|_| Mutex::default()).collect())
+            }
+        };
         Self {
             size,
             slots,
             leaves,
             initial,
-            chunks: (0..chunks).map(|_| Mutex::default()).collect(),
+            cells,
         }
     }
 
@@ -48,51 +99,108 @@ impl RegisterArray {
         self.size
     }
 
+    /// The cells, where each is one word.
+    pub fn plain(&self) -> Option<Plain> {
+        let (base, bytes) = match &self.cells {
+            Cells::Narrow(cells) => (cells.as_ptr() as usize, 4),
+            Cells::Word(cells) => (cells.as_ptr() as usize, 8),
+            Cells::Wide(_) => return None,
+        };
+        let initial = *self.initial.first()? as u64;
+        Some(Plain {
+            base,
+            bytes,
+            initial,
+            size: self.size,
+        })
+    }
+
     /// Copies a cell out; false when the index is out of range.
     pub fn read(&self, index: u128, to: &mut [u128]) -> bool {
-        let Some((chunk, at)) = self.locate(index) else {
+        let Some(index) = self.locate(index) else {
             return false;
         };
-        let cells = chunk.lock();
-        let from = cells.get(at..at + self.slots).unwrap_or(&self.initial);
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = *from;
+        let word = match &self.cells {
+            Cells::Narrow(cells) => cells
+                .get(index)
+                .map(|cell| u128::from(cell.load(Ordering::Relaxed))),
+            Cells::Word(cells) => cells
+                .get(index)
+                .map(|cell| u128::from(cell.load(Ordering::Relaxed))),
+            Cells::Wide(chunks) => {
+                let (chunk, at) = (index / CHUNK as usize, index % CHUNK as usize * self.slots);
+                let Some(chunk) = chunks.get(chunk) else {
+                    return false;
+                };
+                let cells = chunk.lock();
+                let from = cells.get(at..at + self.slots).unwrap_or(&self.initial);
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = *from;
+                }
+                return true;
+            }
+        };
+        if let (Some(word), Some(to), Some(initial)) = (word, to.first_mut(), self.initial.first())
+        {
+            *to = word ^ initial;
         }
-        true
+        word.is_some()
     }
 
     /// Copies a cell in; false when the index is out of range.
     pub fn write(&self, index: u128, from: &[u128]) -> bool {
-        let Some((chunk, at)) = self.locate(index) else {
+        let Some(index) = self.locate(index) else {
             return false;
         };
-        let mut cells = chunk.lock();
-        if cells.is_empty() {
-            *cells = self.initial.repeat(CHUNK as usize);
-        }
-        if let Some(to) = cells.get_mut(at..at + self.slots) {
-            for (to, from) in to.iter_mut().zip(from) {
-                *to = *from;
+        let word = || from.first().unwrap_or(&0) ^ self.initial.first().unwrap_or(&0);
+        match &self.cells {
+            Cells::Narrow(cells) => {
+                let cell = cells.get(index);
+                cell.map(|cell| cell.store(word() as u32, Ordering::Relaxed))
+                    .is_some()
+            }
+            Cells::Word(cells) => {
+                let cell = cells.get(index);
+                cell.map(|cell| cell.store(word() as u64, Ordering::Relaxed))
+                    .is_some()
+            }
+            Cells::Wide(chunks) => {
+                let (chunk, at) = (index / CHUNK as usize, index % CHUNK as usize * self.slots);
+                let Some(chunk) = chunks.get(chunk) else {
+                    return false;
+                };
+                let mut cells = chunk.lock();
+                if cells.is_empty() {
+                    *cells = self.initial.repeat(CHUNK as usize);
+                }
+                if let Some(to) = cells.get_mut(at..at + self.slots) {
+                    for (to, from) in to.iter_mut().zip(from) {
+                        *to = *from;
+                    }
+                }
+                true
             }
         }
-        true
     }
 
     /// Sets every cell to the initial value.
     pub fn reset(&self) {
-        for chunk in &self.chunks {
-            chunk.lock().clear();
+        match &self.cells {
+            Cells::Narrow(cells) => cells
+                .iter()
+                .for_each(|cell| cell.store(0, Ordering::Relaxed)),
+            Cells::Word(cells) => cells
+                .iter()
+                .for_each(|cell| cell.store(0, Ordering::Relaxed)),
+            Cells::Wide(chunks) => chunks.iter().for_each(|chunk| chunk.lock().clear()),
         }
     }
 
-    fn locate(&self, index: u128) -> Option<(&Mutex<Vec<u128>>, usize)> {
-        let index = u64::try_from(index)
-            .ok()
-            .filter(|&index| index < self.size)?;
-        Some((
-            self.chunks.get((index / CHUNK) as usize)?,
-            (index % CHUNK) as usize * self.slots,
-        ))
+    /// The index, if there is such a cell.
+    fn locate(&self, index: u128) -> Option<usize> {
+        let index = u64::try_from(index).ok();
+        let index = index.filter(|&index| index < self.size)?;
+        usize::try_from(index).ok()
     }
 
     /// A cell as bytes per leaf.
@@ -137,6 +245,29 @@ impl RegisterArray {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_of_one_word_differ_from_the_initial_value_when_written() {
+        for (width, value) in [
+            (7, 0x55),
+            (32, u128::from(u32::MAX)),
+            (64, 1 << 63),
+            (128, 9),
+        ] {
+            let array = RegisterArray::new(10, vec![5], vec![RegisterLeaf { slot: 0, width }]);
+            assert_eq!(array.plain().is_some(), width <= 64);
+            let mut cell = [0];
+            assert!(array.read(9, &mut cell));
+            assert_eq!(cell, [5], "{width}");
+            assert!(array.write(9, &[value]));
+            assert!(array.read(9, &mut cell));
+            assert_eq!(cell, [value], "{width}");
+            assert!(!array.write(10, &[value]) && !array.read(10, &mut cell));
+            array.reset();
+            assert!(array.read(9, &mut cell));
+            assert_eq!(cell, [5], "{width}");
+        }
+    }
 
     #[test]
     fn reads_back_what_was_written() {

@@ -7,7 +7,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value, types};
 use std::mem::offset_of;
 
-use super::super::externs::HashAlgorithm;
+use super::super::externs::{HashAlgorithm, Plain};
 use super::super::interp::code::{
     Agg, Checksum, ChecksumAction, Dest, Ex, Extern, Operand, Prim, Shape,
 };
@@ -15,6 +15,7 @@ use super::Unsupported;
 use super::build::{Build, Val};
 use super::runtime::{Context, Site, algorithm, status};
 use super::support;
+use crate::ir::{ExternInstance, Handle};
 
 impl Build<'_, '_> {
     /// An operation; the value of those that have one.
@@ -326,6 +327,59 @@ impl Build<'_, '_> {
         Ok(self.constant(0))
     }
 
+    /// The cells of a register, where machine code can reach them.
+    fn plain_register(&self, instance: Handle<ExternInstance>) -> Option<Plain> {
+        let register = self.machine.externs().register(instance).ok()?;
+        register.plain().filter(|plain| plain.size > 0)
+    }
+
+    /// Where a cell is, the first one for an index out of range; and whether it is in range.
+    fn cell(&mut self, plain: Plain, index: Value) -> (Value, Value) {
+        let size = self.iconst(plain.size);
+        let known = self.b.ins().icmp(IntCC::UnsignedLessThan, index, size);
+        let first = self.iconst(0);
+        let index = self.b.ins().select(known, index, first);
+        let offset = self
+            .b
+            .ins()
+            .ishl_imm_u(index, i64::from(plain.bytes.trailing_zeros()));
+        let base = self.iconst(plain.base as u64);
+        (known, self.b.ins().iadd(base, offset))
+    }
+
+    fn read_cell(&mut self, plain: Plain, index: Value) -> (Value, Val) {
+        let (known, at) = self.cell(plain, index);
+        let flags = MemFlagsData::trusted();
+        let word = if plain.bytes == 4 {
+            let word = self.b.ins().load(types::I32, flags, at, 0);
+            self.b.ins().uextend(types::I64, word)
+        } else {
+            self.b.ins().load(types::I64, flags, at, 0)
+        };
+        let initial = self.iconst(plain.initial);
+        let value = self.b.ins().bxor(word, initial);
+        (known, Val { value, wide: false })
+    }
+
+    fn write_cell(&mut self, plain: Plain, index: Value, value: Val) {
+        let (known, at) = self.cell(plain, index);
+        let value = self.narrow(value);
+        let initial = self.iconst(plain.initial);
+        let word = self.b.ins().bxor(value, initial);
+        let (write, after) = (self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(known, write, &[], after, &[]);
+        self.enter(write);
+        let flags = MemFlagsData::trusted();
+        if plain.bytes == 4 {
+            let word = self.b.ins().ireduce(types::I32, word);
+            self.b.ins().store(flags, word, at, 0);
+        } else {
+            self.b.ins().store(flags, word, at, 0);
+        }
+        self.jump(after);
+        self.enter(after);
+    }
+
     fn register(&mut self, op: &Extern) -> Result<Val, Unsupported> {
         match op {
             Extern::RegisterWrite {
@@ -335,6 +389,10 @@ impl Build<'_, '_> {
             } => {
                 let index = self.index(index)?;
                 let value = self.scalar_operand(value)?;
+                if let Some(plain) = self.plain_register(*instance) {
+                    self.write_cell(plain, index, value);
+                    return Ok(self.constant(0));
+                }
                 let (low, high) = self.halves(value);
                 let instance = self.iconst(instance.index() as u64);
                 let args = [self.context, instance, index, low, high];
@@ -349,11 +407,15 @@ impl Build<'_, '_> {
                 ..
             } => {
                 let index = self.index(index)?;
-                let instance = self.iconst(instance.index() as u64);
-                let args = [self.context, instance, index];
-                let call = self.b.ins().call(self.imports.register_read, &args);
-                let known = self.b.inst_results(call)[0];
-                let read = self.scalar();
+                let (known, read) = match self.plain_register(*instance) {
+                    Some(plain) => self.read_cell(plain, index),
+                    None => {
+                        let instance = self.iconst(instance.index() as u64);
+                        let args = [self.context, instance, index];
+                        let call = self.b.ins().call(self.imports.register_read, &args);
+                        (self.b.inst_results(call)[0], self.scalar())
+                    }
+                };
                 let read = self.mask_to(read, self.widths.of(*temp));
                 let before = self.get(*temp);
                 let kept = self.choose(known, read, before);

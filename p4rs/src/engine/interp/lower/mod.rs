@@ -1,7 +1,8 @@
 //! Lowering: the IR becomes trees over numbered slots.
 //!
 //! In: a checked program. Out: [`Code`]. Every variable gets a fixed home; a control or parser that is called at one
-//! place only shares its parameters' homes with the caller's arguments, which copying in and out would not tell apart.
+//! place only, or always with the same variables, shares its parameters' homes with the caller's arguments, which copying in
+//! and out would not tell apart.
 //! Invariant: what is lowered once is found again by its handle.
 
 mod call;
@@ -39,8 +40,8 @@ pub(crate) struct Lower<'p> {
     pub(super) code: Code,
     next: u64,
     homes: Vec<Option<Slot>>,
-    control_sites: FxHashMap<usize, usize>,
-    parser_sites: FxHashMap<usize, usize>,
+    control_sites: FxHashMap<usize, Sites<'p>>,
+    parser_sites: FxHashMap<usize, Sites<'p>>,
     /// Calls being lowered, to refuse recursion.
     depth: u32,
     function_done: Vec<bool>,
@@ -93,7 +94,7 @@ impl<'p> Lower<'p> {
         lower.code.tables = (0..program.tables.len())
             .map(|_| None::<TableCode>)
             .collect();
-        lower.count_sites();
+        lower.find_sites();
         lower.find_owners();
         Ok(lower)
     }
@@ -107,19 +108,21 @@ impl<'p> Lower<'p> {
         Ok(self.code)
     }
 
-    fn count_sites(&mut self) {
-        for (_, expr) in self.program.exprs.iter() {
-            if let ExprKind::Call { callee, .. } = &expr.kind {
-                match callee {
-                    Callee::Control(handle) => {
-                        *self.control_sites.entry(handle.index()).or_default() += 1
-                    }
-                    Callee::Parser(handle) => {
-                        *self.parser_sites.entry(handle.index()).or_default() += 1
-                    }
-                    _ => {}
-                }
-            }
+    fn find_sites(&mut self) {
+        let program = self.program;
+        for (_, expr) in program.exprs.iter() {
+            let ExprKind::Call { callee, args, .. } = &expr.kind else {
+                continue;
+            };
+            let (sites, index) = match callee {
+                Callee::Control(handle) => (&mut self.control_sites, handle.index()),
+                Callee::Parser(handle) => (&mut self.parser_sites, handle.index()),
+                _ => continue,
+            };
+            sites
+                .entry(index)
+                .and_modify(|sites| *sites = sites.and(program, args))
+                .or_insert(Sites::One(args));
         }
     }
 
@@ -260,14 +263,15 @@ impl<'p> Lower<'p> {
         Ok(handle.index() as u32)
     }
 
-    /// Shares the homes of arguments with the parameters of a block that is called at one place only.
+    /// Shares the homes of arguments with the parameters of a block that is called at one place only, or everywhere with the
+    /// same variables.
     pub(super) fn try_alias(
         &mut self,
         params: &[Param],
         args: &[Arg],
-        sites: usize,
+        sites: Sites<'p>,
     ) -> Lowered<bool> {
-        if sites != 1 || params.len() != args.len() {
+        if matches!(sites, Sites::Different) || params.len() != args.len() {
             return Ok(false);
         }
         let mut ranges: Vec<(u32, u32)> = Vec::new();
@@ -278,13 +282,18 @@ impl<'p> Lower<'p> {
                 Arg::Absent => return Ok(false),
                 Arg::In(expr) | Arg::Place(expr) => *expr,
             };
-            if self.homes[param.var.index()].is_some() || !self.is_place(expr) {
+            if !self.is_place(expr) {
                 return Ok(false);
             }
             let dest = self.dest(expr)?;
             let Place::Fixed(slot) = dest.place else {
                 return Ok(false);
             };
+            // A call before this one has given the home: the same, if it shared, too.
+            let before = self.homes[param.var.index()];
+            if before.is_some() && (matches!(sites, Sites::One(_)) || before != Some(slot)) {
+                return Ok(false);
+            }
             let end = slot + dest.slots;
             let overlaps = ranges.iter().any(|&(from, to)| slot < to && from < end);
             if dest.slice.is_some() || dest.guard.is_some() || dest.union.is_some() || overlaps {
@@ -299,15 +308,14 @@ impl<'p> Lower<'p> {
         Ok(true)
     }
 
-    pub(super) fn control_calls(&self, handle: Handle<Control>) -> usize {
-        self.control_sites
-            .get(&handle.index())
-            .copied()
-            .unwrap_or(0)
+    pub(super) fn control_calls(&self, handle: Handle<Control>) -> Sites<'p> {
+        let sites = self.control_sites.get(&handle.index());
+        sites.copied().unwrap_or(Sites::Different)
     }
 
-    pub(super) fn parser_calls(&self, handle: Handle<Parser>) -> usize {
-        self.parser_sites.get(&handle.index()).copied().unwrap_or(0)
+    pub(super) fn parser_calls(&self, handle: Handle<Parser>) -> Sites<'p> {
+        let sites = self.parser_sites.get(&handle.index());
+        sites.copied().unwrap_or(Sites::Different)
     }
 
     /// Lowers every table, so that the control plane finds also those that are never applied.
@@ -321,6 +329,43 @@ impl<'p> Lower<'p> {
         handles
             .into_iter()
             .try_for_each(|handle| self.table(handle).map(drop))
+    }
+}
+
+/// Where a control or a parser is called.
+#[derive(Clone, Copy)]
+pub(super) enum Sites<'p> {
+    /// At one place, with these arguments.
+    One(&'p [Arg]),
+    /// At several, with the same variables.
+    Alike(&'p [Arg]),
+    /// Otherwise.
+    Different,
+}
+
+impl<'p> Sites<'p> {
+    /// With another place.
+    fn and(self, program: &Program, args: &[Arg]) -> Self {
+        let variable = |expr: Handle<Expr>| match program.exprs[expr].kind {
+            ExprKind::Var(var) => Some(var),
+            _ => None,
+        };
+        let same = |(a, b): (&Arg, &Arg)| match (a, b) {
+            (Arg::In(a), Arg::In(b)) | (Arg::Place(a), Arg::Place(b)) => {
+                variable(*a).is_some() && variable(*a) == variable(*b)
+            }
+            (Arg::Extern(a), Arg::Extern(b)) => a == b,
+            (Arg::Packet, Arg::Packet) => true,
+            _ => false,
+        };
+        match self {
+            Self::One(known) | Self::Alike(known)
+                if known.len() == args.len() && known.iter().zip(args).all(same) =>
+            {
+                Self::Alike(known)
+            }
+            _ => Self::Different,
+        }
     }
 }
 

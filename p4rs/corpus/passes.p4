@@ -67,7 +67,7 @@ control E(inout headers hdr, inout metadata m, inout standard_metadata_t std) {
             m.kept.cloned = 0x33;
             m.kept.lost = 0x34;
             clone_preserving_field_list(CloneType.E2E, 5, 1);
-        } else if (hdr.h.op == 4 && std.instance_type == 0) {
+        } else if (hdr.h.op == 4 && hdr.h.note[7:0] != 0x66) {
             hdr.h.note = 0xdddd;
             m.kept.again = 0x66;
             recirculate_preserving_field_list(3);

@@ -253,11 +253,11 @@ impl V1Model {
         if port == self.drop_port {
             return run.drop_packet(DropReason::Ingress);
         }
-        let kind = run.slot(self.std.instance_type) as u32;
         let copy = Copy {
             port: port as u32,
             instance: 0,
-            kind,
+            // Of packets that came again, too: simple_switch tells egress nothing of it.
+            kind: NORMAL,
             truncate: run.state.intents.truncate,
         };
         if run.state.queue.is_empty() {

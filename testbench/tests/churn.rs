@@ -105,11 +105,14 @@ impl Served {
         })
     }
 
-    /// One endpoint that may leave comes or goes.
+    /// One endpoint that may leave comes or goes. UDP connections to one that goes are cut (S63): should it come back, what
+    /// their clients send are new ones.
     fn change(&mut self, number: usize) {
         let host = STAYING + ((number * 7) % usize::from(POOL - STAYING)) as u8;
         if !self.present.remove(&host) {
             self.present.insert(host);
+        } else if self.protocol == Protocol::Udp {
+            self.open.retain(|connection| connection.host != host);
         }
     }
 
@@ -132,16 +135,12 @@ impl Served {
         }
     }
 
-    /// The next packets, and answers, of open connections; UDP's only where the endpoint is there: a stale flow may be
-    /// taken away (S63).
+    /// The next packets, and answers, of open connections.
     fn talk(&mut self, wire: &Wire<'_>, count: usize) {
         let mut some = Vec::new();
         for _ in 0..count.min(self.open.len()) {
-            let connection = self.open[self.next % self.open.len()];
+            some.push(self.open[self.next % self.open.len()]);
             self.next += 1;
-            if self.protocol != Protocol::Udp || self.present.contains(&connection.host) {
-                some.push(connection);
-            }
         }
         self.fate += wire.talk(&some);
     }

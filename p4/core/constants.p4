@@ -103,6 +103,7 @@ const bit<8> FRONTEND_NONE = 0;
 const bit<8> FRONTEND_SERVE = 1;
 const bit<8> FRONTEND_REJECT = 2;
 const bit<8> FRONTEND_DROP = 3;
+const bit<8> FRONTEND_BARRED = 4;       // served, but not for this source
 
 // Flags of `serve`.
 const bit<16> SERVE_CHECK_SOURCE = 0x0001;  // consult source_range (loadBalancerSourceRanges)

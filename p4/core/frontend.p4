@@ -94,8 +94,7 @@ control SourceFilter(inout headers_t hdr, inout metadata_t meta) {
     @id(8)
     @name(".deny")
     action deny() {
-        hdr.local.decided = DECIDED_DROP;
-        hdr.local.verdict = VERDICT_DROP_SOURCE;
+        hdr.local.frontend = FRONTEND_BARRED;
     }
 
     @id(3)

@@ -148,11 +148,11 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                 if (hdr.local.check_source != 0) {
                     source_stage.apply(hdr, meta);
                 }
-                if (hdr.local.decided == DECIDED_NO) {
+                if (hdr.local.frontend == FRONTEND_SERVE) {
                     client_stage.apply(hdr, meta);
                 }
             }
-            if (hdr.local.frontend == FRONTEND_SERVE && hdr.local.decided == DECIDED_NO) {
+            if (hdr.local.frontend == FRONTEND_SERVE) {
                 endpoint_stage.apply(hdr, meta);
                 if (hdr.local.picked == 1) {
                     if (hdr.local.dsr == 0) {
@@ -186,6 +186,10 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                     if (hdr.local.frontend == FRONTEND_DROP) {
                         hdr.local.decided = DECIDED_DROP;
                         hdr.local.verdict = VERDICT_DROP_POLICY;
+                    }
+                    if (hdr.local.frontend == FRONTEND_BARRED) {
+                        hdr.local.decided = DECIDED_DROP;
+                        hdr.local.verdict = VERDICT_DROP_SOURCE;
                     }
                     if (hdr.local.frontend == FRONTEND_SERVE) {
                         if (hdr.local.picked == 0) {

@@ -92,7 +92,8 @@ fn expression() -> impl Strategy<Value = String> {
             "!",
             "~",
             "-",
-            "+",
+            // Two of them would be a token of its own.
+            "+ ",
             "(bit<8>) ",
             "(T) ",
             "(tuple<T, bit<(a > b)>>)",

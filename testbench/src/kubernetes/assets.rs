@@ -4,6 +4,7 @@
 //! for the checkers, Go and the module proxy. Out: paths. What Go builds is kept in the target folder under the checksum
 //! of its `go.sum`, so that it is built once per version.
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -115,9 +116,7 @@ impl Assets {
         let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes");
         let folder = cache(&modules)?;
         for (program, package) in PROGRAMS {
-            if !folder.join(program).is_file() {
-                build(&modules, package, FLAGS, &folder.join(program))?;
-            }
+            build(&modules, package, FLAGS, &folder.join(program))?;
         }
         Self::in_folder(&folder)
     }
@@ -135,9 +134,7 @@ impl Checker {
         };
         let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkers");
         let path = cache(&modules)?.join(program);
-        if !path.is_file() {
-            build(&modules, package, CHECKER_FLAGS, &path)?;
-        }
+        build(&modules, package, CHECKER_FLAGS, &path)?;
         Ok(path)
     }
 }
@@ -157,9 +154,24 @@ fn cache(modules: &Path) -> Result<PathBuf, AssetsError> {
     folder.canonicalize().map_err(file(folder))
 }
 
-/// Builds next to the place and moves it there, so that a build cut short leaves nothing that looks like a program.
+/// Builds it unless it is there: next to the place, and moved there, so that a build cut short leaves nothing that looks
+/// like a program. Who comes while another builds, in this process or in another, waits.
 fn build(modules: &Path, package: &'static str, flags: &str, to: &Path) -> Result<(), AssetsError> {
-    let part = to.with_extension(format!("part-{}", std::process::id()));
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        move |source| AssetsError::File { path, source }
+    };
+    if to.is_file() {
+        return Ok(());
+    }
+    let lock = to.with_extension("lock");
+    // Released when it is closed, also by the end of the process.
+    let held = File::create(&lock).map_err(file(&lock))?;
+    held.lock().map_err(file(&lock))?;
+    if to.is_file() {
+        return Ok(());
+    }
+    let part = to.with_extension("part");
     Command::new("go")
         .arg("version")
         .stdout(Stdio::null())
@@ -181,8 +193,5 @@ fn build(modules: &Path, package: &'static str, flags: &str, to: &Path) -> Resul
             output: String::from_utf8_lossy(&output.stderr).into_owned(),
         });
     }
-    std::fs::rename(&part, to).map_err(|source| AssetsError::File {
-        path: to.to_owned(),
-        source,
-    })
+    std::fs::rename(&part, to).map_err(file(to))
 }

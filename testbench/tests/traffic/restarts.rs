@@ -1,6 +1,6 @@
 //! Programs that die under open connections.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nicproxy::config::Program;
@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testbench::netns::caller::{Call, Outcome, Transport};
 
 use crate::connections::{ask, check, leave_one_pod, open_connections, vip};
-use crate::world::{Nic, Setup, World, curl, in_a_world_of};
+use crate::world::{Nic, PATIENCE, Setup, World, curl, in_a_world_of};
 
 const OBJECTS: &str = include_str!("objects.yaml");
 /// Connections that the control plane's death must not touch.
@@ -72,25 +72,25 @@ fn a_killed_nicproxy_costs_none_of_1000_connections_on_the_v1model_program() {
 fn the_nic_dies(program: Program) {
     serving(own_nic(program), |world| {
         let mut connections = open_connections(world, SOME);
-        let over = AtomicBool::new(false);
-        let load = |from: &testbench::netns::Namespace| from.inside(|| call_until(&over)).unwrap();
-        let (before, after) = std::thread::scope(|scope| {
+        let load = Load::default();
+        std::thread::scope(|scope| {
             let pod = &world.topology.pod;
-            let calls = scope.spawn(|| load(pod));
+            let calls = scope.spawn(|| pod.inside(|| load.run()).unwrap());
+            load.until_answered("before the NIC's death");
             let killed = Instant::now();
             world.nic.as_mut().unwrap().restart();
             while curl(&world.topology.pod, vip(), 80).is_err() {
-                assert!(killed.elapsed() < crate::world::PATIENCE);
+                assert!(killed.elapsed() < PATIENCE);
             }
             println!(
                 "calls are answered {:?} after the NIC's death",
                 killed.elapsed()
             );
-            over.store(true, Ordering::Relaxed);
-            calls.join().unwrap()
+            load.until_answered("after the NIC's death");
+            load.over.store(true, Ordering::Relaxed);
+            calls.join().unwrap();
         });
-        println!("under load: {before} calls answered, {after} not");
-        assert!(before > 0, "there was no load");
+        println!("{load}");
         // What an endpoint sends while the NIC knows nothing reaches the client untranslated, and is answered by a
         // reset: connections that had a packet on its way then may be lost, the others not.
         let lost = (connections.iter_mut())
@@ -101,25 +101,51 @@ fn the_nic_dies(program: Program) {
     });
 }
 
-/// Calls one after another: how many were answered, how many not.
-fn call_until(over: &AtomicBool) -> (usize, usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let call = Call {
-        from: None,
-        to: std::net::SocketAddr::new(vip(), 7),
-        transport: Transport::Udp,
-    };
-    let (mut answered, mut not) = (0, 0);
-    while !over.load(Ordering::Relaxed) {
-        match runtime.block_on(call.make(Duration::from_millis(500))) {
-            Outcome::Answered { .. } => answered += 1,
-            _ => not += 1,
+/// Calls one after another, from before the NIC's death until it serves again.
+#[derive(Default)]
+struct Load {
+    over: AtomicBool,
+    answered: AtomicUsize,
+    lost: AtomicUsize,
+}
+
+impl Load {
+    /// Calls until it is over.
+    fn run(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let call = Call {
+            from: None,
+            to: std::net::SocketAddr::new(vip(), 7),
+            transport: Transport::Udp,
+        };
+        while !self.over.load(Ordering::Relaxed) {
+            let count = match runtime.block_on(call.make(Duration::from_millis(500))) {
+                Outcome::Answered { .. } => &self.answered,
+                _ => &self.lost,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
-    (answered, not)
+
+    /// Waits for an answer to a call that begins after this does: two, since one may be on its way.
+    fn until_answered(&self, when: &str) {
+        let (start, had) = (Instant::now(), self.answered.load(Ordering::Relaxed));
+        while self.answered.load(Ordering::Relaxed) < had + 2 {
+            assert!(start.elapsed() < PATIENCE, "no call is answered {when}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl std::fmt::Display for Load {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let (answered, lost) = (count(&self.answered), count(&self.lost));
+        write!(out, "under load: {answered} calls answered, {lost} not")
+    }
 }
 
 #[test]

@@ -35,6 +35,17 @@ pub fn program(name: &str) -> Result<PathBuf, OwnError> {
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
+        // What cargo says of this package to its tests would be news to build scripts of dependencies, and make them
+        // and all that depends on them be built again, now and when cargo comes from outside the next time.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+                .iter()
+                .any(|own| text.starts_with(own))
+            {
+                build.env_remove(name);
+            }
+        }
         let status = build.status()?;
         if !status.success() {
             return Err(OwnError::Build(status));

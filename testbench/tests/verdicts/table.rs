@@ -38,24 +38,27 @@ impl Table {
         self.absent.push(format!("{proxy}: {why}"));
     }
 
+    /// Flows whose verdicts differ and nothing explains it.
+    pub fn unexplained(&self) -> Vec<Flow> {
+        let mut flows: Vec<Flow> = (self.differing())
+            .filter(|(flow, proxy, _)| explanation(*proxy, flow).is_none())
+            .map(|(flow, ..)| *flow)
+            .collect();
+        flows.dedup();
+        flows
+    }
+
     /// What is wrong with it.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.absent.clone();
         let mut used = BTreeSet::new();
-        for (flow, cells) in &self.rows {
-            let judge = cells.get(&Proxy::Nftables);
-            for (proxy, cell) in cells {
-                if Some(cell) == judge {
-                    continue;
-                }
-                let explained = (differences::ALL.iter()).position(|d| (d.applies)(*proxy, flow));
-                match explained {
-                    Some(at) => drop(used.insert(at)),
-                    None => problems.push(format!(
-                        "unexplained: {flow}: {proxy}: {cell}; kube-proxy nftables: {}",
-                        judge.map_or("", String::as_str)
-                    )),
-                }
+        for (flow, proxy, cell) in self.differing() {
+            match explanation(proxy, flow) {
+                Some(at) => drop(used.insert(at)),
+                None => problems.push(format!(
+                    "unexplained: {flow}: {proxy}: {cell}; kube-proxy nftables: {}",
+                    (self.rows[flow].get(&Proxy::Nftables)).map_or("", String::as_str)
+                )),
             }
         }
         for (at, difference) in differences::ALL.iter().enumerate() {
@@ -65,6 +68,21 @@ impl Table {
         }
         problems
     }
+
+    /// Verdicts other than the judge's.
+    fn differing(&self) -> impl Iterator<Item = (&Flow, Proxy, &String)> {
+        self.rows.iter().flat_map(|(flow, cells)| {
+            let judge = cells.get(&Proxy::Nftables);
+            (cells.iter())
+                .filter(move |(_, cell)| Some(*cell) != judge)
+                .map(move |(proxy, cell)| (flow, *proxy, cell))
+        })
+    }
+}
+
+/// Which of the differences it is.
+fn explanation(proxy: Proxy, flow: &Flow) -> Option<usize> {
+    (differences::ALL.iter()).position(|difference| (difference.applies)(proxy, flow))
 }
 
 /// A verdict in words: who answered as who saw the client, or what else came of it.

@@ -17,6 +17,8 @@
 mod generate;
 #[path = "engines/random.rs"]
 mod random;
+#[path = "engines/stateful.rs"]
+mod stateful;
 #[path = "engines/twin.rs"]
 mod twin;
 
@@ -57,6 +59,10 @@ fn the_projects_programs_do_the_same_on_both_engines() {
             match compare(&sources, seed, 400) {
                 Ok(Some(twin)) => {
                     assert!(twin.native(), "{program} becomes machine code");
+                    assert!(
+                        twin.side_by_side(),
+                        "{program} has no need to be run in order"
+                    );
                     sent += twin.sent;
                 }
                 Ok(None) => panic!("{program} does not load"),
@@ -169,6 +175,34 @@ fn generated_programs_do_the_same_on_both_engines() {
         native * 4 >= rounds,
         "{native} of {rounds} programs became machine code"
     );
+}
+
+#[test]
+fn generated_programs_with_state_do_side_by_side_what_they_would_one_after_the_other() {
+    let (from, rounds) = (number("NICPROXY_SEED", 1), number("NICPROXY_ROUNDS", 40));
+    let (mut side_by_side, mut sent) = (0, 0);
+    for seed in from..from + rounds {
+        let text = stateful::program(&mut Random::new(seed));
+        let sources = Sources::from_bundle(SourceBundle::single("main.p4", &text));
+        match compare(&sources, seed, 60) {
+            Ok(Some(twin)) => {
+                side_by_side += u64::from(twin.side_by_side());
+                sent += twin.sent;
+            }
+            Ok(None) => {
+                let found = p4rs::compile(&sources)
+                    .err()
+                    .map(|failure| failure.diagnostics);
+                panic!("seed {seed} makes no program: {found:#?}\n{text}");
+            }
+            Err(difference) => panic!("seed {seed}: {difference}\n{text}"),
+        }
+    }
+    assert_eq!(
+        side_by_side, rounds,
+        "all programs run packets side by side"
+    );
+    assert!(sent > 0, "some packets leave");
 }
 
 #[test]

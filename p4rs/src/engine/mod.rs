@@ -253,6 +253,12 @@ impl Engine {
         self.machine.native.is_some()
     }
 
+    /// Whether machine code runs the packets of a batch side by side once tables are large.
+    pub fn is_side_by_side(&self) -> bool {
+        let native = self.machine.native.as_ref();
+        native.is_some_and(native::Native::side_by_side)
+    }
+
     /// The choices made at load time.
     pub fn config(&self) -> &Config {
         self.machine.config()

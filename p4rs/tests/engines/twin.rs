@@ -56,6 +56,11 @@ impl Twin {
         self.engines[0].is_native()
     }
 
+    /// Whether batches run side by side there.
+    pub fn side_by_side(&self) -> bool {
+        self.engines[0].is_side_by_side()
+    }
+
     fn tables(&self) -> Vec<Handle<Table>> {
         self.engines[0]
             .program()

@@ -3,11 +3,14 @@
 //! In: reads and writes of packets and of the control plane. Out: values.
 //! Invariant: one read or one write is atomic; a cell never written holds the initial value; memory follows use.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::super::bits;
+use super::super::tables::advise_huge;
 use super::ExternError;
 
 const CHUNK: u64 = 64;
@@ -27,8 +30,8 @@ pub(crate) struct RegisterLeaf {
 /// memory is taken when it is used.
 #[derive(Debug)]
 enum Cells {
-    Narrow(Box<[AtomicU32]>),
-    Word(Box<[AtomicU64]>),
+    Narrow(Column<AtomicU32>),
+    Word(Column<AtomicU64>),
     Wide(Vec<Mutex<Vec<u128>>>),
 }
 
@@ -38,11 +41,77 @@ trait Word {}
 impl Word for AtomicU32 {}
 impl Word for AtomicU64 {}
 
-/// Zero words, in memory that is taken when it is used.
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Zero words, in memory that is taken when it is used, and the first one at the beginning of a cache line.
 #[allow(unsafe_code)]
-fn zeroed<W: Word>(count: usize) -> Box<[W]> {
+fn zeroed<W: Word>(count: usize) -> (Arc<[W]>, usize) {
+    let room = count.saturating_add(LINE / size_of::<W>());
     // SAFETY: atomic integers are valid as zero bytes, and only they are `Word`s.
-    unsafe { Box::new_zeroed_slice(count).assume_init() }
+    let words: Arc<[W]> = unsafe { Arc::new_zeroed_slice(room).assume_init() };
+    advise_huge(&words);
+    let first = words.as_ptr().align_offset(LINE).min(room - count);
+    (words, first)
+}
+
+/// One register's words among those of others of its size: what several registers have under one index lies together.
+#[derive(Debug)]
+struct Column<W> {
+    words: Arc<[W]>,
+    first: usize,
+    stride: usize,
+    size: usize,
+}
+
+impl<W: Word> Column<W> {
+    /// A column with no other beside it.
+    fn alone(size: usize) -> Self {
+        let (words, first) = zeroed(size);
+        Self {
+            words,
+            first,
+            stride: 1,
+            size,
+        }
+    }
+
+    /// Columns beside each other.
+    fn beside(columns: usize, size: usize) -> Vec<Self> {
+        let stride = columns.next_power_of_two();
+        let (words, first) = zeroed(size.saturating_mul(stride));
+        let column = |at| Self {
+            words: Arc::clone(&words),
+            first: first + at,
+            stride,
+            size,
+        };
+        (0..columns).map(column).collect()
+    }
+
+    fn get(&self, index: usize) -> Option<&W> {
+        let at = || self.words.get(self.first + index * self.stride);
+        (index < self.size).then(at).flatten()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &W> {
+        let words = self.words.get(self.first..).unwrap_or_default();
+        words.iter().step_by(self.stride).take(self.size)
+    }
+
+    fn plain(&self, initial: u64) -> Plain {
+        let base = self.words.as_ptr() as usize + self.first * size_of::<W>();
+        let stride = self.stride * size_of::<W>();
+        Plain {
+            base,
+            // Rows begin with a line, and their length is a power of two.
+            row: base - base % stride,
+            bytes: size_of::<W>() as u32,
+            stride: stride as u32,
+            initial,
+            size: self.size as u64,
+        }
+    }
 }
 
 /// An array of cells.
@@ -60,8 +129,12 @@ pub(crate) struct RegisterArray {
 pub(crate) struct Plain {
     /// Where the first one is.
     pub base: usize,
+    /// Where the first ones of all registers begin that lie together with it.
+    pub row: usize,
     /// Bytes of a cell: 4 or 8.
     pub bytes: u32,
+    /// Bytes from one cell to the next, a power of two.
+    pub stride: u32,
     /// What a cell's word has to be combined with, by exclusive or.
     pub initial: u64,
     /// Number of cells.
@@ -75,10 +148,10 @@ impl RegisterArray {
         let slots = initial.len();
         let cells = match (leaves.as_slice(), initial.as_slice()) {
             ([RegisterLeaf { slot: 0, width }], [_]) if *width <= 32 && size <= FLAT => {
-                Cells::Narrow(zeroed(number(size)))
+                Cells::Narrow(Column::alone(number(size)))
             }
             ([RegisterLeaf { slot: 0, width }], [_]) if *width <= 64 && size <= FLAT => {
-                Cells::Word(zeroed(number(size)))
+                Cells::Word(Column::alone(number(size)))
             }
             _ => {
                 let chunks = number(size.div_ceil(CHUNK));
@@ -101,18 +174,40 @@ impl RegisterArray {
 
     /// The cells, where each is one word.
     pub fn plain(&self) -> Option<Plain> {
-        let (base, bytes) = match &self.cells {
-            Cells::Narrow(cells) => (cells.as_ptr() as usize, 4),
-            Cells::Word(cells) => (cells.as_ptr() as usize, 8),
-            Cells::Wide(_) => return None,
-        };
         let initial = *self.initial.first()? as u64;
-        Some(Plain {
-            base,
-            bytes,
-            initial,
-            size: self.size,
-        })
+        match &self.cells {
+            Cells::Narrow(cells) => Some(cells.plain(initial)),
+            Cells::Word(cells) => Some(cells.plain(initial)),
+            Cells::Wide(_) => None,
+        }
+    }
+
+    /// Lays registers of one size and kind side by side, before any is used.
+    pub fn lay_together<'a>(registers: impl Iterator<Item = &'a mut Self>) {
+        let mut alike: BTreeMap<(u64, bool), Vec<&mut Cells>> = BTreeMap::new();
+        for register in registers {
+            let narrow = match register.cells {
+                Cells::Narrow(_) => true,
+                Cells::Word(_) => false,
+                Cells::Wide(_) => continue,
+            };
+            let kind = alike.entry((register.size, narrow)).or_default();
+            kind.push(&mut register.cells);
+        }
+        for ((size, narrow), mut cells) in alike {
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            for row in cells.chunks_mut(if narrow { LINE / 4 } else { LINE / 8 }) {
+                if narrow {
+                    let columns = Column::beside(row.len(), size).into_iter();
+                    let columns = columns.map(Cells::Narrow);
+                    row.iter_mut().zip(columns).for_each(|(to, new)| **to = new);
+                } else {
+                    let columns = Column::beside(row.len(), size).into_iter();
+                    let columns = columns.map(Cells::Word);
+                    row.iter_mut().zip(columns).for_each(|(to, new)| **to = new);
+                }
+            }
+        }
     }
 
     /// Copies a cell out; false when the index is out of range.
@@ -266,6 +361,44 @@ mod tests {
             array.reset();
             assert!(array.read(9, &mut cell));
             assert_eq!(cell, [5], "{width}");
+        }
+    }
+
+    #[test]
+    fn registers_of_one_size_lie_side_by_side_and_have_cells_of_their_own() {
+        let array = |width, size, initial| {
+            RegisterArray::new(size, vec![initial], vec![RegisterLeaf { slot: 0, width }])
+        };
+        let mut arrays: Vec<RegisterArray> = (0..19).map(|i| array(32, 40, i)).collect();
+        arrays.extend([array(64, 40, 1), array(9, 40, 2), array(128, 40, 3)]);
+        arrays.extend([array(32, 41, 4), array(60, 40, 5)]);
+        RegisterArray::lay_together(arrays.iter_mut());
+        let rows = |at: usize| arrays[at].plain().map(|plain| (plain.row, plain.stride));
+        assert_eq!((rows(0), rows(16)), (rows(15), rows(20)));
+        assert_ne!(rows(0), rows(16));
+        assert_eq!((rows(19), rows(21)), (rows(23), None));
+        assert_eq!(
+            rows(0).map(|(row, stride)| (row % 64, stride)),
+            Some((0, 64))
+        );
+        for index in 0..40u128 {
+            for (i, array) in (0..).zip(&arrays) {
+                assert!(array.write(index, &[(index + i) & 0x1ff]));
+            }
+        }
+        for (i, array) in (0..).zip(&arrays) {
+            let mut cell = [0];
+            for index in 0..40u128 {
+                assert!(array.read(index, &mut cell));
+                assert_eq!(cell, [(index + i) & 0x1ff]);
+            }
+            assert_eq!(array.read(40, &mut cell), array.size() == 41);
+        }
+        arrays[3].reset();
+        for (at, value) in [(2, 9), (3, 3), (4, 11)] {
+            let mut cell = [0];
+            assert!(arrays[at].read(7, &mut cell));
+            assert_eq!(cell, [value]);
         }
     }
 

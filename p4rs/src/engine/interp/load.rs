@@ -332,13 +332,18 @@ impl Loader<'_> {
             .externs
             .iter()
             .map(|(handle, _)| self.object(handle));
+        let mut objects: Vec<Object> = objects.collect::<Result<_, _>>()?;
+        RegisterArray::lay_together(objects.iter_mut().filter_map(|object| match object {
+            Object::Register(register) => Some(register),
+            _ => None,
+        }));
         let sets = self.program.value_sets.iter().map(|(_, set)| {
             let leaves = layout::leaves(self.program, set.ty);
             let widths = leaves.iter().map(|leaf| leaf.width).collect();
             RwLock::new(ValueSetState::new(widths, set.size))
         });
         Ok(Externs {
-            objects: objects.collect::<Result<_, _>>()?,
+            objects,
             value_sets: sets.collect(),
             host_ports: self.host_ports(),
             random: AtomicU64::new(self.config.seed),

@@ -15,9 +15,10 @@ use cranelift_frontend::{FunctionBuilder, Variable};
 use std::mem::offset_of;
 
 use super::super::interp::Machine;
-use super::super::interp::code::{Call, Code, Dest, Operand, PlaceArg, Slot, Stmt, Target};
+use super::super::interp::code::{Call, Code, Dest, Operand, PlaceArg, Slot, Target};
 use super::Unsupported;
 use super::cells::Cells;
+use super::order::Order;
 use super::runtime::{Context, Site, status};
 use super::support;
 use super::widths::Widths;
@@ -56,6 +57,9 @@ pub(super) struct Imports {
     pub payload_hash: FuncRef,
     pub register_read: FuncRef,
     pub register_write: FuncRef,
+    pub fetch_entry: FuncRef,
+    pub fetch_cell: FuncRef,
+    pub arrive: FuncRef,
 }
 
 /// Where control goes from inside a body.
@@ -101,10 +105,17 @@ pub(super) struct Build<'a, 'f> {
     /// See [`super::lanes`].
     pub side_by_side: bool,
     pub cuts: Vec<u32>,
-    pub last_cut: u32,
+    last_cut: u32,
+    /// See [`super::order`], and whether what is built now lies in a stretch.
+    pub order: &'a Order,
+    pub in_stretch: bool,
+    /// Slots are variables of their own just now.
+    pub apart: bool,
     depth: u32,
 }
 
+/// Cuts of one pass.
+const MAX_CUTS: u32 = 1000;
 /// Calls nested deeper are left to the interpreter's program.
 const MAX_DEPTH: u32 = 48;
 
@@ -114,7 +125,7 @@ impl<'a, 'f> Build<'a, 'f> {
         machine: &'a Machine,
         mut b: FunctionBuilder<'f>,
         imports: Imports,
-        scan: (&'a [bool], &'a Widths),
+        scan: (&'a [bool], &'a Widths, &'a Order),
         sites: &'a mut Vec<Site>,
     ) -> Self {
         let entry = b.create_block();
@@ -166,6 +177,9 @@ impl<'a, 'f> Build<'a, 'f> {
             side_by_side: false,
             cuts: Vec::new(),
             last_cut: 0,
+            order: scan.2,
+            in_stretch: false,
+            apart: false,
             depth: 0,
         }
     }
@@ -217,7 +231,9 @@ impl<'a, 'f> Build<'a, 'f> {
             Some(home) => return *home,
             None => return Home::Memory,
         }
-        let home = if self.memory.get(at).copied().unwrap_or(true) {
+        let home = if self.apart {
+            self.own_home(slot)
+        } else if self.memory.get(at).copied().unwrap_or(true) {
             Home::Memory
         } else {
             match self.widths.of(slot) {
@@ -229,6 +245,22 @@ impl<'a, 'f> Build<'a, 'f> {
         };
         self.homes[at] = home;
         home
+    }
+
+    fn own_home(&mut self, slot: Slot) -> Home {
+        let memory = self.memory.get(slot as usize).copied().unwrap_or(true);
+        match self.widths.of(slot) {
+            0 if !memory => Home::Zero,
+            ..=64 if !memory => Home::Narrow(self.b.declare_var(types::I64)),
+            _ => Home::Wide(self.b.declare_var(types::I128)),
+        }
+    }
+
+    /// The number of a place to wait at: greater than that of every one that comes before it on any way.
+    pub fn next_cut(&mut self) -> Option<u32> {
+        let more = !self.in_loop() && self.last_cut < MAX_CUTS;
+        self.last_cut += u32::from(more);
+        more.then_some(self.last_cut)
     }
 
     /// Declares every variable and sets it to zero: what no path wrote is zero.
@@ -652,16 +684,6 @@ impl<'a, 'f> Build<'a, 'f> {
             }
         }
         Ok(())
-    }
-
-    /// Statements in order.
-    pub fn stmts(&mut self, stmts: &[Stmt]) -> Result<Falls, Unsupported> {
-        for stmt in stmts {
-            if self.stmt(stmt)? == Falls::Away {
-                return Ok(Falls::Away);
-            }
-        }
-        Ok(Falls::Through)
     }
 }
 

@@ -4,13 +4,12 @@
 //! read or write is flagged, calls and tables included.
 
 use super::super::bits;
-use super::super::interp::Machine;
 use super::super::interp::code::{
     Agg, Call, ChecksumAction, Code, Dest, Ex, Extern, Next, Operand, Pack, Place, Prim, Shape,
     Slot, Stmt, Target, Test, WideKind,
 };
 use super::super::layout::Leaf;
-use super::{runtime, support};
+use super::support;
 
 /// What the interpreter may be asked to do.
 pub(super) struct Footprint {
@@ -20,23 +19,6 @@ pub(super) struct Footprint {
     pub interpreted_emit: bool,
     /// Something is taken from the packet that is not whole bytes.
     pub odd_bits: bool,
-    /// Something is done whose effect on later packets depends on the packets' order, other than learning.
-    pub ordered: bool,
-    /// Tables that the interpreter applies.
-    interpreted_tables: Vec<u32>,
-}
-
-impl Footprint {
-    /// Whether a table that packets add entries to is applied elsewhere than in machine code.
-    pub fn learners_apart(&self, machine: &Machine) -> bool {
-        let tables = machine.tables.iter().enumerate();
-        let mut learners = tables.filter(|(_, table)| table.is_learner());
-        learners.any(|(index, table)| {
-            let applied = self.interpreted_tables.contains(&(index as u32));
-            let code = machine.code.tables.get(index).and_then(Option::as_ref);
-            applied || runtime::table_lookup(table).is_none() || !code.is_some_and(support::table)
-        })
-    }
 }
 
 /// Looks through the whole program.
@@ -48,8 +30,6 @@ pub(super) fn footprint(code: &Code) -> Footprint {
         called: Default::default(),
         interpreted_emit: false,
         odd_bits: false,
-        ordered: false,
-        interpreted_tables: Vec::new(),
     };
     let region = code.sink;
     scan.touch(code.zero, region);
@@ -74,8 +54,6 @@ pub(super) fn footprint(code: &Code) -> Footprint {
         flags: scan.flags,
         interpreted_emit: scan.interpreted_emit,
         odd_bits: scan.odd_bits,
-        ordered: scan.ordered,
-        interpreted_tables: scan.interpreted_tables,
     }
 }
 
@@ -88,8 +66,6 @@ struct Scan<'c> {
     called: rustc_hash::FxHashSet<(u8, u32)>,
     interpreted_emit: bool,
     odd_bits: bool,
-    ordered: bool,
-    interpreted_tables: Vec<u32>,
 }
 
 impl Scan<'_> {
@@ -368,7 +344,6 @@ impl Scan<'_> {
     /// A table whose apply belongs to the interpreter when it is not plain, or when its place is not.
     fn applied(&mut self, table: u32) {
         if self.inside && self.called.insert((4, table)) {
-            self.interpreted_tables.push(table);
             self.table(table);
         }
     }
@@ -378,7 +353,6 @@ impl Scan<'_> {
         let Some(Some(table)) = code.tables.get(index as usize) else {
             return;
         };
-        self.ordered |= table.meter.is_some();
         self.enter(support::table(table), |scan| {
             table.keys.iter().for_each(|key| scan.operand(&key.value));
             scan.packs(&table.selector);
@@ -576,7 +550,6 @@ impl Scan<'_> {
     }
 
     fn external(&mut self, op: &Extern) {
-        self.ordered |= support::ordered(op);
         match op {
             Extern::Nothing
             | Extern::Resubmit(_)

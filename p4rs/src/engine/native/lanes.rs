@@ -13,8 +13,8 @@
 //! grows along the program.
 //!
 //! Invariant: a packet goes on from a stage only when every packet before it stands at a later one, or is finished.
-//! Entries that packets add are looked up, added and refreshed between two stages, in one place of the program
-//! ([`super::Native::side_by_side`] says so), and therefore in the packets' order.
+//! What packets leave behind for later ones lies between two stages ([`super::order`] finds out what), and is therefore
+//! read and written in the packets' order.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -36,6 +36,8 @@ pub(crate) const LANES: usize = 16;
 const STACK: usize = 2 << 20;
 /// A table's lookups are waited for when it has this part of all the entries that make waiting worth while.
 const PART: u64 = 16;
+/// Most lookups that are fetched for ahead of one stretch.
+const EXPECTED: usize = 16;
 /// The stage of a finished pass.
 const DONE: u32 = u32::MAX;
 /// Mark beside the word that a pass returned.
@@ -58,9 +60,44 @@ type Fiber = Coroutine<Option<Task>, u64, (), DefaultStack>;
 pub(super) struct Lane {
     yielder: *const Yielder<Option<Task>, u64>,
     waits: Cell<*const [bool]>,
+    /// Lookups that are to come, by table and hash, and how many.
+    expected: [Cell<(*const MatchTable, u64)>; EXPECTED],
+    count: Cell<usize>,
 }
 
 impl Lane {
+    fn waits(&self, index: u32) -> bool {
+        // SAFETY: the flags belong to the lanes, and are changed between tasks only.
+        let waits = unsafe { &*self.waits.get() };
+        waits.get(index as usize).copied().unwrap_or(false)
+    }
+
+    /// Fetches the bucket of a lookup that is to come.
+    pub fn expect(&self, guard: &Guard, (index, table): (u32, &MatchTable), key: &[u64]) {
+        let Some(room) = self.expected.get(self.count.get()) else {
+            return;
+        };
+        if self.waits(index) {
+            let hash = table.hash_key(key);
+            table.prefetch_bucket(guard, hash);
+            room.set((table, hash));
+            self.count.set(self.count.get() + 1);
+        }
+    }
+
+    /// Waits for what is expected, and for every earlier packet to leave what is behind the cut.
+    pub fn arrive(&self, guard: &Guard, cut: u32) {
+        let count = self.count.take();
+        if count > 0 {
+            self.wait(cut * 2);
+        }
+        for (table, hash) in self.expected.iter().take(count).map(Cell::get) {
+            // SAFETY: the machine owns the table, and its tables never move.
+            unsafe { &*table }.prefetch_row(guard, hash);
+        }
+        self.wait(cut * 2 + 1);
+    }
+
     /// Fetches what a lookup will read, and lets other packets go on meanwhile.
     #[inline]
     pub fn fetch<const LEARNER: bool>(
@@ -73,9 +110,7 @@ impl Lane {
         if cut == 0 {
             return;
         }
-        // SAFETY: the flags belong to the lanes, and are changed between tasks only.
-        let waits = unsafe { &*self.waits.get() };
-        let waits = waits.get(index as usize).copied().unwrap_or(false);
+        let waits = self.waits(index);
         let stage = u32::from(cut) * 2;
         if waits {
             table.prefetch_bucket(guard, hash);
@@ -134,9 +169,12 @@ fn serve(yielder: &Yielder<Option<Task>, u64>, mut task: Option<Task>) {
     let lane = Lane {
         yielder,
         waits: Cell::new(&[]),
+        expected: [const { Cell::new((std::ptr::null(), 0)) }; EXPECTED],
+        count: Cell::new(0),
     };
     while let Some(at) = task {
         lane.waits.set(at.waits);
+        lane.count.set(0);
         // SAFETY: a task's context stays in its place until the task is finished.
         unsafe { (*at.context).lane = &raw const lane };
         let word = (at.entry)(at.context);

@@ -18,12 +18,15 @@
 mod build;
 mod cells;
 mod footprint;
+mod hint;
 mod lanes;
+mod order;
 mod pack;
 mod packet;
 mod program;
 mod runtime;
 mod stmt;
+mod stretch;
 mod support;
 mod table;
 mod value;
@@ -37,8 +40,8 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
 use super::interp::{Machine, Run};
 use super::outputs::DropReason;
-use super::tables::MatchTable;
 use build::{Build, Imports, signature};
+use order::Order;
 use program::outcome;
 use runtime::{Context, Site};
 use widths::Widths;
@@ -127,8 +130,9 @@ impl Native {
         if scan.odd_bits {
             return Err(Unsupported("headers that are not whole bytes"));
         }
-        let metered = machine.tables.iter().any(MatchTable::is_metered);
-        let side_by_side = !scan.ordered && !metered && !scan.learners_apart(machine);
+        let order = Order::of(machine);
+        let side_by_side = order.is_some();
+        let order = order.unwrap_or_default();
         let memory = scan.flags;
         let widths = Widths::new(code, &memory, &program::given(&machine.arch));
         let mut module = JITModule::new(jit()?);
@@ -144,7 +148,13 @@ impl Native {
         let (room, side_by_side, cuts) = {
             let imports = reference(imports, &mut module, &mut context.func);
             let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
-            let mut build = Build::new(machine, builder, imports, (&memory, &widths), &mut sites);
+            let mut build = Build::new(
+                machine,
+                builder,
+                imports,
+                (&memory, &widths, &order),
+                &mut sites,
+            );
             build.side_by_side = side_by_side;
             build.pass(!scan.interpreted_emit)?;
             let made = (
@@ -303,7 +313,7 @@ fn jit() -> Result<JITBuilder, Unsupported> {
 /// A runtime function: name, address, words it takes, what it returns.
 type Function = (&'static str, fn() -> *const u8, usize, Option<Type>);
 
-const FUNCTIONS: &[Function; 11] = &[
+const FUNCTIONS: &[Function; 14] = &[
     (
         "interpret",
         || runtime::interpret as *const u8,
@@ -345,11 +355,14 @@ const FUNCTIONS: &[Function; 11] = &[
         5,
         None,
     ),
+    ("fetch_entry", || runtime::fetch_entry as *const u8, 4, None),
+    ("fetch_cell", || runtime::fetch_cell as *const u8, 1, None),
+    ("arrive", || runtime::arrive as *const u8, 2, None),
 ];
 
 /// Declares the runtime's functions, in the order of [`FUNCTIONS`].
-fn declare(module: &mut JITModule) -> Result<[FuncId; 11], Unsupported> {
-    let mut ids = [FuncId::from_u32(0); 11];
+fn declare(module: &mut JITModule) -> Result<[FuncId; 14], Unsupported> {
+    let mut ids = [FuncId::from_u32(0); 14];
     for (id, (name, _, params, result)) in ids.iter_mut().zip(FUNCTIONS) {
         let mut made = module.make_signature();
         signature(&mut made, *params, *result);
@@ -362,7 +375,7 @@ fn declare(module: &mut JITModule) -> Result<[FuncId; 11], Unsupported> {
 
 /// Makes them known to a function.
 fn reference(
-    ids: [FuncId; 11],
+    ids: [FuncId; 14],
     module: &mut JITModule,
     function: &mut cranelift_codegen::ir::Function,
 ) -> Imports {
@@ -379,6 +392,9 @@ fn reference(
         payload_hash,
         register_read,
         register_write,
+        fetch_entry,
+        fetch_cell,
+        arrive,
     ] = references;
     Imports {
         interpret,
@@ -392,5 +408,8 @@ fn reference(
         payload_hash,
         register_read,
         register_write,
+        fetch_entry,
+        fetch_cell,
+        arrive,
     }
 }

@@ -205,7 +205,7 @@ impl Build<'_, '_> {
     }
 
     /// An index that is out of range when it does not fit a word.
-    fn index(&mut self, ex: &Ex) -> Result<Value, Unsupported> {
+    pub fn index(&mut self, ex: &Ex) -> Result<Value, Unsupported> {
         let index = self.ex(ex)?;
         if !index.wide {
             return Ok(index.value);
@@ -328,13 +328,13 @@ impl Build<'_, '_> {
     }
 
     /// The cells of a register, where machine code can reach them.
-    fn plain_register(&self, instance: Handle<ExternInstance>) -> Option<Plain> {
+    pub fn plain_register(&self, instance: Handle<ExternInstance>) -> Option<Plain> {
         let register = self.machine.externs().register(instance).ok()?;
         register.plain().filter(|plain| plain.size > 0)
     }
 
     /// Where a cell is, the first one for an index out of range; and whether it is in range.
-    fn cell(&mut self, plain: Plain, index: Value) -> (Value, Value) {
+    pub fn cell(&mut self, plain: Plain, index: Value) -> (Value, Value) {
         let size = self.iconst(plain.size);
         let known = self.b.ins().icmp(IntCC::UnsignedLessThan, index, size);
         let first = self.iconst(0);
@@ -342,7 +342,7 @@ impl Build<'_, '_> {
         let offset = self
             .b
             .ins()
-            .ishl_imm_u(index, i64::from(plain.bytes.trailing_zeros()));
+            .ishl_imm_u(index, i64::from(plain.stride.trailing_zeros()));
         let base = self.iconst(plain.base as u64);
         (known, self.b.ins().iadd(base, offset))
     }

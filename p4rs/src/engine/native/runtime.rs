@@ -12,7 +12,7 @@ use super::super::externs::HashAlgorithm;
 use super::super::interp::code::{Agg, Call, Ex, Goto, Prim, Slot, Stmt};
 use super::super::interp::{Flow, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
-use super::super::tables::MatchTable;
+use super::super::tables::{MatchTable, prefetch_at};
 use super::lanes::Lane;
 use crate::ir::{ExternInstance, Handle};
 
@@ -378,6 +378,37 @@ pub(super) extern "C" fn register_write(
             u128::from(index),
             &[u128::from(low) | u128::from(high) << 64],
         );
+    }
+}
+
+/// Fetches the bucket that a lookup will read, for packets side by side. The last word is [`place`]'s.
+pub(super) extern "C" fn fetch_entry(
+    context: *mut Context,
+    table: *const MatchTable,
+    key: *const u64,
+    place: u64,
+) {
+    // SAFETY: as in `lookup_simple`; a lane outlives the passes in it.
+    let (run, table, key, lane) = unsafe {
+        let key = std::slice::from_raw_parts(key, (place >> 48) as usize);
+        (run(context), &*table, key, (*context).lane.as_ref())
+    };
+    if let Some(lane) = lane {
+        lane.expect(run.guard, (place as u32, table), key);
+    }
+}
+
+/// Fetches a register's cell.
+pub(super) extern "C" fn fetch_cell(cell: *const u8) {
+    prefetch_at(cell);
+}
+
+/// Waits until every earlier packet has left the stretch behind this cut.
+pub(super) extern "C" fn arrive(context: *mut Context, cut: u64) {
+    // SAFETY: see `run`; a lane outlives the passes in it.
+    let (run, lane) = unsafe { (run(context), (*context).lane.as_ref()) };
+    if let Some(lane) = lane {
+        lane.arrive(run.guard, cut as u32);
     }
 }
 

@@ -157,7 +157,8 @@ pub(super) fn prim(prim: &Prim) -> bool {
     }
 }
 
-fn external(op: &Extern) -> bool {
+/// Extern operations.
+pub(super) fn external(op: &Extern) -> bool {
     match op {
         Extern::Nothing
         | Extern::Count { .. }
@@ -198,23 +199,6 @@ fn external(op: &Extern) -> bool {
         }
         _ => false,
     }
-}
-
-/// Operations whose effect on later packets depends on the packets' order, other than on entries that packets add;
-/// and those that send a packet through the tables again.
-pub(super) fn ordered(op: &Extern) -> bool {
-    matches!(
-        op,
-        Extern::Meter { .. }
-            | Extern::DirectMeter { .. }
-            | Extern::RegisterRead { .. }
-            | Extern::RegisterWrite { .. }
-            | Extern::Random { .. }
-            | Extern::Clone { .. }
-            | Extern::Resubmit(_)
-            | Extern::RecirculateList(_)
-            | Extern::Recirculate
-    )
 }
 
 /// The header that guards every one of these, when it is the same; bits to pack otherwise have no fixed place.

@@ -13,9 +13,6 @@ use super::build::{Build, Val, signature};
 use super::runtime::{self, Context};
 use super::support;
 
-/// Cuts of one pass.
-const MAX_CUTS: u32 = 1000;
-
 impl Build<'_, '_> {
     /// Applies a table: not zero on a hit, and the action's index or [`super::runtime::NO_ACTION`].
     pub fn apply(&mut self, index: u32) -> Result<(Value, Value), Unsupported> {
@@ -60,24 +57,21 @@ impl Build<'_, '_> {
         Ok((hit, action))
     }
 
-    /// Number of the cut before a lookup: packets that run side by side may wait there. Greater than that of every
-    /// cut that comes before it on any way; 0 where there is none, since a loop leads here again.
+    /// Number of the cut before a lookup: packets that run side by side may wait there. 0 where there is none, in a
+    /// stretch, or since a loop leads here again.
     fn cut(&mut self, index: u32) -> u32 {
         let Some(table) = self.machine.tables.get(index as usize) else {
             return 0;
         };
-        let again = self.in_loop() || self.last_cut >= MAX_CUTS;
-        if table.is_learner() && (again || self.cuts.contains(&index)) {
-            self.side_by_side = false;
-        }
-        if again || table.plain_words().is_none() {
+        if self.in_stretch || table.plain_words().is_none() {
             return 0;
         }
-        self.last_cut += 1;
-        if !self.cuts.contains(&index) {
+        let cut = self.next_cut();
+        self.side_by_side &= cut.is_some() || !table.is_learner();
+        if cut.is_some() && !self.cuts.contains(&index) {
             self.cuts.push(index);
         }
-        self.last_cut
+        cut.unwrap_or(0)
     }
 
     /// A table of which packets need no more than the entry: its address, words of its key, address of its lookup.
@@ -101,7 +95,8 @@ impl Build<'_, '_> {
         (hit, action.value)
     }
 
-    fn key(&mut self, index: u32, table: &TableCode) -> Result<Value, Unsupported> {
+    /// The words of a key, in memory.
+    pub fn key(&mut self, index: u32, table: &TableCode) -> Result<Value, Unsupported> {
         let layout = match self.machine.tables.get(index as usize) {
             Some(table) => table.key_layout(),
             None => return Err(Unsupported("a table")),

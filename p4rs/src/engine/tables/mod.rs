@@ -90,4 +90,4 @@ pub(crate) use record::Entry;
 pub use selector::GroupMember;
 pub(crate) use selector::Profile;
 pub(crate) use table::{MatchTable, TableConfig};
-pub(crate) use words::Words;
+pub(crate) use words::{Words, advise_huge, prefetch_at};

@@ -126,7 +126,7 @@ impl<T: Default> Cells<T> {
 }
 
 /// Asks for huge pages: random access to gigabytes otherwise misses the TLB on every row.
-fn advise_huge(words: &[AtomicU64]) {
+pub(crate) fn advise_huge<T>(words: &[T]) {
     const HUGE: usize = 2 << 20;
     let bytes = size_of_val(words);
     if bytes < 2 * HUGE || cfg!(miri) {
@@ -147,19 +147,25 @@ fn advise_huge(words: &[AtomicU64]) {
 /// Asks the processor to fetch the cache line of a value.
 #[inline]
 pub(crate) fn prefetch<T>(value: &T) {
+    prefetch_at(std::ptr::from_ref(value).cast());
+}
+
+/// Asks the processor to fetch a cache line that may be anywhere.
+#[inline]
+pub(crate) fn prefetch_at(line: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch of any address has no effect that a program could see.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: as above.
     unsafe {
-        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) value, options(nostack, readonly, preserves_flags));
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, readonly, preserves_flags));
     }
     #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-    let _ = value;
+    let _ = line;
 }
 
 #[cfg(test)]

@@ -1,0 +1,147 @@
+//! Machine code at the beginning of a stretch that packets enter in their order: it fetches what the stretch will
+//! probably read, and waits.
+//!
+//! In: the stretch's statements. Out: hints, a place to wait, and no wait until the stretch ends. Invariant: hints set
+//! variables of their own; the pass finds all of its values as they were.
+
+use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
+use rustc_hash::FxHashSet;
+use std::mem::offset_of;
+
+use super::super::interp::code::{Ex, Stmt};
+use super::Unsupported;
+use super::build::{Build, Falls, Home};
+use super::hint::{Step, steps};
+use super::runtime::{self, Context};
+use crate::ir::{ExternInstance, Handle};
+
+/// A register's cell that was fetched: base of the cells, index, block.
+type Fetched = FxHashSet<(usize, Value, Option<Block>)>;
+
+impl Build<'_, '_> {
+    /// Statements in order.
+    pub fn stmts(&mut self, stmts: &[Stmt]) -> Result<Falls, Unsupported> {
+        let mut end = None;
+        for (at, stmt) in stmts.iter().enumerate() {
+            if !self.in_stretch && self.side_by_side {
+                end = self.order.end(stmts, at);
+                if let Some(end) = end {
+                    self.begin_stretch(stmts.get(at..=end).unwrap_or_default())?;
+                    self.in_stretch = true;
+                }
+            }
+            let falls = self.stmt(stmt)?;
+            if falls == Falls::Away {
+                self.in_stretch &= end.is_none();
+                return Ok(Falls::Away);
+            }
+            if end == Some(at) {
+                self.in_stretch = false;
+                end = None;
+            }
+        }
+        Ok(Falls::Through)
+    }
+
+    fn begin_stretch(&mut self, stmts: &[Stmt]) -> Result<(), Unsupported> {
+        let Some(cut) = self.next_cut() else {
+            self.side_by_side = false;
+            return Ok(());
+        };
+        let (hint, on) = (self.b.create_block(), self.b.create_block());
+        let lane = self.load_context(types::I64, offset_of!(Context, lane));
+        self.b.ins().brif(lane, hint, &[], on, &[]);
+        self.enter(hint);
+        self.hints(stmts)?;
+        let cut = self.iconst(u64::from(cut));
+        let args = [self.context, cut];
+        self.b.ins().call(self.imports.arrive, &args);
+        self.jump(on);
+        self.enter(on);
+        Ok(())
+    }
+
+    /// Fetches what statements will read.
+    fn hints(&mut self, stmts: &[Stmt]) -> Result<(), Unsupported> {
+        let machine = self.machine;
+        let (steps, slots) = steps(machine, stmts);
+        let values: Vec<_> = slots.iter().map(|&slot| self.get(slot)).collect();
+        let unused = vec![Home::None; self.homes.len()];
+        let homes = std::mem::replace(&mut self.homes, unused);
+        self.apart = true;
+        for (&slot, value) in slots.iter().zip(values) {
+            self.set(slot, value);
+        }
+        let done = self.fetch(&steps, &mut Fetched::default());
+        self.apart = false;
+        self.homes = homes;
+        done
+    }
+
+    fn fetch(&mut self, steps: &[Step<'_>], fetched: &mut Fetched) -> Result<(), Unsupported> {
+        for step in steps {
+            match step {
+                Step::Do(stmt) => {
+                    self.stmt(stmt)?;
+                }
+                Step::If(cond, then, otherwise) => {
+                    let condition = self.cond(cond)?;
+                    let [yes, no, after] = [0; 3].map(|_| self.b.create_block());
+                    self.b.ins().brif(condition, yes, &[], no, &[]);
+                    for (block, arm) in [(yes, then), (no, otherwise)] {
+                        self.enter(block);
+                        self.fetch(arm, fetched)?;
+                        self.jump(after);
+                    }
+                    self.enter(after);
+                }
+                Step::Table(table) => self.fetch_entry(*table)?,
+                Step::Cell(instance, index) => self.fetch_cell(*instance, index, fetched)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch_entry(&mut self, index: u32) -> Result<(), Unsupported> {
+        let machine = self.machine;
+        let table = machine.tables.get(index as usize);
+        let code = self
+            .code
+            .tables
+            .get(index as usize)
+            .and_then(Option::as_ref);
+        let (Some(table), Some(code)) = (table, code) else {
+            return Ok(());
+        };
+        if !self.cuts.contains(&index) {
+            self.cuts.push(index);
+        }
+        let key = self.key(index, code)?;
+        let words = table.key_layout().words;
+        let place = runtime::place(words, 0, index).ok_or(Unsupported("a key"))?;
+        let (place, table) = (
+            self.iconst(place),
+            self.iconst(std::ptr::from_ref(table) as u64),
+        );
+        let args = [self.context, table, key, place];
+        self.b.ins().call(self.imports.fetch_entry, &args);
+        Ok(())
+    }
+
+    fn fetch_cell(
+        &mut self,
+        instance: Handle<ExternInstance>,
+        index: &Ex,
+        fetched: &mut Fetched,
+    ) -> Result<(), Unsupported> {
+        let Some(plain) = self.plain_register(instance) else {
+            return Ok(());
+        };
+        let index = self.index(index)?;
+        if fetched.insert((plain.row, index, self.b.current_block())) {
+            let (_, at) = self.cell(plain, index);
+            self.b.ins().call(self.imports.fetch_cell, &[at]);
+        }
+        Ok(())
+    }
+}

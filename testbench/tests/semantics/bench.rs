@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etherparse::{NetSlice, SlicedPacket};
 use nicproxy::config::Program;
+use nicproxy::tables::Address;
+use softnic::clock::ManualClock;
 use testbench::packet::check::{self, ones_complement};
 use testbench::packet::{Body, Ip, Packet, Transport};
 use testbench::plane::{Cluster, Plane};
@@ -41,6 +44,10 @@ const RST: u8 = 4;
 const RST_ACK: u8 = 20;
 const SYN_ACK: u8 = 18;
 const PSH_ACK: u8 = 24;
+const FIN_ACK: u8 = 17;
+const ACK: u8 = 16;
+/// Sequence number of every segment, and the next one of a side that sent nothing but its SYN.
+const SEQUENCE: u32 = 1000;
 
 /// Address and port.
 pub type Place = (IpAddr, u16);
@@ -72,6 +79,8 @@ pub struct Open {
 }
 
 pub struct Bench {
+    program: Program,
+    clock: Arc<ManualClock>,
     target: Embedded,
     reader: Reader,
     plane: Option<Plane>,
@@ -93,10 +102,13 @@ struct Seen {
 
 impl Bench {
     pub fn start(program: Program) -> Self {
-        let target = Embedded::start(program, &[1, 2, 3]).unwrap();
+        let clock = Arc::new(ManualClock::default());
+        let target = Embedded::start_with_clock(program, &[1, 2, 3], clock.clone()).unwrap();
         let mut reader = Reader::open(&target).unwrap();
         reader.reset(1).unwrap();
         Self {
+            program,
+            clock,
             target,
             reader,
             plane: None,
@@ -246,6 +258,84 @@ impl Bench {
         }
     }
 
+    /// Resets that cannot be the endpoints' own, from both sides: they are passed on, and end nothing (S68).
+    pub fn forge(&mut self, open: &Open) -> Result<(), String> {
+        for client in [true, false] {
+            self.segment(open, client, RST, SEQUENCE + 0x4000_0000)?;
+        }
+        Ok(())
+    }
+
+    /// Both sides are done.
+    pub fn close(&mut self, open: &Open) -> Result<(), String> {
+        let steps = [(true, FIN_ACK), (false, ACK), (false, FIN_ACK), (true, ACK)];
+        for (client, flags) in steps {
+            self.segment(open, client, flags, SEQUENCE + 1)?;
+        }
+        Ok(())
+    }
+
+    /// The client resets the connection; ten seconds later nothing is known of it.
+    pub fn abort(&mut self, open: &Open) -> Result<(), String> {
+        self.segment(open, true, RST, SEQUENCE + 1)?;
+        self.pass(Duration::from_secs(12));
+        // A device that does not learn tells the control plane, which removes it.
+        let deadline = Instant::now() + PATIENCE;
+        while self.program == Program::V1model && self.knows(&open.probe)? {
+            if Instant::now() >= deadline {
+                return Err("a connection that was reset is still known".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    fn knows(&mut self, probe: &Probe) -> Result<bool, String> {
+        let entries = self.reader.entries("flow");
+        let (from, to) = (Address::from(probe.from), Address::from(probe.to));
+        let own = [from.hi, from.lo, to.hi, to.lo].map(u128::from);
+        let ports = [probe.source, probe.to_port].map(u128::from);
+        let same = |key: &[u128]| key[1] == 6 && key[2..6] == own && key[6..] == ports;
+        let entries = entries.map_err(|error| error.to_string())?;
+        Ok(entries.iter().any(|entry| same(&entry.key)))
+    }
+
+    /// A segment of an open connection; it has to arrive as if it came from the other side's partner.
+    fn segment(
+        &mut self,
+        open: &Open,
+        client: bool,
+        flags: u8,
+        sequence: u32,
+    ) -> Result<(), String> {
+        let probe = open.probe;
+        let called = ((probe.from, probe.source), (probe.to, probe.to_port));
+        let (port, sent, wanted) = if client {
+            (probe.port, called, (open.caller, open.endpoint))
+        } else {
+            let answer = (open.endpoint, open.caller);
+            (behind(open.endpoint.0), answer, (called.1, called.0))
+        };
+        let mut packet = datagram(sent.0, sent.1, Protocol::Tcp, flags);
+        packet.payload.clear();
+        if let Transport::Tcp { seq, .. } = &mut packet.transport {
+            *seq = sequence;
+        }
+        self.put(port, packet)?;
+        match self.outcome()? {
+            Some(seen) if (seen.from, seen.to) == wanted => Ok(()),
+            Some(seen) => Err(format!(
+                "a segment came as {:?} to {:?}, should be {wanted:?}",
+                seen.from, seen.to
+            )),
+            None => Err("a segment was dropped".to_owned()),
+        }
+    }
+
     /// The endpoint's side says that a packet was too big; the client has to read that of the packet that it sent (S69).
     pub fn complain(&mut self, open: &Open) -> Result<(), String> {
         let probe = open.probe;
@@ -369,8 +459,8 @@ fn datagram(from: Place, to: Place, protocol: Protocol, flags: u8) -> Ip {
         Protocol::Tcp => Transport::Tcp {
             src,
             dst,
-            seq: 1000,
-            ack: if flags == SYN { 0 } else { 1001 },
+            seq: SEQUENCE,
+            ack: if flags == SYN { 0 } else { SEQUENCE + 1 },
             flags,
             options: Vec::new(),
         },

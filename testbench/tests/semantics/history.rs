@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use nicproxy::model::{Changes, EndpointSlice, Model, ObjectKey};
 use nicproxy::telemetry::locality::Locality;
@@ -32,8 +33,21 @@ pub enum Step {
     Spread(Probe, u16),
     /// All open connections go on; with ICMP errors about them.
     Talk { errors: bool },
+    /// One of the open TCP connections ends, or seems to.
+    End(End, usize),
     /// What load balancers' health checks are told.
     Health,
+}
+
+/// How a TCP connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// With resets that are not its own: it does not.
+    Forged,
+    /// FIN both ways.
+    Closed,
+    /// The client resets it, and calls again.
+    Reset,
 }
 
 /// What was seen of a run so far.
@@ -49,6 +63,7 @@ pub struct Tally {
     pub spread: usize,
     pub went_on: usize,
     pub cut: usize,
+    pub ended: usize,
     pub errors: usize,
     pub healthy: usize,
 }
@@ -112,6 +127,7 @@ impl<'a> Run<'a> {
             Step::Packet(probe) => self.packet(probe, true).map(drop),
             Step::Spread(probe, count) => self.spread(probe, *count),
             Step::Talk { errors } => self.talk(*errors),
+            Step::End(how, which) => self.end(*how, *which),
             Step::Health => self.health(),
         }
     }
@@ -356,6 +372,34 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// S68: what ends a connection, and what does not.
+    fn end(&mut self, how: End, which: usize) -> Result<(), String> {
+        let is_tcp = |open: &Open| open.probe.protocol == Protocol::Tcp && !open.direct;
+        let tcp = (0..self.open.len()).filter(|at| is_tcp(&self.open[*at]));
+        let tcp: Vec<usize> = tcp.collect();
+        let Some(at) = tcp.get(which % tcp.len().max(1)) else {
+            return Ok(());
+        };
+        let open = self.open[*at].clone();
+        let failed = |problem: String| format!("{how:?}, {:?}: {problem}", open.probe);
+        self.tally.ended += 1;
+        match how {
+            End::Forged => {
+                self.bench.forge(&open).map_err(failed)?;
+                // More than a connection that was reset has.
+                self.bench.pass(Duration::from_secs(20));
+                return Ok(());
+            }
+            End::Closed => self.bench.close(&open).map_err(failed)?,
+            End::Reset => self.bench.abort(&open).map_err(failed)?,
+        }
+        self.open.remove(*at);
+        if how == End::Reset {
+            self.packet(&open.probe, true).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// S70, S73: which Services are asked for, and what they are told.
     fn health(&mut self) -> Result<(), String> {
         let mut model = Model::new();
@@ -419,12 +463,12 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl Tally {
-    fn counts(&self) -> [usize; 12] {
+    fn counts(&self) -> [usize; 13] {
         let mut copy = *self;
         copy.counts_mut().map(|count| *count)
     }
 
-    fn counts_mut(&mut self) -> [&mut usize; 12] {
+    fn counts_mut(&mut self) -> [&mut usize; 13] {
         [
             &mut self.delivered,
             &mut self.tunnelled,
@@ -436,6 +480,7 @@ impl Tally {
             &mut self.spread,
             &mut self.went_on,
             &mut self.cut,
+            &mut self.ended,
             &mut self.errors,
             &mut self.healthy,
         ]

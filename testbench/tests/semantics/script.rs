@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::churn::{self, Random};
-use super::history::{Step, sample};
+use super::history::{End, Step, sample};
 use super::judge::{Probe, Verdict, judge};
 use super::world::{
     PROTOCOLS, Protocol, Service, World, cluster_ip, external_ip, ingress_ip, node_ip, outsider,
@@ -20,6 +20,8 @@ const FIRST_PORT: u16 = 1_024;
 
 pub struct Script {
     random: Random,
+    /// How connections end; apart, so that a seed's clusters and packets do not depend on it.
+    ends: Random,
     source: u16,
     recent: Vec<Probe>,
     used: HashSet<Probe>,
@@ -30,6 +32,7 @@ impl Script {
     pub fn new(seed: u64) -> Self {
         Self {
             random: Random(seed.wrapping_mul(0x9e37_79b9)),
+            ends: Random(!seed),
             source: FIRST_PORT,
             recent: Vec::new(),
             used: HashSet::new(),
@@ -73,6 +76,11 @@ impl Script {
         }
         let errors = self.random.one_in(4);
         steps.push(Step::Talk { errors });
+        if self.ends.one_in(4) {
+            let how = self.ends.pick(&[End::Forged, End::Closed, End::Reset]);
+            steps.push(Step::End(how, self.ends.below(16) as usize));
+            steps.push(Step::Talk { errors: false });
+        }
         if self.random.one_in(4) {
             steps.push(Step::Health);
         }

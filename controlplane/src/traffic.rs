@@ -12,12 +12,14 @@
 //! assigned ─▶ counted ─▶ retired (connections drain) ─▶ no connection left ─▶ cells set to 0 ─▶ free
 //! ```
 
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 use crate::tables::Address;
 
@@ -133,6 +135,8 @@ struct Service {
     exists: bool,
     traffic: Traffic,
     rejects: u64,
+    /// Which numbers count for which of its endpoints: several for one that left and came back.
+    numbers: FxHashMap<(Address, u16), SmallVec<[u32; 1]>>,
 }
 
 #[derive(Debug)]
@@ -179,7 +183,7 @@ impl Ledger {
             let id = service.id;
             books.owners.remove(&id);
         }
-        books.forget();
+        books.forget(owner);
     }
 
     /// Numbers were given out or came back, in this order.
@@ -259,7 +263,6 @@ impl Ledger {
                 books.free.push(*id);
             }
         }
-        books.forget();
     }
 
     /// Totals of all Service ports, in order of owner.
@@ -319,7 +322,9 @@ impl Books {
                 owner,
                 endpoint,
             } => {
-                self.services.entry(owner.clone()).or_default();
+                self.close(id);
+                let service = self.services.entry(owner.clone()).or_default();
+                service.numbers.entry(endpoint).or_default().push(id);
                 self.stale.remove(&id);
                 let counted = Counted {
                     owner,
@@ -345,6 +350,10 @@ impl Books {
                 self.counted.clear();
                 self.stale.clear();
                 self.free.clear();
+                self.services.retain(|_, service| service.exists);
+                self.services
+                    .values_mut()
+                    .for_each(|service| service.numbers.clear());
             }
         }
     }
@@ -364,18 +373,26 @@ impl Books {
         let Some(closed) = self.counted.remove(&id) else {
             return;
         };
-        let same = |other: &&mut Counted| {
-            (&other.owner, other.endpoint) == (&closed.owner, closed.endpoint)
+        let Some(service) = self.services.get_mut(&closed.owner) else {
+            return;
         };
-        if let Some(heir) = self.counted.values_mut().find(same) {
-            heir.total += closed.total;
+        if let Entry::Occupied(mut numbers) = service.numbers.entry(closed.endpoint) {
+            numbers.get_mut().retain(|number| *number != id);
+            let heir = numbers.get().first().copied();
+            if let Some(heir) = heir.and_then(|heir| self.counted.get_mut(&heir)) {
+                heir.total += closed.total;
+            } else {
+                numbers.remove();
+            }
         }
+        self.forget(&closed.owner);
     }
 
-    /// Forgets Service ports that are gone, with their last endpoints.
-    fn forget(&mut self) {
-        let left: FxHashSet<&Arc<str>> = self.counted.values().map(|c| &c.owner).collect();
-        self.services
-            .retain(|owner, service| service.exists || left.contains(owner));
+    /// Forgets a Service port that is gone, with its last endpoint.
+    fn forget(&mut self, owner: &Arc<str>) {
+        let over = |service: &Service| !service.exists && service.numbers.is_empty();
+        if self.services.get(owner).is_some_and(over) {
+            self.services.remove(owner);
+        }
     }
 }

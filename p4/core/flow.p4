@@ -6,6 +6,13 @@
 #ifndef NICPROXY_CORE_FLOW_P4
 #define NICPROXY_CORE_FLOW_P4
 
+// What a SYN to no Service is told whose answers' tuple another connection has.
+#if NEW_FLOW_BY_SLOW_PATH
+#define VERDICT_TUPLE_TAKEN VERDICT_NEW_FLOW
+#else
+#define VERDICT_TUPLE_TAKEN VERDICT_CONFLICT
+#endif
+
 control Flow(inout headers_t hdr, inout metadata_t meta) {
     @id(13)
     @name(".translate")
@@ -59,7 +66,9 @@ control Flow(inout headers_t hdr, inout metadata_t meta) {
 }
 
 // The key is the tuple that an answer to meta.new has. A client's packet has meta.new from the frontend: it finds, or
-// makes, the entry that its answers need. Any other packet may itself be an answer: it looks itself up.
+// makes, the entry that its answers need. Any other packet may itself be an answer: it looks itself up. But for a SYN,
+// which is nobody's answer: it looks up its own, which would be taken for those of a connection that its client made to a
+// Service, from the same port, and that ended up at the same endpoint. The control plane finds it another port then.
 control Reply(inout headers_t hdr, inout metadata_t meta) {
     @id(15)
     @name(".translate_back")
@@ -116,16 +125,32 @@ control Reply(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
+        hdr.local.begins = 0;
         if (hdr.local.translated == 0) {
             hdr.local.learn = 0;
-            meta.new.src_hi = meta.old.dst_hi;
-            meta.new.src_lo = meta.old.dst_lo;
-            meta.new.src_port = meta.old.dst_port;
-            meta.new.dst_port = meta.old.src_port;
-            meta.new.dst_hi = meta.old.src_hi;
-            meta.new.dst_lo = meta.old.src_lo;
+            if (hdr.tcp.isValid() && hdr.local.opening == 1 && hdr.local.slow_port != 0) {
+                hdr.local.begins = 1;
+                hdr.local.translated = 1;
+                meta.new = meta.old;
+                meta.refresh_profile = EXPIRE_UNTOUCHED;
+            } else {
+                meta.new.src_hi = meta.old.dst_hi;
+                meta.new.src_lo = meta.old.dst_lo;
+                meta.new.src_port = meta.old.dst_port;
+                meta.new.dst_port = meta.old.src_port;
+                meta.new.dst_hi = meta.old.src_hi;
+                meta.new.dst_lo = meta.old.src_lo;
+            }
         }
         reply.apply();
+        if (hdr.local.begins == 1) {
+            hdr.local.translated = 0;
+            hdr.local.reply_found = 0;
+            if (hdr.local.conflict == 1) {
+                hdr.local.decided = DECIDED_SLOW;
+                hdr.local.verdict = VERDICT_TUPLE_TAKEN;
+            }
+        }
         if (hdr.local.translated == 0) {
             if (hdr.local.reply_found == 1) {
                 hdr.local.translated = 1;

@@ -250,6 +250,7 @@ header local_t {
     bit<8>  flow_found;
     bit<8>  reply_found;
     bit<8>  conflict;
+    bit<8>  begins;         // a TCP connection to no Service
     bit<8>  translated;
     bit<8>  learn;
 
@@ -263,6 +264,7 @@ header local_t {
     bit<64> fold;           // the addresses of a tuple, and its ports
     bit<32> ports;
     bit<32> place_hash;
+    bit<32> place;
     bit<32> own_hash;
     bit<32> own_place;
     bit<32> peer_hash;

@@ -37,7 +37,7 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
 
     action read_place() {
         hdr.local.own_hash = hdr.local.place_hash;
-        hdr.local.own_place = hdr.local.own_hash & (NICPROXY_TRACK_SIZE - 1);
+        hdr.local.own_place = hdr.local.place & (NICPROXY_TRACK_SIZE - 1);
         TRACK_READ(track_owner, hdr.local.owner, hdr.local.own_place)
         TRACK_READ(track_code, hdr.local.code, hdr.local.own_place)
         TRACK_READ(track_acked, hdr.local.acked, hdr.local.own_place)
@@ -46,7 +46,7 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
 
     action read_peer() {
         hdr.local.peer_hash = hdr.local.place_hash;
-        hdr.local.peer_place = hdr.local.peer_hash & (NICPROXY_TRACK_SIZE - 1);
+        hdr.local.peer_place = hdr.local.place & (NICPROXY_TRACK_SIZE - 1);
         TRACK_READ(track_acked, hdr.local.peer_acked, hdr.local.peer_place)
         TRACK_READ(track_sent, hdr.local.peer_sent, hdr.local.peer_place)
     }

@@ -38,7 +38,9 @@ const bit<32> TRACK_PICKED_UP_THERE = 19;
 const bit<32> TRACK_WINDOW = 0x1000000;
 
 // The place of meta.old, by a hash of one field: of several, p4c-dpdk makes a copy in metadata for every hash. Two IPv4
-// addresses fill the field, of IPv6 their lower halves count most; the ports are told apart exactly.
+// addresses fill the field, of IPv6 their lower halves count most; the ports are told apart exactly. There are fewer places
+// than hashes: the half with one port is folded into the half with the other, so that connections of one client to one
+// address, which differ in one of the two, have places of their own.
 control Place(inout headers_t hdr, inout metadata_t meta) {
     PLACE_HASH_INSTANCE
 
@@ -53,6 +55,8 @@ control Place(inout headers_t hdr, inout metadata_t meta) {
         SETTLED(hdr.local.ports = hdr.local.ports << 16;)
         SETTLED(hdr.local.ports = hdr.local.ports ^ (bit<32>)meta.old.dst_port;)
         SETTLED(hdr.local.place_hash = hdr.local.place_hash ^ hdr.local.ports;)
+        SETTLED(hdr.local.place = hdr.local.place_hash >> 16;)
+        SETTLED(hdr.local.place = hdr.local.place ^ hdr.local.place_hash;)
     }
 }
 

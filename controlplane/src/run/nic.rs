@@ -115,8 +115,7 @@ impl Nic {
         let inbox = self.inbox.clone();
         loop {
             let due = self.due(Instant::now());
-            let wait =
-                tokio::time::sleep_until(due.unwrap_or_else(|| Instant::now() + RETRY).into());
+            let wait = until(due.unwrap_or_else(|| Instant::now() + RETRY));
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
@@ -236,6 +235,8 @@ impl Nic {
         self.account.synced(&report, now);
         metric::synced(&report, self.account.heard(), now);
         self.account.tell(&cluster, &changes).await;
+        // Who waits for the status may be about to change the cluster, which would have to be copied.
+        drop(cluster);
         self.status.send_modify(|status| {
             if report.is_clean() {
                 status.programmed = noticed;
@@ -255,6 +256,13 @@ impl Nic {
             self.session = None;
         }
         self.again = Some(Instant::now() + report.retry_after.unwrap_or(RETRY));
+    }
+}
+
+/// A timer goes by whole milliseconds: what is due is not to wait for one.
+async fn until(due: Instant) {
+    if due > Instant::now() {
+        tokio::time::sleep_until(due.into()).await;
     }
 }
 

@@ -133,7 +133,8 @@ impl<'a> Story<'a> {
             return self.open(open);
         }
         if let Some(back) = self.of("reply").filter(|reply| reply.hit) {
-            if verdict == "conflict" {
+            // A device that does not learn finds both out in the same way.
+            if verdict == "conflict" || verdict == "new_flow" {
                 self.pick();
                 let other = back.datum_address("src");
                 let says = format!("a connection to {other} has the same answers already");

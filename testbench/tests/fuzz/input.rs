@@ -5,39 +5,21 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A small generator (splitmix64): enough to mutate, and the same everywhere.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
+use testbench::random::Random;
 
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Below `limit`; 0 for 0.
-    pub fn below(&mut self, limit: usize) -> usize {
-        if limit == 0 {
-            0
-        } else {
-            (self.next() % limit as u64) as usize
-        }
-    }
-
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.next() as u8).collect()
-    }
-
+/// Changes of inputs.
+pub trait Mutate {
     /// A few changes: bits, bytes, cuts, copies, and pieces of `words` put in.
-    pub fn mutate(&mut self, input: &mut Vec<u8>, words: &[&[u8]]) {
+    fn mutate(&mut self, input: &mut Vec<u8>, words: &[&[u8]]);
+}
+
+impl Mutate for Random {
+    fn mutate(&mut self, input: &mut Vec<u8>, words: &[&[u8]]) {
         for _ in 0..1 + self.below(8) {
             let at = self.below(input.len());
             match self.below(8) {
                 0 if !input.is_empty() => input[at] ^= 1 << self.below(8),
-                1 if !input.is_empty() => input[at] = self.next() as u8,
+                1 if !input.is_empty() => input[at] = self.number() as u8,
                 2 => input.truncate(at),
                 3 if !input.is_empty() => {
                     let end = (at + self.below(64)).min(input.len());
@@ -99,7 +81,7 @@ impl Turns {
             return None;
         }
         self.count += 1;
-        Some(Random(
+        Some(Random::new(
             self.seed.wrapping_mul(0x1000_0000).wrapping_add(self.count),
         ))
     }

@@ -15,8 +15,9 @@ use p4rs::engine::{
 use p4rs::ir::{ActionRef, Direction};
 use testbench::packet::check::{CheckError, verify};
 use testbench::packet::show::{dump, unhex};
+use testbench::random::Random;
 
-use super::input::{Corpus, Random, Turns};
+use super::input::{Corpus, Mutate, Turns};
 
 /// Good packets to begin with: TCP, UDP, SCTP, ICMP, fragments, options, VLAN, IPv6 with a fragment header, ARP.
 const SEEDS: [&str; 8] = [
@@ -59,7 +60,7 @@ impl Bench {
         let Some((seed, packet)) = input.split_first_chunk::<8>() else {
             return;
         };
-        let mut random = Random(u64::from_be_bytes(*seed));
+        let mut random = Random::new(u64::from_be_bytes(*seed));
         for engine in &self.engines {
             if random.below(64) == 0 {
                 for (table, _) in engine.program().tables.iter() {
@@ -71,13 +72,13 @@ impl Bench {
                 .fetch_add(entries(engine, &mut random), Ordering::Relaxed);
             let mut out = Outputs::default();
             let right = has_checksums(packet) && verify(packet).is_ok();
-            for (step, port) in [1, 2, SLOW_PATH_PORT, random.next() as u32]
+            for (step, port) in [1, 2, SLOW_PATH_PORT, random.number() as u32]
                 .into_iter()
                 .enumerate()
             {
                 let before = engine.statistics().received;
                 engine.process(
-                    Time(random.next() >> 16 | step as u64),
+                    Time(random.number() >> 16 | step as u64),
                     port,
                     packet,
                     &mut out,
@@ -100,7 +101,7 @@ impl Bench {
                 }
                 out.clear();
             }
-            engine.tick(Time(random.next() >> 8));
+            engine.tick(Time(random.number() >> 8));
         }
     }
 }
@@ -170,7 +171,7 @@ const CLIENT_PORT: u128 = 40_000;
 /// Services behind the seeds' addresses, with endpoints that are new each time, and connections that are set up: so that
 /// packets come as far as being translated.
 fn service(engine: &Engine, random: &mut Random) {
-    let slow = u128::from(SLOW_PATH_PORT) * (random.next() as u128 & 1);
+    let slow = u128::from(SLOW_PATH_PORT) * (random.number() as u128 & 1);
     for port in [1, 2] {
         put(engine, "port", "attach", &[port], &[0, port, 0, slow]);
     }
@@ -185,11 +186,11 @@ fn service(engine: &Engine, random: &mut Random) {
         // Far from the numbers of random entries: an endpoint of the other family is not what a control plane writes.
         let set = 0x7000_0000 + number as u128;
         let to = if vip.0 == 0 {
-            (0, 0xffff_0000_0000 | u128::from(random.next() as u32))
+            (0, 0xffff_0000_0000 | u128::from(random.number() as u32))
         } else {
-            (u128::from(random.next()), u128::from(random.next()))
+            (u128::from(random.number()), u128::from(random.number()))
         };
-        let to_port = u128::from(random.next() as u16);
+        let to_port = u128::from(random.number() as u16);
         let key = [0, protocol, vip.0, vip.1, port];
         let serve = [set, 0, set, 0, set, 0, 0xff];
         put(engine, "frontend", "serve", &key, &serve);
@@ -335,7 +336,7 @@ pub fn run(mut turns: Turns) {
         if random.below(3) > 0 {
             repair(&mut packet);
         }
-        let input = [&random.next().to_be_bytes()[..], &packet].concat();
+        let input = [&random.number().to_be_bytes()[..], &packet].concat();
         corpus.guard(&input, Duration::from_secs(5), || bench.try_one(&input));
     }
     println!(

@@ -10,12 +10,13 @@ use nicproxy::config::Program;
 use p4runtime::proto::p4::v1 as pb;
 use p4runtime::rpc::p4_runtime_client::P4RuntimeClient;
 use prost::Message;
+use testbench::random::Random;
 use testbench::target::Target;
 use testbench::target::softnic::Embedded;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::input::{Corpus, Random, Turns};
+use super::input::{Corpus, Mutate, Turns};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -150,7 +151,7 @@ fn input(random: &mut Random, target: &Known) -> Vec<u8> {
         // Fewer changes, none of length: most of these still are messages.
         for _ in 0..random.below(4) {
             let at = random.below(bytes.len());
-            bytes[at] = [random.next() as u8, 0, 1, 0xff][random.below(4)];
+            bytes[at] = [random.number() as u8, 0, 1, 0xff][random.below(4)];
         }
     }
     bytes.insert(0, kind);

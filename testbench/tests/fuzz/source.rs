@@ -7,7 +7,7 @@ use p4rs::diag::render::Style;
 use p4rs::front::preprocess::Sources;
 use p4rs::source::SourceBundle;
 
-use super::input::{Corpus, Turns};
+use super::input::{Corpus, Mutate, Turns};
 
 /// A text of this size compiles in a fraction of it, also in a debug build.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -3,38 +3,30 @@
 //! In: random numbers and the cluster as it is. Out: changes as a watch would bring them, in one batch. Invariant: two
 //! copies of an endpoint differ in their node's name only: what Kubernetes leaves open is not generated.
 
+use testbench::random::Random;
+
 use super::world::{
     Change, Detect, Endpoint, Hidden, Ingress, Kind, NODES, Node, PROTOCOLS, Port, Scheduler,
     Service, Settings, Slice, World,
 };
 
-/// SplitMix64: the same seed gives the same run everywhere.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-
-    pub fn one_in(&mut self, limit: u64) -> bool {
-        self.below(limit) == 0
-    }
-
-    pub fn pick<T: Clone>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize].clone()
-    }
+/// Choices that a cluster is made of.
+pub trait Choose {
+    /// One of several; there has to be one.
+    fn pick<T: Clone>(&mut self, of: &[T]) -> T;
 
     fn perhaps(&mut self) -> Option<bool> {
         self.pick(&[None, Some(true), Some(true), Some(false)])
     }
 }
 
-pub const SERVICES: u64 = 4;
+impl Choose for Random {
+    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+        self.of(of).unwrap().clone()
+    }
+}
+
+pub const SERVICES: usize = 4;
 const ZONES: [&str; 2] = ["z1", "z2"];
 /// Of both families, with spaces, with this node's addresses, and such that leave one family without any.
 const RANGES: [&str; 6] = [
@@ -46,9 +38,9 @@ const RANGES: [&str; 6] = [
     " 2001:db8::/64",
 ];
 
-fn hidden(random: &mut Random, one_in: u64) -> Option<Hidden> {
+fn hidden(random: &mut Random, one_in: usize) -> Option<Hidden> {
     let hidden = random.pick(&[Hidden::OtherProxy, Hidden::HeadlessLabel]);
-    random.one_in(one_in).then_some(hidden)
+    random.once_in(one_in).then_some(hidden)
 }
 
 /// One change, small or large; several where they belong together.
@@ -72,8 +64,8 @@ fn node(random: &mut Random) -> Node {
     let zone = random.pick(&[None, Some(ZONES[0]), Some(ZONES[1])]);
     Node {
         zone: zone.map(str::to_owned),
-        second: random.one_in(2),
-        second_first: random.one_in(3),
+        second: random.once_in(2),
+        second_first: random.once_in(3),
     }
 }
 
@@ -97,10 +89,10 @@ pub fn settings(random: &mut Random) -> Settings {
             Detect::Interface,
             Detect::Nothing,
         ]),
-        masquerade_all: random.one_in(4),
+        masquerade_all: random.once_in(4),
         node_ports: node_ports.iter().map(|text| (*text).to_owned()).collect(),
-        bump: random.one_in(3),
-        tunnels: !random.one_in(4),
+        bump: random.once_in(3),
+        tunnels: !random.once_in(4),
     }
 }
 
@@ -115,7 +107,7 @@ fn service(random: &mut Random) -> Service {
         _ => Headless,
     };
     let (v4, v6) = random.pick(&[(true, true), (true, false), (false, true)]);
-    let without_node_ports = kind == LoadBalancer && random.one_in(4);
+    let without_node_ports = kind == LoadBalancer && random.once_in(4);
     let ports = (0..=random.below(2)).map(|at| Port {
         name: format!("p{at}"),
         protocol: random.pick(&PROTOCOLS),
@@ -149,7 +141,7 @@ fn service(random: &mut Random) -> Service {
     let ingress = (0..addresses).map(|_| random.pick(&modes)).collect();
     let mut ranges: Vec<String> = Vec::new();
     for range in RANGES {
-        if kind == LoadBalancer && random.one_in(5) {
+        if kind == LoadBalancer && random.once_in(5) {
             ranges.push(range.to_owned());
         }
     }
@@ -159,20 +151,20 @@ fn service(random: &mut Random) -> Service {
         v4,
         v6,
         ports,
-        internal_local: random.one_in(3),
-        external_local: random.one_in(2),
-        external_ips: random.one_in(2),
+        internal_local: random.once_in(3),
+        external_local: random.once_in(2),
+        external_ips: random.once_in(2),
         ingress,
         ranges,
         hidden: hidden(random, 12),
-        affinity: random.one_in(3).then(|| random.pick(&[10_800, 7_200])),
-        scheduler: random.one_in(3).then(|| random.pick(&schedulers)),
-        weights: if random.one_in(4) {
+        affinity: random.once_in(3).then(|| random.pick(&[10_800, 7_200])),
+        scheduler: random.once_in(3).then(|| random.pick(&schedulers)),
+        weights: if random.once_in(4) {
             vec![(random.below(3) as u8, random.pick(&[0, 0, 2, 3]))]
         } else {
             Vec::new()
         },
-        direct: random.one_in(2),
+        direct: random.once_in(2),
         health_port: if kind == LoadBalancer {
             32_000 + u16::from(number)
         } else {
@@ -205,11 +197,11 @@ fn turned(world: &World, random: &mut Random) -> Vec<Change> {
 fn slice(random: &mut Random) -> Slice {
     Slice {
         number: random.below(8) as u8,
-        service: (!random.one_in(20)).then(|| random.below(SERVICES) as u8),
-        v6: random.one_in(2),
+        service: (!random.once_in(20)).then(|| random.below(SERVICES) as u8),
+        v6: random.once_in(2),
         endpoints: (0..random.below(5)).map(|_| endpoint(random)).collect(),
         target: random.pick(&[80, 8080, 9090]),
-        only_p0: random.one_in(8),
+        only_p0: random.once_in(8),
         hidden: hidden(random, 16),
     }
 }
@@ -221,7 +213,7 @@ fn endpoint(random: &mut Random) -> Endpoint {
     Endpoint {
         place,
         host: 10 + random.below(4) as u8,
-        named: !random.one_in(6),
+        named: !random.once_in(6),
         ready: random.perhaps(),
         serving: random.perhaps(),
         terminating: random.perhaps(),
@@ -229,7 +221,7 @@ fn endpoint(random: &mut Random) -> Endpoint {
             .filter(named)
             .map(|at| ZONES[at as usize].to_owned())
             .collect(),
-        nodes: if random.one_in(3) {
+        nodes: if random.once_in(3) {
             vec![NODES[usize::from(place)].to_owned()]
         } else {
             Vec::new()
@@ -247,11 +239,11 @@ fn hinted(world: &World, random: &mut Random) -> Vec<Change> {
     of.retain(|slice| slice.service == service && !slice.endpoints.is_empty());
     for end in of.iter_mut().flat_map(|slice| &mut slice.endpoints) {
         // By the endpoint, since its copies have to agree.
-        let key = first + u64::from(end.place) + u64::from(end.host);
+        let key = first + usize::from(end.place) + usize::from(end.host);
         let names = ZONES
             .iter()
             .enumerate()
-            .filter(|(at, _)| zones && (key % 5 == 4 || key % 2 == *at as u64));
+            .filter(|(at, _)| zones && (key % 5 == 4 || key % 2 == *at));
         end.zones = names.map(|(_, name)| (*name).to_owned()).collect();
         end.nodes.clear();
         if nodes {
@@ -275,10 +267,10 @@ fn condition(world: &World, random: &mut Random) -> Slice {
         return slice(random);
     }
     let mut one = random.pick(&filled).clone();
-    let at = random.below(one.endpoints.len() as u64) as usize;
+    let at = random.below(one.endpoints.len());
     let fresh = endpoint(random);
     let end = &mut one.endpoints[at];
-    if random.one_in(3) {
+    if random.once_in(3) {
         (end.zones, end.nodes) = (fresh.zones, fresh.nodes);
     } else {
         (end.ready, end.serving, end.terminating) = (fresh.ready, fresh.serving, fresh.terminating);
@@ -337,7 +329,7 @@ fn moved(world: &World, random: &mut Random) -> Vec<Change> {
     let mut after = world.clone();
     after.take(&Change::Slice(from.clone()));
     let mut changes = agreed(&after, to);
-    let at = if random.one_in(2) { 0 } else { changes.len() };
+    let at = if random.once_in(2) { 0 } else { changes.len() };
     // A copy that had to be brought to agree stands in `changes` already.
     if !changes
         .iter()

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bench::{Bench, Open, Outcome, Place};
 use super::judge::{Choosing, Delivery, Probe, Verdict, answering, healthy, judge, keeps};
-use super::world::{Change, Kind, NODES, Protocol, Scheduler, Settings, World};
+use super::world::{Change, Kind, NODES, Protocol, Scheduler, Settings, World, is_pod};
 
 /// Connections that are kept open.
 const OPEN: usize = 12;
@@ -35,6 +35,8 @@ pub enum Step {
     Talk { errors: bool },
     /// One of the open TCP connections ends, or seems to.
     End(End, usize),
+    /// The client of one of the open TCP connections calls the endpoint itself, from the same port.
+    Direct(usize),
     /// What load balancers' health checks are told.
     Health,
 }
@@ -64,6 +66,8 @@ pub struct Tally {
     pub went_on: usize,
     pub cut: usize,
     pub ended: usize,
+    pub resets: usize,
+    pub twice: usize,
     pub errors: usize,
     pub healthy: usize,
 }
@@ -83,6 +87,8 @@ pub struct Run<'a> {
     /// Reply tuples that connections had ever.
     used: HashSet<(Protocol, Place, Place)>,
     pub tally: Tally,
+    /// Connections that were reset and are known all the same.
+    missed: usize,
 }
 
 impl<'a> Run<'a> {
@@ -99,6 +105,7 @@ impl<'a> Run<'a> {
             pins: HashMap::new(),
             used: HashSet::new(),
             tally: Tally::default(),
+            missed: 0,
         })
     }
 
@@ -128,6 +135,7 @@ impl<'a> Run<'a> {
             Step::Spread(probe, count) => self.spread(probe, *count),
             Step::Talk { errors } => self.talk(*errors),
             Step::End(how, which) => self.end(*how, *which),
+            Step::Direct(which) => self.direct(*which),
             Step::Health => self.health(),
         }
     }
@@ -181,7 +189,14 @@ impl<'a> Run<'a> {
         match (&wanted, &found) {
             (Verdict::Reject, Outcome::Refused) => self.tally.refused += 1,
             (Verdict::Drop, Outcome::Dropped) => self.tally.dropped += 1,
-            (Verdict::Untouched, Outcome::Untouched) => self.tally.untouched += 1,
+            (Verdict::Untouched, Outcome::Untouched) => {
+                self.untouched(probe, (probe.from, probe.source), answered)?;
+            }
+            (Verdict::Untouched, Outcome::Delivered { to, from })
+                if *to == (probe.to, probe.to_port) =>
+            {
+                self.untouched(probe, *from, answered)?;
+            }
             (Verdict::Direct(allowed), Outcome::Tunnelled(to)) => {
                 let one = allowed
                     .iter()
@@ -391,13 +406,90 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
             End::Closed => self.bench.close(&open).map_err(failed)?,
-            End::Reset => self.bench.abort(&open).map_err(failed)?,
+            End::Reset => {
+                self.tally.resets += 1;
+                if !self.bench.abort(&open).map_err(failed)? {
+                    return self.missed(&open);
+                }
+            }
         }
         self.open.remove(*at);
         if how == End::Reset {
             self.packet(&open.probe, true).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// A connection that was reset is still known. Another one may have taken the place where its state was kept, then it
+    /// lasts as long as if it had just gone silent; but that is rare.
+    fn missed(&mut self, open: &Open) -> Result<(), String> {
+        self.missed += 1;
+        if self.missed > 1 + self.tally.resets / 50 {
+            return Err(format!(
+                "{:?} was reset and is still known, like {} of {} before",
+                open.probe,
+                self.missed - 1,
+                self.tally.resets
+            ));
+        }
+        Ok(())
+    }
+
+    /// The client of an open TCP connection calls the endpoint itself, from the same port: both connections go on, and
+    /// the endpoint tells them apart.
+    fn direct(&mut self, which: usize) -> Result<(), String> {
+        let kept = |open: &&Open| {
+            let own = (open.probe.from, open.probe.source);
+            open.probe.protocol == Protocol::Tcp && !open.direct && open.caller == own
+        };
+        let kept: Vec<Open> = self.open.iter().filter(kept).cloned().collect();
+        let Some(open) = kept.get(which % kept.len().max(1)) else {
+            return Ok(());
+        };
+        let (to, to_port) = open.endpoint;
+        let probe = Probe {
+            to,
+            to_port,
+            ..open.probe
+        };
+        let known = self.open.iter().any(|open| open.probe == probe);
+        if known || judge(&(self.lens)(&self.world), &probe).0 != Verdict::Untouched {
+            return Ok(());
+        }
+        self.tally.twice += 1;
+        self.packet(&probe, true).map(drop)
+    }
+
+    /// A packet that no Service has goes on as it came (S31); but where another connection of its client has the tuple of
+    /// its answers, from another port, as Linux has it. The endpoint of a TCP connection answers.
+    fn untouched(&mut self, probe: &Probe, from: Place, answered: bool) -> Result<(), String> {
+        let (own, to) = ((probe.from, probe.source), (probe.to, probe.to_port));
+        let taken = self.used.contains(&(probe.protocol, to, own));
+        if from != own && !(taken && from.0 == own.0 && probe.protocol == Protocol::Tcp) {
+            return Err(format!("should be untouched, is from {from:?}"));
+        }
+        self.tally.untouched += 1;
+        if probe.protocol != Protocol::Tcp || !is_pod(probe.to) {
+            return Ok(());
+        }
+        let open = Open {
+            probe: *probe,
+            endpoint: to,
+            caller: from,
+            direct: false,
+        };
+        let share = |other: &&Open| {
+            !other.direct
+                && (other.probe.protocol, other.endpoint, other.caller)
+                    == (probe.protocol, to, from)
+        };
+        if let Some(other) = self.open.iter().find(share) {
+            return Err(format!("it shares its reply tuple with {:?}", other.probe));
+        }
+        if from != own {
+            return self.opened(open, answered).map(drop);
+        }
+        self.bench.answer(&open, true)
     }
 
     /// S70, S73: which Services are asked for, and what they are told.
@@ -463,12 +555,12 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl Tally {
-    fn counts(&self) -> [usize; 13] {
+    fn counts(&self) -> [usize; 15] {
         let mut copy = *self;
         copy.counts_mut().map(|count| *count)
     }
 
-    fn counts_mut(&mut self) -> [&mut usize; 13] {
+    fn counts_mut(&mut self) -> [&mut usize; 15] {
         [
             &mut self.delivered,
             &mut self.tunnelled,
@@ -481,6 +573,8 @@ impl Tally {
             &mut self.went_on,
             &mut self.cut,
             &mut self.ended,
+            &mut self.resets,
+            &mut self.twice,
             &mut self.errors,
             &mut self.healthy,
         ]

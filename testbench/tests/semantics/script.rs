@@ -5,7 +5,9 @@
 
 use std::collections::HashSet;
 
-use super::churn::{self, Random};
+use testbench::random::Random;
+
+use super::churn::{self, Choose};
 use super::history::{End, Step, sample};
 use super::judge::{Probe, Verdict, judge};
 use super::world::{
@@ -31,8 +33,8 @@ pub struct Script {
 impl Script {
     pub fn new(seed: u64) -> Self {
         Self {
-            random: Random(seed.wrapping_mul(0x9e37_79b9)),
-            ends: Random(!seed),
+            random: Random::new(seed),
+            ends: Random::new(!seed),
             source: FIRST_PORT,
             recent: Vec::new(),
             used: HashSet::new(),
@@ -44,7 +46,7 @@ impl Script {
     pub fn next(&mut self, world: &World) -> Vec<Step> {
         let mut after = world.clone();
         let mut steps = Vec::new();
-        if !self.begun || self.random.one_in(40) {
+        if !self.begun || self.random.once_in(40) {
             self.begun = true;
             after.settings = churn::settings(&mut self.random);
             steps.push(Step::Configure(after.settings.clone()));
@@ -56,7 +58,7 @@ impl Script {
             changes.iter().for_each(|change| after.take(change));
             steps.push(Step::Change(changes));
         }
-        if self.random.one_in(50) {
+        if self.random.once_in(50) {
             steps.push(Step::Restart);
         }
         for _ in 0..PACKETS {
@@ -64,7 +66,7 @@ impl Script {
             let tries = self.random.pick(&[1, 8, 8]);
             steps.push(Step::Packet(self.packet(&after, tries)));
         }
-        if self.random.one_in(12) {
+        if self.random.once_in(12) {
             let probe = self.packet(&after, 16);
             if let Some(count) = sample(&after, &probe) {
                 let probe = Probe {
@@ -74,14 +76,18 @@ impl Script {
                 steps.push(Step::Spread(probe, count));
             }
         }
-        let errors = self.random.one_in(4);
+        let errors = self.random.once_in(4);
         steps.push(Step::Talk { errors });
-        if self.ends.one_in(4) {
+        if self.ends.once_in(4) {
             let how = self.ends.pick(&[End::Forged, End::Closed, End::Reset]);
-            steps.push(Step::End(how, self.ends.below(16) as usize));
+            steps.push(Step::End(how, self.ends.below(16)));
             steps.push(Step::Talk { errors: false });
         }
-        if self.random.one_in(4) {
+        if self.ends.once_in(4) {
+            steps.push(Step::Direct(self.ends.below(16)));
+            steps.push(Step::Talk { errors: false });
+        }
+        if self.random.once_in(4) {
             steps.push(Step::Health);
         }
         steps
@@ -120,11 +126,11 @@ impl Script {
     fn candidate(&mut self, world: &World, source: u16) -> Probe {
         let random = &mut self.random;
         // Most packets are for what some Service has.
-        let known = !world.services.is_empty() && !random.one_in(5);
+        let known = !world.services.is_empty() && !random.once_in(5);
         let service = known.then(|| random.pick(&world.services));
         let six = match &service {
             Some(service) if service.v4 != service.v6 => service.v6,
-            _ => random.one_in(2),
+            _ => random.once_in(2),
         };
         let number = service
             .as_ref()
@@ -147,7 +153,7 @@ impl Script {
             protocol,
         };
         // SCTP keeps its port whatever happens: two connections with one reply tuple are not possible.
-        if protocol != Protocol::Sctp && self.random.one_in(6) && !self.recent.is_empty() {
+        if protocol != Protocol::Sctp && self.random.once_in(6) && !self.recent.is_empty() {
             let like = self.random.pick(&self.recent);
             let again = Probe {
                 from: like.from,
@@ -174,7 +180,7 @@ fn called(
     let at = random.below(3) as u16;
     let mut protocol = random.pick(&PROTOCOLS);
     let (mut to_port, mut node_port) = (80 + at, 30_000 + u16::from(number) * 10 + at);
-    if let Some(service) = service.filter(|_| !random.one_in(4)) {
+    if let Some(service) = service.filter(|_| !random.once_in(4)) {
         let wanted = &service.ports[usize::from(at) % service.ports.len().max(1)];
         (protocol, to_port) = (wanted.protocol, wanted.port);
         if wanted.node_port != 0 {

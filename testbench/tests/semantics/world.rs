@@ -269,6 +269,14 @@ pub fn pod_ip(place: u8, host: u8, six: bool) -> IpAddr {
     }
 }
 
+/// Whether an address is some pod's.
+pub fn is_pod(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.octets()[..2] == [10, 244],
+        IpAddr::V6(ip) => ip.segments()[..3] == [0xfd00, 0x10, 0x244],
+    }
+}
+
 pub fn node_ip(place: u8, six: bool) -> IpAddr {
     if six {
         v6(0x2001, 0xdb8, 0, 0, 1 + u16::from(place))

@@ -9,15 +9,17 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, Block, BlockArg, FuncRef, InstBuilder, MemFlagsData, StackSlot, StackSlotData,
-    StackSlotKind, Type, Value, types,
+    StackSlotKind, TrapCode, Type, Value, types,
 };
 use cranelift_frontend::{FunctionBuilder, Variable};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::mem::offset_of;
 
 use super::super::interp::Machine;
 use super::super::interp::code::{Call, Code, Dest, Operand, PlaceArg, Slot, Target};
 use super::Unsupported;
-use super::cells::Cells;
+use super::cells::{Access, Cells};
+use super::known::{Fact, Facts, Test};
 use super::order::Order;
 use super::runtime::{Context, Site, status};
 use super::support;
@@ -89,6 +91,16 @@ pub(super) struct Build<'a, 'f> {
     pub memory: &'a [bool],
     pub widths: &'a Widths,
     pub homes: Vec<Home>,
+    /// What is known here.
+    pub facts: Facts,
+    /// What is known on the ways to blocks that were not entered yet.
+    pub ways: FxHashMap<Block, Facts>,
+    /// What conditions say.
+    pub tests: FxHashMap<Value, Test>,
+    /// Words that are 0 or 1.
+    pub binary: FxHashSet<Value>,
+    /// Conditions that stand in words.
+    pub flags: FxHashMap<Value, Value>,
     cells: Cells,
     pub sites: &'a mut Vec<Site>,
     pub context: Value,
@@ -116,6 +128,13 @@ pub(super) struct Build<'a, 'f> {
 
 /// Cuts of one pass.
 const MAX_CUTS: u32 = 1000;
+
+/// Numbers besides the slots of which facts are kept: the cursor, and the bytes written.
+const PLACES: usize = 2;
+
+/// Where no way leads.
+pub(super) const UNREACHABLE: TrapCode = TrapCode::unwrap_user(1);
+
 /// Calls nested deeper are left to the interpreter's program.
 const MAX_DEPTH: u32 = 48;
 
@@ -158,6 +177,11 @@ impl<'a, 'f> Build<'a, 'f> {
             memory: scan.0,
             widths: scan.1,
             homes: vec![Home::None; code.slots as usize],
+            facts: Facts::new(code.slots as usize + PLACES),
+            ways: FxHashMap::default(),
+            tests: FxHashMap::default(),
+            binary: FxHashSet::default(),
+            flags: FxHashMap::default(),
             cells,
             sites,
             context,
@@ -201,7 +225,7 @@ impl<'a, 'f> Build<'a, 'f> {
     }
 
     pub fn jump(&mut self, to: Block) {
-        self.b.ins().jump(to, &[]);
+        self.go(to, &[]);
     }
 
     pub fn load_context(&mut self, ty: Type, offset: usize) -> Value {
@@ -222,6 +246,19 @@ impl<'a, 'f> Build<'a, 'f> {
     pub fn enter(&mut self, to: Block) {
         self.b.switch_to_block(to);
         self.b.seal_block(to);
+        match self.ways.remove(&to) {
+            Some(facts) => self.facts = facts,
+            None => {
+                self.facts.forget();
+                self.facts.dead = true;
+            }
+        }
+    }
+
+    /// Goes on with a block that later ways may lead to: nothing is known there.
+    pub fn enter_loop(&mut self, to: Block) {
+        self.b.switch_to_block(to);
+        self.facts.forget();
     }
 
     fn home(&mut self, slot: Slot) -> Home {
@@ -268,7 +305,11 @@ impl<'a, 'f> Build<'a, 'f> {
         let zero = self.iconst(0);
         let mut wide = None;
         for slot in 0..self.code.slots {
-            match self.home(slot) {
+            let home = self.home(slot);
+            if matches!(home, Home::Narrow(_) | Home::Cell(_)) {
+                self.facts.set(slot, Fact::Number(0));
+            }
+            match home {
                 Home::Narrow(variable) => self.b.def_var(variable, zero),
                 Home::Wide(variable) => {
                     let zero = match wide {
@@ -281,6 +322,14 @@ impl<'a, 'f> Build<'a, 'f> {
             }
         }
         self.cells.clear(&mut self.b);
+        self.know(self.cursor_place(), zero);
+        self.know(self.cursor_place() + 1, zero);
+    }
+
+    /// What reads and writes cells.
+    pub fn accesses(&self) -> (Vec<Access>, u32) {
+        let (accesses, cells) = self.cells.accesses();
+        (accesses.to_vec(), cells)
     }
 
     /// A slot's value.
@@ -290,14 +339,21 @@ impl<'a, 'f> Build<'a, 'f> {
                 value: self.iconst(0),
                 wide: false,
             },
-            Home::Cell(cell) => Val {
-                value: self.cells.load(&mut self.b, cell),
-                wide: false,
-            },
-            Home::Narrow(variable) => Val {
-                value: self.b.use_var(variable),
-                wide: false,
-            },
+            home @ (Home::Cell(_) | Home::Narrow(_)) => {
+                let value = match (self.at_hand(slot), home) {
+                    (Some(value), _) => value,
+                    (None, Home::Cell(cell)) => self.cells.load(&mut self.b, cell),
+                    (None, Home::Narrow(variable)) => self.b.use_var(variable),
+                    (None, _) => self.iconst(0),
+                };
+                if self.number(value).is_none() {
+                    self.facts.set(slot, Fact::Is(value));
+                    if self.widths.of(slot) == 1 {
+                        self.binary.insert(value);
+                    }
+                }
+                Val { value, wide: false }
+            }
             Home::Wide(variable) => Val {
                 value: self.b.use_var(variable),
                 wide: true,
@@ -322,10 +378,12 @@ impl<'a, 'f> Build<'a, 'f> {
             Home::Cell(cell) => {
                 let value = self.narrow(value);
                 self.cells.store(&mut self.b, cell, value);
+                self.know(slot, value);
             }
             Home::Narrow(variable) => {
                 let value = self.narrow(value);
                 self.b.def_var(variable, value);
+                self.know(slot, value);
             }
             Home::Wide(variable) => {
                 let value = self.widen(value);
@@ -410,7 +468,7 @@ impl<'a, 'f> Build<'a, 'f> {
     /// Writes the cursor to the packet's state.
     pub fn keep_cursor(&mut self) {
         let at = self.load_context(types::I64, offset_of!(Context, cursor));
-        let cursor = self.b.use_var(self.cursor);
+        let cursor = self.cursor();
         self.b.ins().store(MemFlagsData::trusted(), cursor, at, 0);
     }
 
@@ -420,7 +478,7 @@ impl<'a, 'f> Build<'a, 'f> {
             .b
             .ins()
             .load(types::I64, MemFlagsData::trusted(), at, 0);
-        self.b.def_var(self.cursor, cursor);
+        self.set_cursor(cursor);
     }
 
     /// Hands a node to the interpreter; its status word.
@@ -451,9 +509,7 @@ impl<'a, 'f> Build<'a, 'f> {
     pub fn check(&mut self, status: Value) {
         let next = self.b.create_block();
         let stop = self.exits.stop;
-        self.b
-            .ins()
-            .brif(status, stop, &[BlockArg::Value(status)], next, &[]);
+        self.brif(status, stop, &[BlockArg::Value(status)], next, &[]);
         self.enter(next);
     }
 
@@ -461,7 +517,7 @@ impl<'a, 'f> Build<'a, 'f> {
     pub fn stop(&mut self, status: u32) {
         let status = self.b.ins().iconst(types::I32, i64::from(status as i32));
         let stop = self.exits.stop;
-        self.b.ins().jump(stop, &[BlockArg::Value(status)]);
+        self.go(stop, &[BlockArg::Value(status)]);
     }
 
     /// Leaves the body with a status word when the condition holds.
@@ -469,9 +525,7 @@ impl<'a, 'f> Build<'a, 'f> {
         let next = self.b.create_block();
         let stop = self.exits.stop;
         let word = self.b.ins().iconst(types::I32, i64::from(status as i32));
-        self.b
-            .ins()
-            .brif(condition, stop, &[BlockArg::Value(word)], next, &[]);
+        self.brif(condition, stop, &[BlockArg::Value(word)], next, &[]);
         self.enter(next);
     }
 
@@ -507,6 +561,14 @@ impl<'a, 'f> Build<'a, 'f> {
         };
         let valid = self.get(slot - back);
         let valid = self.truth(valid);
+        match self.number(valid) {
+            Some(0) => return Ok(()),
+            Some(_) => {
+                self.set(slot, value);
+                return Ok(());
+            }
+            None => {}
+        }
         let old = self.get(slot);
         let merged = self.choose(valid, value, old);
         self.set(slot, merged);
@@ -521,7 +583,12 @@ impl<'a, 'f> Build<'a, 'f> {
         let valid = match dest.guard {
             Some(back) => {
                 let valid = self.get(slot - back);
-                Some(self.truth(valid))
+                let valid = self.truth(valid);
+                match self.number(valid) {
+                    Some(0) => return Ok(()),
+                    Some(_) => None,
+                    None => Some(valid),
+                }
             }
             None => None,
         };
@@ -540,6 +607,9 @@ impl<'a, 'f> Build<'a, 'f> {
 
     /// One of two values.
     pub fn choose(&mut self, condition: Value, a: Val, b: Val) -> Val {
+        if let Some(number) = self.number(condition) {
+            return if number != 0 { a } else { b };
+        }
         if a.wide || b.wide {
             let (a, b) = (self.widen(a), self.widen(b));
             return Val {
@@ -560,7 +630,11 @@ impl<'a, 'f> Build<'a, 'f> {
             let any = self.b.ins().bor(low, high);
             return self.b.ins().icmp_imm_u(IntCC::NotEqual, any, 0);
         }
-        self.b.ins().icmp_imm_u(IntCC::NotEqual, value.value, 0)
+        if let Some(&condition) = self.flags.get(&value.value) {
+            return condition;
+        }
+        let zero = self.iconst(0);
+        self.compare_words(IntCC::NotEqual, value.value, zero)
     }
 
     /// Calls a body by expanding it here.
@@ -609,7 +683,7 @@ impl<'a, 'f> Build<'a, 'f> {
             self.b.set_cold_block(stop);
             let status = self.b.block_params(stop)[0];
             self.copy_outs(&call.places)?;
-            self.b.ins().jump(outer.stop, &[BlockArg::Value(status)]);
+            self.go(outer.stop, &[BlockArg::Value(status)]);
         }
         self.enter(ret);
         self.copy_outs(&call.places)

@@ -4,11 +4,12 @@
 //! several paths set is moved wherever paths meet, and a pass has hundreds of variables and of such places; in the frame it
 //! costs what its uses cost.
 //!
+//! Every access is noted, so that stores which nobody reads can be taken out again ([`super::prune`]).
 //! Invariant: nothing but what is built here reads or writes the cells.
 
 use cranelift_codegen::ir::{
-    AliasRegionData, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Value,
-    types,
+    AliasRegionData, Inst, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind,
+    Value, types,
 };
 use cranelift_frontend::FunctionBuilder;
 
@@ -17,12 +18,22 @@ const MOST: usize = 4096;
 /// Bytes of a cell.
 const CELL: u32 = 8;
 
+/// An instruction that reads or writes cells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Access {
+    pub inst: Inst,
+    pub first: u32,
+    pub count: u32,
+    pub store: bool,
+}
+
 /// The cells of one function.
 pub(super) struct Cells {
     frame: StackSlot,
     room: u32,
     used: u32,
     flags: MemFlagsData,
+    accesses: Vec<Access>,
 }
 
 impl Cells {
@@ -40,6 +51,7 @@ impl Cells {
             room,
             used: 0,
             flags: MemFlagsData::trusted().with_alias_region(Some(region)),
+            accesses: Vec::new(),
         }
     }
 
@@ -56,24 +68,44 @@ impl Cells {
     }
 
     /// The value of a cell.
-    pub fn load(&self, b: &mut FunctionBuilder<'_>, cell: u32) -> Value {
+    pub fn load(&mut self, b: &mut FunctionBuilder<'_>, cell: u32) -> Value {
         let at = self.at(b, cell);
-        b.ins().load(types::I64, self.flags, at, 0)
+        let value = b.ins().load(types::I64, self.flags, at, 0);
+        if let Some(inst) = b.func.dfg.value_def(value).inst() {
+            self.note(inst, (cell, 1), false);
+        }
+        value
     }
 
     /// Sets a cell.
-    pub fn store(&self, b: &mut FunctionBuilder<'_>, cell: u32, value: Value) {
+    pub fn store(&mut self, b: &mut FunctionBuilder<'_>, cell: u32, value: Value) {
         let at = self.at(b, cell);
-        b.ins().store(self.flags, value, at, 0);
+        let inst = b.ins().store(self.flags, value, at, 0);
+        self.note(inst, (cell, 1), true);
     }
 
     /// Sets all cells so far to zero, two at a time.
-    pub fn clear(&self, b: &mut FunctionBuilder<'_>) {
+    pub fn clear(&mut self, b: &mut FunctionBuilder<'_>) {
         let zero = b.ins().iconst(types::I64, 0);
         let zero = b.ins().splat(types::I64X2, zero);
         for cell in (0..self.used).step_by(2) {
             let at = self.at(b, cell);
-            b.ins().store(self.flags, zero, at, 0);
+            let inst = b.ins().store(self.flags, zero, at, 0);
+            self.note(inst, (cell, 2), true);
         }
+    }
+
+    fn note(&mut self, inst: Inst, (first, count): (u32, u32), store: bool) {
+        self.accesses.push(Access {
+            inst,
+            first,
+            count,
+            store,
+        });
+    }
+
+    /// Every access, and above which number there is no cell.
+    pub fn accesses(&self) -> (&[Access], u32) {
+        (&self.accesses, self.room)
     }
 }

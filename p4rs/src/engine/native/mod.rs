@@ -17,13 +17,16 @@
 
 mod build;
 mod cells;
+mod deduce;
 mod footprint;
 mod hint;
+mod known;
 mod lanes;
 mod order;
 mod pack;
 mod packet;
 mod program;
+mod prune;
 mod runtime;
 mod stmt;
 mod stretch;
@@ -162,8 +165,10 @@ impl Native {
                 build.side_by_side,
                 std::mem::take(&mut build.cuts),
             );
+            let accesses = build.accesses();
             build.b.seal_all_blocks();
             build.b.finalize(module.target_config());
+            prune::prune(&mut context.func, &accesses.0, accesses.1);
             made
         };
         module

@@ -50,9 +50,7 @@ impl Build<'_, '_> {
                 let word = self.b.ins().iadd_imm_s(error, i64::from(status::ERROR));
                 let next = self.b.create_block();
                 let stop = self.exits.stop;
-                self.b
-                    .ins()
-                    .brif(condition, next, &[], stop, &[BlockArg::Value(word)]);
+                self.brif(condition, next, &[], stop, &[BlockArg::Value(word)]);
                 self.enter(next);
             }
             Prim::Advance(_) | Prim::Shift { .. } => return Err(Unsupported("an operation")),
@@ -62,12 +60,12 @@ impl Build<'_, '_> {
 
     /// Takes bits from the packet, or ends the parser; where they begin, in bits.
     fn take(&mut self, bits: u32) -> Value {
-        let from = self.b.use_var(self.cursor);
-        let to = self.b.ins().iadd_imm_s(from, i64::from(bits));
+        let from = self.cursor();
+        let to = self.plus(from, u64::from(bits));
         let short = self.b.ins().icmp(IntCC::UnsignedGreaterThan, to, self.bits);
         let error = self.code.errors.packet_too_short;
         self.stop_if(short, status::ERROR + error);
-        self.b.def_var(self.cursor, to);
+        self.set_cursor(to);
         from
     }
 
@@ -178,26 +176,41 @@ impl Build<'_, '_> {
             let leaves = shape.leaves.iter().map(|leaf| at + leaf.slot + 1);
             leaves.max().unwrap_or(0).max(at + 1)
         };
-        let values = self.agg(value, headers.iter().map(end).max().unwrap_or(0))?;
+        // What lies in slots is read where it is written.
+        let (first, values) = match value {
+            Agg::Place(place) => (support::fixed(place), Vec::new()),
+            _ => {
+                let slots = headers.iter().map(end).max().unwrap_or(0);
+                (None, self.agg(value, slots)?)
+            }
+        };
+        let get = |build: &mut Self, at: u32| match first {
+            Some(first) => build.get(first + at),
+            None => values[at as usize],
+        };
         for (at, shape) in headers {
             let bytes = shape.bits / 8;
             self.room += bytes as usize;
-            let valid = self.truth(values[*at as usize]);
+            let valid = get(self, *at);
+            let valid = self.truth(valid);
+            if self.number(valid) == Some(0) {
+                continue;
+            }
             let (write, after) = (self.b.create_block(), self.b.create_block());
-            self.b.ins().brif(valid, write, &[], after, &[]);
+            self.brif(valid, write, &[], after, &[]);
             self.enter(write);
             let fields = shape
                 .leaves
                 .iter()
-                .map(|leaf| (values[(at + leaf.slot) as usize], leaf.width));
+                .map(|leaf| (get(self, at + leaf.slot), leaf.width));
             let fields: Vec<(Val, u32)> = fields.collect();
             let words = self.pack(&fields);
-            let written = self.b.use_var(self.written);
+            let written = self.written();
             let head = self.b.use_var(self.head);
             let to = self.b.ins().iadd(head, written);
             self.store_words(&words, to, bytes);
-            let written = self.b.ins().iadd_imm_s(written, i64::from(bytes));
-            self.b.def_var(self.written, written);
+            let written = self.plus(written, u64::from(bytes));
+            self.set_written(written);
             self.jump(after);
             self.enter(after);
         }
@@ -335,10 +348,18 @@ impl Build<'_, '_> {
 
     /// Where a cell is, the first one for an index out of range; and whether it is in range.
     pub fn cell(&mut self, plain: Plain, index: Value) -> (Value, Value) {
-        let size = self.iconst(plain.size);
-        let known = self.b.ins().icmp(IntCC::UnsignedLessThan, index, size);
-        let first = self.iconst(0);
-        let index = self.b.ins().select(known, index, first);
+        let known = if self.most(index) < plain.size {
+            self.always(true)
+        } else {
+            let size = self.iconst(plain.size);
+            self.compare_words(IntCC::UnsignedLessThan, index, size)
+        };
+        let first = self.constant(0);
+        let index = Val {
+            value: index,
+            wide: false,
+        };
+        let index = self.choose(known, index, first).value;
         let offset = self
             .b
             .ins()
@@ -367,7 +388,7 @@ impl Build<'_, '_> {
         let initial = self.iconst(plain.initial);
         let word = self.b.ins().bxor(value, initial);
         let (write, after) = (self.b.create_block(), self.b.create_block());
-        self.b.ins().brif(known, write, &[], after, &[]);
+        self.brif(known, write, &[], after, &[]);
         self.enter(write);
         let flags = MemFlagsData::trusted();
         if plain.bytes == 4 {
@@ -505,7 +526,7 @@ impl Build<'_, '_> {
     fn checksum(&mut self, checksum: &Checksum) -> Result<(), Unsupported> {
         let (work, after) = (self.b.create_block(), self.b.create_block());
         let condition = self.cond(&checksum.condition)?;
-        self.b.ins().brif(condition, work, &[], after, &[]);
+        self.brif(condition, work, &[], after, &[]);
         self.enter(work);
         if let ChecksumAction::Verify {
             guard: Some(header),
@@ -516,7 +537,7 @@ impl Build<'_, '_> {
             let header = self.get(header);
             let valid = self.truth(header);
             let more = self.b.create_block();
-            self.b.ins().brif(valid, more, &[], after, &[]);
+            self.brif(valid, more, &[], after, &[]);
             self.enter(more);
         }
         let value = self.checksum_value(checksum)?;
@@ -526,7 +547,7 @@ impl Build<'_, '_> {
                 let stored = self.ex(stored)?;
                 let same = self.equal(stored, value);
                 let wrong = self.b.create_block();
-                self.b.ins().brif(same, after, &[], wrong, &[]);
+                self.brif(same, after, &[], wrong, &[]);
                 self.enter(wrong);
                 let yes = self.iconst(1);
                 self.store_context(yes, offset_of!(Context, checksum_error));

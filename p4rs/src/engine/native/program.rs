@@ -104,7 +104,7 @@ impl Build<'_, '_> {
         }
         self.enter(ret);
         let fine = self.b.ins().iconst(types::I32, 0);
-        self.b.ins().jump(after, &[fine.into()]);
+        self.go(after, &[fine.into()]);
         self.enter(after);
         Ok(after)
     }
@@ -114,7 +114,7 @@ impl Build<'_, '_> {
         let word = self.b.block_params(after)[0];
         let (lost, on) = (self.b.create_block(), self.b.create_block());
         let dropped = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, word, 0);
-        self.b.ins().brif(dropped, lost, &[], on, &[]);
+        self.brif(dropped, lost, &[], on, &[]);
         self.enter(lost);
         self.b.ins().return_(&[word]);
         self.enter(on);
@@ -152,7 +152,7 @@ impl Build<'_, '_> {
     /// Leaves with everything in memory when the condition holds.
     fn hand_over(&mut self, condition: Value, code: u32) {
         let (over, on) = (self.b.create_block(), self.b.create_block());
-        self.b.ins().brif(condition, over, &[], on, &[]);
+        self.brif(condition, over, &[], on, &[]);
         self.b.set_cold_block(over);
         self.enter(over);
         self.spill();
@@ -163,7 +163,7 @@ impl Build<'_, '_> {
     /// Leaves with a drop when the condition holds.
     fn drop_if(&mut self, condition: Value, reason: DropReason) {
         let (lost, on) = (self.b.create_block(), self.b.create_block());
-        self.b.ins().brif(condition, lost, &[], on, &[]);
+        self.brif(condition, lost, &[], on, &[]);
         self.enter(lost);
         self.leave(status::DROP | reason as u32);
         self.enter(on);
@@ -178,7 +178,7 @@ impl Build<'_, '_> {
     fn send(&mut self, deparser: u32) -> Result<(), Unsupported> {
         self.control(deparser)?;
         self.keep_cursor();
-        let written = self.b.use_var(self.written);
+        let written = self.written();
         self.store_context(written, offset_of!(Context, head_len));
         self.leave(outcome::SEND);
         Ok(())

@@ -137,7 +137,7 @@ impl Build<'_, '_> {
                 .ins()
                 .icmp_imm_u(IntCC::Equal, status, i64::from(code));
             let other = self.b.create_block();
-            self.b.ins().brif(is, to, &[], other, &[]);
+            self.brif(is, to, &[], other, &[]);
             self.enter(other);
         }
         self.check(status);
@@ -150,13 +150,16 @@ impl Build<'_, '_> {
         otherwise: &[Stmt],
     ) -> Result<Falls, Unsupported> {
         let condition = self.cond(cond)?;
+        if let Some(known) = self.number(condition) {
+            return self.stmts(if known != 0 { then } else { otherwise });
+        }
         let (yes, no, after) = (
             self.b.create_block(),
             self.b.create_block(),
             self.b.create_block(),
         );
         let no_block = if otherwise.is_empty() { after } else { no };
-        self.b.ins().brif(condition, yes, &[], no_block, &[]);
+        self.brif(condition, yes, &[], no_block, &[]);
         self.enter(yes);
         let mut falls = self.arm(then, after)?;
         if otherwise.is_empty() {
@@ -193,12 +196,9 @@ impl Build<'_, '_> {
         let blocks: Vec<Block> = bodies.iter().map(|_| self.b.create_block()).collect();
         for &(number, body) in tests {
             let block = *blocks.get(body).ok_or(Unsupported("a case"))?;
-            let is = self
-                .b
-                .ins()
-                .icmp_imm_u(IntCC::Equal, subject, number as i64);
+            let is = self.is(subject, number);
             let other = self.b.create_block();
-            self.b.ins().brif(is, block, &[], other, &[]);
+            self.brif(is, block, &[], other, &[]);
             self.enter(other);
         }
         self.finish_cases(&blocks, bodies, default)
@@ -239,7 +239,7 @@ impl Build<'_, '_> {
                 let label = self.scalar_operand(label)?;
                 let is = self.equal(label, subject);
                 let other = self.b.create_block();
-                self.b.ins().brif(is, block, &[], other, &[]);
+                self.brif(is, block, &[], other, &[]);
                 self.enter(other);
             }
         }
@@ -281,9 +281,9 @@ impl Build<'_, '_> {
             self.b.create_block(),
         );
         self.jump(head);
-        self.b.switch_to_block(head);
+        self.enter_loop(head);
         let condition = self.cond(cond)?;
-        self.b.ins().brif(condition, inside, &[], out, &[]);
+        self.brif(condition, inside, &[], out, &[]);
         self.enter(inside);
         self.turns(body, out, next)?;
         self.enter(next);
@@ -324,15 +324,13 @@ impl Build<'_, '_> {
             None => self.b.ins().icmp(IntCC::UnsignedGreaterThan, low, high),
         };
         let at = self.b.append_block_param(head, ty);
-        self.b
-            .ins()
-            .brif(above, out, &[], head, &[BlockArg::Value(low)]);
-        self.b.switch_to_block(head);
+        self.brif(above, out, &[], head, &[BlockArg::Value(low)]);
+        self.enter_loop(head);
         self.set(var, Val { value: at, wide });
         self.turns(body, out, next)?;
         self.enter(next);
         let last = self.b.ins().icmp(IntCC::Equal, at, high);
-        self.b.ins().brif(last, out, &[], more, &[]);
+        self.brif(last, out, &[], more, &[]);
         self.enter(more);
         let one = self.b.ins().iconst(types::I64, 1);
         let one = if wide {
@@ -351,7 +349,7 @@ impl Build<'_, '_> {
             );
             following = if wide { self.widen(cut) } else { cut.value };
         }
-        self.b.ins().jump(head, &[BlockArg::Value(following)]);
+        self.go(head, &[BlockArg::Value(following)]);
         self.b.seal_block(head);
         self.enter(out);
         Ok(Falls::Through)
@@ -397,7 +395,7 @@ impl Build<'_, '_> {
             );
             let zero = self.iconst(0);
             self.b.def_var(count, zero);
-            let at = self.b.use_var(self.cursor);
+            let at = self.cursor();
             self.b.def_var(cursor, at);
             (count, cursor)
         });
@@ -413,9 +411,10 @@ impl Build<'_, '_> {
         }
         for &state in &order.states {
             let block = way.blocks[state];
-            self.b.switch_to_block(block);
             if order.acyclic {
-                self.b.seal_block(block);
+                self.enter(block);
+            } else {
+                self.enter_loop(block);
             }
             self.state(parser, state, &way)?;
         }
@@ -466,7 +465,7 @@ impl Build<'_, '_> {
         let Some((count, cursor)) = way.standstill else {
             return;
         };
-        let (at, before) = (self.b.use_var(self.cursor), self.b.use_var(cursor));
+        let (at, before) = (self.cursor(), self.b.use_var(cursor));
         let same = self.b.ins().icmp(IntCC::Equal, at, before);
         let counted = self.b.use_var(count);
         let more = self.b.ins().iadd_imm_s(counted, 1);
@@ -505,7 +504,7 @@ impl Build<'_, '_> {
             };
             let is = self.b.ins().icmp_imm_u(IntCC::Equal, goto, number);
             let (yes, no) = (self.b.create_block(), self.b.create_block());
-            self.b.ins().brif(is, yes, &[], no, &[]);
+            self.brif(is, yes, &[], no, &[]);
             self.enter(yes);
             self.goto(to, way);
             self.enter(no);
@@ -531,7 +530,7 @@ impl Build<'_, '_> {
                 };
                 all = Some(match all {
                     None => matches,
-                    Some(before) => self.b.ins().band(before, matches),
+                    Some(before) => self.both_hold(before, matches),
                 });
             }
             let Some(matches) = all else {
@@ -539,7 +538,7 @@ impl Build<'_, '_> {
                 return Ok(());
             };
             let (yes, no) = (self.b.create_block(), self.b.create_block());
-            self.b.ins().brif(matches, yes, &[], no, &[]);
+            self.brif(matches, yes, &[], no, &[]);
             self.enter(yes);
             self.goto(*goto, way);
             self.enter(no);

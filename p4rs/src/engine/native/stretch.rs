@@ -10,7 +10,7 @@ use std::mem::offset_of;
 
 use super::super::interp::code::{Ex, Stmt};
 use super::Unsupported;
-use super::build::{Build, Falls, Home};
+use super::build::{Build, Falls, Home, UNREACHABLE};
 use super::hint::{Step, steps};
 use super::runtime::{self, Context};
 use crate::ir::{ExternInstance, Handle};
@@ -23,6 +23,11 @@ impl Build<'_, '_> {
     pub fn stmts(&mut self, stmts: &[Stmt]) -> Result<Falls, Unsupported> {
         let mut end = None;
         for (at, stmt) in stmts.iter().enumerate() {
+            if self.facts.dead {
+                self.b.ins().trap(UNREACHABLE);
+                self.in_stretch &= end.is_none();
+                return Ok(Falls::Away);
+            }
             if !self.in_stretch && self.side_by_side {
                 end = self.order.end(stmts, at);
                 if let Some(end) = end {
@@ -50,7 +55,7 @@ impl Build<'_, '_> {
         };
         let (hint, on) = (self.b.create_block(), self.b.create_block());
         let lane = self.load_context(types::I64, offset_of!(Context, lane));
-        self.b.ins().brif(lane, hint, &[], on, &[]);
+        self.brif(lane, hint, &[], on, &[]);
         self.enter(hint);
         self.hints(stmts)?;
         let cut = self.iconst(u64::from(cut));
@@ -68,6 +73,7 @@ impl Build<'_, '_> {
         let values: Vec<_> = slots.iter().map(|&slot| self.get(slot)).collect();
         let unused = vec![Home::None; self.homes.len()];
         let homes = std::mem::replace(&mut self.homes, unused);
+        let facts = self.facts.clone();
         self.apart = true;
         for (&slot, value) in slots.iter().zip(values) {
             self.set(slot, value);
@@ -75,6 +81,9 @@ impl Build<'_, '_> {
         let done = self.fetch(&steps, &mut Fetched::default());
         self.apart = false;
         self.homes = homes;
+        let dead = self.facts.dead;
+        self.facts = facts;
+        self.facts.dead = dead;
         done
     }
 
@@ -87,7 +96,7 @@ impl Build<'_, '_> {
                 Step::If(cond, then, otherwise) => {
                     let condition = self.cond(cond)?;
                     let [yes, no, after] = [0; 3].map(|_| self.b.create_block());
-                    self.b.ins().brif(condition, yes, &[], no, &[]);
+                    self.brif(condition, yes, &[], no, &[]);
                     for (block, arm) in [(yes, then), (no, otherwise)] {
                         self.enter(block);
                         self.fetch(arm, fetched)?;

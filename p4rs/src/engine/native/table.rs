@@ -3,7 +3,6 @@
 //! In: a table's number. Out: whether it was hit and which action ran. Invariant: the key has the layout of the
 //! table's own plan.
 
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Signature, Value, types};
 use std::mem::offset_of;
 
@@ -149,8 +148,8 @@ impl Build<'_, '_> {
         let after = self.b.create_block();
         for (number, binding) in table.actions.iter().enumerate() {
             let (run, other) = (self.b.create_block(), self.b.create_block());
-            let is = self.b.ins().icmp_imm_u(IntCC::Equal, action, number as i64);
-            self.b.ins().brif(is, run, &[], other, &[]);
+            let is = self.is(action, number as u64);
+            self.brif(is, run, &[], other, &[]);
             self.enter(run);
             if !binding.data.is_empty() {
                 let data = self.load_context(types::I64, offset_of!(Context, data));

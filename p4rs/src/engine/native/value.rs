@@ -31,10 +31,12 @@ impl Build<'_, '_> {
 
     /// A condition as a value.
     pub fn flag(&mut self, condition: Value) -> Val {
-        Val {
-            value: self.b.ins().uextend(types::I64, condition),
-            wide: false,
+        if let Some(number) = self.number(condition) {
+            return self.constant(u128::from(number != 0));
         }
+        let value = self.b.ins().uextend(types::I64, condition);
+        self.flagged(value, condition);
+        Val { value, wide: false }
     }
 
     /// A scalar's value.
@@ -144,29 +146,33 @@ impl Build<'_, '_> {
         match ex {
             Ex::Not(value) => {
                 let value = self.cond(value)?;
-                Ok(self.b.ins().bxor_imm_u(value, 1))
+                Ok(self.not(value))
             }
             Ex::And(pair) if support::pure(&pair.1) => {
                 let (a, b) = (self.cond(&pair.0)?, self.cond(&pair.1)?);
-                Ok(self.b.ins().band(a, b))
+                Ok(self.both_hold(a, b))
             }
             Ex::Or(pair) if support::pure(&pair.1) => {
                 let (a, b) = (self.cond(&pair.0)?, self.cond(&pair.1)?);
-                Ok(self.b.ins().bor(a, b))
+                Ok(self.one_holds(a, b))
             }
             Ex::And(pair) | Ex::Or(pair) => {
                 let a = self.cond(&pair.0)?;
+                if let Some(known) = self.number(a) {
+                    let decided = (known == 0) == matches!(ex, Ex::And(_));
+                    return if decided { Ok(a) } else { self.cond(&pair.1) };
+                }
                 let (more, done) = (self.b.create_block(), self.b.create_block());
                 self.b.append_block_param(done, types::I8);
                 let known = [a.into()];
                 if matches!(ex, Ex::And(_)) {
-                    self.b.ins().brif(a, more, &[], done, &known);
+                    self.brif(a, more, &[], done, &known);
                 } else {
-                    self.b.ins().brif(a, done, &known, more, &[]);
+                    self.brif(a, done, &known, more, &[]);
                 }
                 self.enter(more);
                 let b = self.cond(&pair.1)?;
-                self.b.ins().jump(done, &[b.into()]);
+                self.go(done, &[b.into()]);
                 self.enter(done);
                 Ok(self.b.block_params(done)[0])
             }
@@ -183,14 +189,10 @@ impl Build<'_, '_> {
                 for &(at, len) in ranges {
                     for i in (at..at + len).map(|i| i as usize) {
                         let equal = self.equal(a[i], b[i]);
-                        same = self.b.ins().band(same, equal);
+                        same = self.both_hold(same, equal);
                     }
                 }
-                Ok(if *negate {
-                    self.b.ins().bxor_imm_u(same, 1)
-                } else {
-                    same
-                })
+                Ok(if *negate { self.not(same) } else { same })
             }
             _ => {
                 let value = self.ex(ex)?;
@@ -205,7 +207,7 @@ impl Build<'_, '_> {
             let (a, b) = (self.widen(a), self.widen(b));
             return self.b.ins().icmp(IntCC::Equal, a, b);
         }
-        self.b.ins().icmp(IntCC::Equal, a.value, b.value)
+        self.compare_words(IntCC::Equal, a.value, b.value)
     }
 
     fn compare(&mut self, bin: &Bin) -> Result<Value, Unsupported> {
@@ -223,7 +225,7 @@ impl Build<'_, '_> {
             let (a, b) = (self.widen(a), self.widen(b));
             return Ok(self.b.ins().icmp(code, a, b));
         }
-        Ok(self.b.ins().icmp(code, a.value, b.value))
+        Ok(self.compare_words(code, a.value, b.value))
     }
 
     /// The two's complement value of the lowest bits, up to 64 of them.
@@ -250,7 +252,7 @@ impl Build<'_, '_> {
             self.b.create_block(),
         );
         self.b.append_block_param(done, ty);
-        self.b.ins().brif(condition, yes, &[], no, &[]);
+        self.brif(condition, yes, &[], no, &[]);
         for (block, ex) in [(yes, a), (no, b)] {
             self.enter(block);
             let value = self.ex(ex)?;
@@ -259,7 +261,7 @@ impl Build<'_, '_> {
             } else {
                 self.narrow(value)
             };
-            self.b.ins().jump(done, &[value.into()]);
+            self.go(done, &[value.into()]);
         }
         self.enter(done);
         Ok(Val {
@@ -285,6 +287,9 @@ impl Build<'_, '_> {
             let value = self.narrow(value);
             if mask == u64::MAX {
                 return Val { value, wide: false };
+            }
+            if let Some(number) = self.number(value) {
+                return self.constant(u128::from(number & mask));
             }
             let mask = self.iconst(mask);
             return Val {
@@ -340,6 +345,9 @@ impl Build<'_, '_> {
         if by >= 64 {
             return self.constant(0);
         }
+        if let Some(number) = self.known(value) {
+            return self.constant(u128::from(number >> by));
+        }
         Val {
             value: self.b.ins().ushr_imm_u(value.value, i64::from(by)),
             wide: false,
@@ -360,6 +368,9 @@ impl Build<'_, '_> {
             };
         }
         let value = self.narrow(value);
+        if let Some(number) = self.number(value) {
+            return self.constant(u128::from(number << by));
+        }
         Val {
             value: self.b.ins().ishl_imm_u(value, i64::from(by)),
             wide: false,
@@ -403,6 +414,11 @@ impl Build<'_, '_> {
         }
         let b = self.ex(&bin.b)?;
         let width = bin.width;
+        if let (Some(a), Some(b)) = (self.known(a), self.known(b))
+            && let Some(value) = computed(bin, a, b)
+        {
+            return Ok(self.constant(u128::from(value)));
+        }
         Ok(match bin.op {
             Op::BitAnd => {
                 if a.wide && b.wide {
@@ -617,6 +633,19 @@ impl Build<'_, '_> {
             Operand::Many(..) => Err(Unsupported("a value of several slots")),
         }
     }
+}
+
+/// What comes of two numbers, for the plainest operators.
+fn computed(bin: &Bin, a: u64, b: u64) -> Option<u64> {
+    let value = match bin.op {
+        Op::Add => a.wrapping_add(b),
+        Op::Sub => a.wrapping_sub(b),
+        Op::BitAnd => a & b,
+        Op::BitOr => a | b,
+        Op::BitXor => a ^ b,
+        _ => return None,
+    };
+    (bin.width <= 64).then(|| value & mask(bin.width) as u64)
 }
 
 /// The condition code of a comparison.

@@ -1,0 +1,144 @@
+//! Takes out of a built function what nobody reads: stores to cells, and what was computed for them alone.
+//!
+//! In: a function, and which of its instructions read or write cells. Out: the function with fewer of them. A cell is
+//! live where some way leads to a load of it before a store. Invariant: every load finds what it found before.
+
+use cranelift_codegen::flowgraph::ControlFlowGraph;
+use cranelift_codegen::ir::{Block, Function, Inst, Opcode};
+use rustc_hash::FxHashMap;
+
+use super::cells::Access;
+
+/// Rounds: each may find more than the one before.
+const ROUNDS: usize = 4;
+
+/// Takes out what is not needed.
+pub(super) fn prune(func: &mut Function, accesses: &[Access], cells: u32) {
+    let accesses: FxHashMap<Inst, Access> = accesses.iter().map(|a| (a.inst, *a)).collect();
+    let words = (cells as usize).div_ceil(64).max(1);
+    for _ in 0..ROUNDS {
+        unused(func, &accesses);
+        if !dead_stores(func, &accesses, words) {
+            break;
+        }
+    }
+}
+
+/// Whether an instruction does nothing but compute its results.
+fn pure(func: &Function, inst: Inst, accesses: &FxHashMap<Inst, Access>) -> bool {
+    let opcode: Opcode = func.dfg.insts[inst].opcode();
+    let acts = opcode.is_terminator()
+        || opcode.is_branch()
+        || opcode.is_call()
+        || opcode.can_store()
+        || opcode.can_trap()
+        || opcode.other_side_effects();
+    let loads = opcode.can_load() || acts;
+    !loads || accesses.get(&inst).is_some_and(|access| !access.store)
+}
+
+/// Takes out computations of which no result is used.
+fn unused(func: &mut Function, accesses: &FxHashMap<Inst, Access>) {
+    let blocks: Vec<Block> = func.layout.blocks().collect();
+    let mut uses = vec![0u32; func.dfg.num_values()];
+    for &block in &blocks {
+        for inst in func.layout.block_insts(block) {
+            for value in func.dfg.inst_values(inst) {
+                uses[func.dfg.resolve_aliases(value).as_u32() as usize] += 1;
+            }
+        }
+    }
+    for &block in blocks.iter().rev() {
+        let mut next = func.layout.last_inst(block);
+        while let Some(inst) = next {
+            next = func.layout.prev_inst(inst);
+            let used = |&value: &_| {
+                let value: cranelift_codegen::ir::Value = value;
+                uses[value.as_u32() as usize] > 0
+            };
+            if func.dfg.inst_results(inst).iter().any(used) || !pure(func, inst, accesses) {
+                continue;
+            }
+            for value in func.dfg.inst_values(inst) {
+                uses[func.dfg.resolve_aliases(value).as_u32() as usize] -= 1;
+            }
+            func.layout.remove_inst(inst);
+        }
+    }
+}
+
+/// The cells that are live, a bit for each.
+type Live = Vec<u64>;
+
+fn each(access: &Access, mut visit: impl FnMut(usize, u64)) {
+    for cell in access.first..access.first + access.count {
+        visit(cell as usize / 64, 1 << (cell % 64));
+    }
+}
+
+/// Goes backwards through a block's accesses; `dead` sees the stores that nobody reads.
+fn walk(
+    func: &Function,
+    block: Block,
+    accesses: &FxHashMap<Inst, Access>,
+    live: &mut Live,
+    mut dead: impl FnMut(Inst),
+) {
+    let mut next = func.layout.last_inst(block);
+    while let Some(inst) = next {
+        next = func.layout.prev_inst(inst);
+        let Some(access) = accesses.get(&inst) else {
+            continue;
+        };
+        if access.store {
+            let mut read = false;
+            each(access, |word, bit| {
+                read |= live[word] & bit != 0;
+                live[word] &= !bit;
+            });
+            if !read {
+                dead(inst);
+            }
+        } else {
+            each(access, |word, bit| live[word] |= bit);
+        }
+    }
+}
+
+/// Takes out stores that nobody reads; whether there were any.
+fn dead_stores(func: &mut Function, accesses: &FxHashMap<Inst, Access>, words: usize) -> bool {
+    let graph = ControlFlowGraph::with_function(func);
+    let blocks: Vec<Block> = func.layout.blocks().collect();
+    let number = |block: Block| block.as_u32() as usize;
+    let mut before: Vec<Live> = vec![vec![0; words]; func.dfg.num_blocks()];
+    let behind = |block: Block, before: &[Live]| {
+        let mut live = vec![0; words];
+        for next in graph.succ_iter(block) {
+            for (to, from) in live.iter_mut().zip(&before[number(next)]) {
+                *to |= from;
+            }
+        }
+        live
+    };
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for &block in blocks.iter().rev() {
+            let mut live = behind(block, &before);
+            walk(func, block, accesses, &mut live, |_| {});
+            if live != before[number(block)] {
+                before[number(block)] = live;
+                changed = true;
+            }
+        }
+    }
+    let mut dead = Vec::new();
+    for &block in &blocks {
+        let mut live = behind(block, &before);
+        walk(func, block, accesses, &mut live, |inst| dead.push(inst));
+    }
+    for &inst in &dead {
+        func.layout.remove_inst(inst);
+    }
+    !dead.is_empty()
+}

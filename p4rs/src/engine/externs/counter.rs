@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::tables::{Words, epoch};
+use super::super::tables::{Words, epoch, prefetch_at};
 use super::ExternError;
 
 /// What a counter counts.
@@ -59,6 +59,16 @@ impl CounterCells {
     #[inline]
     pub fn count(&self, cell: u32, bytes: u64) {
         self.add(cell, 1, bytes);
+    }
+
+    /// Fetches a cell that this thread will count in.
+    #[inline]
+    pub fn prefetch(&self, cell: u32) {
+        let own = epoch::thread_number().unwrap_or(SHARDS);
+        let shard = self.shards[own.min(SHARDS - 1)].get();
+        if let Some([first, ..]) = shard.and_then(|shard| shard.get(cell)) {
+            prefetch_at(std::ptr::from_ref(first).cast());
+        }
     }
 
     /// Counts packets.
@@ -149,11 +159,15 @@ impl CounterArray {
 
     /// Counts one packet; an index out of range is ignored.
     pub fn count(&self, index: u128, bytes: u64) {
-        if let Ok(index) = u64::try_from(index)
-            && let Ok(cell) = self.cell(index)
-        {
-            self.cells.count(cell, bytes);
+        if let Some((cells, cell)) = self.counter(index) {
+            cells.count(cell, bytes);
         }
+    }
+
+    /// Where a cell's packets are counted.
+    pub fn counter(&self, index: u128) -> Option<(&CounterCells, u32)> {
+        let cell = self.cell(u64::try_from(index).ok()?).ok()?;
+        Some((&self.cells, cell))
     }
 
     /// One cell's totals.

@@ -24,9 +24,10 @@ use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use smallvec::SmallVec;
 
+use super::super::externs::CounterCells;
 use super::super::interp::{LastApply, Machine, PacketState, Received, Run};
 use super::super::outputs::Outputs;
-use super::super::tables::{MatchTable, epoch::Guard};
+use super::super::tables::{MatchTable, epoch::Guard, prefetch_at};
 use super::Native;
 use super::runtime::Context;
 
@@ -38,6 +39,8 @@ const STACK: usize = 2 << 20;
 const PART: u64 = 16;
 /// Most lookups that are fetched for ahead of one stretch.
 const EXPECTED: usize = 16;
+/// Most counts of a packet that are left for later.
+const COUNTS: usize = 8;
 /// The stage of a finished pass.
 const DONE: u32 = u32::MAX;
 /// Mark beside the word that a pass returned.
@@ -63,6 +66,9 @@ pub(super) struct Lane {
     /// Lookups that are to come, by table and hash, and how many.
     expected: [Cell<(*const MatchTable, u64)>; EXPECTED],
     count: Cell<usize>,
+    /// What is to be counted when the packets are finished: where, and bytes.
+    counts: [Cell<(*const CounterCells, u32, u64)>; COUNTS],
+    counted: Cell<usize>,
 }
 
 impl Lane {
@@ -122,6 +128,27 @@ impl Lane {
         }
     }
 
+    /// Counts a packet once its cell is at hand: nobody asks in between.
+    pub fn count(&self, cells: &CounterCells, cell: u32, bytes: u64) {
+        match self.counts.get(self.counted.get()) {
+            Some(room) => {
+                cells.prefetch(cell);
+                room.set((cells, cell, bytes));
+                self.counted.set(self.counted.get() + 1);
+            }
+            None => cells.count(cell, bytes),
+        }
+    }
+
+    /// Counts what was left for later.
+    fn settle(&self) {
+        for count in self.counts.iter().take(self.counted.take()) {
+            let (cells, cell, bytes) = count.get();
+            // SAFETY: counters belong to the machine whose packets' passes have just ended, and never move.
+            unsafe { &*cells }.count(cell, bytes);
+        }
+    }
+
     fn wait(&self, stage: u32) {
         // SAFETY: the yielder lies at the bottom of the stack that this runs on.
         unsafe { &*self.yielder }.suspend(u64::from(stage));
@@ -171,6 +198,8 @@ fn serve(yielder: &Yielder<Option<Task>, u64>, mut task: Option<Task>) {
         waits: Cell::new(&[]),
         expected: [const { Cell::new((std::ptr::null(), 0)) }; EXPECTED],
         count: Cell::new(0),
+        counts: [const { Cell::new((std::ptr::null(), 0, 0)) }; COUNTS],
+        counted: Cell::new(0),
     };
     while let Some(at) = task {
         lane.waits.set(at.waits);
@@ -296,6 +325,12 @@ impl Lanes {
         out: &mut Outputs,
     ) {
         let mut flights: SmallVec<[Flight<'_>; LANES]> = SmallVec::new();
+        for packet in packets {
+            // Headers lie in the first two lines.
+            let first = packet.bytes.as_ptr();
+            prefetch_at(first);
+            prefetch_at(first.wrapping_add(64));
+        }
         for (track, &packet) in self.tracks.iter_mut().zip(packets) {
             track.state.begin();
             let run = Run {
@@ -335,6 +370,10 @@ impl Lanes {
         }
         for flight in &mut flights {
             out.absorb(flight.run.out);
+            // SAFETY: a lane outlives the passes in it.
+            if let Some(lane) = unsafe { flight.context.lane.as_ref() } {
+                lane.settle();
+            }
             let mut run = Run {
                 machine,
                 guard,

@@ -8,7 +8,7 @@
 use std::ptr;
 
 use super::super::arch::Intents;
-use super::super::externs::HashAlgorithm;
+use super::super::externs::{CounterCells, HashAlgorithm};
 use super::super::interp::code::{Agg, Call, Ex, Goto, Prim, Slot, Stmt};
 use super::super::interp::{Flow, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
@@ -280,15 +280,34 @@ pub(super) extern "C" fn count(context: *mut Context, instance: u64, index: u64,
     // SAFETY: see `run`.
     let run = unsafe { run(context) };
     let instance: Handle<ExternInstance> = Handle::new(instance as u32);
-    if let Ok(counter) = run.machine.externs().counter(instance) {
-        counter.count(u128::from(index), bytes);
-    }
+    let counter = run.machine.externs().counter(instance);
+    let counter = counter
+        .ok()
+        .and_then(|counter| counter.counter(u128::from(index)));
+    // SAFETY: the context is the caller's.
+    unsafe { count_on(context, counter, bytes) };
 }
 
 /// Counts on the entry that the table's last lookup hit.
 pub(super) extern "C" fn count_direct(context: *mut Context, table: u64, bytes: u64) {
     // SAFETY: see `run`.
-    unsafe { run(context) }.count_last(table as u32, bytes);
+    let counter = unsafe { run(context) }.last_counter(table as u32);
+    // SAFETY: the context is the caller's.
+    unsafe { count_on(context, counter, bytes) };
+}
+
+/// Counts, now or when the packets side by side are finished.
+///
+/// # Safety
+/// As for [`run`].
+unsafe fn count_on(context: *mut Context, counter: Option<(&CounterCells, u32)>, bytes: u64) {
+    // SAFETY: a lane outlives the passes in it.
+    let lane = unsafe { (*context).lane.as_ref() };
+    match (counter, lane) {
+        (Some((cells, cell)), Some(lane)) => lane.count(cells, cell, bytes),
+        (Some((cells, cell)), None) => cells.count(cell, bytes),
+        (None, _) => {}
+    }
 }
 
 /// Adds the entry whose lookup missed; 1 when it was added.

@@ -157,14 +157,14 @@ impl HashIndex {
         }
     }
 
-    /// Fetches the bucket where most records with this hash are.
+    /// Fetches the buckets where records with this hash may be.
     #[inline(always)]
     pub fn prefetch(&self, guard: &Guard, hash: u64) {
         let tag = tag(hash);
-        if let Some(buckets) = self.published.buckets(guard, tag)
-            && let Some(bucket) = buckets.get(first(tag, buckets.len() - 1))
-        {
-            prefetch(bucket);
+        if let Some(buckets) = self.published.buckets(guard, tag) {
+            let (first, second) = pair(tag, buckets);
+            prefetch(first);
+            prefetch(second);
         }
     }
 

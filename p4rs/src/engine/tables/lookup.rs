@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::Time;
-use super::super::externs::{Color, MeterUnit};
+use super::super::externs::{Color, CounterCells, MeterUnit};
 use super::epoch::Guard;
 use super::key::{Encoded, KeyClass, KeyLayout, KeyWords};
 use super::record::{Entry, Form, Header};
@@ -322,11 +322,12 @@ impl MatchTable {
         (self.plan.class == KeyClass::Ternary).then(|| entry.priority(stripe.shape()))
     }
 
-    /// Counts a packet on an entry: a `count()` called in an action.
+    /// Where an entry's packets are counted by a `count()` called in an action.
     #[inline]
-    pub fn count_entry(&self, entry: Entry<'_>, bytes: u64) {
+    pub fn entry_counter(&self, entry: Entry<'_>) -> Option<(&CounterCells, u32)> {
         let header = entry.header();
-        self.stripe_of(header).count(header.entry, bytes);
+        let counters = self.stripe_of(header).counters()?;
+        Some((counters, header.entry))
     }
 
     /// Adds an entry to a learner, or replaces the one that has the key; `None` when there is no room.

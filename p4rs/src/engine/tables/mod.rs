@@ -30,7 +30,7 @@
 //!
 //! **[`Found`]**: `hit`, `action` (`None`: the group is empty, nothing runs), `data`, `entry` (`Some` on a hit),
 //! `color` (of a direct meter). [`Entry`] is what later calls for the same packet take, all of them without lookup:
-//! `table.count_entry(entry, bytes)` (a `count()` in an action), `table.restart(now, entry)` (`restart_expire_timer`),
+//! `table.entry_counter(entry)` (where a `count()` in an action counts), `table.restart(now, entry)` (`restart_expire_timer`),
 //! `table.set_expiry(now, entry, timeout_ns)` (`set_entry_expire_time`).
 //!
 //! **Learning**: `table.learn(&guard, now, (key, hash), (action, data), timeout_ns) -> Option<Entry>`; `data` laid out as

@@ -462,7 +462,11 @@ fn an_entry_whose_time_is_over_is_gone_before_anyone_cleans_up() {
     assert!(learn(&t, Time(0), 1, 5));
     assert!(!learn(&t, Time(0), 2, 5));
     assert_eq!(t.learn_failures(), 1);
-    assert!(with_entry(&t, Time::from_secs(4), 1, |entry| t.count_entry(entry, 10)));
+    let count = |entry: Entry<'_>| {
+        let (cells, cell) = t.entry_counter(entry).unwrap();
+        cells.count(cell, 10);
+    };
+    assert!(with_entry(&t, Time::from_secs(4), 1, count));
     assert!(!with_entry(&t, Time::from_secs(5), 1, |_| ()));
     // Learned anew it starts from nothing, in the place that it had.
     assert!(learn(&t, Time::from_secs(6), 1, 5));

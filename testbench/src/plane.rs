@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nicproxy::config::Config;
 use nicproxy::device::stale::Sweeps;
-use nicproxy::device::{Device, Session};
+use nicproxy::device::{Device, DeviceError, Session};
 use nicproxy::model::{Changes, Event, Model, Node, ObjectKey, Service};
 use nicproxy::pipeline::{EnsureError, Image, ImageError};
 use nicproxy::reconcile::{self, Limits, Reconciler, Report};
@@ -42,6 +42,9 @@ pub enum PlaneError {
     /// Another client is the primary.
     #[error("the session did not become the primary in time")]
     NotPrimary,
+    /// The device does not answer.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// A manifest with a mistake.
     #[error("a manifest, {0}")]
     Manifest(#[from] DocumentError),
@@ -216,6 +219,19 @@ impl Plane {
             changes.merge(self.model.apply(event));
         }
         self.sync(&changes)
+    }
+
+    /// Weighs endpoints by the device's open connections, where a Service asks for it; whether that changed anything.
+    ///
+    /// # Errors
+    /// [`PlaneError::Device`] where the device does not say, else as [`Plane::change`].
+    pub fn balance(&mut self) -> Result<bool, PlaneError> {
+        let Some(runtime) = &self.runtime else {
+            return Err(PlaneError::NotPrimary);
+        };
+        let changes = runtime.block_on(self.reconciler.balance())?;
+        self.sync(&Changes::default())?;
+        Ok(changes)
     }
 
     /// Waits until connections and pins that lead nowhere are gone from the device (S63).

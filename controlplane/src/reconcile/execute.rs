@@ -36,10 +36,13 @@ pub(super) struct Execution<'a> {
     failures: BTreeMap<(String, &'static str, String), WriteFailure>,
 }
 
-type InFlight = (
-    Vec<Edit>,
-    JoinHandle<Result<Vec<UpdateResult>, DeviceError>>,
-);
+type InFlight = (Vec<Edit>, Call);
+
+/// A call that goes on by itself, or the only one of its phase, which needs no task of its own.
+enum Call {
+    Apart(JoinHandle<Result<Vec<UpdateResult>, DeviceError>>),
+    Alone(Updates),
+}
 
 impl<'a> Execution<'a> {
     pub fn new(
@@ -101,10 +104,14 @@ impl<'a> Execution<'a> {
             if !batch.is_empty() {
                 let device = self.device.clone();
                 self.report.rpcs += 1;
-                in_flight.push_back((
-                    batch,
-                    tokio::spawn(async move { device.write_batch(updates).await }),
-                ));
+                let call = if edits.peek().is_none() && in_flight.is_empty() {
+                    Call::Alone(updates)
+                } else {
+                    Call::Apart(tokio::spawn(
+                        async move { device.write_batch(updates).await },
+                    ))
+                };
+                in_flight.push_back((batch, call));
             }
             if in_flight.len() >= self.limits.in_flight.max(1)
                 && let Some(oldest) = in_flight.pop_front()
@@ -126,7 +133,7 @@ impl<'a> Execution<'a> {
         edits: &mut std::iter::Peekable<impl Iterator<Item = Edit>>,
     ) -> (Vec<Edit>, Updates) {
         let capacity = self.limits.updates.max(1);
-        let mut batch = Vec::with_capacity(capacity.min(8192));
+        let mut batch = Vec::new();
         let mut updates = Updates::default();
         while batch.len() < capacity && updates.bytes() < self.limits.bytes {
             let Some(edit) = edits.next() else { break };
@@ -164,14 +171,12 @@ impl<'a> Execution<'a> {
         first: bool,
         again: &mut Vec<Edit>,
     ) -> Result<(), DeviceError> {
-        let results = match call.await {
-            Ok(results) => results?,
-            Err(error) => {
-                return Err(DeviceError::Broken {
-                    device: self.device.name().to_owned(),
-                    message: error.to_string(),
-                });
-            }
+        let results = match call {
+            Call::Alone(updates) => self.device.write_batch(updates).await?,
+            Call::Apart(task) => task.await.map_err(|error| DeviceError::Broken {
+                device: self.device.name().to_owned(),
+                message: error.to_string(),
+            })??,
         };
         if results.len() != batch.len() {
             return Err(DeviceError::Protocol {

@@ -160,6 +160,10 @@ impl<'a> Run<'a> {
             }
             Step::Connect(connect) => self.connect(connect),
             Step::Exchange(exchange) => self.exchange(exchange),
+            Step::Balance(balance) => {
+                let changes = self.plane()?.balance()?;
+                same("weights change", changes, balance.changes)
+            }
             Step::Count(count) => self.count(count),
             Step::Entries(entries) => self.entries(entries),
             Step::Restart(restart) => {

@@ -15,6 +15,7 @@
 //! | `silence` | as `dropped`, for packets that the control plane gets and must not answer |
 //! | `apply`, `delete` | objects of the cluster change; waits until they are programmed |
 //! | `connect`, `exchange` | many connections at once |
+//! | `balance` | the control plane looks at open connections and weighs endpoints by them |
 //! | `count`, `entries` | counters and tables, read from the switch |
 //! | `restart` | the control plane stops and another one starts, which must write so many updates |
 
@@ -67,6 +68,8 @@ pub enum Step {
     Connect(Connect),
     /// Data both ways on the connections of this name.
     Exchange(Exchange),
+    /// A look at open connections.
+    Balance(Balance),
     /// Packets of a frontend.
     Count(Count),
     /// Entries of a table.
@@ -154,6 +157,9 @@ pub struct Connect {
     pub proto: String,
     /// Endpoints that may be chosen.
     pub endpoints: Vec<String>,
+    /// How many of them each endpoint has to get, in proportion; an endpoint with 0 gets none.
+    #[serde(default)]
+    pub shares: Vec<u32>,
     /// Whether every endpoint must be chosen at least once.
     #[serde(default)]
     pub every: bool,
@@ -174,6 +180,14 @@ pub struct Exchange {
     /// Close them: FIN both ways.
     #[serde(default)]
     pub close: bool,
+}
+
+/// A look at open connections, as the daemon has one every ten seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Balance {
+    /// Whether weights have to change by it.
+    pub changes: bool,
 }
 
 /// Packets counted by a frontend.
@@ -223,6 +237,7 @@ impl Step {
             Self::Delete(objects) => format!("delete {}", objects.join(", ")),
             Self::Connect(connect) => format!("connect {}", connect.name),
             Self::Exchange(exchange) => format!("exchange on {}", exchange.name),
+            Self::Balance(_) => "balance".to_owned(),
             Self::Count(count) => format!("count of {}", count.frontend),
             Self::Entries(entries) => format!("entries of {}", entries.table),
             Self::Restart(_) => "restart".to_owned(),

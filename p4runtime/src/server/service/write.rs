@@ -11,6 +11,9 @@ use crate::server::validate::{self, Checked, Invalid};
 use crate::status::batch_failed;
 use crate::wire::{Scratch, Updates, WriteRequest};
 
+/// Updates that take less time than it takes to hand them to another thread and to hear of the end.
+const SMALL: usize = 256;
+
 /// Why an update was not done.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UpdateError {
@@ -45,14 +48,19 @@ impl Shared {
             self.check_primary(&request.role, request.role_id, request.election_id.as_ref())?;
         let loaded = pipelines.target().cloned().ok_or_else(no_pipeline)?;
         let hub = self.hub.clone();
+        let small = request.updates.len() <= SMALL;
         let batch = move || {
             let _one_at_a_time = pipelines;
             apply(&loaded, &hub, &scope, &request.updates)
         };
-        let failed = tokio::task::spawn_blocking(batch)
-            .await
-            .map_err(lost_thread)?;
-        match failed {
+        let done = if small {
+            batch()
+        } else {
+            tokio::task::spawn_blocking(batch)
+                .await
+                .map_err(lost_thread)?
+        };
+        match done {
             Ok(()) => Ok(()),
             Err(Failed { total, errors }) => Err(batch_failed(total, errors)),
         }

@@ -69,6 +69,7 @@ impl Run<'_> {
                 text.join(", ")
             )));
         }
+        shares(connect, &endpoints, &opened)?;
         self.compare(connect, &opened)?;
         self.connections
             .entry(connect.name.clone())
@@ -233,6 +234,28 @@ impl Run<'_> {
             consistent: true,
         })
     }
+}
+
+/// How connections are spread: three standard deviations, and what slots round off.
+fn shares(
+    connect: &Connect,
+    endpoints: &[Place],
+    opened: &[Connection],
+) -> Result<(), ScenarioError> {
+    let total: u32 = connect.shares.iter().sum();
+    for (endpoint, share) in endpoints.iter().zip(&connect.shares) {
+        let found = opened.iter().filter(|one| one.endpoint == *endpoint);
+        let (found, all) = (found.count() as f64, opened.len() as f64);
+        let part = f64::from(*share) / f64::from(total.max(1));
+        let spread = 3.0 * (all * part * (1.0 - part)).sqrt() + 0.02 * all;
+        if (found - all * part).abs() > spread || (*share == 0 && found > 0.0) {
+            return Err(ScenarioError::Differs(format!(
+                "{found} of {all} connections went to {endpoint}, should be {:.0}",
+                all * part
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The address so many further.

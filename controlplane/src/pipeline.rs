@@ -156,55 +156,84 @@ pub fn sources(program: Program) -> Sources {
     Sources::from_bundle(bundle)
 }
 
+/// A program as its files say it, not compiled yet. Equal ones become equal images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    name: String,
+    /// Where that is not the compiler's task.
+    p4info: Option<P4Info>,
+    device_config: Vec<u8>,
+}
+
+impl Draft {
+    /// Reads a program's files.
+    ///
+    /// # Errors
+    /// When a file is missing or makes no sense.
+    pub fn read(from: &PipelineConfig) -> Result<Self, ImageError> {
+        match from {
+            PipelineConfig::Bundled(program) => Ok(Self {
+                name: format!("nicproxy_{program}"),
+                p4info: None,
+                device_config: softnic::device_config::encode(&sources(*program)),
+            }),
+            PipelineConfig::Source(path) => {
+                let name = path.display().to_string();
+                let bundle = softnic::device_config::bundle(path, &[]);
+                let device_config = bundle.map_err(|source| ImageError::Compile {
+                    name: name.clone(),
+                    source,
+                })?;
+                Ok(Self {
+                    name,
+                    p4info: None,
+                    device_config,
+                })
+            }
+            PipelineConfig::Compiled {
+                p4info,
+                device_config,
+            } => Ok(Self {
+                name: device_config.display().to_string(),
+                p4info: Some(read_p4info(p4info)?),
+                device_config: read(device_config)?,
+            }),
+        }
+    }
+
+    /// For people: name or file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Compiles it, where that is to be done here.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub fn compile(self) -> Result<Image, ImageError> {
+        let Self {
+            name,
+            p4info,
+            device_config,
+        } = self;
+        let p4info = match p4info {
+            Some(p4info) => p4info,
+            None => match softnic::Program::from_device_config(&device_config) {
+                Ok(compiled) => compiled.info.message.clone(),
+                Err(source) => return Err(ImageError::Compile { name, source }),
+            },
+        };
+        Ok(Image::new(name, p4info, device_config))
+    }
+}
+
 impl Image {
     /// Reads, and where that is wanted compiles, a program.
     ///
     /// # Errors
     /// When a file is missing or makes no sense.
     pub fn load(from: &PipelineConfig) -> Result<Self, ImageError> {
-        match from {
-            PipelineConfig::Bundled(program) => {
-                let name = format!("nicproxy_{program}");
-                let sources = sources(*program);
-                let compile = |source| ImageError::Compile {
-                    name: name.clone(),
-                    source,
-                };
-                let compiled = softnic::Program::compile(&sources).map_err(compile)?;
-                let device_config = softnic::device_config::encode(&sources);
-                Ok(Self::new(
-                    name,
-                    compiled.info.message.clone(),
-                    device_config,
-                ))
-            }
-            PipelineConfig::Source(path) => {
-                let name = path.display().to_string();
-                let compile = |source| ImageError::Compile {
-                    name: name.clone(),
-                    source,
-                };
-                let device_config = softnic::device_config::bundle(path, &[]).map_err(compile)?;
-                let compiled =
-                    softnic::Program::from_device_config(&device_config).map_err(compile)?;
-                Ok(Self::new(
-                    name,
-                    compiled.info.message.clone(),
-                    device_config,
-                ))
-            }
-            PipelineConfig::Compiled {
-                p4info,
-                device_config,
-            } => {
-                let info = read_p4info(p4info)?;
-                Ok(Self::new(
-                    device_config.display().to_string(),
-                    info,
-                    read(device_config)?,
-                ))
-            }
-        }
+        Draft::read(from)?.compile()
     }
 
     fn new(name: String, p4info: P4Info, device_config: Vec<u8>) -> Self {

@@ -79,13 +79,14 @@ impl Rehearsal {
         }
         config.device.pipeline = Some(PipelineConfig::Bundled(program));
         let nic = embedded::start(&config, "127.0.0.1:0".parse()?, Vec::new()).await?;
-        config.device.address = format!("http://{}", nic.address());
+        embedded::attach(&mut config, &nic);
         config.validate()?;
         let pipeline = config.device.pipeline.clone();
         let image =
             tokio::task::spawn_blocking(move || pipeline.as_ref().map(Image::load).transpose());
         let image = image.await.context("the compiler died")??;
-        let link = Link::start(&config, image).context("cannot reach the embedded NIC")?;
+        let link = Link::start_beside(&config, image, Some(&nic))
+            .context("cannot reach the embedded NIC")?;
         let (notices, heard) = crate::watch::channel();
         let source = ManifestSource::start(manifests, notices)?;
         let health = Arc::new(Health::new(config.sync.sync_period.0));

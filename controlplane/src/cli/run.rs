@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use softnic::Running;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch as news};
 use tokio::task::JoinSet;
@@ -31,7 +32,7 @@ use crate::watch::{self, Notice, kubernetes};
 /// # Errors
 /// When something that cannot come right by itself is wrong at start: arguments, files, addresses.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let config = args.effective()?;
+    let mut config = args.effective()?;
     if args.print_config {
         return output::write_out(config.to_yaml().trim_end());
     }
@@ -56,12 +57,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             for spec in &args.embedded_ports {
                 ports.push((spec.id, spec.open()?));
             }
-            Some(embedded::start(&config, args.embedded_listen, ports).await?)
+            let nic = embedded::start(&config, args.embedded_listen, ports).await?;
+            embedded::attach(&mut config, &nic);
+            tracing::info!(address = config.device.address, "the embedded NIC runs");
+            Some(nic)
         }
         None => None,
     };
     let stop = stop_signals()?;
-    let served = serve(Arc::new(config), &source, image, stop).await;
+    let served = serve(Arc::new(config), &source, image, nic.as_ref(), stop).await;
     if let Some(nic) = nic {
         nic.shutdown().await;
     }
@@ -73,13 +77,15 @@ async fn serve(
     config: Arc<Config>,
     source: &Source,
     image: Option<Image>,
+    nic: Option<&Running>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let health = Arc::new(Health::new(config.sync.sync_period.0));
     let counters = Arc::new(DeviceCounters::new(config.endpoint_metrics));
     let handle = metric::install();
     metric::begin_nic();
-    let link = Link::start(&config, image).context("cannot use the address of --device")?;
+    let link =
+        Link::start_beside(&config, image, nic).context("cannot use the address of --device")?;
     let (notices, heard) = watch::channel();
     let (mut daemon, _status) = Daemon::new(&config, link.device.clone(), heard, health.clone());
     let explainer = server::Explainer::new(link.client.clone(), daemon.inquiries());

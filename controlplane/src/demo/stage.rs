@@ -75,7 +75,7 @@ impl Stage {
             }
             None => {
                 let (sides, nic) = embedded_nic(&config, args.listen).await?;
-                config.device.address = format!("http://{}", nic.address());
+                embedded::attach(&mut config, &nic);
                 (sides, Some(nic))
             }
         };

@@ -184,15 +184,16 @@ impl<'a> Execution<'a> {
                 message: format!("{} results for {} updates", results.len(), batch.len()),
             });
         }
+        if results.iter().all(Result::is_ok) {
+            batch.iter().for_each(|edit| self.count(edit));
+            self.installed.apply(&batch, self.desired);
+            return Ok(());
+        }
         let mut took_place = Vec::with_capacity(batch.len());
         for (edit, result) in batch.into_iter().zip(results) {
             match result {
                 Ok(()) => {
-                    match edit.kind() {
-                        Kind::Insert => self.report.inserts += 1,
-                        Kind::Modify => self.report.modifies += 1,
-                        Kind::Delete => self.report.deletes += 1,
-                    }
+                    self.count(&edit);
                     took_place.push(edit);
                 }
                 Err(error) => match self.failed(edit, error, first) {
@@ -202,8 +203,16 @@ impl<'a> Execution<'a> {
                 },
             }
         }
-        self.installed.apply(took_place.iter(), self.desired);
+        self.installed.apply(&took_place, self.desired);
         Ok(())
+    }
+
+    fn count(&mut self, edit: &Edit) {
+        match edit.kind() {
+            Kind::Insert => self.report.inserts += 1,
+            Kind::Modify => self.report.modifies += 1,
+            Kind::Delete => self.report.deletes += 1,
+        }
     }
 
     fn failed(&mut self, edit: Edit, error: UpdateError, first: bool) -> After {

@@ -34,8 +34,8 @@ impl Installed {
     }
 
     /// Takes in updates that took place. A set that became what is wanted shares the wanted one's memory.
-    pub fn apply<'e>(&mut self, edits: impl Iterator<Item = &'e Edit> + Clone, desired: &State) {
-        for edit in edits.clone() {
+    pub fn apply(&mut self, edits: &[Edit], desired: &State) {
+        for edit in edits {
             if let Edit::Frontend(op) = edit {
                 let before = self.state.frontends.get(op.key()).map(|entry| entry.action);
                 self.serve(before, false);
@@ -46,17 +46,24 @@ impl Installed {
                 plan::apply(&mut self.state, std::iter::once(edit));
             }
         }
-        let others = edits
-            .clone()
-            .filter(|edit| !matches!(edit, Edit::Frontend(_)));
-        plan::apply(&mut self.state, others);
-        let mut last = None;
-        for edit in edits {
-            if let Edit::Slot(op) = edit
-                && last != Some(op.key().set_id)
-            {
-                last = Some(op.key().set_id);
-                self.share(op.key().set_id, desired);
+        for run in edits.chunk_by(|one, next| set_of(one).is_some() && set_of(one) == set_of(next))
+        {
+            match run {
+                [Edit::Frontend(_)] => {}
+                [Edit::Slot(op), ..] => {
+                    let id = op.key().set_id;
+                    // Slots beyond the wanted ones are still to be deleted.
+                    let there = self.state.sets.get(&id).map_or(0, |set| set.len());
+                    let wanted = desired.sets.get(&id).filter(|set| set.len() >= there);
+                    // Most sets are written as a whole, from the first slot to the last.
+                    if let Some(wanted) = wanted.filter(|wanted| is_whole(run, wanted)) {
+                        self.state.sets.insert(id, wanted.clone());
+                    } else {
+                        plan::apply(&mut self.state, run.iter());
+                        self.share(id, desired);
+                    }
+                }
+                _ => plan::apply(&mut self.state, run.iter()),
             }
         }
     }
@@ -200,6 +207,25 @@ impl Installed {
         optional!(member, members);
         false
     }
+}
+
+/// The set that an update is about.
+fn set_of(edit: &Edit) -> Option<u32> {
+    match edit {
+        Edit::Slot(op) => Some(op.key().set_id),
+        _ => None,
+    }
+}
+
+/// Whether the updates, in order, write every slot of a set as it is wanted.
+fn is_whole(run: &[Edit], wanted: &EndpointSet) -> bool {
+    let writes = |(slot, edit): (usize, &Edit)| match edit {
+        Edit::Slot(Op::Insert(key, target) | Op::Modify(key, target)) => {
+            usize::from(key.slot) == slot && wanted.get(key.slot) == Some(target)
+        }
+        _ => false,
+    };
+    run.len() == wanted.len() && run.iter().enumerate().all(writes)
 }
 
 fn owner(entry: &proto::TableEntry) -> Arc<str> {

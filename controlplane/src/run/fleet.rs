@@ -18,7 +18,7 @@ use super::link::Link;
 use super::nic::{Nic, Place};
 use super::{Status, counters, standby};
 use crate::config::{Config, PipelineConfig};
-use crate::pipeline::{Image, ImageError};
+use crate::pipeline::{Draft, Image, ImageError};
 use crate::telemetry::counters::DeviceCounters;
 use crate::telemetry::health::Health;
 use crate::telemetry::registry::Registry;
@@ -193,9 +193,9 @@ impl Work {
     }
 }
 
-/// Programs, each compiled once however many NICs run it.
+/// Programs, each compiled once however many NICs run it, and again when its files have changed.
 #[derive(Default)]
-struct Images(Mutex<Vec<(PipelineConfig, Image)>>);
+struct Images(Mutex<Vec<(Draft, Image)>>);
 
 impl Images {
     async fn load(
@@ -206,7 +206,7 @@ impl Images {
             return Ok(None);
         };
         let images = self.clone();
-        let loaded = tokio::task::spawn_blocking(move || images.load_now(wanted));
+        let loaded = tokio::task::spawn_blocking(move || images.load_now(&wanted));
         match loaded.await {
             Ok(loaded) => loaded.map(Some),
             // The process is ending.
@@ -214,13 +214,79 @@ impl Images {
         }
     }
 
-    fn load_now(&self, wanted: PipelineConfig) -> Result<Image, ImageError> {
+    fn load_now(&self, wanted: &PipelineConfig) -> Result<Image, ImageError> {
+        let draft = Draft::read(wanted)?;
         let mut images = self.0.lock();
-        if let Some((_, image)) = images.iter().find(|(known, _)| *known == wanted) {
+        if let Some((_, image)) = images.iter().find(|(known, _)| *known == draft) {
             return Ok(image.clone());
         }
-        let image = Image::load(&wanted)?;
-        images.push((wanted, image.clone()));
+        let image = draft.clone().compile()?;
+        // What the same files held before is of no use any more.
+        images.retain(|(known, _)| known.name() != draft.name());
+        images.push((draft, image.clone()));
         Ok(image)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Program;
+
+    #[test]
+    fn a_program_is_compiled_once_and_again_when_its_file_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("main.p4");
+        let sources = crate::pipeline::sources(Program::Pna).bundle;
+        for (name, text) in &sources.files {
+            let file = folder.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        let main = sources.files.get(&sources.main).unwrap();
+        std::fs::write(&path, main).unwrap();
+        let images = Images::default();
+        let wanted = PipelineConfig::Source(path.clone());
+        let first = images.load_now(&wanted).unwrap();
+        let bundled = images
+            .load_now(&PipelineConfig::Bundled(Program::Pna))
+            .unwrap();
+        assert_eq!(images.load_now(&wanted).unwrap().cookie, first.cookie);
+        assert_eq!(images.0.lock().len(), 2);
+
+        std::fs::write(&path, format!("{main}\n// A new version.\n")).unwrap();
+        let second = images.load_now(&wanted).unwrap();
+        assert_ne!(second.cookie, first.cookie);
+        assert_eq!(images.0.lock().len(), 2);
+        let again = images
+            .load_now(&PipelineConfig::Bundled(Program::Pna))
+            .unwrap();
+        assert_eq!(again.cookie, bundled.cookie);
+        std::fs::write(&path, "this is no program").unwrap();
+        assert!(images.load_now(&wanted).is_err());
+    }
+
+    #[tokio::test]
+    async fn pods_are_wanted_once_a_nic_joins_that_finds_ports_by_device() {
+        let mut fleet = Fleet::new(Arc::new(Cluster::default()), Arc::new(Roster::many()));
+        let mut pods = fleet.needs_pods();
+        let nics = |vports: &str| {
+            let text = format!(
+                "nics:\n  a:\n    device: {{address: 'http://127.0.0.1:9'}}\n    \
+                 ports: [{{port: 1, role: host, mac: 02:00:00:00:00:01}}]\n{vports}"
+            );
+            let path = std::path::Path::new("many.yaml");
+            Config::parse(&text, path).unwrap().each_nic().unwrap()
+        };
+        fleet.bring(nics("")).await;
+        assert!(!*pods.borrow_and_update());
+        fleet
+            .bring(nics("    vports: [{device: '0000:18:02.5', port: 1}]\n"))
+            .await;
+        assert!(pods.has_changed().unwrap() && *pods.borrow_and_update());
+        // It may come back: they stay watched.
+        fleet.bring(nics("")).await;
+        assert!(*pods.borrow());
+        fleet.end().await;
     }
 }

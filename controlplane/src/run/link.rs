@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p4runtime::client::{Client, ClientError, Config as ClientConfig, Notifications, State};
+use softnic::Running;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -36,6 +37,18 @@ impl Link {
     /// # Errors
     /// When the address is none.
     pub fn start(config: &Config, image: Option<Image>) -> Result<Self, ClientError> {
+        Self::start_beside(config, image, None)
+    }
+
+    /// As [`Link::start`], with a device that may be in this process.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn start_beside(
+        config: &Config,
+        image: Option<Image>,
+        nic: Option<&Running>,
+    ) -> Result<Self, ClientError> {
         let address = config.device.address.clone();
         let mut settings = ClientConfig::new(address.clone());
         settings.device_id = config.device.device_id;
@@ -43,6 +56,7 @@ impl Link {
         settings.election_id = Some(config.device.election_id);
         settings.queue = config.slow_path.queue;
         settings.tls = config.device.tls.client(&address);
+        settings.local = nic.map(Running::service);
         let (client, notifications) = Client::start(settings)?;
         let device = Arc::new(Session::new(address, client.clone()));
         let mut tasks = JoinSet::new();

@@ -1,9 +1,12 @@
 //! Services, EndpointSlices and Nodes from an API server.
 //!
 //! In: a kubeconfig or the pod's service account. Out: notices. The watches resume where they were after an
-//! interruption; where that is impossible the whole list is fetched again and replaces what was known.
+//! interruption; where that is impossible the whole list is fetched again and replaces what was known (`reflect`). Lists
+//! come in the encoding that costs the server and this program least (`protobuf`), changes as JSON.
 //! Invariant: [`Notice::Synced`] follows the first complete list of every kind (S79).
 
+mod protobuf;
+mod reflect;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +24,7 @@ use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use reflect::{Event, ReflectError, Selection, reflect};
 use serde::de::DeserializeOwned;
 use tokio::sync::{self, mpsc};
 use tokio::task::JoinSet;
@@ -147,28 +151,30 @@ pub async fn run(
         unlisted: &unlisted,
         tasks: &mut tasks,
     };
-    let labels = served_by(&extras.proxy_name);
-    let served = || watcher::Config::default().labels(&labels);
-    watch.start::<Service>(served());
-    watch.start::<EndpointSlice>(served());
-    watch.start::<Node>(watcher::Config::default());
+    let served = Selection {
+        labels: Some(served_by(&extras.proxy_name)),
+        fields: None,
+    };
+    watch.start::<Service>(served.clone());
+    watch.start::<EndpointSlice>(served);
+    watch.start::<Node>(Selection::default());
     if ranges {
-        watch.start::<ServiceCIDR>(watcher::Config::default());
+        watch.start::<ServiceCIDR>(Selection::default());
     }
-    let of_pods = match &extras.node {
-        Some(node) => watcher::Config::default().fields(&format!("spec.nodeName={node}")),
-        None => watcher::Config::default(),
+    let of_pods = Selection {
+        labels: None,
+        fields: extras.node.map(|node| format!("spec.nodeName={node}")),
     };
     if pods {
         watch.start::<Pod>(of_pods);
     } else {
-        let (pods, notices) = (Api::<Pod>::all(client), notices.clone());
+        let notices = notices.clone();
         tasks.spawn(async move {
             // Whoever might ask for them later may have gone: nobody will.
             if extras.pods.wait_for(|wanted| *wanted).await.is_err() {
                 return std::future::pending().await;
             }
-            let stream = watcher(pods, of_pods).backoff(retry());
+            let stream = reflect::<Pod>(&client, of_pods).backoff(retry());
             // No initial list waits for them any more.
             follow(stream, notices, Arc::new(AtomicUsize::new(usize::MAX))).await;
         });
@@ -211,22 +217,21 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    fn start<K>(&mut self, config: watcher::Config)
-    where
-        K: Watched + kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-        K::DynamicType: Default + Clone,
-        K::Object: Send,
-    {
-        let stream = watcher(Api::<K>::all(self.client.clone()), config).backoff(retry());
+    fn start<K: Watched>(&mut self, wanted: Selection) {
+        let stream = reflect::<K>(self.client, wanted).backoff(retry());
         self.tasks
             .spawn(follow(stream, self.notices.clone(), self.unlisted.clone()));
     }
 }
 
 /// One kind of object and its place in the model.
-trait Watched: Sized {
+trait Watched:
+    kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
     /// Its model object.
-    type Object;
+    type Object: Debug + Send + 'static;
+    /// As lists have it.
+    type Wire: protobuf::Item<Object = Self> + Send;
     /// For messages.
     const KIND: &'static str;
     fn convert(&self) -> Result<Converted<Self::Object>, ConvertError>;
@@ -237,6 +242,7 @@ trait Watched: Sized {
 
 impl Watched for Service {
     type Object = model::Service;
+    type Wire = protobuf::Service;
     const KIND: &'static str = "Service";
     fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
         convert::service(self)
@@ -254,6 +260,7 @@ impl Watched for Service {
 
 impl Watched for EndpointSlice {
     type Object = model::EndpointSlice;
+    type Wire = protobuf::EndpointSlice;
     const KIND: &'static str = "EndpointSlice";
     fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
         convert::slice(self)
@@ -271,6 +278,7 @@ impl Watched for EndpointSlice {
 
 impl Watched for Node {
     type Object = model::Node;
+    type Wire = protobuf::Node;
     const KIND: &'static str = "Node";
     fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
         convert::node(self)
@@ -288,6 +296,7 @@ impl Watched for Node {
 
 impl Watched for ServiceCIDR {
     type Object = model::ServiceCidr;
+    type Wire = protobuf::ServiceCidr;
     const KIND: &'static str = "ServiceCIDR";
     fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
         convert::service_cidr(self)
@@ -305,6 +314,7 @@ impl Watched for ServiceCIDR {
 
 impl Watched for Pod {
     type Object = model::Pod;
+    type Wire = protobuf::Pod;
     const KIND: &'static str = "Pod";
     fn convert(&self) -> Result<Converted<Self::Object>, ConvertError> {
         convert::pod(self)
@@ -320,15 +330,13 @@ impl Watched for Pod {
     }
 }
 
-/// Passes one kind's watch on until it or the receiver ends.
+/// Passes one kind's events on until they or the receiver end.
 async fn follow<K, S>(stream: S, notices: mpsc::Sender<Notice>, unlisted: Arc<AtomicUsize>)
 where
     K: Watched,
-    S: Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send,
-    K::Object: Send,
+    S: Stream<Item = Result<Event<K>, ReflectError>> + Send,
 {
     let mut stream = std::pin::pin!(stream);
-    let mut listing = Vec::new();
     let mut listed = false;
     loop {
         let event = match stream.try_next().await {
@@ -340,34 +348,20 @@ where
                 continue;
             }
         };
-        let out = match event {
-            watcher::Event::Init => {
-                listing.clear();
-                None
-            }
-            watcher::Event::InitApply(object) => {
-                listing.extend(read(&object));
-                None
-            }
-            watcher::Event::InitDone => {
-                let list = Notice::Cluster(K::replace(std::mem::take(&mut listing)));
-                if notices.send(list).await.is_err() {
-                    return;
-                }
-                // Counted only after the list is on its way: whoever is last knows that all of them are.
-                let last = !std::mem::replace(&mut listed, true)
-                    && unlisted.fetch_sub(1, Ordering::AcqRel) == 1;
-                last.then_some(Notice::Synced)
-            }
-            watcher::Event::Apply(object) => {
-                read(&object).map(|object| Notice::Cluster(K::apply(object)))
-            }
-            watcher::Event::Delete(object) => {
-                read(&object).map(|object| Notice::Cluster(K::delete(object)))
-            }
-        };
-        if let Some(notice) = out
-            && notices.send(notice).await.is_err()
+        let is_list = matches!(event, Event::Listed(_));
+        let notice = Notice::Cluster(match event {
+            Event::Listed(objects) => K::replace(objects),
+            Event::Applied(object) => K::apply(object),
+            Event::Deleted(object) => K::delete(object),
+        });
+        if notices.send(notice).await.is_err() {
+            return;
+        }
+        // Counted only after the list is on its way: whoever is last knows that all of them are.
+        let first = is_list && !std::mem::replace(&mut listed, true);
+        if first
+            && unlisted.fetch_sub(1, Ordering::AcqRel) == 1
+            && notices.send(Notice::Synced).await.is_err()
         {
             return;
         }

@@ -7,6 +7,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::backoff::Backoff;
 use super::error::ClientError;
+use crate::server::P4RuntimeService;
 use crate::status::metadata_allowance;
 use crate::tls::{ClientTls, Connector};
 
@@ -46,6 +47,9 @@ pub struct Config {
     pub backoff: Backoff,
     /// Seed of the waits' jitter.
     pub seed: u64,
+    /// The service behind the endpoint, where it is in this process: batches of writes are handed over to it as they are,
+    /// and need not travel.
+    pub local: Option<P4RuntimeService>,
 }
 
 impl Config {
@@ -68,6 +72,7 @@ impl Config {
             pipeline_timeout: Duration::from_secs(300),
             backoff: Backoff::default(),
             seed: u64::from(std::process::id()),
+            local: None,
         }
     }
 

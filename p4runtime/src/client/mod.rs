@@ -35,6 +35,7 @@ pub use proto::set_forwarding_pipeline_config_request::Action as PipelineAction;
 pub use session::{Drops, Notifications, State};
 
 use crate::rpc::p4_runtime_client::P4RuntimeClient;
+use crate::rpc::p4_runtime_server::P4Runtime;
 use crate::schema::Schema;
 use crate::server::arbitration::to_proto;
 use crate::status::batch_errors;
@@ -312,7 +313,11 @@ impl Client {
         request.election_id = self.election_id.lock().map(to_proto);
         request.updates = updates;
         let request = self.timed(request, self.config.call_timeout);
-        match self.rpc.clone().write(request).await {
+        let answer = match &self.config.local {
+            Some(service) => service.write(request).await,
+            None => self.rpc.clone().write(request).await,
+        };
+        match answer {
             Ok(_) => Ok(vec![Ok(()); count]),
             Err(status) => match batch_errors(&status) {
                 Some(errors) if errors.len() == count => {

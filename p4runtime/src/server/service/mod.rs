@@ -60,6 +60,14 @@ pub struct P4RuntimeService {
     shared: Arc<Shared>,
 }
 
+impl std::fmt::Debug for P4RuntimeService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("P4RuntimeService")
+            .field("options", &self.shared.options)
+            .finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     options: Options,
     switch: Arc<dyn Switch>,

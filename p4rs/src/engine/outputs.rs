@@ -80,7 +80,9 @@ pub struct Digest {
 /// What the processing of one packet produced.
 #[derive(Debug, Default)]
 pub struct Outputs {
+    /// The packets, and room behind `end`.
     bytes: Vec<u8>,
+    end: usize,
     sent: Vec<(u32, usize)>,
     /// Digests, in the order in which their passes ended.
     pub digests: Vec<Digest>,
@@ -94,14 +96,14 @@ impl Outputs {
     /// Packets to transmit, in order: egress port and bytes.
     pub fn transmitted(&self) -> impl ExactSizeIterator<Item = (u32, &[u8])> {
         self.sent.iter().enumerate().map(|(i, &(port, start))| {
-            let end = self.sent.get(i + 1).map_or(self.bytes.len(), |next| next.1);
+            let end = self.sent.get(i + 1).map_or(self.end, |next| next.1);
             (port, self.bytes.get(start..end).unwrap_or_default())
         })
     }
 
     /// Forgets everything but keeps the buffers.
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.end = 0;
         self.sent.clear();
         self.digests.clear();
         self.drops.clear();
@@ -114,11 +116,52 @@ impl Outputs {
         self.log.append(&mut other.log);
     }
 
+    /// Room for so many bytes of headers, where the next packet will begin.
+    pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let end = self.end.saturating_add(bytes);
+        if end > self.bytes.len() {
+            self.bytes.resize(end.next_power_of_two(), 0);
+        }
+        self.bytes.get_mut(self.end..end).unwrap_or_default()
+    }
+
+    /// Appends the packet whose first bytes, so many, were written where [`Outputs::room`] said.
+    pub(crate) fn seal(&mut self, port: u32, head: usize, payload: &[u8]) {
+        let to = self.room(head + payload.len());
+        if let Some(to) = to.get_mut(head..) {
+            to.copy_from_slice(payload);
+        }
+        self.sent.push((port, self.end));
+        self.end += head + payload.len();
+    }
+
     /// Appends one packet made of two pieces.
     pub(crate) fn push(&mut self, port: u32, head: &[u8], payload: &[u8]) {
-        self.sent.push((port, self.bytes.len()));
-        self.bytes.reserve(head.len() + payload.len());
-        self.bytes.extend_from_slice(head);
-        self.bytes.extend_from_slice(payload);
+        if let Some(to) = self.room(head.len()).get_mut(..head.len()) {
+            to.copy_from_slice(head);
+        }
+        self.seal(port, head.len(), payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_lie_one_behind_the_other_however_they_were_made() {
+        let mut out = Outputs::default();
+        for round in 0..3u8 {
+            out.room(100)[..3].copy_from_slice(&[round, 1, 2]);
+            out.seal(7, 3, &[3, 4]);
+            out.push(8, &[5], &[]);
+            out.push(9, &[], &vec![6; 5000]);
+            let sent: Vec<(u32, &[u8])> = out.transmitted().collect();
+            assert_eq!(sent[0], (7, [round, 1, 2, 3, 4].as_slice()));
+            assert_eq!(sent[1], (8, [5].as_slice()));
+            assert_eq!(sent[2], (9, vec![6; 5000].as_slice()));
+            out.clear();
+            assert_eq!(out.transmitted().len(), 0);
+        }
     }
 }

@@ -89,8 +89,12 @@ pub(super) struct Build<'a, 'f> {
     pub b: FunctionBuilder<'f>,
     pub imports: Imports,
     pub memory: &'a [bool],
+    /// See [`super::footprint::Footprint::taken`].
+    taken: &'a FxHashMap<Slot, Slot>,
     pub widths: &'a Widths,
     pub homes: Vec<Home>,
+    /// Whether the interpreter applies a table.
+    pub interpreted_tables: bool,
     /// What is known here.
     pub facts: Facts,
     /// What is known on the ways to blocks that were not entered yet.
@@ -144,7 +148,7 @@ impl<'a, 'f> Build<'a, 'f> {
         machine: &'a Machine,
         mut b: FunctionBuilder<'f>,
         imports: Imports,
-        scan: (&'a [bool], &'a Widths, &'a Order),
+        scan: (&'a [bool], &'a Widths, &'a Order, &'a FxHashMap<Slot, Slot>),
         sites: &'a mut Vec<Site>,
     ) -> Self {
         let entry = b.create_block();
@@ -175,8 +179,10 @@ impl<'a, 'f> Build<'a, 'f> {
             b,
             imports,
             memory: scan.0,
+            taken: scan.3,
             widths: scan.1,
             homes: vec![Home::None; code.slots as usize],
+            interpreted_tables: false,
             facts: Facts::new(code.slots as usize + PLACES),
             ways: FxHashMap::default(),
             tests: FxHashMap::default(),
@@ -332,6 +338,16 @@ impl<'a, 'f> Build<'a, 'f> {
         (accesses.to_vec(), cells)
     }
 
+    /// Whether a slot is a field of a header that is known to have been taken from the packet.
+    fn is_taken(&self, slot: Slot) -> bool {
+        let header = self.taken.get(&slot).map(|&header| self.facts.of(header));
+        match header {
+            Some(Fact::Number(number)) => number == 1,
+            Some(Fact::Is(value)) => self.number(value) == Some(1),
+            _ => false,
+        }
+    }
+
     /// A slot's value.
     pub fn get(&mut self, slot: Slot) -> Val {
         match self.home(slot) {
@@ -342,7 +358,10 @@ impl<'a, 'f> Build<'a, 'f> {
             home @ (Home::Cell(_) | Home::Narrow(_)) => {
                 let value = match (self.at_hand(slot), home) {
                     (Some(value), _) => value,
-                    (None, Home::Cell(cell)) => self.cells.load(&mut self.b, cell),
+                    (None, Home::Cell(cell)) => {
+                        let taken = self.is_taken(slot);
+                        self.cells.load(&mut self.b, cell, taken)
+                    }
                     (None, Home::Narrow(variable)) => self.b.use_var(variable),
                     (None, _) => self.iconst(0),
                 };
@@ -377,8 +396,9 @@ impl<'a, 'f> Build<'a, 'f> {
             Home::Zero => {}
             Home::Cell(cell) => {
                 let value = self.narrow(value);
-                self.cells.store(&mut self.b, cell, value);
-                self.know(slot, value);
+                if self.know(slot, value) {
+                    self.cells.store(&mut self.b, cell, value);
+                }
             }
             Home::Narrow(variable) => {
                 let value = self.narrow(value);

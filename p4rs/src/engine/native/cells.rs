@@ -24,7 +24,18 @@ pub(super) struct Access {
     pub inst: Inst,
     pub first: u32,
     pub count: u32,
-    pub store: bool,
+    pub kind: Kind,
+}
+
+/// What an instruction does with cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Load,
+    /// A load where something was stored since the cells were cleared.
+    LaterLoad,
+    Store,
+    /// The store that clears cells at first.
+    Clear,
 }
 
 /// The cells of one function.
@@ -67,12 +78,13 @@ impl Cells {
         b.ins().stack_addr(types::I64, self.frame, offset)
     }
 
-    /// The value of a cell.
-    pub fn load(&mut self, b: &mut FunctionBuilder<'_>, cell: u32) -> Value {
+    /// The value of a cell; `later` where it has been set for certain.
+    pub fn load(&mut self, b: &mut FunctionBuilder<'_>, cell: u32, later: bool) -> Value {
         let at = self.at(b, cell);
         let value = b.ins().load(types::I64, self.flags, at, 0);
         if let Some(inst) = b.func.dfg.value_def(value).inst() {
-            self.note(inst, (cell, 1), false);
+            let kind = if later { Kind::LaterLoad } else { Kind::Load };
+            self.note(inst, (cell, 1), kind);
         }
         value
     }
@@ -81,7 +93,7 @@ impl Cells {
     pub fn store(&mut self, b: &mut FunctionBuilder<'_>, cell: u32, value: Value) {
         let at = self.at(b, cell);
         let inst = b.ins().store(self.flags, value, at, 0);
-        self.note(inst, (cell, 1), true);
+        self.note(inst, (cell, 1), Kind::Store);
     }
 
     /// Sets all cells so far to zero, two at a time.
@@ -91,16 +103,16 @@ impl Cells {
         for cell in (0..self.used).step_by(2) {
             let at = self.at(b, cell);
             let inst = b.ins().store(self.flags, zero, at, 0);
-            self.note(inst, (cell, 2), true);
+            self.note(inst, (cell, 2), Kind::Clear);
         }
     }
 
-    fn note(&mut self, inst: Inst, (first, count): (u32, u32), store: bool) {
+    fn note(&mut self, inst: Inst, (first, count): (u32, u32), kind: Kind) {
         self.accesses.push(Access {
             inst,
             first,
             count,
-            store,
+            kind,
         });
     }
 

@@ -202,13 +202,15 @@ impl Build<'_, '_> {
         self.code.slots
     }
 
-    /// A slot has this value from here on.
-    pub fn know(&mut self, slot: Slot, value: Value) {
+    /// A slot has this value from here on; whether that is news.
+    pub fn know(&mut self, slot: Slot, value: Value) -> bool {
         let fact = match self.number(value) {
             Some(number) => Fact::Number(number),
             None => Fact::Is(value),
         };
+        let news = self.facts.of(slot) != fact;
         self.facts.set(slot, fact);
+        news
     }
 
     /// The value that a slot is known to have.

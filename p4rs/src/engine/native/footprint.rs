@@ -3,6 +3,8 @@
 //! In: the lowered program. Out: a flag per slot. Invariant: every slot that evaluating a node that is not plain can
 //! read or write is flagged, calls and tables included.
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
 use super::super::bits;
 use super::super::interp::code::{
     Agg, Call, ChecksumAction, Code, Dest, Ex, Extern, Next, Operand, Pack, Place, Prim, Shape,
@@ -19,6 +21,8 @@ pub(super) struct Footprint {
     pub interpreted_emit: bool,
     /// Something is taken from the packet that is not whole bytes.
     pub odd_bits: bool,
+    /// For fields of headers that become valid by being taken from the packet only: the slot of the header's validity.
+    pub taken: FxHashMap<Slot, Slot>,
 }
 
 /// Looks through the whole program.
@@ -30,6 +34,9 @@ pub(super) fn footprint(code: &Code) -> Footprint {
         called: Default::default(),
         interpreted_emit: false,
         odd_bits: false,
+        taken: FxHashMap::default(),
+        made: FxHashSet::default(),
+        made_anywhere: false,
     };
     let region = code.sink;
     scan.touch(code.zero, region);
@@ -50,7 +57,11 @@ pub(super) fn footprint(code: &Code) -> Footprint {
     for table in 0..code.tables.len() {
         scan.table(table as u32);
     }
+    let (made, anywhere) = (scan.made, scan.made_anywhere);
+    scan.taken
+        .retain(|_, header| !anywhere && !made.contains(header));
     Footprint {
+        taken: scan.taken,
         flags: scan.flags,
         interpreted_emit: scan.interpreted_emit,
         odd_bits: scan.odd_bits,
@@ -63,9 +74,13 @@ struct Scan<'c> {
     /// Within a node that the interpreter runs.
     inside: bool,
     /// Bodies already flagged as run by the interpreter.
-    called: rustc_hash::FxHashSet<(u8, u32)>,
+    called: FxHashSet<(u8, u32)>,
     interpreted_emit: bool,
     odd_bits: bool,
+    taken: FxHashMap<Slot, Slot>,
+    /// Headers that the program makes valid itself; whether there are some of which it is not known which.
+    made: FxHashSet<Slot>,
+    made_anywhere: bool,
 }
 
 impl Scan<'_> {
@@ -499,6 +514,15 @@ impl Scan<'_> {
         self.enter(support::prim(prim), |scan| scan.prim_parts(prim));
     }
 
+    /// Notes the fields of a header that is taken from the packet.
+    fn take(&mut self, dest: &Dest, shape: &Shape) {
+        if let (Some(slot), [header]) = (support::dest(dest), shape.headers.as_slice()) {
+            let fields = shape.leaves.iter().map(|leaf| slot + leaf.slot);
+            self.taken
+                .extend(fields.map(|field| (field, slot + header)));
+        }
+    }
+
     fn prim_parts(&mut self, prim: &Prim) {
         match prim {
             Prim::Extract {
@@ -509,6 +533,7 @@ impl Scan<'_> {
             } => {
                 self.odd_bits |= !shape.bits.is_multiple_of(8);
                 if let Some(dest) = dest {
+                    self.take(dest, shape);
                     self.dest(dest);
                     self.place(&dest.place, shape_end(shape).max(dest.slots));
                 }
@@ -529,7 +554,13 @@ impl Scan<'_> {
                     .max();
                 self.agg(value, end.unwrap_or(0));
             }
-            Prim::SetValid(dest) => self.dest(dest),
+            Prim::SetValid(dest) => {
+                match support::dest(dest) {
+                    Some(header) => drop(self.made.insert(header)),
+                    None => self.made_anywhere = true,
+                }
+                self.dest(dest);
+            }
             Prim::SetInvalid { dest, headers } => {
                 self.dest(dest);
                 let end = headers.iter().map(|(first, slots)| first + slots).max();

@@ -155,7 +155,7 @@ impl Native {
                 machine,
                 builder,
                 imports,
-                (&memory, &widths, &order),
+                (&memory, &widths, &order, &scan.taken),
                 &mut sites,
             );
             build.side_by_side = side_by_side;
@@ -209,7 +209,16 @@ impl Native {
     pub fn run(&self, run: &mut Run<'_>, given: [u64; 6], packet: Option<&[u8]>) -> Fate {
         let mut context = Context::empty();
         self.prepare(run, &mut context, given, packet);
+        // Nothing else is transmitted before the pass ends.
+        context.head = run.out.room(self.room).as_mut_ptr();
         let word = (self.entry)(&raw mut context);
+        if word == outcome::SEND {
+            // SAFETY: the packet is still borrowed by whoever asked for the pass.
+            let payload = unsafe { context.payload(run.state.cursor) };
+            let head = context.head_len as usize;
+            run.out.seal(context.egress as u32, head, payload);
+            return Fate::Sent;
+        }
         self.fate(run, &mut context, word)
     }
 

@@ -151,6 +151,9 @@ impl Build<'_, '_> {
 
     /// Leaves with everything in memory when the condition holds.
     fn hand_over(&mut self, condition: Value, code: u32) {
+        if self.number(condition) == Some(0) {
+            return;
+        }
         let (over, on) = (self.b.create_block(), self.b.create_block());
         self.brif(condition, over, &[], on, &[]);
         self.b.set_cold_block(over);
@@ -169,7 +172,11 @@ impl Build<'_, '_> {
         self.enter(on);
     }
 
+    /// Whether something was asked of the architecture that only the interpreter asks for.
     fn special(&mut self) -> Value {
+        if self.sites.is_empty() && !self.interpreted_tables {
+            return self.always(false);
+        }
         let special = self.load_context(types::I64, offset_of!(Context, special));
         self.b.ins().icmp_imm_u(IntCC::NotEqual, special, 0)
     }
@@ -246,7 +253,7 @@ impl Build<'_, '_> {
         let special = self.special();
         let group = self.get(std.mcast_grp);
         let group = self.truth(group);
-        let over = self.b.ins().bor(special, group);
+        let over = self.one_holds(special, group);
         self.hand_over(over, outcome::DECIDE);
         let port = self.get(std.egress_spec);
         let drop = self.constant(arch.drop_port);

@@ -1,13 +1,14 @@
 //! Takes out of a built function what nobody reads: stores to cells, and what was computed for them alone.
 //!
 //! In: a function, and which of its instructions read or write cells. Out: the function with fewer of them. A cell is
-//! live where some way leads to a load of it before a store. Invariant: every load finds what it found before.
+//! live where some way leads to a load of it before a store. What cleared the cells at first is needed by fewer loads: a
+//! field of a header is read where the header was taken from the packet, and set there. Invariant: every load finds what it found before.
 
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{Block, Function, Inst, Opcode};
 use rustc_hash::FxHashMap;
 
-use super::cells::Access;
+use super::cells::{Access, Kind};
 
 /// Rounds: each may find more than the one before.
 const ROUNDS: usize = 4;
@@ -15,7 +16,7 @@ const ROUNDS: usize = 4;
 /// Takes out what is not needed.
 pub(super) fn prune(func: &mut Function, accesses: &[Access], cells: u32) {
     let accesses: FxHashMap<Inst, Access> = accesses.iter().map(|a| (a.inst, *a)).collect();
-    let words = (cells as usize).div_ceil(64).max(1);
+    let words = (cells as usize).div_ceil(64).max(1) * 2;
     for _ in 0..ROUNDS {
         unused(func, &accesses);
         if !dead_stores(func, &accesses, words) {
@@ -34,7 +35,10 @@ fn pure(func: &Function, inst: Inst, accesses: &FxHashMap<Inst, Access>) -> bool
         || opcode.can_trap()
         || opcode.other_side_effects();
     let loads = opcode.can_load() || acts;
-    !loads || accesses.get(&inst).is_some_and(|access| !access.store)
+    !loads
+        || accesses
+            .get(&inst)
+            .is_some_and(|access| matches!(access.kind, Kind::Load | Kind::LaterLoad))
 }
 
 /// Takes out computations of which no result is used.
@@ -67,7 +71,7 @@ fn unused(func: &mut Function, accesses: &FxHashMap<Inst, Access>) {
     }
 }
 
-/// The cells that are live, a bit for each.
+/// The cells that are live, a bit for each; behind them, those that may be as they were cleared.
 type Live = Vec<u64>;
 
 fn each(access: &Access, mut visit: impl FnMut(usize, u64)) {
@@ -90,17 +94,23 @@ fn walk(
         let Some(access) = accesses.get(&inst) else {
             continue;
         };
-        if access.store {
-            let mut read = false;
-            each(access, |word, bit| {
-                read |= live[word] & bit != 0;
-                live[word] &= !bit;
-            });
-            if !read {
-                dead(inst);
+        let half = live.len() / 2;
+        let mut read = false;
+        each(access, |word, bit| match access.kind {
+            Kind::LaterLoad => live[word] |= bit,
+            Kind::Load => {
+                live[word] |= bit;
+                live[half + word] |= bit;
             }
-        } else {
-            each(access, |word, bit| live[word] |= bit);
+            Kind::Store | Kind::Clear => {
+                let by = if access.kind == Kind::Clear { half } else { 0 };
+                read |= live[by + word] & bit != 0;
+                live[word] &= !bit;
+                live[half + word] &= !bit;
+            }
+        });
+        if matches!(access.kind, Kind::Store | Kind::Clear) && !read {
+            dead(inst);
         }
     }
 }

@@ -22,6 +22,7 @@ impl Build<'_, '_> {
         let number = self.iconst(u64::from(index));
         if !support::table(table) {
             self.keep_cursor();
+            self.interpreted_tables = true;
             let call = self
                 .b
                 .ins()

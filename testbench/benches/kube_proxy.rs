@@ -9,9 +9,11 @@
 //! with `-path` in its name. Everything runs in network namespaces made for it.
 //!
 //! Both sides are measured alike: from the start of the process, or from the request that creates one Service (and its
-//! slice, at once; proxies that had nothing to do for two seconds), to the time that the process itself says it was programmed (`sync_proxy_rules_last_timestamp_seconds`, a
-//! metric that both have), and only when the rules, or the table, hold every Service. Memory and CPU time are the
-//! process's; nicproxy's has its NIC in it, kube-proxy's rules are in the kernel and not counted.
+//! slice, at once; proxies that had nothing to do for two seconds), to the time that the process itself says it was
+//! programmed (kube-proxy by the metric `sync_proxy_rules_last_timestamp_seconds`; nicproxy, which has that metric too, by
+//! `lastUpdated` of its `/healthz`, since its metrics tell of every endpoint and take a second to be read), and only when
+//! the rules, or the table, hold every Service. Memory and CPU time are the process's; nicproxy's has its NIC in it,
+//! kube-proxy's rules are in the kernel and not counted.
 #![allow(clippy::print_stdout, reason = "the result is printed")]
 
 #[cfg(target_os = "linux")]

@@ -257,6 +257,7 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
     let name = if native { "native" } else { "interpreter" };
     println!("{name:<12} loaded in {load_ms:.1} ms");
     entries_text::load(&engine, Time(0), text).expect("entries");
+    let before = entry_count(&engine);
     let count = sizes.packets / if native { 1 } else { 10 };
     let now = Time::from_secs(1);
     let setup = Load::new(64, (0..sizes.flows).map(|flow| packet_of(sizes, flow, 64)));
@@ -287,8 +288,25 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
         report("route only", size, ns);
     }
     if native {
-        two_workers(sizes, &engine, now);
+        // Every entry's time is over: its room is used again.
+        let later = Time::from_secs(1_000_000);
+        let mut ticks = 0..1_000_000;
+        while entry_count(&engine) > before {
+            ticks.next().expect("learned entries' times end");
+            engine.tick(later);
+        }
+        let again = setup.run(&engine, later);
+        report("first packets again", 64, [again; 2]);
+        two_workers(sizes, &engine, later);
     }
+}
+
+/// Entries of all tables.
+fn entry_count(engine: &Engine) -> u64 {
+    let tables = engine.program().tables.iter();
+    tables
+        .filter_map(|(table, _)| engine.entry_count(table).ok())
+        .sum()
 }
 
 /// The rate of two workers over that of one, each on its own packets.

@@ -278,7 +278,9 @@ impl MatchTable {
             entry.touch(stripe.shape(), query.now);
         }
         if self.config.counts_hits {
-            stripe.count(header.entry, query.bytes);
+            if let Some(cells) = stripe.counters() {
+                cells.count(header.entry, query.bytes);
+            }
         }
         let (action, data) = match (header.form, &self.config.profile) {
             (Form::Direct, _) | (_, None) => (Some(header.action), stored),

@@ -36,6 +36,11 @@ impl Recycler {
         Some(number)
     }
 
+    /// The number that is probably handed out next.
+    pub fn next(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.end)
+    }
+
     /// Gives a number back that packets can no longer find.
     pub fn give(&mut self, number: u32) {
         self.waiting.push_back(number);
@@ -79,11 +84,13 @@ mod tests {
     fn a_number_waits_for_the_guards() {
         let mut numbers = Recycler::default();
         assert_eq!((numbers.take(), numbers.take()), (Some(0), Some(1)));
+        assert_eq!(numbers.next(), 2);
         let guard = epoch::pin();
         numbers.give(0);
         assert_eq!(numbers.take(), Some(2));
         drop(guard);
         numbers.give_unused(1);
+        assert_eq!(numbers.next(), 1);
         assert_eq!(numbers.take(), Some(1));
         // Other tests' guards may hold it up for a moment.
         let mut next = 3;

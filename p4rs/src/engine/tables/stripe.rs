@@ -29,7 +29,7 @@ use super::recycle::Recycler;
 use super::selector::OneShot;
 use super::ternary::{Rows, TernaryIndex};
 use super::timer::{self, TimerQueue};
-use super::words::{Cells, Words};
+use super::words::{Cells, Words, prefetch_at};
 
 #[derive(Debug)]
 enum Index {
@@ -277,13 +277,28 @@ impl Stripe {
 
     fn take_row(&self, ledger: &mut Ledger) -> Option<u32> {
         let own = ledger.rows.take()?;
-        let row = own.checked_mul(self.store.stripes);
-        let row = row.and_then(|row| row.checked_add(u32::from(self.number)));
+        let row = self.row_number(own);
         let usable = row.filter(|&row| row < u32::MAX);
         if usable.is_none() {
             ledger.rows.give_unused(own);
         }
         usable
+    }
+
+    /// The table's number of a row of this stripe.
+    fn row_number(&self, own: u32) -> Option<u32> {
+        let row = own.checked_mul(self.store.stripes)?;
+        row.checked_add(u32::from(self.number))
+    }
+
+    /// Fetches the memory of the entry that comes next.
+    fn fetch_next(&self, ledger: &Ledger) {
+        if let Some(row) = self.row_number(ledger.rows.next()) {
+            self.row(row).prefetch();
+        }
+        if let Some([place, ..]) = self.places.get(ledger.entries.next()) {
+            prefetch_at(std::ptr::from_ref(place).cast());
+        }
     }
 
     fn give_row(&self, ledger: &mut Ledger, row: u32) {
@@ -352,6 +367,7 @@ impl Stripe {
         }
         self.set_place(entry, LIVE | u64::from(row));
         ledger.live += 1;
+        self.fetch_next(ledger);
         prepare(ledger, entry);
         let hasher = &self.store.hasher;
         let added = match &self.index {
@@ -484,14 +500,6 @@ impl Stripe {
     pub fn one_shot<'g>(&'g self, guard: &'g Guard, row: Entry<'_>) -> Option<&'g OneShot> {
         let number = row.data(&self.store.shape).first()?.load(Ordering::Relaxed) as u32;
         self.sets.get(number)?.load(guard).map(|set| &**set)
-    }
-
-    /// Counts a packet on an entry.
-    #[inline]
-    pub fn count(&self, entry: u32, bytes: u64) {
-        if let Some(counters) = &self.counters {
-            counters.count(entry, bytes);
-        }
     }
 
     /// The direct counters.

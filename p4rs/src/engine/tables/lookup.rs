@@ -277,10 +277,10 @@ impl MatchTable {
         if self.config.idle_timeouts && !self.config.learner {
             entry.touch(stripe.shape(), query.now);
         }
-        if self.config.counts_hits {
-            if let Some(cells) = stripe.counters() {
-                cells.count(header.entry, query.bytes);
-            }
+        if self.config.counts_hits
+            && let Some(cells) = stripe.counters()
+        {
+            cells.count(header.entry, query.bytes);
         }
         let (action, data) = match (header.form, &self.config.profile) {
             (Form::Direct, _) | (_, None) => (Some(header.action), stored),

@@ -71,6 +71,8 @@ struct Connection {
     at: usize,
     until: usize,
     tries: u8,
+    /// Some packet of it was sent twice.
+    repeated: bool,
     state: State,
 }
 
@@ -187,6 +189,7 @@ impl Traffic {
                 at: 0,
                 until: 0,
                 tries: 0,
+                repeated: false,
                 state: State::Idle,
             });
         }
@@ -385,8 +388,9 @@ impl Traffic {
         }
         match self.check(at, port, &read) {
             Ok(()) => {}
-            // An answer to a packet that was sent twice comes twice.
-            Err(_) if self.connections[at].tries > 0 => return false,
+            // A packet that was sent twice comes twice, the second time perhaps long after the first; what should come
+            // instead is waited for.
+            Err(_) if self.connections[at].repeated => return false,
             Err(wrong) => return self.fail(at, &wrong),
         }
         let tally = &mut self.tallies[promise];
@@ -531,6 +535,7 @@ impl Traffic {
                 continue;
             }
             connection.tries += 1;
+            connection.repeated = true;
             if connection.tries >= TRIES {
                 self.fail(at, &Wrong::Silence(PATIENCE * u32::from(TRIES)));
                 given_up += 1;

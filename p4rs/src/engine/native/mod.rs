@@ -207,8 +207,7 @@ impl Native {
 
     /// Runs one pass over a packet, or over the one in the run's state, which has begun and holds no values yet.
     pub fn run(&self, run: &mut Run<'_>, given: [u64; 6], packet: Option<&[u8]>) -> Fate {
-        let mut context = Context::empty();
-        self.prepare(run, &mut context, given, packet);
+        let mut context = self.context(run, given, packet);
         // Nothing else is transmitted before the pass ends.
         context.head = run.out.room(self.room).as_mut_ptr();
         let word = (self.entry)(&raw mut context);
@@ -230,28 +229,34 @@ impl Native {
         given: [u64; 6],
         packet: Option<&[u8]>,
     ) {
+        if run.state.head.len() < self.room {
+            run.state.head.resize(self.room, 0);
+        }
+        *context = self.context(run, given, packet);
+        context.head = run.state.head.as_mut_ptr();
+    }
+
+    /// The context of a pass without room for outgoing headers.
+    #[inline]
+    fn context(&self, run: &mut Run<'_>, given: [u64; 6], packet: Option<&[u8]>) -> Context {
         let state = &mut *run.state;
         for &(first, end) in &self.memory {
             state.slots.get_mut(first..end).unwrap_or_default().fill(0);
         }
         state.cursor = 0;
-        if state.head.len() < self.room {
-            state.head.resize(self.room, 0);
-        }
         let bytes = packet.unwrap_or(&state.packet);
-        *context = Context {
+        Context {
             slots: state.slots.as_mut_ptr(),
             packet: bytes.as_ptr(),
             bits: bytes.len() as u64 * 8,
             kept: u64::from(packet.is_none()),
             cursor: &raw mut state.cursor,
             budget: &raw mut state.budget,
-            head: state.head.as_mut_ptr(),
             given,
             sites: self.sites.as_ptr(),
+            run: (&raw mut *run).cast(),
             ..Context::empty()
-        };
-        context.run = (&raw mut *run).cast();
+        }
     }
 
     /// What became of the packet, once the code has returned `word`.

@@ -488,6 +488,7 @@ impl Context {
     }
 
     /// A context without a packet.
+    #[inline]
     pub fn empty() -> Self {
         Self {
             slots: ptr::null_mut(),

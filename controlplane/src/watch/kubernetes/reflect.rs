@@ -42,8 +42,6 @@ const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const ANY: &str = "0";
 /// The code of what is no longer there.
 const GONE: u16 = 410;
-/// The code of a version that the server does not have yet.
-const TIMEOUT: u16 = 504;
 
 /// What happened.
 #[derive(Debug)]
@@ -133,10 +131,9 @@ impl<K: Watched> Reflector<K> {
                 State::List(version) => {
                     let version = version.clone();
                     let listed = list::<K>(&self.client, &self.selection, version.as_deref()).await;
-                    if let Err(error) = &listed
-                        && matches!(error.code(), Some(GONE | TIMEOUT))
-                    {
-                        // The server has forgotten the version, or does not know it yet after it was restored.
+                    if listed.is_err() && version.as_deref() != Some(ANY) {
+                        // The server may have forgotten the version, or not know it after it was restored: it is
+                        // slow to say so.
                         self.state = State::List(None);
                     }
                     let (objects, version) = listed?;

@@ -215,3 +215,30 @@ async fn half_a_list_is_none() {
         "{asked:?}"
     );
 }
+
+#[tokio::test]
+async fn a_version_that_cannot_be_listed_is_not_insisted_on() {
+    let broken = Status::failure("broken", "InternalError").with_code(500);
+    let broken = serde_json::to_string(&broken).unwrap();
+    let answers = vec![
+        Reply::Text(StatusCode::INTERNAL_SERVER_ERROR, broken.clone()),
+        Reply::Protobuf(list_of("5", &[])),
+        Reply::Events(vec![event("ERROR", gone())], true),
+        Reply::Text(StatusCode::INTERNAL_SERVER_ERROR, broken),
+        Reply::Protobuf(list_of("9", &[service("a", "x")])),
+    ];
+    let (heard, asked) = played(answers, 5).await;
+    let expected = [
+        "failed Some(500)",
+        "listed ",
+        "failed Some(410)",
+        "failed Some(500)",
+        "listed x/a",
+    ];
+    assert_eq!(heard, expected);
+    let versions: Vec<bool> = asked
+        .iter()
+        .map(|one| one.contains("resourceVersion="))
+        .collect();
+    assert_eq!(versions, [true, true, true, true, false]);
+}

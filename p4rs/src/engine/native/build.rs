@@ -282,7 +282,7 @@ impl<'a, 'f> Build<'a, 'f> {
             match self.widths.of(slot) {
                 0 => Home::Zero,
                 65.. => Home::Wide(self.b.declare_var(types::I128)),
-                2..=64 if let Some(cell) = self.cells.take() => Home::Cell(cell),
+                1..=64 if let Some(cell) = self.cells.take() => Home::Cell(cell),
                 _ => Home::Narrow(self.b.declare_var(types::I64)),
             }
         };

@@ -232,7 +232,12 @@ fn admitted(world: &World, service: &Service, probe: &Probe) -> bool {
         .collect();
     let within = |address: &IpAddr| own.iter().any(|net| net.contains(address));
     let nodes = world.node.addresses(probe.from.is_ipv6());
-    own.is_empty() || within(&probe.from) || (probe.from == probe.to && nodes.iter().any(within))
+    // A node that calls the balancer's address may have it itself, and any other one of the same Service.
+    let balancers = service.ingress.iter().enumerate();
+    let mut vips = balancers.filter(|(_, mode)| matches!(mode, Ingress::Plain | Ingress::Vip));
+    let six = probe.to.is_ipv6();
+    let itself = vips.any(|(at, _)| ingress_ip(service.number, at as u8, six) == probe.from);
+    own.is_empty() || within(&probe.from) || (itself && nodes.iter().any(within))
 }
 
 /// S32-S39, S47-S52.

@@ -181,8 +181,8 @@ fn every_kept_case_agrees() {
     }
 }
 
-/// An oracle that takes one zone for the other is wrong about some clusters; what shows it is a zone, a Service, a slice and
-/// a packet.
+/// An oracle that takes one zone for the other is wrong about some clusters; what shows it is a zone, a Service, a slice or
+/// two and a packet, and at times what that packet needs to get there.
 #[test]
 fn a_divergence_shrinks_to_a_readable_case() {
     fn other_zone(world: &World) -> World {
@@ -205,7 +205,7 @@ fn a_divergence_shrinks_to_a_readable_case() {
         least.steps.len(),
         least.problem
     );
-    assert!(least.steps.len() <= 5, "{text}");
+    assert!(least.steps.len() <= 8, "{text}");
     for what in ["\"zone\"", "\"zones\"", "\"Packet\""] {
         assert!(text.contains(what), "{what}: {text}");
     }

@@ -74,6 +74,15 @@ pub struct Tally {
 
 type Pin = ((u8, String, Protocol), IpAddr);
 
+/// Endpoints that a client was given by a Service port.
+#[derive(Default)]
+struct Known {
+    /// All of them that stay.
+    places: Vec<Place>,
+    /// The one that it got last, unless that left since: there is one for a client (S57).
+    last: Option<Place>,
+}
+
 pub struct Run<'a> {
     pub bench: &'a mut Bench,
     pub world: World,
@@ -82,8 +91,8 @@ pub struct Run<'a> {
     open: Vec<Open>,
     /// UDP connections that lost their endpoint, or their Service: as if there had been none (S63-S66).
     cut: Vec<Probe>,
-    /// Endpoints that a client was given by a Service port that remembers clients (S57).
-    pins: HashMap<Pin, Vec<Place>>,
+    /// What Service ports that remember clients know of them.
+    pins: HashMap<Pin, Known>,
     /// Reply tuples that connections had ever.
     used: HashSet<(Protocol, Place, Place)>,
     pub tally: Tally,
@@ -157,13 +166,14 @@ impl<'a> Run<'a> {
             })
         };
         self.pins
-            .retain(|((number, name, protocol), client), places| {
+            .retain(|((number, name, protocol), client), known| {
                 let Some(service) = remembers(*number, name, *protocol) else {
                     return false;
                 };
                 let there = answering(&world, service, name, client.is_ipv6());
-                places.retain(|place| there.contains(place));
-                !places.is_empty()
+                known.places.retain(|place| there.contains(place));
+                known.last = known.last.filter(|place| there.contains(place));
+                !known.places.is_empty()
             });
     }
 
@@ -284,7 +294,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// S57, S59: what the client was given before counts as long as it may serve.
+    /// S57, S59: what the client was given last counts as long as it may serve. Where that cannot be, another one is
+    /// remembered instead, and a client may go back to what it had before, as with kube-proxy, or not.
     fn remembered(
         &mut self,
         choosing: &Choosing,
@@ -297,14 +308,16 @@ impl<'a> Run<'a> {
             .entry((choosing.port.clone(), client))
             .or_default();
         let serving = |place: &&Place| allowed.iter().any(|one| one.to == **place);
-        let serving: Vec<Place> = known.iter().filter(serving).copied().collect();
-        if !serving.is_empty() && !serving.contains(&to) {
+        let held = known.last.as_ref().is_some_and(|last| serving(&last));
+        let serving: Vec<Place> = known.places.iter().filter(serving).copied().collect();
+        if held && !serving.contains(&to) {
             return Err(format!("{client} had {serving:?} before, and now {to:?}"));
         }
-        self.tally.remembered += usize::from(!serving.is_empty());
-        if !known.contains(&to) {
-            known.push(to);
+        self.tally.remembered += usize::from(held);
+        if !known.places.contains(&to) {
+            known.places.push(to);
         }
+        known.last = Some(to);
         Ok(())
     }
 

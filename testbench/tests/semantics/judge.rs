@@ -16,11 +16,17 @@ use super::world::{
 };
 
 /// What is not judged, and why it is not.
-pub const NOT_JUDGED: [(&str, &str); 3] = [
+pub const NOT_JUDGED: [(&str, &str); 4] = [
     (
         "S57",
         "which endpoint a client gets whose connections to one Service port go partly directly, partly translated: \
          both ways remember clients on their own",
+    ),
+    (
+        "S57",
+        "whether a client that another address of the Service port gave another endpoint, since the remembered one may \
+         not serve there, goes back to the first when the second has left: there is one entry per client, kube-proxy has one \
+         per client and endpoint",
     ),
     (
         "S58",

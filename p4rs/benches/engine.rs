@@ -366,10 +366,12 @@ fn main() {
         "route only",
     ] {
         let native = find(Execution::Native, path);
-        println!(
-            "{path:<24} native is {:>5.1} times the interpreter, {:>4.0} % of its own route-only rate",
-            find(Execution::Interpreted, path) / native,
-            100.0 * route / native
-        );
+        let times = find(Execution::Interpreted, path) / native;
+        let times = match native_only {
+            true => String::new(),
+            false => format!("{times:>5.1} times the interpreter, "),
+        };
+        let part = 100.0 * route / native;
+        println!("{path:<24} native is {times}{part:>4.0} % of its own route-only rate");
     }
 }

@@ -21,7 +21,7 @@ use nicproxy::run::{Daemon, Status};
 use nicproxy::telemetry::health::Health;
 use nicproxy::watch::manifest::document::{Object, read_yaml};
 use nicproxy::watch::{self, Notice};
-use testbench::cluster::{Shape, vip};
+use testbench::cluster::{Shape, lead_to_endpoints, vip};
 use testbench::packet::{Body, Ip, Packet, Transport};
 use testbench::scenario::{folder, load_all};
 use testbench::target::Target;
@@ -223,10 +223,7 @@ async fn turn(
 async fn measure(target: &Embedded, shape: Shape, turns: usize) -> Result<(), Failed> {
     let mut config: Config = load_all(&folder())?.remove(0).config;
     config.device.address = target.address();
-    // All endpoints are on another node.
-    let mut far = config.routes.get(2).ok_or("no route")?.clone();
-    far.prefix = "100.64.0.0/10".parse()?;
-    config.routes.push(far);
+    lead_to_endpoints(&mut config);
     config.device.pipeline = Some(target.pipeline().clone());
     // Every change is to be written at once: what is measured is the work, not the pacing.
     config.sync.burst = u32::MAX;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nicproxy::config::Program;
 use p4runtime::client::{Client, Config, PipelineAction, entry_update};
 use p4runtime::proto::p4::v1 as pb;
-use testbench::cluster::{Shape, vip};
+use testbench::cluster::{Shape, lead_to_endpoints, vip};
 use testbench::packet::{Body, Ip, Packet, Transport};
 use testbench::plane::{Cluster, Plane};
 use testbench::probe::Probe;
@@ -49,7 +49,7 @@ fn sizes() -> Sizes {
     };
     Sizes {
         shape: Shape {
-            services: option("--services", 10, 1_000),
+            services: option("--services", 10, 100),
             endpoints: option("--endpoints", 4, 10),
         },
         packets: option("--packets", 1_000, 50_000),
@@ -98,7 +98,9 @@ fn embedded(shape: Shape) -> Result<(Embedded, Plane, Vec<Vec<u8>>), Failed> {
     let mut cluster = Cluster::default();
     cluster.apply(&scenario.manifests("objects.yaml")?)?;
     cluster.apply(&shape.manifests())?;
-    let plane = Plane::start(&target, &scenario.config, &cluster)?;
+    let mut config = scenario.config.clone();
+    lead_to_endpoints(&mut config);
+    let plane = Plane::start(&target, &config, &cluster)?;
     let nic = target.nic().ok_or("no NIC")?;
     let frames: Vec<Vec<u8>> = (0..FLOWS)
         .map(|flow| frame(flow, shape))

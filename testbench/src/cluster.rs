@@ -6,6 +6,9 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::{IpNet, Ipv4Net};
+use nicproxy::config::Config;
+
 /// How large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -18,6 +21,15 @@ pub struct Shape {
 /// The cluster IP of a Service, in 10.96.0.0/12 behind the first 256, from which API servers serve themselves.
 pub fn vip(service: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(0x0a60_0100 + service as u32))
+}
+
+/// Adds the way to all endpoints to a scenario's configuration: they are where its third route leads to, on another node.
+pub fn lead_to_endpoints(config: &mut Config) {
+    if let Some(mut far) = config.routes.get(2).cloned() {
+        let network = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
+        far.prefix = IpNet::V4(network);
+        config.routes.push(far);
+    }
 }
 
 impl Shape {

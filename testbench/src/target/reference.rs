@@ -157,7 +157,12 @@ impl Reference {
         for thread in std::fs::read_dir(&folder).map_err(read)? {
             let thread = thread.map_err(read)?;
             // Nanoseconds on a processor, nanoseconds waiting, turns.
-            let text = std::fs::read_to_string(thread.path().join("schedstat")).map_err(read)?;
+            let text = match std::fs::read_to_string(thread.path().join("schedstat")) {
+                Ok(text) => text,
+                // It has ended meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(read(error).into()),
+            };
             let spent = text.split(' ').next().and_then(|spent| spent.parse().ok());
             let name = thread.file_name().to_string_lossy().into_owned();
             times.insert(name, Duration::from_nanos(spent.unwrap_or(0)));

@@ -150,6 +150,21 @@ fn packets_of_few_connections_side_by_side_do_what_they_would_one_after_the_othe
     assert!(twin.sent > 1000, "most packets leave: {}", twin.sent);
 }
 
+/// A generated program that both engines have run alike.
+fn same(text: &str, seed: u64) -> Twin {
+    let sources = Sources::from_bundle(SourceBundle::single("main.p4", text));
+    match compare(&sources, seed, 60) {
+        Ok(Some(twin)) => twin,
+        Ok(None) => {
+            let found = p4rs::compile(&sources)
+                .err()
+                .map(|failure| failure.diagnostics);
+            panic!("seed {seed} makes no program: {found:#?}\n{text}");
+        }
+        Err(difference) => panic!("seed {seed}: {difference}\n{text}"),
+    }
+}
+
 #[test]
 fn generated_programs_do_the_same_on_both_engines() {
     /// Seeds whose programs once did not do the same: a header of an action that no table applies lay in memory.
@@ -158,17 +173,7 @@ fn generated_programs_do_the_same_on_both_engines() {
     let mut native = 0;
     for seed in ONCE_DIFFERENT.into_iter().chain(from..from + rounds) {
         let text = generate::program(&mut Random::new(seed));
-        let sources = Sources::from_bundle(SourceBundle::single("main.p4", &text));
-        match compare(&sources, seed, 60) {
-            Ok(Some(twin)) => native += u64::from(twin.native()),
-            Ok(None) => {
-                let found = p4rs::compile(&sources)
-                    .err()
-                    .map(|failure| failure.diagnostics);
-                panic!("seed {seed} makes no program: {found:#?}\n{text}");
-            }
-            Err(difference) => panic!("seed {seed}: {difference}\n{text}"),
-        }
+        native += u64::from(same(&text, seed).native());
     }
     // Those with headers that are not whole bytes do not.
     assert!(
@@ -183,20 +188,9 @@ fn generated_programs_with_state_do_side_by_side_what_they_would_one_after_the_o
     let (mut side_by_side, mut sent) = (0, 0);
     for seed in from..from + rounds {
         let text = stateful::program(&mut Random::new(seed));
-        let sources = Sources::from_bundle(SourceBundle::single("main.p4", &text));
-        match compare(&sources, seed, 60) {
-            Ok(Some(twin)) => {
-                side_by_side += u64::from(twin.side_by_side());
-                sent += twin.sent;
-            }
-            Ok(None) => {
-                let found = p4rs::compile(&sources)
-                    .err()
-                    .map(|failure| failure.diagnostics);
-                panic!("seed {seed} makes no program: {found:#?}\n{text}");
-            }
-            Err(difference) => panic!("seed {seed}: {difference}\n{text}"),
-        }
+        let twin = same(&text, seed);
+        side_by_side += u64::from(twin.side_by_side());
+        sent += twin.sent;
     }
     assert_eq!(
         side_by_side, rounds,

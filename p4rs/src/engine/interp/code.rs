@@ -584,6 +584,26 @@ pub(crate) struct Code {
     pub errors: CoreErrors,
 }
 
+impl Code {
+    /// The statements of what is called; a parser has none of its own.
+    pub fn body(&self, target: Target) -> Option<&[Stmt]> {
+        match target {
+            Target::Function(index) => self.functions.get(index as usize).map(Vec::as_slice),
+            Target::Action(index) => self.actions.get(index as usize).map(Vec::as_slice),
+            Target::Control(index) => {
+                let control = self.controls.get(index as usize)?.as_ref()?;
+                Some(&control.1)
+            }
+            Target::Parser(_) => None,
+        }
+    }
+
+    /// What applying a table does, unless it was left out.
+    pub fn table(&self, index: u32) -> Option<&TableCode> {
+        self.tables.get(index as usize)?.as_ref()
+    }
+}
+
 /// Indices of the core errors.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CoreErrors {

@@ -538,22 +538,12 @@ impl<'a, 'f> Build<'a, 'f> {
     }
 
     fn target(&mut self, target: Target) -> Result<Falls, Unsupported> {
-        let code = self.code;
-        let missing = Unsupported("a call of nothing");
         match target {
-            Target::Function(index) => {
-                let body = code.functions.get(index as usize).ok_or(missing)?;
-                self.stmts(body)
-            }
-            Target::Action(index) => {
-                let body = code.actions.get(index as usize).ok_or(missing)?;
-                self.stmts(body)
-            }
-            Target::Control(index) => match code.controls.get(index as usize) {
-                Some(Some((_, body))) => self.stmts(body),
-                _ => Err(missing),
-            },
             Target::Parser(index) => self.parser(index),
+            target => {
+                let missing = Unsupported("a call of nothing");
+                self.stmts(self.code.body(target).ok_or(missing)?)
+            }
         }
     }
 

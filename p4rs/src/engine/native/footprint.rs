@@ -327,25 +327,9 @@ impl Scan<'_> {
         if !self.called.insert((kind, index)) {
             return;
         }
-        let at = index as usize;
         match target {
-            Target::Function(_) => code
-                .functions
-                .get(at)
-                .iter()
-                .for_each(|body| self.stmts(body)),
-            Target::Action(_) => code
-                .actions
-                .get(at)
-                .iter()
-                .for_each(|body| self.stmts(body)),
-            Target::Control(_) => {
-                if let Some(Some((_, body))) = code.controls.get(at) {
-                    self.stmts(body);
-                }
-            }
-            Target::Parser(_) => {
-                if let Some(Some((_, parser))) = code.parsers.get(at) {
+            Target::Parser(index) => {
+                if let Some(Some((_, parser))) = code.parsers.get(index as usize) {
                     self.stmts(&parser.locals);
                     for state in &parser.states {
                         self.stmts(&state.body);
@@ -353,6 +337,7 @@ impl Scan<'_> {
                     }
                 }
             }
+            target => code.body(target).iter().for_each(|body| self.stmts(body)),
         }
     }
 

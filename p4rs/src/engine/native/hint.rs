@@ -14,7 +14,7 @@ use rustc_hash::FxHashSet;
 
 use super::super::interp::Machine;
 use super::super::interp::code::{
-    Agg, Call, Code, Dest, Ex, Extern, Operand, Pack, Place, Prim, Slot, Stmt, Target,
+    Agg, Call, Code, Dest, Ex, Extern, Operand, Pack, Place, Prim, Slot, Stmt,
 };
 use super::super::tables::MatchTable;
 use super::support;
@@ -240,11 +240,7 @@ impl<'c> Flat<'c> {
 
     fn table(&mut self, index: u32, to: &mut Vec<Step<'c>>) {
         let table = self.machine.tables.get(index as usize);
-        let code = self
-            .code
-            .tables
-            .get(index as usize)
-            .and_then(Option::as_ref);
+        let code = self.code.table(index);
         let plain = table.is_some_and(|table: &MatchTable| table.plain_words().is_some());
         let key = code.is_some_and(|code| {
             support::table(code)
@@ -259,16 +255,10 @@ impl<'c> Flat<'c> {
     }
 
     fn call(&mut self, call: &'c Call, to: &mut Vec<Step<'c>>) {
-        let body = match call.target {
-            Target::Function(index) => self.code.functions.get(index as usize).map(Vec::as_slice),
-            Target::Action(index) => self.code.actions.get(index as usize).map(Vec::as_slice),
-            Target::Control(index) => match self.code.controls.get(index as usize) {
-                Some(Some((_, body))) => Some(body.as_slice()),
-                _ => None,
-            },
-            Target::Parser(_) => None,
-        };
-        let (Some(body), true) = (body, support::call(call) && self.depth < MAX_DEPTH) else {
+        let (Some(body), true) = (
+            self.code.body(call.target),
+            support::call(call) && self.depth < MAX_DEPTH,
+        ) else {
             return;
         };
         for (slot, value) in &call.ins {
@@ -440,7 +430,7 @@ fn reads(ex: &Ex, read: &mut Vec<Slot>) -> bool {
 
 /// The slots of a table's key.
 fn key(code: &Code, table: u32, read: &mut Vec<Slot>) {
-    let table = code.tables.get(table as usize).and_then(Option::as_ref);
+    let table = code.table(table);
     for field in table.iter().flat_map(|table| &table.keys) {
         operand(&field.value, read);
     }

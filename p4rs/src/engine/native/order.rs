@@ -73,10 +73,9 @@ impl Order {
                 vec![arch.egress, arch.compute, arch.deparser],
             ),
         };
-        let alone = |sites: &Sites| sites.is_empty();
         let mut apart = vec![scan.target(Target::Parser(before))];
         apart.extend(after.iter().map(|&at| scan.target(Target::Control(at))));
-        if !apart.iter().all(|sites| alone(sites)) {
+        if !apart.iter().all(|sites| sites.is_empty()) {
             return None;
         }
         let mut order = Self::default();
@@ -93,7 +92,7 @@ impl Order {
             if sites.is_empty() {
                 continue;
             }
-            let body = scan.body(Target::Control(control))?;
+            let body = scan.code.body(Target::Control(control))?;
             for &object in sites.keys() {
                 order.add(scan.stretch(body, object));
             }
@@ -186,7 +185,7 @@ impl<'m> Scan<'m> {
             Stmt::Call(call) => {
                 let mut sites = Sites::new();
                 self.arguments(call, &mut sites);
-                let body = self.body(call.target)?;
+                let body = self.code.body(call.target)?;
                 (!sites.contains_key(&object)).then_some(body)
             }
             _ => None,
@@ -209,31 +208,13 @@ impl<'m> Scan<'m> {
         let mut sites = Sites::new();
         self.stmt(stmt, &mut sites);
         let table = self.machine.tables.get(index as usize);
-        let code = self
-            .code
-            .tables
-            .get(index as usize)
-            .and_then(Option::as_ref);
+        let code = self.code.table(index);
         applied
             && sites.get(&object) == Some(&1)
             && code.is_some_and(support::table)
             && table.is_some_and(|table| {
                 table.plain_words().is_some() && runtime::table_lookup(table).is_some()
             })
-    }
-
-    /// The statements of what is called.
-    fn body(&self, target: Target) -> Option<&'m [Stmt]> {
-        let code = self.code;
-        match target {
-            Target::Function(index) => code.functions.get(index as usize).map(Vec::as_slice),
-            Target::Action(index) => code.actions.get(index as usize).map(Vec::as_slice),
-            Target::Control(index) => {
-                let control = code.controls.get(index as usize)?.as_ref()?;
-                Some(&control.1)
-            }
-            Target::Parser(_) => None,
-        }
     }
 
     /// What a call's target touches.
@@ -251,7 +232,7 @@ impl<'m> Scan<'m> {
         match target {
             Target::Parser(index) => self.parser(index, &mut sites),
             target => {
-                if let Some(body) = self.body(target) {
+                if let Some(body) = self.code.body(target) {
                     self.stmts(body, &mut sites);
                 }
             }

@@ -114,11 +114,7 @@ impl Build<'_, '_> {
     fn fetch_entry(&mut self, index: u32) -> Result<(), Unsupported> {
         let machine = self.machine;
         let table = machine.tables.get(index as usize);
-        let code = self
-            .code
-            .tables
-            .get(index as usize)
-            .and_then(Option::as_ref);
+        let code = self.code.table(index);
         let (Some(table), Some(code)) = (table, code) else {
             return Ok(());
         };

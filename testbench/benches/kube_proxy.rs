@@ -3,10 +3,11 @@
 //!
 //! In: root with CAP_NET_ADMIN, nft, iptables, iperf3, and etcd, kube-apiserver and kube-proxy (built with Go when
 //! `KUBEBUILDER_ASSETS` is not set); `--sizes 100,1000,10000`, `--endpoints 10`, `--runs 3`, `--changes 5`,
-//! `--modes nicproxy,nftables,iptables`, `--patience 600` (seconds that anything may take), `--only programming|path`,
-//! `--ports xdp+packet+offload` (kinds of softnic's ports, with options behind a comma; `offload`: packet sockets that
-//! take what hosts leave undone), `--svg FILE`. Out: tables of medians, and pictures when a file is named: FILE, and one
-//! with `-path` in its name. Everything runs in network namespaces made for it.
+//! `--modes nicproxy,nftables,iptables` (who takes part; kernel routing is on the data path beside them),
+//! `--patience 600` (seconds that anything may take), `--only programming|path`, `--ports xdp+packet+offload` (kinds of
+//! softnic's ports, with options behind a comma; `offload`: packet sockets that take what hosts leave undone), `--svg
+//! FILE`. Out: tables of medians, and pictures when a file is named: FILE, and one with `-path` in its name. Everything
+//! runs in network namespaces made for it.
 //!
 //! Both sides are measured alike: from the start of the process, or from the request that creates one Service (and its
 //! slice, at once; proxies that had nothing to do for two seconds), to the time that the process itself says it was

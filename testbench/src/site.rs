@@ -22,9 +22,10 @@ use crate::netns::responder::Responder;
 use crate::netns::topology::{Attachment, PODS, Topology};
 use crate::netns::{Namespace, NetnsError};
 use crate::own::{self, OwnError};
+use crate::target::reference::on_path;
 
 /// How long the proxy may take to have programmed everything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 /// Both proxies' name for the time of the last programming, one line per family.
@@ -80,8 +81,10 @@ pub enum SiteError {
 pub enum Proxy {
     /// None: the kernel routes, and nobody translates.
     Routing,
-    /// kube-proxy.
+    /// kube-proxy, nftables mode.
     Nftables,
+    /// kube-proxy, iptables mode.
+    Iptables,
     /// nicproxy, a port of the NIC per pod, the program that learns.
     Vports,
     /// nicproxy between node and network, the program that learns.
@@ -92,12 +95,18 @@ pub enum Proxy {
 
 impl Proxy {
     /// All that serve Services.
-    pub const ALL: [Self; 4] = [Self::Nftables, Self::Vports, Self::Bump, Self::BumpV1model];
+    pub const ALL: [Self; 5] = [
+        Self::Nftables,
+        Self::Iptables,
+        Self::Vports,
+        Self::Bump,
+        Self::BumpV1model,
+    ];
 
     /// Where the NIC is.
     pub fn attachment(self) -> Attachment {
         match self {
-            Self::Routing | Self::Nftables => Attachment::Wire,
+            Self::Routing | Self::Nftables | Self::Iptables => Attachment::Wire,
             Self::Vports => Attachment::Vports,
             Self::Bump | Self::BumpV1model => Attachment::BumpInTheWire,
         }
@@ -105,7 +114,33 @@ impl Proxy {
 
     /// kube-proxy.
     pub fn is_kube_proxy(self) -> bool {
-        self == Self::Nftables
+        self.kube_proxy_mode().is_some()
+    }
+
+    /// kube-proxy's name for its mode.
+    fn kube_proxy_mode(self) -> Option<&'static str> {
+        match self {
+            Self::Nftables => Some("nftables"),
+            Self::Iptables => Some("iptables"),
+            Self::Routing | Self::Vports | Self::Bump | Self::BumpV1model => None,
+        }
+    }
+
+    /// A program that it runs and that is not on this machine.
+    pub fn lacks(self) -> Option<&'static str> {
+        let runs: &[&str] = match self {
+            Self::Nftables => &["nft"],
+            Self::Iptables => &[
+                "iptables",
+                "iptables-save",
+                "iptables-restore",
+                "ip6tables",
+                "ip6tables-save",
+                "ip6tables-restore",
+            ],
+            Self::Routing | Self::Vports | Self::Bump | Self::BumpV1model => &[],
+        };
+        (runs.iter().copied()).find(|program| on_path(program).is_none())
     }
 
     fn program(self) -> Program {
@@ -121,6 +156,7 @@ impl std::fmt::Display for Proxy {
         f.pad(match self {
             Self::Routing => "kernel routing",
             Self::Nftables => "kube-proxy nftables",
+            Self::Iptables => "kube-proxy iptables",
             Self::Vports => "nicproxy vports",
             Self::Bump => "nicproxy bump",
             Self::BumpV1model => "nicproxy bump v1model",
@@ -254,9 +290,9 @@ fn start(
     api: &ApiServer,
 ) -> Result<Running, SiteError> {
     let proxy = build.proxy;
-    let (mut command, kubeconfig) = if proxy.is_kube_proxy() {
+    let (mut command, kubeconfig) = if let Some(mode) = proxy.kube_proxy_mode() {
         let kubeconfig = api.kubeconfig("kube-proxy", &["system:masters"])?;
-        (kube_proxy(assets)?, kubeconfig)
+        (kube_proxy(mode, assets)?, kubeconfig)
     } else {
         let kubeconfig = api.service_account("kube-system", "nicproxy")?;
         (nicproxy(build, topology, folder)?, kubeconfig)
@@ -282,11 +318,10 @@ fn home(proxy: Proxy, topology: &Topology) -> &Namespace {
     }
 }
 
-fn kube_proxy(assets: &Assets) -> Result<Command, SiteError> {
+fn kube_proxy(mode: &str, assets: &Assets) -> Result<Command, SiteError> {
     let program = assets.kube_proxy.as_ref().ok_or(SiteError::NoKubeProxy)?;
     let mut command = Command::new(program);
-    command.args([
-        "--proxy-mode=nftables",
+    command.arg(format!("--proxy-mode={mode}")).args([
         // Kernel settings of the whole machine are not ours to change.
         "--conntrack-max-per-core=0",
         "--conntrack-tcp-timeout-established=0s",

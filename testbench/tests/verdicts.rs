@@ -4,7 +4,9 @@
 //! when `KUBEBUILDER_ASSETS` is not set). One API server with one set of objects; each proxy has the same hosts around
 //! it and is called by the same clients. Out: a table of who answered, who refused and what stayed silent, with the
 //! client's address as endpoints saw it. Every difference from kube-proxy's nftables mode must be among the explained
-//! ones, and every explained one must be there. Run with `cargo test -p testbench --test verdicts -- --ignored`.
+//! ones, and every explained one must be there. Where there is no iptables, kube-proxy's iptables mode is left out, and
+//! the test says so, unless `NICPROXY_REQUIRE_IPTABLES` is set. Run with
+//! `cargo test -p testbench --test verdicts -- --ignored`.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +25,7 @@ mod objects;
 #[path = "verdicts/table.rs"]
 mod table;
 
-use flows::{Client, Flow, Verdict};
+use flows::{Client, Flow, Manner, Verdict};
 use table::Table;
 use testbench::kubernetes::objects::Applier;
 use testbench::kubernetes::{ApiServer, Assets};
@@ -31,8 +33,8 @@ use testbench::netns::Namespace;
 use testbench::site::{Build, Proxy, Site};
 use tokio::runtime::Runtime;
 
-/// Flows of a client under way at one time.
-const AT_ONCE: usize = 12;
+/// Set where kube-proxy's iptables mode must take part.
+const REQUIRED: &str = "NICPROXY_REQUIRE_IPTABLES";
 const RBAC: &str = include_str!("../../controlplane/deploy/manifests/rbac.yaml");
 const DOCS: &str = include_str!("../../docs/kube-proxy.md");
 
@@ -57,20 +59,35 @@ fn compare(assets: &Assets) -> Table {
         applier.apply(&all).await.unwrap();
         api
     });
-    let mut table = Table::default();
-    add(&mut table, assets, &api, &Flow::all(), AT_ONCE);
+    let proxies = taking_part();
+    let mut table = Table::new(&proxies);
+    add(&mut table, assets, &api, &Flow::all(), Manner::BRISK);
     // An answer that came too late looks like a difference: what is one shows when nothing else is under way, too.
     let doubtful = table.unexplained();
     if !doubtful.is_empty() {
         println!("{} flows are judged again, one at a time", doubtful.len());
-        add(&mut table, assets, &api, &doubtful, 1);
+        add(&mut table, assets, &api, &doubtful, Manner::PATIENT);
     }
     table
 }
 
+/// All proxies but kube-proxy's iptables mode where there is no iptables.
+fn taking_part() -> Vec<Proxy> {
+    let required = std::env::var_os(REQUIRED).is_some();
+    let takes_part = |proxy: &Proxy| match proxy.lacks() {
+        Some(program) if *proxy == Proxy::Iptables && !required => {
+            println!("{proxy} is left out: {program} is not on PATH");
+            false
+        }
+        Some(program) => panic!("{proxy}: {program} is not on PATH"),
+        None => true,
+    };
+    Proxy::ALL.into_iter().filter(takes_part).collect()
+}
+
 /// Puts what every proxy makes of the flows into the table.
-fn add(table: &mut Table, assets: &Assets, api: &ApiServer, flows: &[Flow], at_once: usize) {
-    for proxy in Proxy::ALL {
+fn add(table: &mut Table, assets: &Assets, api: &ApiServer, flows: &[Flow], manner: Manner) {
+    for proxy in table.proxies() {
         let mut site = match Site::start(Build::new(proxy), assets, api) {
             Ok(site) => site,
             Err(error) => {
@@ -78,7 +95,7 @@ fn add(table: &mut Table, assets: &Assets, api: &ApiServer, flows: &[Flow], at_o
                 continue;
             }
         };
-        for (client, verdicts) in judge(&site, flows, at_once) {
+        for (client, verdicts) in judge(&site, flows, manner) {
             println!("{proxy}: {client:?}: {} flows", verdicts.len());
             table.add(proxy, verdicts);
         }
@@ -87,7 +104,7 @@ fn add(table: &mut Table, assets: &Assets, api: &ApiServer, flows: &[Flow], at_o
 }
 
 /// The verdict of every flow; clients call at the same time.
-fn judge(site: &Site, flows: &[Flow], at_once: usize) -> Vec<(Client, Vec<(Flow, Verdict)>)> {
+fn judge(site: &Site, flows: &[Flow], manner: Manner) -> Vec<(Client, Vec<(Flow, Verdict)>)> {
     let clients = [
         (Client::Pod, &site.topology.pod),
         (Client::Node, &site.topology.node),
@@ -95,7 +112,7 @@ fn judge(site: &Site, flows: &[Flow], at_once: usize) -> Vec<(Client, Vec<(Flow,
     ];
     std::thread::scope(|scope| {
         let threads = clients.map(|(client, namespace)| {
-            let calls = move || (client, flows::judge(client, flows, at_once));
+            let calls = move || (client, flows::judge(client, flows, manner));
             scope.spawn(move || namespace.inside(calls).unwrap())
         });
         threads.map(|thread| thread.join().unwrap()).to_vec()

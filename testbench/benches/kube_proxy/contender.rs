@@ -12,6 +12,7 @@ use testbench::kubernetes::{ApiServer, Assets};
 use testbench::netns;
 use testbench::own;
 use testbench::probe::Probe;
+use testbench::site::Proxy;
 use testbench::target::remote::Remote;
 
 use super::Failed;
@@ -54,12 +55,30 @@ impl Kind {
         }
     }
 
-    /// Who can take part: kube-proxy is not among `setup-envtest`'s binaries.
-    pub fn available(assets: &Assets) -> Vec<Self> {
-        match assets.kube_proxy {
-            Some(_) => Self::ALL.to_vec(),
-            None => vec![Self::Nicproxy],
+    /// The same for a site.
+    pub fn kube_proxy(self) -> Option<Proxy> {
+        match self {
+            Self::Nicproxy => None,
+            Self::Nftables => Some(Proxy::Nftables),
+            Self::Iptables => Some(Proxy::Iptables),
         }
+    }
+
+    /// Who of these can take part: kube-proxy is not among `setup-envtest`'s binaries, and runs programs. Says who cannot.
+    pub fn available(kinds: &[Self], assets: &Assets) -> Vec<Self> {
+        let lacks = |kind: &Self| match (kind.kube_proxy(), &assets.kube_proxy) {
+            (None, _) => None,
+            (Some(_), None) => Some("kube-proxy"),
+            (Some(proxy), Some(_)) => proxy.lacks(),
+        };
+        let can = |kind: &Self| {
+            let lacks = lacks(kind);
+            if let Some(program) = lacks {
+                println!("{kind} is left out: there is no {program}");
+            }
+            lacks.is_none()
+        };
+        kinds.iter().copied().filter(can).collect()
     }
 }
 

@@ -145,10 +145,7 @@ pub fn main() -> Result<(), Failed> {
 
 fn measure(options: &Options, assets: &Assets) -> Result<(), Failed> {
     let mut rows = Vec::new();
-    let kinds: Vec<Kind> = Kind::available(assets)
-        .into_iter()
-        .filter(|kind| options.kinds.contains(kind))
-        .collect();
+    let kinds = Kind::available(&options.kinds, assets);
     // Who was not done in time is not waited for again, with more.
     let mut late = Vec::new();
     for &services in &options.sizes {

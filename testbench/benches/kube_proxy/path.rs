@@ -21,6 +21,7 @@ use testbench::netns::place::Place;
 use testbench::netns::{Namespace, run};
 use testbench::site::{Build, Proxy, Site, TARGET_PORT};
 
+use super::contender::Kind;
 use super::{Failed, Options, middle};
 
 /// How long each rate is measured.
@@ -117,7 +118,7 @@ impl Figures {
     }
 }
 
-/// The kernel on its own, kube-proxy where there is one, and a NIC on each kind of port, attached in both ways.
+/// The kernel on its own, and of whom the options name: kube-proxy in each mode, and a NIC on each kind of port, attached in both ways.
 fn contenders(assets: &Assets, options: &Options) -> Vec<Contender> {
     let contender = |proxy, ports: Option<&'static str>, offloads| {
         let mut build = Build::new(proxy);
@@ -133,11 +134,20 @@ fn contenders(assets: &Assets, options: &Options) -> Vec<Contender> {
             build,
         }
     };
+    let kinds = Kind::available(&options.kinds, assets);
+    let kube_proxies: Vec<Proxy> = (kinds.iter())
+        .filter_map(|kind| kind.kube_proxy())
+        .collect();
     let mut all = Vec::new();
     for offloads in [false, true] {
         all.push(contender(Proxy::Routing, None, offloads));
-        if assets.kube_proxy.is_some() {
-            all.push(contender(Proxy::Nftables, None, offloads));
+        all.extend(
+            kube_proxies
+                .iter()
+                .map(|&proxy| contender(proxy, None, offloads)),
+        );
+        if !kinds.contains(&Kind::Nicproxy) {
+            continue;
         }
         for ports in &options.ports {
             // Packet sockets with offloads are a kind of their own; AF_XDP takes what hosts leave undone as it comes.

@@ -42,18 +42,67 @@ fn is_unanswered(case: Case) -> bool {
     )
 }
 
+/// Nobody answers at the addresses of the case that the world outside knows.
+fn has_no_endpoints(case: Case) -> bool {
+    matches!(
+        case,
+        Case::Empty | Case::EmptyLocal | Case::Unready | Case::BarredEmpty
+    )
+}
+
 pub const ALL: &[Difference] = &[
     Difference {
-        applies: |_, flow| {
+        applies: |proxy, flow| {
+            proxy == Proxy::Iptables
+                && matches!(flow.entry, Entry::UnservedPort | Entry::Unassigned)
+        },
+        why: "kube-proxy's iptables mode has no rules for ports that a Service does not have and for cluster IPs that nobody \
+              has: such packets go where the routes say. Its nftables mode refuses the first and drops the second, as nicproxy does.",
+    },
+    Difference {
+        applies: |proxy, flow| proxy == Proxy::Iptables && flow.entry == Entry::OtherNodeAddress,
+        why: "--nodeport-addresses, where it is not given, means every address of the node in iptables mode, and the primary \
+              ones in nftables mode and with nicproxy.",
+    },
+    Difference {
+        applies: |proxy, flow| {
+            proxy == Proxy::Iptables && flow.entry == Entry::Loopback && !flow.v6
+        },
+        why: "In iptables mode node ports answer at 127.0.0.1 too: it sets route_localnet, unless \
+              --iptables-localhost-nodeports=false says otherwise. Nothing else does so, and nothing does at ::1.",
+    },
+    Difference {
+        applies: |proxy, flow| {
+            let outer = matches!(flow.entry, Entry::LoadBalancer | Entry::External);
+            let own = flow.client == Client::Node && outer;
+            proxy == Proxy::Iptables && own && has_no_endpoints(flow.case)
+        },
+        why: "In iptables mode load balancers' and external addresses without endpoints refuse what comes in and what is \
+              forwarded, but not what the node itself sends: that goes where the routes say.",
+    },
+    Difference {
+        applies: |proxy, flow| {
+            let outer = flow.client != Client::Node && flow.entry == Entry::LoadBalancer;
+            proxy == Proxy::Iptables && outer && flow.case == Case::BarredEmpty
+        },
+        why: "Without endpoints iptables mode refuses clients that are not within the source ranges; nftables mode and \
+              nicproxy look at the ranges first and drop.",
+    },
+    Difference {
+        applies: |proxy, flow| {
             let unserved = matches!(flow.entry, Entry::UnservedPort | Entry::Unassigned);
             let datagram = flow.transport == Transport::Udp;
-            flow.client == Client::Node && datagram && (unserved || is_unanswered(flow.case))
+            let told = datagram && (unserved || is_unanswered(flow.case));
+            !proxy.is_kube_proxy() && flow.client == Client::Node && told
         },
         why: "A program on the node itself is told at once, as an operation that is not permitted, when the kernel drops or \
               refuses its datagram; behind a NIC it hears of a refusal as everybody else does, and of a drop nothing.",
     },
     Difference {
-        applies: |_, flow| flow.client == Client::Node && flow.entry == Entry::NodePort,
+        applies: |proxy, flow| {
+            let own = flow.client == Client::Node && flow.entry == Entry::NodePort;
+            !proxy.is_kube_proxy() && own
+        },
         why: "A node port called on its own node never reaches the NIC: the host's kernel delivers to itself what goes to its \
               own addresses.",
     },
@@ -64,9 +113,9 @@ pub const ALL: &[Difference] = &[
         why: "Behind a bump in the wire the same holds for node ports that the node's own pods call.",
     },
     Difference {
-        applies: |_, flow| {
+        applies: |proxy, flow| {
             let balanced = matches!(flow.entry, Entry::LoadBalancer | Entry::External);
-            flow.client == Client::Node && flow.v6 && balanced
+            !proxy.is_kube_proxy() && flow.client == Client::Node && flow.v6 && balanced
         },
         why: "kube-proxy takes every address of its host for the node's; nicproxy takes those that the Node object or \
               node_addresses lists. The node calls IPv6 load balancers from an address that is in neither, and counts as outside.",

@@ -3,7 +3,7 @@
 //! In: nothing. Out: the list of flows, in the order of the table; verdicts.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -21,8 +21,29 @@ const MORE: usize = 16;
 const UNANSWERED: usize = 2;
 /// Calls without an answer, among others that were answered, after which no more are made.
 const LOST: usize = 4;
-/// How long a call may take. The first retransmission of a SYN comes after one second, the second two later.
-const PATIENCE: Duration = Duration::from_millis(3500);
+
+/// How calls are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Flows of a client under way at one time.
+    pub at_once: usize,
+    /// How long a call may take.
+    pub patience: Duration,
+}
+
+impl Manner {
+    /// The first retransmission of a SYN comes after one second, the second two later.
+    pub const BRISK: Self = Self {
+        at_once: 12,
+        patience: Duration::from_millis(3500),
+    };
+    /// One after the other, and long enough for an answer from a machine that has much else to do.
+    pub const PATIENT: Self = Self {
+        at_once: 1,
+        patience: Duration::from_secs(16),
+    };
+}
+
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Client {
@@ -42,6 +63,8 @@ pub enum Entry {
     NodePort,
     /// The node port at another address of the node than its primary one.
     OtherNodeAddress,
+    /// The node port at the client's own loopback address.
+    Loopback,
     LoadBalancer,
     External,
 }
@@ -119,13 +142,15 @@ impl Flow {
                 let address = NODE_SECOND_ADDRESSES[at].parse().unwrap();
                 (address, self.case.node_port(udp))
             }
+            Entry::Loopback if v6 => (Ipv6Addr::LOCALHOST.into(), self.case.node_port(udp)),
+            Entry::Loopback => (Ipv4Addr::LOCALHOST.into(), self.case.node_port(udp)),
             Entry::LoadBalancer => (self.case.load_balancer(v6), port),
             Entry::External => (self.case.external(v6), port),
         };
         SocketAddr::new(address, port)
     }
 
-    async fn judge(self) -> (Self, Verdict) {
+    async fn judge(self, patience: Duration) -> (Self, Verdict) {
         let call = Call {
             from: None,
             to: self.target(),
@@ -136,7 +161,7 @@ impl Flow {
         while left > 0 && nothing_new < MORE * verdict.by.len().max(1) {
             left -= 1;
             nothing_new += 1;
-            match call.make(PATIENCE).await {
+            match call.make(patience).await {
                 Outcome::Answered { by, seen_as } => {
                     if verdict.by.insert(by) {
                         nothing_new = 0;
@@ -162,10 +187,10 @@ impl Flow {
 }
 
 /// Judges a client's flows, some at a time; the thread is in its namespace.
-pub fn judge(client: Client, flows: &[Flow], at_once: usize) -> Vec<(Flow, Verdict)> {
+pub fn judge(client: Client, flows: &[Flow], manner: Manner) -> Vec<(Flow, Verdict)> {
     let flows = flows.iter().copied().filter(|flow| flow.client == client);
-    let judged = futures::stream::iter(flows.map(Flow::judge))
-        .buffer_unordered(at_once)
+    let judged = futures::stream::iter(flows.map(|flow| flow.judge(manner.patience)))
+        .buffer_unordered(manner.at_once)
         .collect();
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -174,8 +199,8 @@ pub fn judge(client: Client, flows: &[Flow], at_once: usize) -> Vec<(Flow, Verdi
         .block_on(judged)
 }
 
-/// Clients and entries of a case. Every case is called by all of its addresses by all clients; what no Service answers
-/// needs one case only.
+/// Clients and entries of a case. Every case is called by all of its addresses by all clients; what no Service answers,
+/// or only the node itself may have answered, needs one case only.
 fn combinations(case: Case) -> Vec<(Case, Client, Entry)> {
     use Client::{Node, Outside, Pod};
     let clients = [Pod, Node, Outside];
@@ -195,5 +220,6 @@ fn combinations(case: Case) -> Vec<(Case, Client, Entry)> {
     let all = clients
         .into_iter()
         .flat_map(|client| entries.iter().map(move |&entry| (case, client, entry)));
-    all.collect()
+    let loopback = (case == Case::Web).then_some((case, Node, Entry::Loopback));
+    all.chain(loopback).collect()
 }

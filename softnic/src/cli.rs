@@ -106,7 +106,9 @@ pub struct Run {
     /// empty); may be repeated. Behind an interface, options: `,queues=N` (threads that share the connections; xdp:
     /// the interface's queues unless given), `,offload=off` (packet and tap: unfinished checksums and super-frames are
     /// finished before the program sees them), `,ring=blocks` (packet: TPACKET_V3 instead of V2; less work under load, up
-    /// to 1 ms later otherwise), `,mode=native|generic|zero-copy` (xdp: the first that works unless given).
+    /// to 1 ms later otherwise), `,mode=native|generic|zero-copy` (xdp: the first that works unless given),
+    /// `,busy-poll=N` (after packets, a thread goes on looking for N microseconds before it sleeps: answers sooner, for
+    /// processor time).
     #[arg(long = "port", value_name = "NUMBER=KIND:…")]
     pub ports: Vec<PortSpec>,
     /// PNA: a port on the host's side; may be repeated.

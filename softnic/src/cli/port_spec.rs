@@ -4,7 +4,9 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
+use crate::port::busy::Busy;
 use crate::port::{PacketOptions, Port, PortError, Ring, TapOptions, XdpMode, XdpOptions, pcap};
 
 /// A port given on the command line.
@@ -14,6 +16,8 @@ pub struct PortSpec {
     pub id: u32,
     /// What it is attached to.
     pub kind: PortKind,
+    /// For how long its threads go on looking after packets, before they sleep.
+    pub busy_poll: Duration,
 }
 
 /// What a port is attached to.
@@ -70,26 +74,30 @@ impl FromStr for PortSpec {
         let (id, rest) = text.split_once('=').ok_or_else(number)?;
         let id = id.parse().map_err(|_| number())?;
         let file = |name: &str| (!name.is_empty()).then(|| PathBuf::from(name));
+        let mut busy_poll = Duration::ZERO;
         let kind = match rest.split_once(':') {
             Some(("tap", rest)) => {
                 let mut options = TapOptions::default();
                 let interface = read(rest, |option| match option.key {
                     "queues" => option.count(&mut options.queues),
                     "offload" => option.switch(&mut options.offload),
-                    _ => Err(option.unknown("tap", "queues=N and offload=on|off")),
+                    "busy-poll" => option.microseconds(&mut busy_poll),
+                    _ => Err(option.unknown("tap", "queues=N, offload=on|off and busy-poll=N")),
                 })?;
                 PortKind::Tap(interface, options)
             }
             Some(("packet", rest)) => {
                 let mut options = PacketOptions::default();
-                let interface =
-                    read(rest, |option| match option.key {
-                        "queues" => option.count(&mut options.queues),
-                        "offload" => option.switch(&mut options.offload),
-                        "ring" => option.ring(&mut options.ring),
-                        _ => Err(option
-                            .unknown("packet", "queues=N, offload=on|off and ring=frames|blocks")),
-                    })?;
+                let interface = read(rest, |option| match option.key {
+                    "queues" => option.count(&mut options.queues),
+                    "offload" => option.switch(&mut options.offload),
+                    "ring" => option.ring(&mut options.ring),
+                    "busy-poll" => option.microseconds(&mut busy_poll),
+                    _ => Err(option.unknown(
+                        "packet",
+                        "queues=N, offload=on|off, ring=frames|blocks and busy-poll=N",
+                    )),
+                })?;
                 PortKind::Packet(interface, options)
             }
             Some(("xdp", rest)) => {
@@ -97,7 +105,11 @@ impl FromStr for PortSpec {
                 let interface = read(rest, |option| match option.key {
                     "queues" => option.count(&mut options.queues),
                     "mode" => option.mode(&mut options.mode),
-                    _ => Err(option.unknown("xdp", "queues=N and mode=native|generic|zero-copy")),
+                    "busy-poll" => option.microseconds(&mut busy_poll),
+                    _ => Err(option.unknown(
+                        "xdp",
+                        "queues=N, mode=native|generic|zero-copy and busy-poll=N",
+                    )),
                 })?;
                 PortKind::Xdp(interface, options)
             }
@@ -107,7 +119,11 @@ impl FromStr for PortSpec {
             }
             _ => return Err(PortSpecError::Kind(rest.to_owned())),
         };
-        Ok(Self { id, kind })
+        Ok(Self {
+            id,
+            kind,
+            busy_poll,
+        })
     }
 }
 
@@ -158,6 +174,15 @@ impl Written<'_> {
         Ok(())
     }
 
+    /// At most what a person would still call a moment: the thread does not see meanwhile that it should stop.
+    fn microseconds(&self, to: &mut Duration) -> Result<(), PortSpecError> {
+        let number = self.value.parse().ok().filter(|n| *n <= 10_000);
+        *to = number
+            .map(Duration::from_micros)
+            .ok_or_else(|| self.bad("a number of microseconds up to 10000"))?;
+        Ok(())
+    }
+
     fn switch(&self, to: &mut bool) -> Result<(), PortSpecError> {
         *to = match self.value {
             "on" => true,
@@ -193,13 +218,17 @@ impl PortSpec {
     /// # Errors
     /// As the port's own `open`.
     pub fn open(&self) -> Result<Box<dyn Port>, PortError> {
-        Ok(match &self.kind {
+        let port: Box<dyn Port> = match &self.kind {
             PortKind::Tap(interface, options) => open_tap(interface, *options)?,
             PortKind::Packet(interface, options) => open_packet(interface, *options)?,
             PortKind::Xdp(interface, options) => open_xdp(interface, *options)?,
             PortKind::Pcap(input, output) => {
                 Box::new(pcap::PcapPort::open(input.as_deref(), output.as_deref())?)
             }
+        };
+        Ok(match self.busy_poll {
+            Duration::ZERO => port,
+            window => Box::new(Busy::new(port, window)),
         })
     }
 }
@@ -258,14 +287,13 @@ mod tests {
             spec("1=tap:nic0").unwrap(),
             PortSpec {
                 id: 1,
-                kind: PortKind::Tap("nic0".into(), TapOptions::default())
+                kind: PortKind::Tap("nic0".into(), TapOptions::default()),
+                busy_poll: Duration::ZERO,
             }
         );
         let files = PortKind::Pcap(Some("a.pcap".into()), Some("b.pcap".into()));
-        assert_eq!(
-            spec("3=pcap:a.pcap,b.pcap").unwrap(),
-            PortSpec { id: 3, kind: files }
-        );
+        let spec_of_files = spec("3=pcap:a.pcap,b.pcap").unwrap();
+        assert_eq!((spec_of_files.id, spec_of_files.kind), (3, files));
         assert_eq!(
             spec("3=pcap:,b").unwrap().kind,
             PortKind::Pcap(None, Some("b".into()))
@@ -299,10 +327,14 @@ mod tests {
             spec("1=xdp:eth0").unwrap().kind,
             PortKind::Xdp("eth0".into(), XdpOptions::default())
         );
+        for kind in ["tap", "packet", "xdp"] {
+            let spec = spec(&format!("1={kind}:eth0,busy-poll=50")).unwrap();
+            assert_eq!(spec.busy_poll, Duration::from_micros(50));
+        }
         let refused = |text| spec(text).unwrap_err().to_string();
         assert_eq!(
             refused("1=tap:nic0,ring=blocks"),
-            "tap ports have no option \"ring\"; there are queues=N and offload=on|off"
+            "tap ports have no option \"ring\"; there are queues=N, offload=on|off and busy-poll=N"
         );
         assert_eq!(
             refused("1=tap:nic0,queues=0"),
@@ -310,6 +342,7 @@ mod tests {
         );
         assert!(refused("1=packet:eth0,offload").contains("on or off"));
         assert!(refused("1=xdp:eth0,mode=fast").contains("zero-copy"));
+        assert!(refused("1=xdp:eth0,busy-poll=1s").contains("microseconds"));
         assert!(refused("1=packet:eth0,ring=v3").contains("frames or blocks"));
     }
 }

@@ -11,6 +11,7 @@
 //! | [`tap`] | a TAP interface that the port makes |
 //! | [`packet`] | an existing network interface, through AF_PACKET and rings shared with the kernel |
 //! | [`xdp`] | an existing network interface, through AF_XDP and memory shared with the kernel |
+//! | [`busy`] | any of them, looked at for a while before its threads sleep |
 //! | [`wrap`] | any of them, with faults or a trace |
 //!
 //! An interface that goes away is waited for (`attachment`); what a sender left undone (`vnet`, `checksum`, `segment`)
@@ -21,6 +22,7 @@
 #[cfg(target_os = "linux")]
 mod attachment;
 mod batch;
+pub mod busy;
 mod checksum;
 mod frame;
 pub mod memory;

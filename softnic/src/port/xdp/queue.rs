@@ -65,7 +65,7 @@ impl Queue {
     ) -> io::Result<usize> {
         let mut receive = self.receive.lock();
         let taken = receive.turn(limit, longest, counters, take);
-        if taken > 0 || !sys::receivable(&self.fd, wait)? {
+        if taken > 0 || wait.is_zero() || !sys::receivable(&self.fd, wait)? {
             return Ok(taken);
         }
         Ok(receive.turn(limit, longest, counters, take))

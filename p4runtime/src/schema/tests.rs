@@ -5,7 +5,7 @@ use p4runtime_proto::text;
 use super::*;
 
 pub(crate) fn program() -> Schema {
-    let text = include_str!("../../tests/double/program.txtpb");
+    let text = include_str!("../../tests/service/double/program.txtpb");
     Schema::new(text::from_text(text).unwrap()).unwrap()
 }
 
@@ -46,7 +46,7 @@ fn lookups() {
 
 #[test]
 fn refused() {
-    let text = include_str!("../../tests/double/program.txtpb");
+    let text = include_str!("../../tests/service/double/program.txtpb");
     type Expected = fn(&SchemaError) -> bool;
     let cases: [(&str, &str, Expected); 6] = [
         ("id: 0x02000002 name", "id: 0x02000001 name", |e| {

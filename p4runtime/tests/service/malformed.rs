@@ -1,13 +1,8 @@
 //! Arbitrary requests to the service: never a panic, always a specified code.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[allow(dead_code)]
-mod double;
-
 use std::sync::Arc;
 
-use double::{Memory, config};
+use crate::double::{Memory, config, serve};
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::server::{Options, P4Runtime, P4RuntimeService};
 use p4runtime::status::batch_errors;
@@ -140,7 +135,7 @@ fn arbitrary_requests() {
 #[test]
 fn arbitrary_writes_of_a_primary() {
     let (runtime, service) = service();
-    let served = runtime.block_on(double::serve(Options::default()));
+    let served = runtime.block_on(serve(Options::default()));
     let (client, _notes) = runtime
         .block_on(p4runtime::client::Client::connect(
             p4runtime::client::Config::new(served.address.to_string()),

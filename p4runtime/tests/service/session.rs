@@ -1,12 +1,8 @@
 //! The client against the service, through real gRPC on loopback, over a switch in memory.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod double;
-
 use std::time::Duration;
 
-use double::{Served, config, info, serve, serve_at};
+use crate::double::{Served, config, info, serve, serve_at};
 use p4runtime::client::{
     Client, Config, Notifications, PipelineAction, ReadError, ResponseType, State, entry_entity,
     entry_update,

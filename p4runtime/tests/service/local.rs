@@ -1,12 +1,6 @@
 //! A service in the client's own process: batches go to it without a connection, and the answers are the same.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-// Of the switch in memory this needs only a part.
-#[allow(dead_code)]
-mod double;
-
-use double::{Served, config, serve};
+use crate::double::{Served, config, serve};
 use p4runtime::client::{Client, Config, PipelineAction, UpdateResult, entry_update};
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::server::Options;

@@ -1,10 +1,12 @@
 //! What tables cost at scale: insert, look up, delete, bytes per entry.
 //!
-//! In: kinds and sizes (`--help`). Out: one line per kind and size; rates are per second of processor time. Lookups go 256 keys at a time, as a batch of packets does; "single" asks for one key after the other. Memory is what the process grew by,
-//! entries, index and what the control plane knows about them together.
+//! In: kinds and sizes (`--help`). Out: one line per kind and size; rates are per second of processor time. Lookups go
+//! 256 keys at a time, as a batch of packets does; "single" asks for one key after the other. Memory is what the process
+//! grew by, entries, index and what the control plane knows about them together.
 #![allow(clippy::print_stdout, reason = "the result is printed")]
 
 mod measure;
+mod prefixes;
 mod program;
 
 use clap::Parser;
@@ -19,9 +21,12 @@ struct Options {
         default_value = "10000,100000,1000000,10000000"
     )]
     exact: Vec<u64>,
-    /// Prefixes of 32 and of 128 bits.
+    /// Prefixes of 32 and of 128 bits, spread evenly.
     #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
     lpm: Vec<u64>,
+    /// Prefixes of 32 and of 128 bits as routers have them, and addresses of pods.
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
+    routes: Vec<u64>,
     /// Masked entries with port ranges under 32 different masks.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000")]
     ternary: Vec<u64>,
@@ -64,6 +69,11 @@ fn main() -> Result<(), String> {
     for size in sizes(&options.lpm) {
         println!("{}", measure::lpm_v4(size, options.seed)?);
         println!("{}", measure::lpm_v6(size, options.seed)?);
+    }
+    for size in sizes(&options.routes) {
+        println!("{}", measure::routes_v4(size, options.seed)?);
+        println!("{}", measure::routes_v6(size, options.seed)?);
+        println!("{}", measure::hosts_v6(size, options.seed)?);
     }
     for size in sizes(&options.ternary) {
         println!("{}", measure::ternary(size, options.seed)?);

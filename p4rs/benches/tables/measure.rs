@@ -10,6 +10,7 @@ use p4rs::engine::{
 };
 use p4rs::ir::{Handle, Table};
 
+use crate::prefixes::{even_v4, even_v6, pods_v6, routed_v4, routed_v6};
 use crate::program::{Random, Tables, load, mix, processor_time, resident};
 
 /// Lookups of one measurement.
@@ -191,33 +192,27 @@ pub fn exact(size: u64, seed: u64) -> Result<Row, String> {
     subject.measure(size, seed)
 }
 
-/// Prefix `i` of 32 bits: most are /24, all are different.
-fn prefix_v4(i: u64) -> (u32, u32) {
-    let length = match i % 20 {
-        0 => 20,
-        1..=4 => 22,
-        _ => 24,
-    };
-    let value = (i as u32).wrapping_mul(0x9e37_79b1) & ((1 << length) - 1);
-    (value << (32 - length), length)
-}
-
-pub fn lpm_v4(size: u64, seed: u64) -> Result<Row, String> {
+fn v4(
+    kind: &'static str,
+    prefix: &dyn Fn(u64) -> (u32, u32),
+    size: u64,
+    seed: u64,
+) -> Result<Row, String> {
     let (engine, table) = load(Tables::Plain, "lpm_v4")?;
     let subject = Subject {
-        kind: "lpm 32",
+        kind,
         engine,
         table,
         entry: &|i| {
-            let (value, length) = prefix_v4(i);
+            let (value, length) = prefix(i);
             (
                 vec![OwnedField::Lpm(value.to_be_bytes().to_vec(), length)],
                 0,
             )
         },
         key: &|i, random| {
-            let (value, length) = prefix_v4(i);
-            let host = random.next() as u32 >> length;
+            let (value, length) = prefix(i);
+            let host = (random.next() as u32).checked_shr(length).unwrap_or(0);
             vec![(value | host).to_be_bytes().to_vec()]
         },
         other: &|random| vec![(random.next() as u32).to_be_bytes().to_vec()],
@@ -225,40 +220,64 @@ pub fn lpm_v4(size: u64, seed: u64) -> Result<Row, String> {
     subject.measure(size, seed)
 }
 
-/// Prefix `i` of 128 bits: /44, /48 and /64.
-fn prefix_v6(i: u64) -> (u128, u32) {
-    let (length, free) = match i % 10 {
-        0..=1 => (44, 28),
-        2..=6 => (48, 32),
-        _ => (64, 48),
-    };
-    let value = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) & ((1 << free) - 1);
-    let value = 0x2001 << free | u128::from(value);
-    (value << (128 - length), length)
+/// Prefixes of 32 bits, spread evenly.
+pub fn lpm_v4(size: u64, seed: u64) -> Result<Row, String> {
+    v4("lpm 32", &even_v4, size, seed)
 }
 
-pub fn lpm_v6(size: u64, seed: u64) -> Result<Row, String> {
+/// Prefixes of 32 bits as routers have them.
+pub fn routes_v4(size: u64, seed: u64) -> Result<Row, String> {
+    let routes = routed_v4(size, seed);
+    v4("routes 32", &|i| routes[i as usize], size, seed)
+}
+
+fn v6(
+    kind: &'static str,
+    prefix: &dyn Fn(u64) -> (u128, u32),
+    size: u64,
+    seed: u64,
+) -> Result<Row, String> {
     let (engine, table) = load(Tables::Plain, "lpm_v6")?;
     let vpc = || vec![0, 0, 0, 7];
+    let high = prefix(0).0 >> 112;
     let subject = Subject {
-        kind: "lpm 128",
+        kind,
         engine,
         table,
         entry: &|i| {
-            let (value, length) = prefix_v6(i);
+            let (value, length) = prefix(i);
             let prefix = OwnedField::Lpm(value.to_be_bytes().to_vec(), length);
             (vec![OwnedField::Exact(vpc()), prefix], 0)
         },
         key: &|i, random| {
+            let (value, length) = prefix(i);
             let host = u128::from(random.next() >> 1);
-            vec![vpc(), (prefix_v6(i).0 | host).to_be_bytes().to_vec()]
+            let host = host.min(u128::MAX.checked_shr(length).unwrap_or(0));
+            vec![vpc(), (value | host).to_be_bytes().to_vec()]
         },
         other: &|random| {
-            let address = 0x2001 << 112 | u128::from(random.next()) << 48;
+            let address = high << 112 | u128::from(random.next()) << 48;
             vec![vpc(), address.to_be_bytes().to_vec()]
         },
     };
     subject.measure(size, seed)
+}
+
+/// Prefixes of 128 bits, spread evenly.
+pub fn lpm_v6(size: u64, seed: u64) -> Result<Row, String> {
+    v6("lpm 128", &even_v6, size, seed)
+}
+
+/// Prefixes of 128 bits as routers have them.
+pub fn routes_v6(size: u64, seed: u64) -> Result<Row, String> {
+    let routes = routed_v6(size, seed);
+    v6("routes 128", &|i| routes[i as usize], size, seed)
+}
+
+/// Addresses of pods.
+pub fn hosts_v6(size: u64, seed: u64) -> Result<Row, String> {
+    let pods = pods_v6(size);
+    v6("pods 128", &|i| pods[i as usize], size, seed)
 }
 
 /// Masked entry `i`: values and masks of two addresses, a range of ports.

@@ -14,6 +14,8 @@ use super::table::MatchTable;
 
 /// Keys whose memory is fetched at the same time: about what a core keeps in flight.
 const IN_FLIGHT: usize = 16;
+/// Keys that walk a trie side by side.
+const WALKS: usize = 32;
 
 /// A packet's question.
 #[derive(Clone, Copy, Debug)]
@@ -224,15 +226,28 @@ impl MatchTable {
         hash: u64,
         query: &Query<'_>,
     ) -> Found<'g> {
-        if self.plan.class != KeyClass::Keyless {
-            let stripe = self.stripe(hash);
-            let found = stripe.lookup(guard, key, hash);
-            let live =
-                |entry: &Entry<'_>| !self.config.learner || !stripe.is_expired(*entry, query.now);
-            if let Some(entry) = found.filter(live) {
-                self.applied.count(0, 0);
-                return self.hit(guard, stripe, entry, query);
-            }
+        if self.plan.class == KeyClass::Keyless {
+            self.applied.count(1, 0);
+            return self.miss(guard);
+        }
+        let stripe = self.stripe(hash);
+        self.answer(guard, stripe, stripe.lookup(guard, key, hash), query)
+    }
+
+    /// What becomes of a packet that found this entry, or none, in a stripe.
+    #[inline]
+    fn answer<'g>(
+        &'g self,
+        guard: &'g Guard,
+        stripe: &'g Stripe,
+        found: Option<Entry<'g>>,
+        query: &Query<'_>,
+    ) -> Found<'g> {
+        let live =
+            |entry: &Entry<'_>| !self.config.learner || !stripe.is_expired(*entry, query.now);
+        if let Some(entry) = found.filter(live) {
+            self.applied.count(0, 0);
+            return self.hit(guard, stripe, entry, query);
         }
         self.applied.count(1, 0);
         self.miss(guard)
@@ -247,6 +262,17 @@ impl MatchTable {
         mut each: impl FnMut(usize, Found<'g>),
     ) {
         let words = self.plan.words().max(1);
+        if matches!(self.plan.class, KeyClass::Lpm(_)) && keys.len() > words {
+            let stripe = &self.stripes[0];
+            for (part, keys) in keys.chunks(words * WALKS).enumerate() {
+                let mut rows = [None; WALKS];
+                stripe.lookup_prefixes(guard, keys.chunks_exact(words), &mut rows);
+                for (i, row) in rows.into_iter().take(keys.len() / words).enumerate() {
+                    each(part * WALKS + i, self.answer(guard, stripe, row, query));
+                }
+            }
+            return;
+        }
         for (part, keys) in keys.chunks(words * IN_FLIGHT).enumerate() {
             let mut hashes = [0; IN_FLIGHT];
             let keys = || keys.chunks_exact(words);

@@ -164,6 +164,16 @@ impl Entries for ByNumber<'_> {
     fn matched(&self, entry: u32) -> Encoded {
         self.0.entry(entry).encoded(&self.0.store.shape)
     }
+
+    #[inline]
+    fn fetch_place(&self, entry: u32) {
+        self.0.fetch_place(entry);
+    }
+
+    #[inline]
+    fn fetch_row(&self, entry: u32) {
+        self.0.entry(entry).prefetch();
+    }
 }
 
 impl Stripe {
@@ -247,6 +257,21 @@ impl Stripe {
         }
     }
 
+    /// The rows that packets' keys match, where prefixes are looked up: side by side.
+    pub fn lookup_prefixes<'g, 'k, const MANY: usize>(
+        &'g self,
+        guard: &Guard,
+        keys: impl Iterator<Item = &'k [u64]> + Clone,
+        rows: &mut [Option<Entry<'g>>; MANY],
+    ) {
+        let Index::Lpm(index) = &self.index else {
+            return;
+        };
+        let mut found = [None; MANY];
+        index.lookup_many(guard, &self.store.hasher, &ByNumber(self), keys, &mut found);
+        *rows = found.map(|entry| Some(self.entry(entry?)));
+    }
+
     /// Fetches what the lookup of a key will read first, where prefixes are looked up.
     pub fn prefetch(&self, key: &[u64]) {
         if let Index::Lpm(index) = &self.index {
@@ -296,7 +321,11 @@ impl Stripe {
         if let Some(row) = self.row_number(ledger.rows.next()) {
             self.row(row).prefetch();
         }
-        if let Some([place, ..]) = self.places.get(ledger.entries.next()) {
+        self.fetch_place(ledger.entries.next());
+    }
+
+    fn fetch_place(&self, entry: u32) {
+        if let Some([place, ..]) = self.places.get(entry) {
             prefetch_at(std::ptr::from_ref(place).cast());
         }
     }

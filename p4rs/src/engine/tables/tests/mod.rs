@@ -1,5 +1,6 @@
 //! Tables against a naive list of entries, and the rules of the control plane's side.
 
+mod prefixes;
 mod rules;
 mod threads;
 

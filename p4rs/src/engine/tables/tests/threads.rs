@@ -11,7 +11,7 @@ const STAY: u64 = 150;
 const ROUNDS: u64 = 40;
 
 /// Each entry's data: its number, its generation, and a word that no other pair has.
-fn racing(keys: &[(MatchKind, u32)]) -> TableConfig {
+pub(super) fn racing(keys: &[(MatchKind, u32)]) -> TableConfig {
     TableConfig {
         actions: vec![ActionPlan {
             params: vec![64, 64, 128],
@@ -26,14 +26,14 @@ fn seal(number: u64, generation: u64) -> u64 {
     (number ^ generation.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-fn data_of(number: u64, generation: u64) -> [Vec<u8>; 3] {
+pub(super) fn data_of(number: u64, generation: u64) -> [Vec<u8>; 3] {
     let seal = [[0; 8], seal(number, generation).to_be_bytes()].concat();
     let bytes = |n: u64| n.to_be_bytes().to_vec();
     [bytes(number), bytes(generation), seal]
 }
 
 /// Number and generation of what was found; fails when they do not belong together.
-fn opened(found: &Found<'_>) -> (u64, u64) {
+pub(super) fn opened(found: &Found<'_>) -> (u64, u64) {
     let [number, generation, seal_low, seal_high] =
         std::array::from_fn(|i| found.data[i].load(Ordering::Relaxed));
     assert_eq!((seal_low, seal_high), (seal(number, generation), 0));

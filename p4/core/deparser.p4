@@ -22,3 +22,4 @@
         pkt.emit(hdr.inner_ipv4);
         pkt.emit(hdr.inner_ipv6);
         pkt.emit(hdr.inner_ports);
+        pkt.emit(hdr.inner_tcp);

@@ -134,6 +134,12 @@ header quoted_ports_t {
     bit<16> checksum;
 }
 
+// What a quoted TCP header has behind that, up to its checksum.
+header quoted_tcp_t {
+    bit<64> words;
+    bit<16> checksum;
+}
+
 // RFC 9260
 header sctp_t {
     bit<16> src_port;
@@ -303,6 +309,8 @@ header local_t {
     bit<16> outer_dst_port;
     bit<64> quoted_src;     // IPv4, without the prefix
     bit<64> quoted_dst;
+    bit<16> quoted_checksum;
+    bit<8>  mend;           // there is one
 
     // IPv4 addresses on their way into one field
     bit<64> new_src_v4;
@@ -343,6 +351,7 @@ struct headers_t {
     ipv4_t          inner_ipv4;
     ipv6_t          inner_ipv6;
     quoted_ports_t  inner_ports;
+    quoted_tcp_t    inner_tcp;
 }
 
 #endif

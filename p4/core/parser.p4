@@ -244,7 +244,7 @@
 
     state parse_inner_ipv4_ports {
         transition select(hdr.inner_ipv4.protocol) {
-            PROTOCOL_TCP: parse_inner_ports;
+            PROTOCOL_TCP: parse_inner_ipv4_tcp;
             PROTOCOL_UDP: parse_inner_ports;
             PROTOCOL_SCTP: parse_inner_ports;
             default: accept;
@@ -280,11 +280,38 @@
     state parse_inner_ipv6 {
         pkt.extract(hdr.inner_ipv6);
         transition select(hdr.inner_ipv6.next_header) {
-            PROTOCOL_TCP: parse_inner_ports;
+            PROTOCOL_TCP: parse_inner_ipv6_tcp;
             PROTOCOL_UDP: parse_inner_ports;
             PROTOCOL_SCTP: parse_inner_ports;
             default: accept;
         }
+    }
+
+    // Most errors quote no more of TCP than its ports; a checksum that is there is mended. DPDK reads past the end of a packet
+    // if it is told to, so the length is asked: 66 bytes of IPv4, or behind IPv6, reach to the end of the checksum.
+    state parse_inner_ipv4_tcp {
+        pkt.extract(hdr.inner_ports);
+        hdr.local.transport = TRANSPORT_RELATED;
+        transition select(hdr.ipv4.total_length) {
+            0x0000 &&& 0xffc0: accept;
+            0x0040 &&& 0xfffe: accept;
+            default: parse_inner_tcp;
+        }
+    }
+
+    state parse_inner_ipv6_tcp {
+        pkt.extract(hdr.inner_ports);
+        hdr.local.transport = TRANSPORT_RELATED;
+        transition select(hdr.ipv6.payload_length) {
+            0x0000 &&& 0xffc0: accept;
+            0x0040 &&& 0xfffe: accept;
+            default: parse_inner_tcp;
+        }
+    }
+
+    state parse_inner_tcp {
+        pkt.extract(hdr.inner_tcp);
+        transition accept;
     }
 
     state parse_inner_ports {

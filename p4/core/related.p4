@@ -46,8 +46,8 @@ control UnrelatedKey(inout headers_t hdr, inout metadata_t meta) {
 
 // The quoted packet gets the reverse of meta.new; the error goes to meta.new's destination. Its source is hidden where
 // the connection hides the one it speaks of, be it that or a router, as Linux does. Checksums are mended by the
-// difference; the quoted one of TCP is most often cut off, and nobody reads it: it stays. Translate, which comes next,
-// writes the error's own addresses.
+// difference; SCTP's, of which an error mostly quotes nothing, stays. Translate, which comes next, writes the error's own
+// addresses.
 control TranslateQuoted(inout headers_t hdr, inout metadata_t meta) {
     CHECKSUM_INSTANCES
 
@@ -91,10 +91,20 @@ control TranslateQuoted(inout headers_t hdr, inout metadata_t meta) {
             SUM_ADD_64(TRANSPORT_SUM, meta.new.dst_hi)
             SUM_ADD_64(TRANSPORT_SUM, meta.new.dst_lo)
         }
+        // Of UDP 0 says that there is no checksum; TCP's is cut off most often.
+        hdr.local.mend = 0;
         if (meta.protocol == PROTOCOL_UDP && hdr.inner_ports.checksum != 0) {
-            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.inner_ports.checksum)
+            hdr.local.quoted_checksum = hdr.inner_ports.checksum;
+            hdr.local.mend = 1;
+        }
+        if (hdr.inner_tcp.isValid()) {
+            hdr.local.quoted_checksum = hdr.inner_tcp.checksum;
+            hdr.local.mend = 1;
+        }
+        if (hdr.local.mend == 1) {
+            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.local.quoted_checksum)
             SUM_CLEAR(NETWORK_SUM)
-            SUM_SUBTRACT_16(NETWORK_SUM, hdr.inner_ports.checksum)
+            SUM_SUBTRACT_16(NETWORK_SUM, hdr.local.quoted_checksum)
             SUM_SUBTRACT_16(NETWORK_SUM, meta.old.src_port)
             SUM_SUBTRACT_16(NETWORK_SUM, meta.old.dst_port)
             SUM_ADD_16(NETWORK_SUM, meta.new.src_port)
@@ -109,11 +119,16 @@ control TranslateQuoted(inout headers_t hdr, inout metadata_t meta) {
             SUM_SUBTRACT_64(NETWORK_SUM, meta.old.dst_lo)
             SUM_ADD_64(NETWORK_SUM, meta.new.src_lo)
             SUM_ADD_64(NETWORK_SUM, meta.new.dst_lo)
-            SUM_STORE(NETWORK_SUM, hdr.inner_ports.checksum)
-            if (hdr.inner_ports.checksum == 0) {
-                hdr.inner_ports.checksum = 0xffff;
+            SUM_STORE(NETWORK_SUM, hdr.local.quoted_checksum)
+            if (hdr.inner_tcp.isValid()) {
+                hdr.inner_tcp.checksum = hdr.local.quoted_checksum;
+            } else {
+                if (hdr.local.quoted_checksum == 0) {
+                    hdr.local.quoted_checksum = 0xffff;
+                }
+                hdr.inner_ports.checksum = hdr.local.quoted_checksum;
             }
-            SUM_ADD_16(TRANSPORT_SUM, hdr.inner_ports.checksum)
+            SUM_ADD_16(TRANSPORT_SUM, hdr.local.quoted_checksum)
         }
         SUM_STORE(TRANSPORT_SUM, hdr.icmp.checksum)
         if (meta.new.src_hi == meta.old.src_hi && meta.new.src_lo == meta.old.src_lo) {

@@ -23,6 +23,9 @@ const MESSAGE: usize = 256 << 20;
 /// How long a switch may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long until a switch that refused is asked again.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// A client that reads.
 pub struct Probe {
     client: P4RuntimeClient<Channel>,
@@ -97,6 +100,35 @@ fn call(what: &'static str) -> impl Fn(tonic::Status) -> ProbeError {
         what,
         status: Box::new(status),
     }
+}
+
+/// The two halves of an open stream.
+type Stream = (
+    tokio::sync::mpsc::Sender<pb::StreamMessageRequest>,
+    tonic::Streaming<pb::StreamMessageResponse>,
+);
+
+/// Opens a stream and waits for the answer to its first message.
+async fn enter(
+    client: &mut P4RuntimeClient<Channel>,
+    hello: pb::MasterArbitrationUpdate,
+) -> Result<Stream, ProbeError> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let hello = pb::StreamMessageRequest {
+        update: Some(pb::stream_message_request::Update::Arbitration(hello)),
+    };
+    let _ = sender.send(hello).await;
+    let requests = futures::stream::unfold(receiver, |mut r| async move {
+        r.recv().await.map(|message| (message, r))
+    });
+    let answers = client.stream_channel(requests).await;
+    let mut answers = answers.map_err(call("opening a stream"))?.into_inner();
+    let first = tokio::time::timeout(PATIENCE, answers.next()).await;
+    first
+        .map_err(|_| ProbeError::Silent("arbitration"))?
+        .ok_or(ProbeError::Silent("arbitration"))?
+        .map_err(call("arbitration"))?;
+    Ok((sender, answers))
 }
 
 impl Probe {
@@ -181,33 +213,26 @@ impl Probe {
                 high: 0,
                 low: election_id,
             });
-            let (sender, receiver) = tokio::sync::mpsc::channel(1);
             let hello = pb::MasterArbitrationUpdate {
                 device_id,
                 election_id: election,
                 ..Default::default()
             };
-            let hello = pb::StreamMessageRequest {
-                update: Some(pb::stream_message_request::Update::Arbitration(hello)),
+            // Whoever had this election id before may be gone without the switch knowing yet.
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            let stream = loop {
+                match enter(&mut client, hello.clone()).await {
+                    Err(ProbeError::Call { status, .. })
+                        if status.code() == tonic::Code::InvalidArgument
+                            && tokio::time::Instant::now() < deadline =>
+                    {
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                    result => break result?,
+                }
             };
-            let _ = sender.send(hello).await;
-            let requests =
-                futures::stream::unfold(
-                    receiver,
-                    |mut r| async move { r.recv().await.map(|m| (m, r)) },
-                );
-            let answers = client
-                .stream_channel(requests)
-                .await
-                .map_err(call("opening a stream"))?;
-            let mut answers = answers.into_inner();
-            let first = tokio::time::timeout(PATIENCE, answers.next()).await;
-            first
-                .map_err(|_| ProbeError::Silent("arbitration"))?
-                .ok_or(ProbeError::Silent("arbitration"))?
-                .map_err(call("arbitration"))?;
             let result = act(client, device_id, election).await;
-            drop(sender);
+            drop(stream);
             result
         })
     }

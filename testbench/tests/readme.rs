@@ -12,6 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use testbench::scenario::{Scenario, folder, load_all};
+
 type Lines = BTreeSet<u8>;
 
 const LAST: u8 = 93;
@@ -27,6 +29,9 @@ const PLACES: [(&str, &[&str]); 6] = [
     ("kube-apiserver", &["testbench/tests/kubernetes"]),
     ("engine", &["p4rs/src/engine/tests"]),
 ];
+
+/// Lines that no packet shows: the API, cost, health, synchronisation, metrics.
+const WITHOUT_PACKETS: [std::ops::RangeInclusive<u8>; 4] = [20..=20, 67..=67, 70..=81, 84..=91];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -148,6 +153,47 @@ fn every_line_is_named_by_a_test_where_the_table_says_so() {
         }
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn every_line_about_packets_is_shown_by_a_scenario_on_every_target() {
+    let scenarios = load_all(&folder()).unwrap();
+    let everywhere = scenarios.iter().filter(|one| one.steps.skip.is_empty());
+    let shown: Lines = everywhere.flat_map(|one| named(&one.steps.about)).collect();
+    let rows = table();
+    let mut missing = Vec::new();
+    for line in 1..=LAST {
+        if WITHOUT_PACKETS.iter().any(|lines| lines.contains(&line)) {
+            continue;
+        }
+        let row = rows.iter().find(|(lines, _)| lines.contains(&line));
+        let said = row.map(|(_, said)| said.as_str()).unwrap_or_default();
+        let targets = ["softnic", "simple_switch_grpc"];
+        if !shown.contains(&line) || targets.iter().any(|target| !said.contains(target)) {
+            missing.push(format!("S{line:02}: {said}"));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn scenarios_are_counted_and_name_lines_that_there_are() {
+    let scenarios = load_all(&folder()).unwrap();
+    let names_unknown = |one: &&Scenario| named(&one.steps.about).range(LAST + 1..).count() > 0;
+    let unknown: Vec<&str> = scenarios
+        .iter()
+        .filter(names_unknown)
+        .map(|one| one.name.as_str())
+        .collect();
+    assert_eq!(unknown, Vec::<&str>::new());
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let count = scenarios.len();
+    for said in [
+        format!("| {count} scenarios, unchanged on every target |"),
+        format!("| the same {count} |"),
+    ] {
+        assert!(readme.contains(&said), "the README does not say {said:?}");
+    }
 }
 
 #[test]

@@ -161,8 +161,8 @@ impl Ip {
             Transport::Tcp { .. } => 6,
             Transport::Udp { .. } => 17,
             Transport::Sctp { .. } => 132,
-            Transport::Echo { .. } if v6 => 58,
-            Transport::Echo { .. } => 1,
+            Transport::Echo { .. } | Transport::Error { .. } if v6 => 58,
+            Transport::Echo { .. } | Transport::Error { .. } => 1,
             Transport::Other(protocol) => protocol,
         }
     }
@@ -198,6 +198,20 @@ impl Ip {
                 Icmpv4Header::with_checksum(kind, &self.payload)
                     .to_bytes()
                     .to_vec()
+            }
+            Transport::Error {
+                kind: (type_u8, code_u8),
+                rest,
+                ..
+            } => {
+                let kind = Icmpv4Type::Unknown {
+                    type_u8: *type_u8,
+                    code_u8: *code_u8,
+                    bytes5to8: rest.to_be_bytes(),
+                };
+                let quoted = self.quoted()?;
+                let header = Icmpv4Header::with_checksum(kind, &[&quoted, &*self.payload].concat());
+                [header.to_bytes().as_slice(), &quoted].concat()
             }
             Transport::Sctp { .. } | Transport::Other(_) => self.without_pseudo_header(),
         };
@@ -236,9 +250,34 @@ impl Ip {
                     Icmpv6Header::with_checksum(kind, ip.source, ip.destination, &self.payload);
                 header.map_err(too_long)?.to_bytes().to_vec()
             }
+            Transport::Error {
+                kind: (type_u8, code_u8),
+                rest,
+                ..
+            } => {
+                let kind = Icmpv6Type::Unknown {
+                    type_u8: *type_u8,
+                    code_u8: *code_u8,
+                    bytes5to8: rest.to_be_bytes(),
+                };
+                let quoted = self.quoted()?;
+                let behind = [&quoted, &*self.payload].concat();
+                let header = Icmpv6Header::with_checksum(kind, ip.source, ip.destination, &behind);
+                [header.map_err(too_long)?.to_bytes().as_slice(), &quoted].concat()
+            }
             Transport::Sctp { .. } | Transport::Other(_) => self.without_pseudo_header(),
         };
         Ok([header.as_slice(), &self.payload].concat())
+    }
+
+    /// As much of the packet that an error is about as it quotes.
+    fn quoted(&self) -> Result<Vec<u8>, PacketError> {
+        let Transport::Error { quoted, quote, .. } = &self.transport else {
+            return Ok(Vec::new());
+        };
+        let mut bytes = quoted.bytes()?;
+        bytes.truncate(quote.unwrap_or(bytes.len()));
+        Ok(bytes)
     }
 
     fn tcp(&self) -> Result<TcpHeader, PacketError> {

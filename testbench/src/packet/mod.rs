@@ -130,6 +130,17 @@ pub enum Transport {
         /// Sequence number.
         seq: u16,
     },
+    /// An ICMP or ICMPv6 error, as the family says; the payload is what stands behind the quoted packet.
+    Error {
+        /// Type and code.
+        kind: (u8, u8),
+        /// The four bytes behind the checksum: the MTU, most often nothing.
+        rest: u32,
+        /// The packet that it is about.
+        quoted: Box<Ip>,
+        /// Bytes of it that are quoted; none: all.
+        quote: Option<usize>,
+    },
     /// A protocol without ports; the payload is everything behind IP.
     Other(u8),
 }
@@ -141,7 +152,7 @@ impl Transport {
             Self::Tcp { src, dst, .. }
             | Self::Udp { src, dst, .. }
             | Self::Sctp { src, dst, .. } => Some((src, dst)),
-            Self::Echo { .. } | Self::Other(_) => None,
+            Self::Echo { .. } | Self::Error { .. } | Self::Other(_) => None,
         }
     }
 
@@ -154,7 +165,7 @@ impl Transport {
                 *src = new_src;
                 *dst = new_dst;
             }
-            Self::Echo { .. } | Self::Other(_) => {}
+            Self::Echo { .. } | Self::Error { .. } | Self::Other(_) => {}
         }
     }
 }

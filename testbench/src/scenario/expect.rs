@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 
 use super::ScenarioError;
+use super::error;
 use super::step::Answer;
 use super::template::{self, Found, Place};
 use crate::packet::check::verify;
@@ -233,13 +234,8 @@ fn error_message(packet: &SlicedPacket<'_>, icmp: &str, sent: &Sent) -> Result<(
         _ => return Err("not ICMP".to_owned()),
     };
     let v4 = matches!(packet.net, Some(NetSlice::Ipv4(_)));
-    let wanted = match (icmp, v4) {
-        ("port-unreachable", true) => (3, 3),
-        ("port-unreachable", false) => (1, 4),
-        ("time-exceeded", true) => (11, 0),
-        ("time-exceeded", false) => (3, 0),
-        (other, _) => return Err(format!("the step's icmp: {other:?} is not known")),
-    };
+    let wanted =
+        error::kind(icmp, v4).ok_or_else(|| format!("the step's icmp: {icmp:?} is not known"))?;
     same("ICMP type and code", (kind, code), wanted)?;
     let quote = quote.unwrap_or_default();
     let original = &sent.frame[if sent.packet.vlan.is_some() { 18 } else { 14 }..];

@@ -12,6 +12,7 @@
 //! A scenario is the same on every target. Where a target cannot do what a scenario needs, `skip` in its steps.yaml
 //! says so with the reason, and the run reports it.
 
+pub mod error;
 pub mod expect;
 pub mod run;
 pub mod step;

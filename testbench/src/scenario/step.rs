@@ -131,7 +131,7 @@ pub struct Answer {
     /// Acknowledgment number of the segment.
     #[serde(default)]
     pub ack: Option<u32>,
-    /// `port-unreachable` or `time-exceeded`: the answer is an ICMP error that quotes the packet last sent.
+    /// A name of [`super::error::kind`]: the answer is an ICMP error that quotes the packet last sent.
     #[serde(default)]
     pub icmp: Option<String>,
 }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 
+use super::error::ErrorSpec;
 use crate::packet::show::unhex;
 use crate::packet::{Body, Fragment, Ip, MacBytes, Packet, Transport};
 
@@ -60,6 +61,8 @@ pub struct Template {
     pub to: Option<PlaceSpec>,
     /// `tcp`, `udp`, `sctp`, `echo-request`, `echo-reply`, or a protocol number.
     pub proto: Option<String>,
+    /// Instead of a protocol: an ICMP error about another packet, without a payload unless one is named.
+    pub error: Option<ErrorSpec>,
     /// TCP flags: `syn ack`.
     pub flags: Option<String>,
     /// TCP sequence number; echo sequence number.
@@ -231,7 +234,7 @@ impl Template {
         if self.ethertype.is_none() && (self.from.is_none() || self.to.is_none()) {
             return Err(TemplateError::Missing("from or to"));
         }
-        if self.ethertype.is_none() && self.proto.is_none() {
+        if self.ethertype.is_none() && self.proto.is_none() && self.error.is_none() {
             return Err(TemplateError::Missing("proto"));
         }
         match (candidates.pop(), candidates.len()) {
@@ -249,7 +252,7 @@ impl Template {
         self.frame_fields(&mut packet)?;
         if let Body::Ip(ip) = &mut packet.body {
             self.ip_fields(ip)?;
-            self.transport_fields(ip)?;
+            self.transport_fields(ip, found)?;
         }
         let mut candidates = vec![Candidate {
             packet,
@@ -326,7 +329,14 @@ impl Template {
         Ok(self.payload.as_ref().map(|text| text.as_bytes().to_vec()))
     }
 
-    fn transport_fields(&self, ip: &mut Ip) -> Result<(), TemplateError> {
+    fn transport_fields(&self, ip: &mut Ip, found: &Found) -> Result<(), TemplateError> {
+        if let Some(error) = &self.error {
+            let is_one = matches!(ip.transport, Transport::Error { .. });
+            if !is_one && self.payload_bytes()?.is_none() {
+                ip.payload.clear();
+            }
+            ip.transport = error.derive(&ip.transport, found)?;
+        }
         if let Some(text) = &self.proto {
             ip.transport = match text.as_str() {
                 "tcp" => Transport::Tcp {
@@ -396,7 +406,7 @@ impl Template {
                     *seq = (number & 0xffff) as u16;
                 }
             }
-            Transport::Sctp { .. } | Transport::Other(_) => {}
+            Transport::Sctp { .. } | Transport::Error { .. } | Transport::Other(_) => {}
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 //!
 //! `related.entries` has connections over IPv4 and IPv6, over TCP and UDP, one of them with another source address.
 //! `related.cases` has one error per line, `PORT HEX PORT HEX`: as it comes in and as it must leave, every checksum
-//! computed afresh. They come from endpoints, from clients and from routers, quote the whole packet or its first eight
-//! transport bytes, UDP with and without checksum; the last two are not of any connection, or cut too short.
+//! mended, the quoted one of TCP where the error quotes so much. They come from endpoints, from clients and from routers,
+//! quote the whole packet or its first eight transport bytes, UDP with and without checksum; the last two are not of any
+//! connection, or cut too short.
 
 use super::super::{Config, Time, entries_text};
 use crate::front::Sources;

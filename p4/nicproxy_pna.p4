@@ -55,9 +55,14 @@ struct translation_t {
                       action_params = (pick_t){ meta.new.dst_hi, meta.new.dst_lo, meta.new.dst_port }, \
                       expire_time_profile_id = (ExpireTimeProfileId_t)hdr.local.affinity_profile); \
         }
+// A pin that the control plane wrote has no time of its own: the packet that it sends back in brings it.
 #define AFFINITY_REFRESH \
-        if (hdr.local.opening == 1) { \
-            restart_expire_timer(); \
+        if (hdr.local.opening == 1 || hdr.local.injected == 1) { \
+            if (hdr.local.affinity_profile == NO_PROFILE) { \
+                restart_expire_timer(); \
+            } else { \
+                set_entry_expire_time((ExpireTimeProfileId_t)hdr.local.affinity_profile); \
+            } \
         }
 #define AFFINITY_PROPERTIES LEARNING_TABLE
 

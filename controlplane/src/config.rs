@@ -94,8 +94,8 @@ pub struct Config {
     pub vports: Vec<VportConfig>,
     /// How packets of Services with direct server return reach endpoints.
     pub dsr: DsrConfig,
-    /// Expiry profiles with which the data plane itself remembers clients. A Service whose timeout is none of these is
-    /// remembered by the control plane.
+    /// Expiry profiles with which a data plane that learns remembers clients. A Service whose timeout is none of these gets
+    /// the next longer one. Elsewhere the control plane gives its pins the Service's own timeout.
     pub affinity_profiles: Vec<AffinityProfileConfig>,
     /// How long connections may be idle.
     pub conntrack: ConntrackConfig,

@@ -223,7 +223,7 @@ async fn turn(
 async fn measure(target: &Embedded, shape: Shape, turns: usize) -> Result<(), Failed> {
     let mut config: Config = load_all(&folder())?.remove(0).config;
     config.device.address = target.address();
-    lead_to_endpoints(&mut config);
+    lead_to_endpoints(&mut config)?;
     config.device.pipeline = Some(target.pipeline().clone());
     // Every change is to be written at once: what is measured is the work, not the pacing.
     config.sync.burst = u32::MAX;

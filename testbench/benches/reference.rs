@@ -99,7 +99,7 @@ fn embedded(shape: Shape) -> Result<(Embedded, Plane, Vec<Vec<u8>>), Failed> {
     cluster.apply(&scenario.manifests("objects.yaml")?)?;
     cluster.apply(&shape.manifests())?;
     let mut config = scenario.config.clone();
-    lead_to_endpoints(&mut config);
+    lead_to_endpoints(&mut config)?;
     let plane = Plane::start(&target, &config, &cluster)?;
     let nic = target.nic().ok_or("no NIC")?;
     let frames: Vec<Vec<u8>> = (0..FLOWS)

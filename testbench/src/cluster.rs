@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use nicproxy::config::Config;
+use nicproxy::config::{Config, PortRole};
 
 /// How large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,29 @@ pub fn vip(service: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(0x0a60_0100 + service as u32))
 }
 
-/// Adds the way to all endpoints to a scenario's configuration: they are where its third route leads to, on another node.
-pub fn lead_to_endpoints(config: &mut Config) {
-    if let Some(mut far) = config.routes.get(2).cloned() {
-        let network = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
-        far.prefix = IpNet::V4(network);
-        config.routes.push(far);
-    }
+/// A configuration in which nothing leads to another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no route of the configuration leads to another node: one has to go out of a port to the network, to a MAC address"
+)]
+pub struct NoWay;
+
+/// Adds the way to all endpoints to a scenario's configuration: that of its first route to another node.
+///
+/// # Errors
+/// [`NoWay`].
+pub fn lead_to_endpoints(config: &mut Config) -> Result<(), NoWay> {
+    let to_network = |number: u32| {
+        let mut ports = config.ports.iter();
+        ports.any(|port| port.port == number && port.role == PortRole::Network)
+    };
+    let mut routes = config.routes.iter();
+    let far = routes.find(|route| route.port.is_some_and(to_network) && route.dst_mac.is_some());
+    let mut far = far.cloned().ok_or(NoWay)?;
+    let network = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
+    far.prefix = IpNet::V4(network);
+    config.routes.push(far);
+    Ok(())
 }
 
 impl Shape {
@@ -64,5 +80,25 @@ impl Shape {
             .map(|service| self.service(service))
             .collect::<Vec<_>>()
             .join("---\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_behind_the_network_or_it_is_said_that_they_are_nowhere() {
+        let scenarios = crate::scenario::load_all(&crate::scenario::folder()).unwrap();
+        for scenario in scenarios {
+            let mut config = scenario.config;
+            lead_to_endpoints(&mut config).unwrap();
+            let way = config.routes.last().unwrap();
+            assert!(way.prefix.contains(&IpAddr::from([100, 64, 0, 1])));
+            let port = config.ports.iter().find(|port| Some(port.port) == way.port);
+            assert_eq!(port.unwrap().role, PortRole::Network, "{}", scenario.name);
+            config.routes.clear();
+            assert_eq!(lead_to_endpoints(&mut config), Err(NoWay));
+        }
     }
 }

@@ -242,7 +242,7 @@ pub struct AffinityProfileConfig {
 
 impl AffinityProfileConfig {
     /// What PNA devices start with (DPDK's first five) and what softnic has beside: established and closing TCP
-    /// connections, and Kubernetes' default timeout.
+    /// connections, Kubernetes' default timeout and the longest one, and times between. DPDK takes no more than sixteen.
     pub fn usual() -> Vec<Self> {
         [
             (0, 10),
@@ -254,6 +254,13 @@ impl AffinityProfileConfig {
             (6, 10_800),
             (7, 60),
             (8, 86_400),
+            (9, 1),
+            (10, 2),
+            (11, 5),
+            (12, 600),
+            (13, 1_800),
+            (14, 3_600),
+            (15, 21_600),
         ]
         .map(|(profile, seconds)| Self { profile, seconds })
         .to_vec()
@@ -433,6 +440,11 @@ impl Config {
                     advice,
                 );
             }
+        }
+        if self.affinity_profiles.is_empty() {
+            let advice = "name the profiles of the device, or leave the field out";
+            let what = "a device that learns would never forget a client".to_owned();
+            wrong("affinity_profiles", what, advice);
         }
         for (at, one) in self.affinity_profiles.iter().enumerate() {
             if one.profile == crate::tables::frontend::NO_PROFILE || one.seconds == 0 {

@@ -239,6 +239,7 @@ fn wrong_values_for_services_are_named_with_what_to_do() {
             "masquerade.addresses[1]",
         ),
         ("dsr: {ipv4: {ipip: {source: 'fd00::1'}}}", "dsr.ipv4"),
+        ("affinity_profiles: []", "affinity_profiles"),
         (
             "affinity_profiles: [{profile: 255, seconds: 10}]",
             "affinity_profiles[0]",

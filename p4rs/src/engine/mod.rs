@@ -110,9 +110,13 @@ impl Default for Config {
             default_table_size: Some(1024),
             unlimited_tables: false,
             host_ports: Vec::new(),
-            expire_profiles_ns: [10, 30, 60, 120, 300, 432_000, 10_800, 60, 86_400]
-                .map(|s| s * SECOND)
-                .to_vec(),
+            // DPDK takes as many as these: its own first, then times of connections, then those of clients.
+            expire_profiles_ns: [
+                10, 30, 60, 120, 300, 432_000, 10_800, 60, 86_400, 1, 2, 5, 600, 1_800, 3_600,
+                21_600,
+            ]
+            .map(|s| s * SECOND)
+            .to_vec(),
             max_passes: 256,
             max_packet_len: 65_535,
             execution: Execution::default(),

@@ -112,6 +112,7 @@ struct translation_t {
 #include "core/classify.p4"
 #include "core/frontend.p4"
 #include "core/masquerade.p4"
+#include "core/open.p4"
 #include "core/flow.p4"
 #include "core/related.p4"
 #include "core/tunnel.p4"

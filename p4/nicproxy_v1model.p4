@@ -76,6 +76,7 @@
 #include "core/classify.p4"
 #include "core/frontend.p4"
 #include "core/masquerade.p4"
+#include "core/open.p4"
 #include "core/flow.p4"
 #include "core/related.p4"
 #include "core/tunnel.p4"

@@ -47,6 +47,10 @@ const SOURCES: [(&str, &str); 19] = [
         include_str!("../../p4/core/masquerade.p4"),
     ),
     (
+        "core/open.p4",
+        include_str!("../../p4/core/open.p4"),
+    ),
+    (
         "core/metadata.p4",
         include_str!("../../p4/core/metadata.p4"),
     ),

@@ -22,17 +22,7 @@ control Frontend(inout headers_t hdr, inout metadata_t meta) {
         hdr.local.affinity_profile = affinity_profile;
         meta.service_id = service_id;
         hdr.local.serve_flags = flags;
-        // Taken apart here: each test of a bit elsewhere costs DPDK metadata.
-        hdr.local.check_source = flags & SERVE_CHECK_SOURCE;
-        hdr.local.remember = flags & SERVE_AFFINITY;
-        hdr.local.masquerade_pod = flags & SERVE_MASQUERADE_POD;
-        hdr.local.masquerade_node = flags & SERVE_MASQUERADE_NODE;
-        hdr.local.masquerade_outside = flags & SERVE_MASQUERADE_OUTSIDE;
         hdr.local.dsr = flags & SERVE_DSR;
-        hdr.local.hash_client = flags & SERVE_HASH_CLIENT;
-        hdr.local.hash_vip = flags & SERVE_HASH_VIP;
-        hdr.local.classify = flags & SERVE_CLASSIFY;
-        hdr.local.refuse = flags & SERVE_REFUSE;
         FRONTEND_COUNT
     }
 

@@ -8,14 +8,13 @@
 
 control Service(inout headers_t hdr, inout metadata_t meta) {
     Frontend() frontend_stage;
-    SourceFilter() source_stage;
-    Client() client_stage;
-    Endpoint() endpoint_stage;
-    Masquerade() masquerade_stage;
+    Open() open_stage;
     Flow() flow_stage;
     Reply() reply_stage;
     RelatedKey() related_key_stage;
     UnrelatedKey() unrelated_key_stage;
+    OwnTuple() own_tuple;
+    AnswersTuple() answers_tuple;
     Place() place_stage;
     Transition() transition_stage;
     Profile() profile_stage;
@@ -51,6 +50,7 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
         TRACK_READ(track_sent, hdr.local.peer_sent, hdr.local.peer_place)
     }
 
+#if !NEW_FLOW_BY_SLOW_PATH
     // The tuple of the packet's answers in place of its own.
     action exchange_tuples() {
         hdr.local.outer_src_hi = meta.old.src_hi;
@@ -75,6 +75,7 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
         meta.old.src_port = hdr.local.outer_src_port;
         meta.old.dst_port = hdr.local.outer_dst_port;
     }
+#endif
 
     action write_codes() {
         track_owner.write(hdr.local.own_place, hdr.local.own_hash);
@@ -144,26 +145,8 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
             if (hdr.local.transport == TRANSPORT_PORTS) {
                 frontend_stage.apply(hdr, meta);
             }
-            if (hdr.local.frontend == FRONTEND_SERVE) {
-                if (hdr.local.check_source != 0) {
-                    source_stage.apply(hdr, meta);
-                }
-                if (hdr.local.frontend == FRONTEND_SERVE) {
-                    client_stage.apply(hdr, meta);
-                }
-            }
-            if (hdr.local.frontend == FRONTEND_SERVE) {
-                endpoint_stage.apply(hdr, meta);
-                if (hdr.local.picked == 1) {
-                    if (hdr.local.dsr == 0) {
-                        masquerade_stage.apply(hdr, meta);
-                    }
-                    if (hdr.local.masquerade != 1 && hdr.local.ask == 0) {
-                        hdr.local.learn = 1;
-                    }
-                }
-            }
-            if (hdr.tcp.isValid() && hdr.local.decided == DECIDED_NO) {
+            if (hdr.tcp.isValid()) {
+                own_tuple.apply(hdr, meta);
                 place_stage.apply(hdr, meta);
                 read_place();
                 transition_stage.apply(hdr, meta);
@@ -173,45 +156,20 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
 #endif
             }
             // An open connection goes on whatever has become of its frontend, or of its Service (S62); a new one obeys.
-            if (hdr.local.decided == DECIDED_NO) {
-                flow_stage.apply(hdr, meta);
-                if (hdr.local.flow_found == 1) {
-                    hdr.local.translated = 1;
-                    hdr.local.learn = 1;
-                } else {
-                    if (hdr.local.frontend == FRONTEND_REJECT) {
-                        hdr.local.decided = DECIDED_SLOW;
-                        hdr.local.verdict = VERDICT_REJECT;
+            flow_stage.apply(hdr, meta);
+            if (hdr.local.flow_found == 1) {
+                hdr.local.translated = 1;
+                hdr.local.learn = 1;
+            } else {
+                if (hdr.local.frontend != FRONTEND_NONE) {
+                    open_stage.apply(hdr, meta);
+#if !NEW_FLOW_BY_SLOW_PATH
+                    // Where another packet has been faster, what it has learned counts.
+                    if (hdr.local.learn == 1) {
+                        flow_stage.apply(hdr, meta);
+                        hdr.local.translated = 1;
                     }
-                    if (hdr.local.frontend == FRONTEND_DROP) {
-                        hdr.local.decided = DECIDED_DROP;
-                        hdr.local.verdict = VERDICT_DROP_POLICY;
-                    }
-                    if (hdr.local.frontend == FRONTEND_BARRED) {
-                        hdr.local.decided = DECIDED_DROP;
-                        hdr.local.verdict = VERDICT_DROP_SOURCE;
-                    }
-                    if (hdr.local.frontend == FRONTEND_SERVE) {
-                        if (hdr.local.picked == 0) {
-                            hdr.local.decided = DECIDED_DROP;
-                            hdr.local.verdict = VERDICT_DROP_NO_ENDPOINT;
-                        } else {
-#if NEW_FLOW_BY_SLOW_PATH
-                            hdr.local.ask = 1;
 #endif
-                            if (hdr.local.masquerade == 1) {
-                                hdr.local.decided = DECIDED_DROP;
-                                hdr.local.verdict = VERDICT_DROP_NO_MASQUERADE;
-                            } else {
-                                if (hdr.local.ask == 1) {
-                                    hdr.local.decided = DECIDED_SLOW;
-                                    hdr.local.verdict = VERDICT_NEW_FLOW;
-                                } else {
-                                    hdr.local.translated = 1;
-                                }
-                            }
-                        }
-                    }
                 }
             }
             if (hdr.local.translated == 1 && meta.new.dst_port == 0) {
@@ -225,14 +183,16 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                 }
             }
             if (hdr.local.transport == TRANSPORT_PORTS && hdr.local.translated == 1 && hdr.local.decided == DECIDED_NO) {
-                exchange_tuples();
 #if !NEW_FLOW_BY_SLOW_PATH
                 // An answer keeps both entries alive.
                 if (hdr.local.verdict == VERDICT_REPLIED) {
+                    exchange_tuples();
                     flow_stage.apply(hdr, meta);
+                    restore_tuple();
                 }
 #endif
                 if (hdr.local.tracked == 1) {
+                    answers_tuple.apply(hdr, meta);
                     place_stage.apply(hdr, meta);
                     read_peer();
                     numbers_stage.apply(hdr, meta);
@@ -243,7 +203,6 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                         write_numbers();
                     }
                 }
-                restore_tuple();
 #if NEW_FLOW_BY_SLOW_PATH
                 if (hdr.local.changed == 1 && hdr.local.code != hdr.local.was && hdr.local.was != TRACK_NONE &&
                     hdr.local.slow_port != 0) {

@@ -37,7 +37,34 @@ const bit<32> TRACK_PICKED_UP_THERE = 19;
 // More than any sender has under way: what is farther off is no packet of the connection.
 const bit<32> TRACK_WINDOW = 0x1000000;
 
-// The place of meta.old, by a hash of one field: of several, p4c-dpdk makes a copy in metadata for every hash. Two IPv4
+// The tuple of a packet in two words, and that of its answers.
+control OwnTuple(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        hdr.local.fold = meta.old.src_lo;
+        SETTLED(hdr.local.fold = hdr.local.fold << 32;)
+        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.src_hi;)
+        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.dst_hi;)
+        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.dst_lo;)
+        SETTLED(hdr.local.ports = (bit<32>)meta.old.src_port;)
+        SETTLED(hdr.local.ports = hdr.local.ports << 16;)
+        SETTLED(hdr.local.ports = hdr.local.ports ^ (bit<32>)meta.old.dst_port;)
+    }
+}
+
+control AnswersTuple(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        hdr.local.fold = meta.new.dst_lo;
+        SETTLED(hdr.local.fold = hdr.local.fold << 32;)
+        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.new.dst_hi;)
+        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.new.src_hi;)
+        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.new.src_lo;)
+        SETTLED(hdr.local.ports = (bit<32>)meta.new.dst_port;)
+        SETTLED(hdr.local.ports = hdr.local.ports << 16;)
+        SETTLED(hdr.local.ports = hdr.local.ports ^ (bit<32>)meta.new.src_port;)
+    }
+}
+
+// The place of a tuple, by a hash of one field: of several, p4c-dpdk makes a copy in metadata for every hash. Two IPv4
 // addresses fill the field, of IPv6 their lower halves count most; the ports are told apart exactly. There are fewer places
 // than hashes: the half with one port is folded into the half with the other, so that connections of one client to one
 // address, which differ in one of the two, have places of their own.
@@ -45,15 +72,7 @@ control Place(inout headers_t hdr, inout metadata_t meta) {
     PLACE_HASH_INSTANCE
 
     apply {
-        hdr.local.fold = meta.old.src_lo;
-        SETTLED(hdr.local.fold = hdr.local.fold << 32;)
-        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.src_hi;)
-        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.dst_hi;)
-        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.dst_lo;)
         PLACE_HASH(hdr.local.place_hash)
-        SETTLED(hdr.local.ports = (bit<32>)meta.old.src_port;)
-        SETTLED(hdr.local.ports = hdr.local.ports << 16;)
-        SETTLED(hdr.local.ports = hdr.local.ports ^ (bit<32>)meta.old.dst_port;)
         SETTLED(hdr.local.place_hash = hdr.local.place_hash ^ hdr.local.ports;)
         SETTLED(hdr.local.place = hdr.local.place_hash >> 16;)
         SETTLED(hdr.local.place = hdr.local.place ^ hdr.local.place_hash;)

@@ -2,7 +2,7 @@
 //! plain routing, uniform and Zipf, over many live flows; how two workers scale; how long loading takes.
 //!
 //! In: `--frontends`, `--endpoints`, `--flows`, `--packets`, `--turns`, `--side-by-side-from`
-//! as in [`Config`], and `--native` to leave the interpreter out. Out:
+//! as in [`Config`], `--native` to leave the interpreter out, `--only PATH SIZE` for one path with packets of one size. Out:
 //! medians and the best of all turns as a table, ratios within the run. Ports in memory. What is measured is the time
 //! that a thread has run, so that other work on the machine disturbs little.
 #![allow(
@@ -34,6 +34,12 @@ struct Sizes {
 fn option<N: std::str::FromStr>(name: &str) -> Option<N> {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.nth(1)?.parse().ok()
+}
+
+/// The second one.
+fn second_option<N: std::str::FromStr>(name: &str) -> Option<N> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(2)?.parse().ok()
 }
 
 fn sizes() -> Sizes {
@@ -262,6 +268,11 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
     let now = Time::from_secs(1);
     let setup = Load::new(64, (0..sizes.flows).map(|flow| packet_of(sizes, flow, 64)));
     let first = setup.run(&engine, now);
+    let only = (option::<String>("--only"), second_option::<usize>("--only"));
+    let wanted = |path: &str, size: usize| {
+        let (name, bytes) = &only;
+        name.as_ref().is_none_or(|name| path == name) && bytes.is_none_or(|bytes| size == bytes)
+    };
     let mut report = |path: &'static str, size: usize, [ns, best]: [f64; 2]| {
         println!(
             "{name:<12} {size:>6} {path:<24} {ns:>10.1} {:>8.3} {best:>10.1}",
@@ -272,10 +283,16 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
     report("first packets", 64, [first; 2]);
     for size in [64, 512, 1500] {
         for (path, zipf) in [("established, uniform", false), ("established, Zipf", true)] {
+            if !wanted(path, size) {
+                continue;
+            }
             let flows = choices(sizes.flows, count, zipf);
             let load = Load::new(size, flows.iter().map(|&flow| packet_of(sizes, flow, size)));
             let ns = turns(sizes, || load.run(&engine, now));
             report(path, size, ns);
+        }
+        if !wanted("route only", size) {
+            continue;
         }
         let mut random = Random(3);
         let one = |_| {
@@ -287,7 +304,7 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
         let ns = turns(sizes, || routed.run(&engine, now));
         report("route only", size, ns);
     }
-    if native {
+    if native && only.0.is_none() {
         // Every entry's time is over: its room is used again.
         let later = Time::from_secs(1_000_000);
         let mut ticks = 0..1_000_000;

@@ -123,6 +123,7 @@ fn every_drop_of_the_pipeline_says_why() {
     let controls = [
         include_str!("../../../p4/core/classify.p4"),
         include_str!("../../../p4/core/frontend.p4"),
+        include_str!("../../../p4/core/open.p4"),
         include_str!("../../../p4/core/service.p4"),
         include_str!("../../../p4/core/flow.p4"),
         include_str!("../../../p4/core/related.p4"),

@@ -129,6 +129,8 @@ pub(super) struct Build<'a, 'f> {
     pub in_stretch: bool,
     /// Slots are variables of their own just now.
     pub apart: bool,
+    /// What is built now runs seldom, or where time is no matter: it is to lie apart from the rest.
+    pub seldom: bool,
     depth: u32,
 }
 
@@ -212,6 +214,7 @@ impl<'a, 'f> Build<'a, 'f> {
             order: scan.2,
             in_stretch: false,
             apart: false,
+            seldom: false,
             depth: 0,
         }
     }
@@ -254,6 +257,9 @@ impl<'a, 'f> Build<'a, 'f> {
     pub fn enter(&mut self, to: Block) {
         self.b.switch_to_block(to);
         self.b.seal_block(to);
+        if self.seldom {
+            self.b.set_cold_block(to);
+        }
         match self.ways.remove(&to) {
             Some(facts) => self.facts = facts,
             None => {

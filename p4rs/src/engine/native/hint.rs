@@ -3,8 +3,9 @@
 //!
 //! In: the statements of a stretch. Out: steps for machine code that fetches memory before the stretch is entered.
 //!
-//! Tables are taken to leave everything as it is, both ways of a choice to be gone that depends on a register. Where that
-//! is not so something else is fetched than what is read later: time is lost, and nothing else.
+//! A table on whose answer later keys depend is asked for it once its entry is at hand; other tables are taken to leave
+//! everything as it is, and both ways of a choice to be gone that depends on a register. Where packets before this one
+//! change that, something else is fetched than what is read later: time is lost, and nothing else.
 //!
 //! Invariant: steps change nothing but values of their own, and none is run by the interpreter.
 
@@ -14,7 +15,7 @@ use rustc_hash::FxHashSet;
 
 use super::super::interp::Machine;
 use super::super::interp::code::{
-    Agg, Call, Code, Dest, Ex, Extern, Operand, Pack, Place, Prim, Slot, Stmt,
+    Agg, Call, Code, Dest, Ex, Extern, Operand, Pack, Place, Prim, Slot, Stmt, TableCode,
 };
 use super::super::tables::MatchTable;
 use super::support;
@@ -29,8 +30,10 @@ pub(super) enum Step<'c> {
     /// A statement without calls and ways out.
     Do(Cow<'c, Stmt>),
     If(&'c Ex, Vec<Step<'c>>, Vec<Step<'c>>),
-    /// A table is looked up.
-    Table(u32),
+    /// A table is looked up, and answers with one of these actions or with another that does not matter.
+    Table(u32, Vec<(u64, Vec<Step<'c>>)>),
+    /// A slot gets a word of the answer's data.
+    Datum(Slot, i32),
     /// A register's cell is read or written.
     Cell(Handle<ExternInstance>, &'c Ex),
 }
@@ -41,6 +44,7 @@ pub(super) fn steps<'c>(machine: &'c Machine, stmts: &'c [Stmt]) -> (Vec<Step<'c
         machine,
         code: &machine.code,
         unknown: FxHashSet::default(),
+        asked: Vec::new(),
         depth: 0,
     };
     let mut steps = Vec::new();
@@ -57,9 +61,9 @@ pub(super) fn steps<'c>(machine: &'c Machine, stmts: &'c [Stmt]) -> (Vec<Step<'c
 /// Whether there is anything to fetch.
 fn hints(steps: &[Step<'_>]) -> bool {
     steps.iter().any(|step| match step {
-        Step::Do(_) => false,
+        Step::Do(_) | Step::Datum(..) => false,
         Step::If(_, then, otherwise) => hints(then) || hints(otherwise),
-        Step::Table(_) | Step::Cell(..) => true,
+        Step::Table(..) | Step::Cell(..) => true,
     })
 }
 
@@ -69,6 +73,8 @@ struct Flat<'c> {
     code: &'c Code,
     /// Slots whose value depends on registers.
     unknown: FxHashSet<Slot>,
+    /// Tables that have answered, and the slots of their keys, which are the same still.
+    asked: Vec<(u32, Vec<Slot>)>,
     depth: u32,
 }
 
@@ -151,11 +157,13 @@ impl<'c> Flat<'c> {
             return;
         }
         let (mut yes, mut no) = (Vec::new(), Vec::new());
-        let before = self.unknown.clone();
+        let (before, asked) = (self.unknown.clone(), self.asked.clone());
         self.stmts(then, &mut yes);
         let after = std::mem::replace(&mut self.unknown, before);
+        let still = std::mem::replace(&mut self.asked, asked);
         self.stmts(otherwise, &mut no);
         self.unknown.extend(after);
+        self.asked.retain(|asked| still.contains(asked));
         if !yes.is_empty() || !no.is_empty() {
             to.push(Step::If(cond, yes, no));
         }
@@ -166,10 +174,12 @@ impl<'c> Flat<'c> {
         let Some(effect) = effect(&stmt) else {
             if let Some((first, slots)) = target(&stmt) {
                 self.unknown.extend(first..first + slots);
+                self.wrote(first, slots);
             }
             return;
         };
         let (first, slots) = effect.writes;
+        self.wrote(first, slots);
         if effect.reads.iter().any(|slot| self.unknown.contains(slot)) {
             self.unknown.extend(first..first + slots);
         } else if effect.whole {
@@ -178,6 +188,13 @@ impl<'c> Flat<'c> {
             });
         }
         to.push(Step::Do(stmt));
+    }
+
+    /// Slots have other values now.
+    fn wrote(&mut self, first: Slot, slots: u32) {
+        let written = first..first + slots;
+        self.asked
+            .retain(|(_, key)| !key.iter().any(|slot| written.contains(slot)));
     }
 
     fn make(&mut self, stmt: Stmt, to: &mut Vec<Step<'c>>) {
@@ -222,6 +239,7 @@ impl<'c> Flat<'c> {
                 if let Some((dest, slot)) = dest.as_ref().and_then(|d| Some((d, support::dest(d)?)))
                 {
                     self.unknown.extend(slot..slot + dest.slots);
+                    self.wrote(slot, dest.slots);
                 }
                 (instance, index)
             }
@@ -249,9 +267,44 @@ impl<'c> Flat<'c> {
                     .iter()
                     .all(|key| matches!(&key.value, Operand::One(ex) if reads(ex, &mut Vec::new())))
         });
-        if plain && key {
-            to.push(Step::Table(index));
+        let known = self.asked.iter().any(|(asked, _)| *asked == index);
+        if let (Some(code), true, true, false) = (code, plain, key, known) {
+            let mut slots = Vec::new();
+            self::key(self.code, index, &mut slots);
+            self.asked.push((index, slots));
+            let answers = self.answers(code);
+            to.push(Step::Table(index, answers));
         }
+    }
+
+    /// What a table's actions do, by number.
+    fn answers(&mut self, code: &'c TableCode) -> Vec<(u64, Vec<Step<'c>>)> {
+        let (before, asked) = (self.unknown.clone(), self.asked.clone());
+        let (mut unknown, mut still) = (before.clone(), asked.clone());
+        let mut answers = Vec::new();
+        for (number, binding) in (0..).zip(&code.actions) {
+            self.unknown.clone_from(&before);
+            self.asked.clone_from(&asked);
+            let mut steps = Vec::new();
+            let mut word = 0;
+            for &(slot, width, _) in &binding.data {
+                self.wrote(slot, 1);
+                if width <= 64 {
+                    self.unknown.remove(&slot);
+                    steps.push(Step::Datum(slot, word));
+                    word += 1;
+                } else {
+                    self.unknown.insert(slot);
+                    word += 2;
+                }
+            }
+            self.call(&binding.call, &mut steps);
+            unknown.extend(self.unknown.iter().copied());
+            still.retain(|asked| self.asked.contains(asked));
+            answers.push((number, steps));
+        }
+        (self.unknown, self.asked) = (unknown, still);
+        answers
     }
 
     fn call(&mut self, call: &'c Call, to: &mut Vec<Step<'c>>) {
@@ -469,9 +522,24 @@ fn slice<'c>(code: &Code, steps: Vec<Step<'c>>, needed: &mut FxHashSet<Slot>) ->
                 reads(cond, &mut read);
                 kept.push(Step::If(cond, then, otherwise));
             }
-            Step::Table(table) => {
+            Step::Datum(slot, _) => {
+                if needed.remove(&slot) {
+                    kept.push(step);
+                }
+            }
+            Step::Table(table, answers) => {
+                let after = needed.clone();
+                let mut kept_answers = Vec::new();
+                for (number, steps) in answers {
+                    let mut also = after.clone();
+                    let steps = slice(code, steps, &mut also);
+                    if !steps.is_empty() {
+                        needed.extend(also);
+                        kept_answers.push((number, steps));
+                    }
+                }
                 key(code, table, &mut read);
-                kept.push(step);
+                kept.push(Step::Table(table, kept_answers));
             }
             Step::Cell(_, index) => {
                 reads(index, &mut read);
@@ -500,7 +568,13 @@ fn used(code: &Code, steps: &[Step<'_>], slots: &mut FxHashSet<Slot>) {
                 used(code, then, slots);
                 used(code, otherwise, slots);
             }
-            Step::Table(table) => key(code, *table, &mut read),
+            Step::Datum(slot, _) => read.push(*slot),
+            Step::Table(table, answers) => {
+                key(code, *table, &mut read);
+                for (_, steps) in answers {
+                    used(code, steps, slots);
+                }
+            }
             Step::Cell(_, index) => {
                 reads(index, &mut read);
             }

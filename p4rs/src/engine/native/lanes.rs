@@ -91,8 +91,8 @@ impl Lane {
         }
     }
 
-    /// Waits for what is expected, and for every earlier packet to leave what is behind the cut.
-    pub fn arrive(&self, guard: &Guard, cut: u32) {
+    /// Waits for the buckets of what is expected, and fetches the rows; false where nothing is.
+    fn fetch_rows(&self, guard: &Guard, cut: u32) -> bool {
         let count = self.count.take();
         if count > 0 {
             self.wait(cut * 2);
@@ -101,6 +101,19 @@ impl Lane {
             // SAFETY: the machine owns the table, and its tables never move.
             unsafe { &*table }.prefetch_row(guard, hash);
         }
+        count > 0
+    }
+
+    /// Waits for what is expected.
+    pub fn fetch_expected(&self, guard: &Guard, cut: u32) {
+        if self.fetch_rows(guard, cut) {
+            self.wait(cut * 2 + 1);
+        }
+    }
+
+    /// Waits for what is expected, and for every earlier packet to leave what is behind the cut.
+    pub fn arrive(&self, guard: &Guard, cut: u32) {
+        self.fetch_rows(guard, cut);
         self.wait(cut * 2 + 1);
     }
 

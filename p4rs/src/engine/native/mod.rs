@@ -374,7 +374,12 @@ const FUNCTIONS: &[Function; 14] = &[
         5,
         None,
     ),
-    ("fetch_entry", || runtime::fetch_entry as *const u8, 4, None),
+    (
+        "fetch_entry",
+        || runtime::fetch_entry as *const u8,
+        4,
+        Some(types::I64),
+    ),
     ("fetch_cell", || runtime::fetch_cell as *const u8, 1, None),
     ("arrive", || runtime::arrive as *const u8, 2, None),
 ];

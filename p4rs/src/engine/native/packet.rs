@@ -496,6 +496,10 @@ impl Build<'_, '_> {
         data: &[(Operand, u32)],
         profile: &Ex,
     ) -> Result<Val, Unsupported> {
+        // Once for each entry.
+        if let Some(block) = self.b.current_block() {
+            self.b.set_cold_block(block);
+        }
         let mut words = Vec::new();
         for (operand, width) in data {
             let value = self.scalar_operand(operand)?;

@@ -400,21 +400,32 @@ pub(super) extern "C" fn register_write(
     }
 }
 
-/// Fetches the bucket that a lookup will read, for packets side by side. The last word is [`place`]'s.
+/// Fetches the bucket that a lookup will read, for packets side by side. The last word is [`place`]'s; where it has a
+/// cut, waits for the entry, too, and tells the action that the lookup would find if it came now.
 pub(super) extern "C" fn fetch_entry(
     context: *mut Context,
     table: *const MatchTable,
     key: *const u64,
     place: u64,
-) {
+) -> u64 {
     // SAFETY: as in `lookup_simple`; a lane outlives the passes in it.
     let (run, table, key, lane) = unsafe {
         let key = std::slice::from_raw_parts(key, (place >> 48) as usize);
         (run(context), &*table, key, (*context).lane.as_ref())
     };
-    if let Some(lane) = lane {
-        lane.expect(run.guard, (place as u32, table), key);
+    let (cut, nothing) = ((place >> 32) as u16, u64::from(NO_ACTION));
+    let Some(lane) = lane else {
+        return nothing;
+    };
+    lane.expect(run.guard, (place as u32, table), key);
+    if cut == 0 {
+        return nothing;
     }
+    lane.fetch_expected(run.guard, u32::from(cut));
+    let found = table.peek(run.guard, key, run.now);
+    // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
+    unsafe { (*context).data = found.data.as_ptr().cast() };
+    found.action.map_or(nothing, u64::from)
 }
 
 /// Fetches a register's cell.

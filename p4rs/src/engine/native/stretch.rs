@@ -4,13 +4,13 @@
 //! In: the stretch's statements. Out: hints, a place to wait, and no wait until the stretch ends. Invariant: hints set
 //! variables of their own; the pass finds all of its values as they were.
 
-use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
+use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value, types};
 use rustc_hash::FxHashSet;
 use std::mem::offset_of;
 
 use super::super::interp::code::{Ex, Stmt};
 use super::Unsupported;
-use super::build::{Build, Falls, Home, UNREACHABLE};
+use super::build::{Build, Falls, Home, UNREACHABLE, Val};
 use super::hint::{Step, steps};
 use super::runtime::{self, Context};
 use crate::ir::{ExternInstance, Handle};
@@ -56,12 +56,14 @@ impl Build<'_, '_> {
         let (hint, on) = (self.b.create_block(), self.b.create_block());
         let lane = self.load_context(types::I64, offset_of!(Context, lane));
         self.brif(lane, hint, &[], on, &[]);
+        self.seldom = true;
         self.enter(hint);
         self.hints(stmts)?;
         let cut = self.iconst(u64::from(cut));
         let args = [self.context, cut];
         self.b.ins().call(self.imports.arrive, &args);
         self.jump(on);
+        self.seldom = false;
         self.enter(on);
         Ok(())
     }
@@ -104,14 +106,26 @@ impl Build<'_, '_> {
                     }
                     self.enter(after);
                 }
-                Step::Table(table) => self.fetch_entry(*table)?,
+                Step::Table(table, answers) => self.fetch_entry(*table, answers, fetched)?,
+                Step::Datum(slot, word) => {
+                    let data = self.load_context(types::I64, offset_of!(Context, data));
+                    let flags = MemFlagsData::trusted();
+                    let value = self.b.ins().load(types::I64, flags, data, word * 8);
+                    self.set(*slot, Val { value, wide: false });
+                }
                 Step::Cell(instance, index) => self.fetch_cell(*instance, index, fetched)?,
             }
         }
         Ok(())
     }
 
-    fn fetch_entry(&mut self, index: u32) -> Result<(), Unsupported> {
+    /// Fetches the entry of a key; where the answer matters, waits for it and goes on with what it says.
+    fn fetch_entry(
+        &mut self,
+        index: u32,
+        answers: &[(u64, Vec<Step<'_>>)],
+        fetched: &mut Fetched,
+    ) -> Result<(), Unsupported> {
         let machine = self.machine;
         let table = machine.tables.get(index as usize);
         let code = self.code.table(index);
@@ -123,13 +137,34 @@ impl Build<'_, '_> {
         }
         let key = self.key(index, code)?;
         let words = table.key_layout().words;
-        let place = runtime::place(words, 0, index).ok_or(Unsupported("a key"))?;
+        let cut = if answers.is_empty() {
+            None
+        } else {
+            self.next_cut()
+        };
+        let place = runtime::place(words, cut.unwrap_or(0), index).ok_or(Unsupported("a key"))?;
         let (place, table) = (
             self.iconst(place),
             self.iconst(std::ptr::from_ref(table) as u64),
         );
         let args = [self.context, table, key, place];
-        self.b.ins().call(self.imports.fetch_entry, &args);
+        let call = self.b.ins().call(self.imports.fetch_entry, &args);
+        if cut.is_none() {
+            return Ok(());
+        }
+        let action = self.b.inst_results(call)[0];
+        let after = self.b.create_block();
+        for (number, steps) in answers {
+            let (run, other) = (self.b.create_block(), self.b.create_block());
+            let is = self.is(action, *number);
+            self.brif(is, run, &[], other, &[]);
+            self.enter(run);
+            self.fetch(steps, fetched)?;
+            self.jump(after);
+            self.enter(other);
+        }
+        self.jump(after);
+        self.enter(after);
         Ok(())
     }
 

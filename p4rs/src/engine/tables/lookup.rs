@@ -148,6 +148,23 @@ impl MatchTable {
         }
     }
 
+    /// What a lookup would find just now in a table with [`MatchTable::plain_words`]; nothing is counted.
+    pub fn peek<'g>(&'g self, guard: &'g Guard, key: &[u64], now: Time) -> Found<'g> {
+        let hash = self.hash_key(key);
+        let stripe = self.stripe(hash);
+        let live = |entry: &Entry<'_>| !self.config.learner || !stripe.is_expired(*entry, now);
+        match stripe.lookup(guard, key, hash).filter(live) {
+            Some(entry) => Found {
+                hit: true,
+                action: Some(entry.header().action),
+                data: entry.data(&self.store.shape),
+                entry: Some(entry),
+                color: None,
+            },
+            None => self.miss(guard),
+        }
+    }
+
     /// The hash of a key whose length the compiler knows.
     #[inline(always)]
     pub fn hash_array<const WORDS: usize>(&self, key: &[u64; WORDS]) -> u64 {

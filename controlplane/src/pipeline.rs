@@ -17,7 +17,7 @@ use softnic::ProgramError;
 use crate::config::{PipelineConfig, Program};
 
 /// Files of the bundled programs, by path below `p4/`.
-const SOURCES: [(&str, &str); 19] = [
+const SOURCES: [(&str, &str); 20] = [
     ("nicproxy_pna.p4", include_str!("../../p4/nicproxy_pna.p4")),
     (
         "nicproxy_v1model.p4",
@@ -47,13 +47,10 @@ const SOURCES: [(&str, &str); 19] = [
         include_str!("../../p4/core/masquerade.p4"),
     ),
     (
-        "core/open.p4",
-        include_str!("../../p4/core/open.p4"),
-    ),
-    (
         "core/metadata.p4",
         include_str!("../../p4/core/metadata.p4"),
     ),
+    ("core/open.p4", include_str!("../../p4/core/open.p4")),
     ("core/parser.p4", include_str!("../../p4/core/parser.p4")),
     (
         "core/pipeline.p4",

@@ -34,9 +34,12 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     @name(".track_sent")
     TRACK_REGISTER(track_sent)
 
-    action read_place() {
+    action find_place() {
         hdr.local.own_hash = hdr.local.place_hash;
         hdr.local.own_place = hdr.local.place & (NICPROXY_TRACK_SIZE - 1);
+    }
+
+    action read_place() {
         TRACK_READ(track_owner, hdr.local.owner, hdr.local.own_place)
         TRACK_READ(track_code, hdr.local.code, hdr.local.own_place)
         TRACK_READ(track_acked, hdr.local.acked, hdr.local.own_place)
@@ -142,12 +145,15 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
             related_key_stage.apply(hdr, meta);
         }
         if (hdr.local.transport == TRANSPORT_PORTS || hdr.local.transport == TRANSPORT_RELATED) {
+            if (hdr.tcp.isValid()) {
+                own_tuple.apply(hdr, meta);
+                place_stage.apply(hdr, meta);
+                find_place();
+            }
             if (hdr.local.transport == TRANSPORT_PORTS) {
                 frontend_stage.apply(hdr, meta);
             }
             if (hdr.tcp.isValid()) {
-                own_tuple.apply(hdr, meta);
-                place_stage.apply(hdr, meta);
                 read_place();
                 transition_stage.apply(hdr, meta);
                 profile_stage.apply(hdr, meta);

@@ -68,15 +68,17 @@ fn picked(question: &Question, family: &CompiledFamily, all: &[Candidate]) -> Op
     let mut known = all.iter();
     let candidate = known.find(|candidate| is(candidate.address.ip(), candidate.port));
     let set = family.sets.iter().find(|set| Some(set.id) == question.set);
-    let shares = set.map(|set| set.slots.shares()).unwrap_or_default();
-    let own = shares
-        .iter()
-        .filter(|(target, _)| is(target.address.ip(), target.port));
-    let own: usize = own.map(|(_, slots)| *slots).sum();
-    let total = set.map_or(0, |set| set.slots.filled()).max(1);
+    let share = set.map(|set| {
+        let shares = set.slots.shares();
+        let own = shares
+            .iter()
+            .filter(|(target, _)| is(target.address.ip(), target.port));
+        let own: usize = own.map(|(_, slots)| *slots).sum();
+        own as f64 / set.slots.filled().max(1) as f64
+    });
     Some(Picked {
         node: candidate.and_then(|candidate| candidate.node.as_ref().map(ToString::to_string)),
         state: candidate.map_or("gone", condition).to_owned(),
-        share: own as f64 / total as f64,
+        share,
     })
 }

@@ -299,11 +299,11 @@ impl<'a> Story<'a> {
             Some(node) => format!("on {node}, "),
             None => String::new(),
         };
-        format!(
-            " ({node}{}, {:.1} % of new connections)",
-            picked.state,
-            picked.share * 100.0
-        )
+        let share = match picked.share {
+            Some(share) => format!(", {:.1} % of new connections", share * 100.0),
+            None => String::new(),
+        };
+        format!(" ({node}{}{share})", picked.state)
     }
 
     /// With which source address the endpoint sees the connection.

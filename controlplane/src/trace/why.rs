@@ -54,8 +54,8 @@ pub struct Picked {
     pub node: Option<String>,
     /// `ready`, `terminating` or `unready`.
     pub state: String,
-    /// Fraction of the set's new connections that it gets.
-    pub share: f64,
+    /// Fraction of the set's new connections that it gets, where it is known which set serves the client.
+    pub share: Option<f64>,
 }
 
 impl Question {
@@ -64,6 +64,9 @@ impl Question {
         let of = |table: &str| seen.iter().find(|seen| seen.table == table);
         let met = of("frontend").filter(|seen| seen.hit)?;
         let slot = of("endpoint");
+        // For an open connection nothing is picked: the set is known where there is one for all clients.
+        let sets = ["set_id", "outside_set_id"].map(|name| met.datum(name) as u32);
+        let only = (sets[0] == sets[1]).then_some(sets[0]);
         let pick = of("affinity")
             .filter(|pin| pin.hit && of("member").is_some_and(|member| member.hit))
             .or(slot.filter(|slot| slot.hit));
@@ -78,7 +81,9 @@ impl Question {
                 address: met.key_address("dst"),
                 port: met.key("dst_port") as u16,
             },
-            set: slot.map(|slot| slot.key("set_id") as u32),
+            set: slot
+                .map(|slot| slot.key("set_id") as u32)
+                .or(open.and(only)),
             endpoint: open.or(pick.map(|pick| {
                 let address = pick.datum_address("endpoint");
                 (address.ip(), pick.datum("endpoint_port") as u16)

@@ -254,7 +254,7 @@ async fn why_a_set_serves() {
     assert!(why.serving > 0 && why.serving < why.endpoints, "{why:?}");
     let picked = why.picked.unwrap();
     assert_eq!(picked.state, "ready");
-    assert!(picked.share > 0.0);
+    assert!(picked.share.is_some_and(|share| share > 0.0));
     // Nobody's frontend, and an endpoint that has left.
     let other = Question {
         frontend: frontend::Key { port: 1, ..key },

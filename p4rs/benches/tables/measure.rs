@@ -378,9 +378,9 @@ pub fn learner(size: u64, seed: u64) -> Result<Row, String> {
     }
 }
 
-/// Ten sets; `members` in each. Rates of inserting and deleting are members per second.
+/// Sets of so many members, a million in all. Members are inserted, sets deleted per second.
 pub fn selector(members: u64, seed: u64) -> Result<Row, String> {
-    const SETS: u64 = 10;
+    let count = (1_000_000 / members.max(1)).max(10);
     let (engine, table) = load(Tables::Plain, "set")?;
     let mut row = Row {
         kind: "selector",
@@ -396,11 +396,11 @@ pub fn selector(members: u64, seed: u64) -> Result<Row, String> {
         };
         (0..members).map(action).collect()
     };
-    let sets: Vec<_> = (0..SETS).map(actions).collect();
+    let sets: Vec<_> = (0..count).map(actions).collect();
     let before = resident();
     let start = processor_time();
-    for (i, set) in sets.iter().enumerate() {
-        let vpc = [i as u8];
+    for (i, set) in (0u32..).zip(&sets) {
+        let vpc = i.to_be_bytes();
         let fields = [FieldMatch::Exact(&vpc)];
         let nothing = ActionCall {
             action: 0,
@@ -412,11 +412,11 @@ pub fn selector(members: u64, seed: u64) -> Result<Row, String> {
         };
         engine.insert(Time(0), table, &entry).map_err(text)?;
     }
-    row.insert = rate(SETS * members, start);
-    row.bytes = resident().saturating_sub(before) as f64 / (SETS * members) as f64;
+    row.insert = rate(count * members, start);
+    row.bytes = resident().saturating_sub(before) as f64 / (count * members) as f64;
     let random = &mut Random(seed);
     let picks: Vec<(u64, [u8; 8])> = (0..LOOKUPS)
-        .map(|_| (random.uniform(SETS), random.next().to_be_bytes()))
+        .map(|_| (random.uniform(count), random.next().to_be_bytes()))
         .collect();
     let (start, mut hits) = (processor_time(), 0);
     for picks in picks.chunks(BATCH) {
@@ -432,10 +432,10 @@ pub fn selector(members: u64, seed: u64) -> Result<Row, String> {
         return Err(format!("{hits} picks of {LOOKUPS}"));
     }
     let start = processor_time();
-    for i in 0..SETS as u8 {
-        let gone = engine.delete(table, &[FieldMatch::Exact(&[i])], 0);
+    for i in 0..count as u32 {
+        let gone = engine.delete(table, &[FieldMatch::Exact(&i.to_be_bytes())], 0);
         gone.map_err(text)?;
     }
-    row.delete = rate(SETS * members, start);
+    row.delete = rate(count, start);
     Ok(row)
 }

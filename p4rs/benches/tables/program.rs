@@ -143,6 +143,8 @@ impl Random {
 /// Seconds that this thread has had a processor; of the clock on the wall where the system does not tell.
 pub fn processor_time() -> f64 {
     static START: OnceLock<Instant> = OnceLock::new();
+    // The system brings the number up to date when the thread offers to give way; else it may be milliseconds old.
+    std::thread::yield_now();
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanoseconds = told.and_then(|told| told.split(' ').next()?.parse().ok());
     nanoseconds.map_or_else(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nicproxy::config::Config;
 use nicproxy::device::stale::Sweeps;
 use nicproxy::device::{Device, DeviceError, Session};
-use nicproxy::model::{Changes, Event, Model, Node, ObjectKey, Service};
+use nicproxy::model::{Changes, Event, Model, Node, ObjectKey, Pod, Service, ServiceCidr};
 use nicproxy::pipeline::{EnsureError, Image, ImageError};
 use nicproxy::reconcile::{self, Limits, Reconciler, Report};
 use nicproxy::slowpath::SlowPath;
@@ -49,7 +49,9 @@ pub enum PlaneError {
     #[error("a manifest, {0}")]
     Manifest(#[from] DocumentError),
     /// A name that is no object of the cluster.
-    #[error("there is no object {0:?}; write Kind/namespace/name")]
+    #[error(
+        "there is no object {0:?}; write Kind/namespace/name, or Kind/name of a Node or ServiceCIDR"
+    )]
     NoObject(String),
     /// The device does not hold what is wanted.
     #[error("not programmed in time: {0:?}")]
@@ -65,6 +67,8 @@ pub struct Cluster {
     services: BTreeMap<String, Service>,
     slices: BTreeMap<String, nicproxy::model::EndpointSlice>,
     nodes: BTreeMap<String, Node>,
+    service_cidrs: BTreeMap<String, ServiceCidr>,
+    pods: BTreeMap<String, Pod>,
 }
 
 fn name(key: &ObjectKey) -> String {
@@ -92,14 +96,21 @@ impl Cluster {
                     self.nodes.insert(node.name.to_string(), node.clone());
                     Event::ApplyNode(node)
                 }
-                Object::ServiceCidr(range) => Event::ApplyServiceCidr(range),
-                Object::Pod(pod) => Event::ApplyPod(pod),
+                Object::ServiceCidr(range) => {
+                    self.service_cidrs
+                        .insert(range.name.to_string(), range.clone());
+                    Event::ApplyServiceCidr(range)
+                }
+                Object::Pod(pod) => {
+                    self.pods.insert(name(&pod.key), pod.clone());
+                    Event::ApplyPod(pod)
+                }
             });
         }
         Ok(events)
     }
 
-    /// Removes objects, named as `Kind/namespace/name`.
+    /// Removes objects, named as `Kind/namespace/name`, or `Kind/name` where there are no namespaces.
     ///
     /// # Errors
     /// [`PlaneError::NoObject`] for one that is not there.
@@ -116,6 +127,15 @@ impl Cluster {
                     .slices
                     .remove(key)
                     .map(|slice| Event::DeleteSlice(slice.key)),
+                "Pod" => self.pods.remove(key).map(|pod| Event::DeletePod(pod.key)),
+                "Node" => self
+                    .nodes
+                    .remove(key)
+                    .map(|node| Event::DeleteNode(node.name)),
+                "ServiceCIDR" => self
+                    .service_cidrs
+                    .remove(key)
+                    .map(|range| Event::DeleteServiceCidr(range.name)),
                 _ => None,
             }
             .ok_or_else(|| gone(object))
@@ -124,9 +144,11 @@ impl Cluster {
     }
 
     /// The initial lists.
-    pub fn lists(&self) -> [Event; 3] {
+    pub fn lists(&self) -> [Event; 5] {
         [
             Event::ReplaceNodes(self.nodes.values().cloned().collect()),
+            Event::ReplaceServiceCidrs(self.service_cidrs.values().cloned().collect()),
+            Event::ReplacePods(self.pods.values().cloned().collect()),
             Event::ReplaceServices(self.services.values().cloned().collect()),
             Event::ReplaceSlices(self.slices.values().cloned().collect()),
         ]

@@ -62,7 +62,7 @@ pub enum Step {
     Silence(String),
     /// Objects of a file.
     Apply(String),
-    /// Objects, as `Service/namespace/name` or `EndpointSlice/namespace/name`.
+    /// Objects, as `Service/namespace/name` or `Node/name`.
     Delete(Vec<String>),
     /// New connections.
     Connect(Connect),

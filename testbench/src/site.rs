@@ -364,7 +364,7 @@ fn respond(topology: &Topology) -> std::io::Result<Vec<Responder>> {
 
 /// Whether the proxy in the calling thread's namespace says that it has programmed both families.
 pub fn is_programmed() -> bool {
-    let text = metrics().unwrap_or_default();
+    let text = ask(METRICS, "/metrics").unwrap_or_default();
     ["IPv4", "IPv6"].into_iter().all(|family| {
         let lines = text.lines().filter(|line| line.starts_with(PROGRAMMED));
         lines
@@ -373,12 +373,14 @@ pub fn is_programmed() -> bool {
     })
 }
 
-fn metrics() -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&METRICS, Duration::from_secs(5))?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {METRICS}\r\nConnection: close\r\n\r\n"
-    )?;
+/// What an HTTP server says about a path, headers before it. HTTP/1.0: an answer in chunks has their lengths in the
+/// middle of lines.
+///
+/// # Errors
+/// When there is no connection, or no text.
+pub fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)

@@ -1,7 +1,6 @@
 //! One proxy as a process: started, asked, ended, its rules removed.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +11,7 @@ use testbench::kubernetes::{ApiServer, Assets};
 use testbench::netns;
 use testbench::own;
 use testbench::probe::Probe;
-use testbench::site::Proxy;
+use testbench::site::{Proxy, ask};
 use testbench::target::remote::Remote;
 
 use super::Failed;
@@ -211,13 +210,13 @@ impl Contender {
     fn timestamp(&self) -> Option<SystemTime> {
         if self.kind == Kind::Nicproxy {
             // Its metrics are megabytes: six series of every endpoint. To ask for them would be most of what is measured.
-            let text = get(self.says, "/healthz").ok()?;
+            let text = ask(self.says, "/healthz").ok()?;
             let state: serde_json::Value =
                 serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()?;
             let time: Timestamp = state["lastUpdated"].as_str()?.parse().ok()?;
             return Some(time.into());
         }
-        let text = get(self.says, "/metrics").ok()?;
+        let text = ask(self.says, "/metrics").ok()?;
         let line = text
             .lines()
             .find(|line| line.starts_with(TIMESTAMP) && !line.contains("IPv6"))?;
@@ -273,15 +272,4 @@ impl Contender {
         }
         Ok(())
     }
-}
-
-fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(text)
 }

@@ -32,8 +32,8 @@ struct translation_t {
 
 #define SELECT_HASH_INSTANCE Hash<bit<16>>(PNA_HashAlgorithm_t.CRC32) select_hash;
 #define SELECT_HASH \
-        hdr.local.hash = select_hash.get_hash((bit<32>)0, \
-            { hdr.local.hash_src_hi, hdr.local.hash_src_lo, hdr.local.hash_src_port, hdr.local.hash_dst_lo }, \
+        meta.slot_hash = select_hash.get_hash((bit<32>)0, \
+            { hdr.local.hash_src, hdr.local.hash_src_port, hdr.local.hash_dst_lo }, \
             (bit<32>)65536);
 
 #define FRONTEND_COUNTER_INSTANCE \
@@ -53,7 +53,7 @@ struct translation_t {
         if (hdr.local.opening == 1 && hdr.local.affinity_profile != NO_PROFILE) { \
             add_entry(action_name = "pin", \
                       action_params = (pick_t){ meta.new.dst_hi, meta.new.dst_lo, meta.new.dst_port }, \
-                      expire_time_profile_id = (ExpireTimeProfileId_t)hdr.local.affinity_profile); \
+                      expire_time_profile_id = (ExpireTimeProfileId_t)meta.learn_profile); \
         }
 // A pin that the control plane wrote has no time of its own: the packet that it sends back in brings it.
 #define AFFINITY_REFRESH \
@@ -61,7 +61,7 @@ struct translation_t {
             if (hdr.local.affinity_profile == NO_PROFILE) { \
                 restart_expire_timer(); \
             } else { \
-                set_entry_expire_time((ExpireTimeProfileId_t)hdr.local.affinity_profile); \
+                set_entry_expire_time((ExpireTimeProfileId_t)meta.learn_profile); \
             } \
         }
 #define AFFINITY_PROPERTIES LEARNING_TABLE
@@ -93,7 +93,7 @@ struct translation_t {
 #define FLOW_PROPERTIES LEARNING_TABLE
 
 #define PLACE_HASH_INSTANCE Hash<bit<32>>(PNA_HashAlgorithm_t.CRC32) place_hash;
-#define PLACE_HASH(result) result = place_hash.get_hash((bit<32>)0, { hdr.local.fold }, (bit<32>)0x80000000);
+#define PLACE_HASH meta.place_hash = place_hash.get_hash((bit<32>)0, { hdr.aside.fold }, (bit<32>)0x80000000);
 #define TRACK_REGISTER(name) Register<bit<32>, bit<32>>(NICPROXY_TRACK_SIZE) name;
 #define TRACK_READ(name, result, place) result = name.read(place);
 
@@ -115,8 +115,8 @@ struct translation_t {
 #include "core/open.p4"
 #include "core/flow.p4"
 #include "core/related.p4"
-#include "core/tunnel.p4"
 #include "core/tracking.p4"
+#include "core/tunnel.p4"
 #include "core/service.p4"
 #include "core/rewrite.p4"
 #include "core/route.p4"

@@ -23,8 +23,8 @@
 
 #define SELECT_HASH_INSTANCE
 #define SELECT_HASH \
-        hash(hdr.local.hash, HashAlgorithm.crc32, (bit<32>)0, \
-             { hdr.local.hash_src_hi, hdr.local.hash_src_lo, hdr.local.hash_src_port, hdr.local.hash_dst_lo }, \
+        hash(meta.slot_hash, HashAlgorithm.crc32, (bit<32>)0, \
+             { hdr.local.hash_src, hdr.local.hash_src_port, hdr.local.hash_dst_lo }, \
              (bit<32>)65536);
 
 #define FRONTEND_COUNTER_INSTANCE \
@@ -45,7 +45,7 @@
 
 // One's-complement sums in 64 bits: they take billions of words before they overflow. All ones is zero.
 #define PLACE_HASH_INSTANCE
-#define PLACE_HASH(result) hash(result, HashAlgorithm.crc32, (bit<32>)0, { hdr.local.fold }, (bit<32>)0x80000000);
+#define PLACE_HASH hash(meta.place_hash, HashAlgorithm.crc32, (bit<32>)0, { hdr.aside.fold }, (bit<32>)0x80000000);
 #define TRACK_REGISTER(name) register<bit<32>>(NICPROXY_TRACK_SIZE) name;
 #define TRACK_READ(name, result, place) name.read(result, place);
 
@@ -79,8 +79,8 @@
 #include "core/open.p4"
 #include "core/flow.p4"
 #include "core/related.p4"
-#include "core/tunnel.p4"
 #include "core/tracking.p4"
+#include "core/tunnel.p4"
 #include "core/service.p4"
 #include "core/rewrite.p4"
 #include "core/route.p4"

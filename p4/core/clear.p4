@@ -2,6 +2,7 @@
 // some NICs leave the previous packet's metadata in place.
 
         hdr.local.setValid();
+        hdr.aside.setValid();
         hdr.local.role = 0;
         hdr.local.peer_port = 0;
         hdr.local.slow_port = 0;
@@ -46,9 +47,9 @@
         hdr.local.reply_profile = EXPIRE_KEEP;
         hdr.local.injected = 0;
         hdr.local.dsr = 0;
-        hdr.local.was = 0;
-        hdr.local.tracked = 0;
-        hdr.local.changed = 0;
+        hdr.aside.was = 0;
+        hdr.aside.tracked = 0;
+        hdr.aside.changed = 0;
         hdr.local.state = STATE_NONE;
         hdr.local.checksum_change = 0;
         hdr.local.checksum_known = 0;

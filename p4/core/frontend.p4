@@ -1,6 +1,6 @@
 // VIP to endpoint: the frontend's verdict, the source filter, the client's class, the slot, the pick.
 //
-// The wrapper defines SELECT_HASH_INSTANCE and SELECT_HASH (hdr.local.hash from the hash_ fields beside it),
+// The wrapper defines SELECT_HASH_INSTANCE and SELECT_HASH (meta.slot_hash from the hash_ fields),
 // FRONTEND_COUNTER_INSTANCE, FRONTEND_COUNT and FRONTEND_COUNTER_PROPERTY (a direct counter of packets and bytes),
 // AFFINITY_LEARN, AFFINITY_REFRESH and AFFINITY_PROPERTIES.
 
@@ -280,8 +280,8 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        hdr.local.hash_src_hi = meta.old.src_hi;
-        hdr.local.hash_src_lo = meta.old.src_lo;
+        hdr.local.hash_src = meta.old.src_hi;
+        SETTLED(hdr.local.hash_src = hdr.local.hash_src ^ meta.old.src_lo;)
         hdr.local.hash_src_port = meta.old.src_port;
         hdr.local.hash_dst_lo = meta.old.dst_lo;
         if (hdr.local.hash_client != 0) {
@@ -289,16 +289,19 @@ control Endpoint(inout headers_t hdr, inout metadata_t meta) {
             hdr.local.hash_dst_lo = 0;
         }
         if (hdr.local.hash_vip != 0) {
-            hdr.local.hash_src_hi = 0;
-            hdr.local.hash_src_lo = 0;
+            hdr.local.hash_src = 0;
             hdr.local.hash_src_port = 0;
         }
         SELECT_HASH
-        hdr.local.slot = hdr.local.hash & hdr.local.slot_mask;
+        hdr.local.slot = meta.slot_hash & hdr.local.slot_mask;
         endpoint.apply();
         if (hdr.local.picked == 1) {
             if (hdr.local.remember != 0) {
+                // In the place that holds the connection's time: DPDK takes times from metadata only.
+                hdr.local.connection_profile = meta.learn_profile;
+                meta.learn_profile = hdr.local.affinity_profile;
                 affinity.apply();
+                meta.learn_profile = hdr.local.connection_profile;
                 if (hdr.local.pinned == 1) {
                     member.apply();
                     if (hdr.local.member == 1) {

@@ -210,17 +210,16 @@ header local_t {
     bit<32> outside_set_id;
     bit<16> outside_slot_mask;
     bit<8>  affinity_profile;
+    bit<8>  connection_profile; // how long the connection's entries may stay unused, meanwhile
 
     // client result
     bit<32> service_id;
     bit<8>  class;
 
     // what picks the slot
-    bit<64> hash_src_hi;
-    bit<64> hash_src_lo;
+    bit<64> hash_src;       // both halves as one
     bit<16> hash_src_port;
     bit<64> hash_dst_lo;
-    bit<16> hash;
 
     // endpoint key, then result; affinity result; member key: set and pin
     bit<16> slot;
@@ -260,16 +259,45 @@ header local_t {
     bit<8>  translated;
     bit<8>  learn;
 
-    // a TCP packet: what it says, its place in the registers and what stands there, the place of the answers
+    // a TCP packet: what it says
     bit<8>  syn;
     bit<8>  fin;
     bit<8>  rst;
     bit<8>  ack;
-    bit<32> header_length;  // bytes
     bit<8>  injected;       // sent back in by the control plane
+    bit<8>  state;          // one of the STATE_ values, where the control plane times out
+    bit<8>  reply_profile;  // what an answer does to the timers
+
+    bit<16> ip_header;      // bytes of an IPv4 header
+
+    // sctp_checksum key, then result
+    bit<16> src_port_change;
+    bit<16> dst_port_change;
+    bit<16> l4_length;      // bytes from the transport header to the end of the IP packet
+    bit<32> checksum_change;
+    bit<8>  checksum_known;
+
+    // IPv4 addresses on their way into one field
+    bit<64> new_src_v4;
+    bit<64> new_dst_v4;
+
+    // route result
+    bit<8>  route;
+    bit<48> out_src_mac;
+    bit<48> out_dst_mac;
+
+    // the end
+    bit<8>  verdict;
+    bit<8>  decided;        // one of the DECIDED_ values
+}
+
+// What is known of some packets only. DPDK's pipeline addresses a header's fields with 8 bits: neither of the two headers
+// may have more than 256 bytes. Valid and never sent like the first.
+header aside_t {
+    // a TCP packet: its place in the registers and what stands there, the place of the answers
+    bit<32> header_length;  // bytes
     bit<64> fold;           // the addresses of a tuple, and its ports
     bit<32> ports;
-    bit<32> place_hash;
     bit<32> place;
     bit<32> own_hash;
     bit<32> own_place;
@@ -288,17 +316,6 @@ header local_t {
     bit<32> answered;       // bytes that it acknowledges
     bit<8>  tracked;
     bit<8>  changed;
-    bit<8>  state;          // one of the STATE_ values, where the control plane times out
-    bit<8>  reply_profile;  // what an answer does to the timers
-
-    bit<16> ip_header;      // bytes of an IPv4 header
-
-    // sctp_checksum key, then result
-    bit<16> src_port_change;
-    bit<16> dst_port_change;
-    bit<16> l4_length;      // bytes from the transport header to the end of the IP packet
-    bit<32> checksum_change;
-    bit<8>  checksum_known;
 
     // an ICMP error's own addresses, while the quoted tuple stands in their place
     bit<64> outer_src_hi;
@@ -311,23 +328,11 @@ header local_t {
     bit<64> quoted_dst;
     bit<16> quoted_checksum;
     bit<8>  mend;           // there is one
-
-    // IPv4 addresses on their way into one field
-    bit<64> new_src_v4;
-    bit<64> new_dst_v4;
-
-    // route result
-    bit<8>  route;
-    bit<48> out_src_mac;
-    bit<48> out_dst_mac;
-
-    // the end
-    bit<8>  verdict;
-    bit<8>  decided;        // one of the DECIDED_ values
 }
 
 struct headers_t {
     local_t         local;
+    aside_t         aside;
     packet_in_t     packet_in;
     packet_out_t    packet_out;
     ethernet_t      ethernet;

@@ -58,7 +58,7 @@ control Masquerade(inout headers_t hdr, inout metadata_t meta) {
         }
         if (hdr.local.masquerade != 0) {
             // The bits that chose the endpoint are alike in all its connections: the client's port spreads them.
-            hdr.local.port_hash = hdr.local.hash ^ meta.old.src_port;
+            hdr.local.port_hash = meta.slot_hash ^ meta.old.src_port;
             masquerade.apply();
             if (hdr.local.masquerade == 3) {
                 hdr.local.masquerade = 0;

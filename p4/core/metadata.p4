@@ -20,6 +20,10 @@ struct tuple_t {
 struct metadata_t {
     ARCHITECTURE_METADATA
 
+    // What hashes give: DPDK's pipeline puts it nowhere but into the first 32 bytes (in p4/README.md more of what it takes).
+    bit<32> place_hash;
+    bit<16> slot_hash;
+
     // The run. Keys: affinity and source_range = service_id, old source; flow = old, vpc, protocol; vip = old
     // destination, vpc; frontend = old destination with port, vpc, protocol; reply = vpc, protocol, new.
     bit<32> service_id;

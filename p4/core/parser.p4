@@ -174,9 +174,9 @@
         hdr.local.rst = hdr.local.rst & TCP_RST;
         hdr.local.ack = hdr.tcp.flags;
         hdr.local.ack = hdr.local.ack & TCP_ACK;
-        hdr.local.distance = hdr.tcp.sequence;
-        hdr.local.end = hdr.tcp.sequence;
-        hdr.local.answered = hdr.tcp.acknowledgment;
+        hdr.aside.distance = hdr.tcp.sequence;
+        hdr.aside.end = hdr.tcp.sequence;
+        hdr.aside.answered = hdr.tcp.acknowledgment;
         hdr.local.network = NETWORK_IP;
         hdr.local.transport = TRANSPORT_PORTS;
         transition accept;
@@ -227,8 +227,8 @@
     // A quoted packet with options goes on unaltered, and so does a quoted later fragment: it has no ports.
     state parse_inner_ipv4 {
         pkt.extract(hdr.inner_ipv4);
-        hdr.local.quoted_src = hdr.inner_ipv4.addresses >> 32;
-        hdr.local.quoted_dst = hdr.inner_ipv4.addresses & 0xffffffff;
+        hdr.aside.quoted_src = hdr.inner_ipv4.addresses >> 32;
+        hdr.aside.quoted_dst = hdr.inner_ipv4.addresses & 0xffffffff;
         transition select(hdr.inner_ipv4.version_ihl) {
             0x45: parse_inner_ipv4_fragment;
             default: accept;

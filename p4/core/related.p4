@@ -7,14 +7,14 @@
 // say of it is where the error must go.
 control RelatedKey(inout headers_t hdr, inout metadata_t meta) {
     apply {
-        hdr.local.outer_src_hi = meta.old.src_hi;
-        hdr.local.outer_src_lo = meta.old.src_lo;
-        hdr.local.outer_dst_hi = meta.old.dst_hi;
-        hdr.local.outer_dst_lo = meta.old.dst_lo;
+        hdr.aside.outer_src_hi = meta.old.src_hi;
+        hdr.aside.outer_src_lo = meta.old.src_lo;
+        hdr.aside.outer_dst_hi = meta.old.dst_hi;
+        hdr.aside.outer_dst_lo = meta.old.dst_lo;
         if (hdr.inner_ipv4.isValid()) {
             meta.protocol = hdr.inner_ipv4.protocol;
-            meta.old.src_lo = hdr.local.quoted_dst + IPV4_MAPPED_PREFIX;
-            meta.old.dst_lo = hdr.local.quoted_src + IPV4_MAPPED_PREFIX;
+            meta.old.src_lo = hdr.aside.quoted_dst + IPV4_MAPPED_PREFIX;
+            meta.old.dst_lo = hdr.aside.quoted_src + IPV4_MAPPED_PREFIX;
         }
         if (hdr.inner_ipv6.isValid()) {
             meta.protocol = hdr.inner_ipv6.next_header;
@@ -34,10 +34,10 @@ control RelatedKey(inout headers_t hdr, inout metadata_t meta) {
 // The error of a packet that is nobody's: as it came.
 control UnrelatedKey(inout headers_t hdr, inout metadata_t meta) {
     apply {
-        meta.old.src_hi = hdr.local.outer_src_hi;
-        meta.old.src_lo = hdr.local.outer_src_lo;
-        meta.old.dst_hi = hdr.local.outer_dst_hi;
-        meta.old.dst_lo = hdr.local.outer_dst_lo;
+        meta.old.src_hi = hdr.aside.outer_src_hi;
+        meta.old.src_lo = hdr.aside.outer_src_lo;
+        meta.old.dst_hi = hdr.aside.outer_dst_hi;
+        meta.old.dst_lo = hdr.aside.outer_dst_lo;
         meta.old.src_port = 0;
         meta.old.dst_port = 0;
         meta.new = meta.old;
@@ -92,19 +92,19 @@ control TranslateQuoted(inout headers_t hdr, inout metadata_t meta) {
             SUM_ADD_64(TRANSPORT_SUM, meta.new.dst_lo)
         }
         // Of UDP 0 says that there is no checksum; TCP's is cut off most often.
-        hdr.local.mend = 0;
+        hdr.aside.mend = 0;
         if (meta.protocol == PROTOCOL_UDP && hdr.inner_ports.checksum != 0) {
-            hdr.local.quoted_checksum = hdr.inner_ports.checksum;
-            hdr.local.mend = 1;
+            hdr.aside.quoted_checksum = hdr.inner_ports.checksum;
+            hdr.aside.mend = 1;
         }
         if (hdr.inner_tcp.isValid()) {
-            hdr.local.quoted_checksum = hdr.inner_tcp.checksum;
-            hdr.local.mend = 1;
+            hdr.aside.quoted_checksum = hdr.inner_tcp.checksum;
+            hdr.aside.mend = 1;
         }
-        if (hdr.local.mend == 1) {
-            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.local.quoted_checksum)
+        if (hdr.aside.mend == 1) {
+            SUM_SUBTRACT_16(TRANSPORT_SUM, hdr.aside.quoted_checksum)
             SUM_CLEAR(NETWORK_SUM)
-            SUM_SUBTRACT_16(NETWORK_SUM, hdr.local.quoted_checksum)
+            SUM_SUBTRACT_16(NETWORK_SUM, hdr.aside.quoted_checksum)
             SUM_SUBTRACT_16(NETWORK_SUM, meta.old.src_port)
             SUM_SUBTRACT_16(NETWORK_SUM, meta.old.dst_port)
             SUM_ADD_16(NETWORK_SUM, meta.new.src_port)
@@ -119,21 +119,21 @@ control TranslateQuoted(inout headers_t hdr, inout metadata_t meta) {
             SUM_SUBTRACT_64(NETWORK_SUM, meta.old.dst_lo)
             SUM_ADD_64(NETWORK_SUM, meta.new.src_lo)
             SUM_ADD_64(NETWORK_SUM, meta.new.dst_lo)
-            SUM_STORE(NETWORK_SUM, hdr.local.quoted_checksum)
+            SUM_STORE(NETWORK_SUM, hdr.aside.quoted_checksum)
             if (hdr.inner_tcp.isValid()) {
-                hdr.inner_tcp.checksum = hdr.local.quoted_checksum;
+                hdr.inner_tcp.checksum = hdr.aside.quoted_checksum;
             } else {
-                if (hdr.local.quoted_checksum == 0) {
-                    hdr.local.quoted_checksum = 0xffff;
+                if (hdr.aside.quoted_checksum == 0) {
+                    hdr.aside.quoted_checksum = 0xffff;
                 }
-                hdr.inner_ports.checksum = hdr.local.quoted_checksum;
+                hdr.inner_ports.checksum = hdr.aside.quoted_checksum;
             }
-            SUM_ADD_16(TRANSPORT_SUM, hdr.local.quoted_checksum)
+            SUM_ADD_16(TRANSPORT_SUM, hdr.aside.quoted_checksum)
         }
         SUM_STORE(TRANSPORT_SUM, hdr.icmp.checksum)
         if (meta.new.src_hi == meta.old.src_hi && meta.new.src_lo == meta.old.src_lo) {
-            meta.new.src_hi = hdr.local.outer_src_hi;
-            meta.new.src_lo = hdr.local.outer_src_lo;
+            meta.new.src_hi = hdr.aside.outer_src_hi;
+            meta.new.src_lo = hdr.aside.outer_src_lo;
         }
     }
 }

@@ -6,6 +6,14 @@
 #ifndef NICPROXY_CORE_SERVICE_P4
 #define NICPROXY_CORE_SERVICE_P4
 
+// Whether a packet of an open connection goes through the pick nevertheless: one that the control plane has sent back in
+// brings the time of the pin that it wrote.
+#if NEW_FLOW_BY_SLOW_PATH
+#define PICKS_FOR_OPEN false
+#else
+#define PICKS_FOR_OPEN hdr.local.injected == 1
+#endif
+
 control Service(inout headers_t hdr, inout metadata_t meta) {
     Frontend() frontend_stage;
     Open() open_stage;
@@ -35,33 +43,33 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     TRACK_REGISTER(track_sent)
 
     action find_place() {
-        hdr.local.own_hash = hdr.local.place_hash;
-        hdr.local.own_place = hdr.local.place & (NICPROXY_TRACK_SIZE - 1);
+        hdr.aside.own_hash = meta.place_hash;
+        hdr.aside.own_place = hdr.aside.place & (NICPROXY_TRACK_SIZE - 1);
     }
 
     action read_place() {
-        TRACK_READ(track_owner, hdr.local.owner, hdr.local.own_place)
-        TRACK_READ(track_code, hdr.local.code, hdr.local.own_place)
-        TRACK_READ(track_acked, hdr.local.acked, hdr.local.own_place)
-        TRACK_READ(track_sent, hdr.local.sent, hdr.local.own_place)
+        TRACK_READ(track_owner, hdr.aside.owner, hdr.aside.own_place)
+        TRACK_READ(track_code, hdr.aside.code, hdr.aside.own_place)
+        TRACK_READ(track_acked, hdr.aside.acked, hdr.aside.own_place)
+        TRACK_READ(track_sent, hdr.aside.sent, hdr.aside.own_place)
     }
 
     action read_peer() {
-        hdr.local.peer_hash = hdr.local.place_hash;
-        hdr.local.peer_place = hdr.local.place & (NICPROXY_TRACK_SIZE - 1);
-        TRACK_READ(track_acked, hdr.local.peer_acked, hdr.local.peer_place)
-        TRACK_READ(track_sent, hdr.local.peer_sent, hdr.local.peer_place)
+        hdr.aside.peer_hash = meta.place_hash;
+        hdr.aside.peer_place = hdr.aside.place & (NICPROXY_TRACK_SIZE - 1);
+        TRACK_READ(track_acked, hdr.aside.peer_acked, hdr.aside.peer_place)
+        TRACK_READ(track_sent, hdr.aside.peer_sent, hdr.aside.peer_place)
     }
 
 #if !NEW_FLOW_BY_SLOW_PATH
     // The tuple of the packet's answers in place of its own.
     action exchange_tuples() {
-        hdr.local.outer_src_hi = meta.old.src_hi;
-        hdr.local.outer_src_lo = meta.old.src_lo;
-        hdr.local.outer_dst_hi = meta.old.dst_hi;
-        hdr.local.outer_dst_lo = meta.old.dst_lo;
-        hdr.local.outer_src_port = meta.old.src_port;
-        hdr.local.outer_dst_port = meta.old.dst_port;
+        hdr.aside.outer_src_hi = meta.old.src_hi;
+        hdr.aside.outer_src_lo = meta.old.src_lo;
+        hdr.aside.outer_dst_hi = meta.old.dst_hi;
+        hdr.aside.outer_dst_lo = meta.old.dst_lo;
+        hdr.aside.outer_src_port = meta.old.src_port;
+        hdr.aside.outer_dst_port = meta.old.dst_port;
         meta.old.src_hi = meta.new.dst_hi;
         meta.old.src_lo = meta.new.dst_lo;
         meta.old.dst_hi = meta.new.src_hi;
@@ -71,27 +79,27 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
     }
 
     action restore_tuple() {
-        meta.old.src_hi = hdr.local.outer_src_hi;
-        meta.old.src_lo = hdr.local.outer_src_lo;
-        meta.old.dst_hi = hdr.local.outer_dst_hi;
-        meta.old.dst_lo = hdr.local.outer_dst_lo;
-        meta.old.src_port = hdr.local.outer_src_port;
-        meta.old.dst_port = hdr.local.outer_dst_port;
+        meta.old.src_hi = hdr.aside.outer_src_hi;
+        meta.old.src_lo = hdr.aside.outer_src_lo;
+        meta.old.dst_hi = hdr.aside.outer_dst_hi;
+        meta.old.dst_lo = hdr.aside.outer_dst_lo;
+        meta.old.src_port = hdr.aside.outer_src_port;
+        meta.old.dst_port = hdr.aside.outer_dst_port;
     }
 #endif
 
     action write_codes() {
-        track_owner.write(hdr.local.own_place, hdr.local.own_hash);
-        track_code.write(hdr.local.own_place, hdr.local.code);
-        track_owner.write(hdr.local.peer_place, hdr.local.peer_hash);
-        track_code.write(hdr.local.peer_place, hdr.local.peer_code);
+        track_owner.write(hdr.aside.own_place, hdr.aside.own_hash);
+        track_code.write(hdr.aside.own_place, hdr.aside.code);
+        track_owner.write(hdr.aside.peer_place, hdr.aside.peer_hash);
+        track_code.write(hdr.aside.peer_place, hdr.aside.peer_code);
     }
 
     action write_numbers() {
-        track_acked.write(hdr.local.own_place, hdr.local.acked);
-        track_sent.write(hdr.local.own_place, hdr.local.sent);
-        track_acked.write(hdr.local.peer_place, hdr.local.peer_acked);
-        track_sent.write(hdr.local.peer_place, hdr.local.peer_sent);
+        track_acked.write(hdr.aside.own_place, hdr.aside.acked);
+        track_sent.write(hdr.aside.own_place, hdr.aside.sent);
+        track_acked.write(hdr.aside.peer_place, hdr.aside.peer_acked);
+        track_sent.write(hdr.aside.peer_place, hdr.aside.peer_sent);
     }
 
     @id(17)
@@ -158,25 +166,32 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                 transition_stage.apply(hdr, meta);
                 profile_stage.apply(hdr, meta);
 #if NEW_FLOW_BY_SLOW_PATH
-                hdr.local.state = (bit<8>)(hdr.local.code >> 1);
+                hdr.local.state = (bit<8>)(hdr.aside.code >> 1);
 #endif
             }
             // An open connection goes on whatever has become of its frontend, or of its Service (S62); a new one obeys.
             flow_stage.apply(hdr, meta);
+            if (hdr.local.frontend != FRONTEND_NONE) {
+                if (hdr.local.flow_found == 0 || PICKS_FOR_OPEN) {
+                    open_stage.apply(hdr, meta);
+                }
+            }
+#if !NEW_FLOW_BY_SLOW_PATH
+            // The connection is there already, whatever was picked beside it.
+            if (hdr.local.flow_found == 1 && hdr.local.injected == 1) {
+                hdr.local.decided = DECIDED_NO;
+                hdr.local.verdict = VERDICT_FORWARDED;
+                hdr.local.learn = 1;
+            }
+            // Where another packet has been faster, what it has learned counts.
+            if (hdr.local.learn == 1) {
+                flow_stage.apply(hdr, meta);
+                hdr.local.translated = 1;
+            }
+#endif
             if (hdr.local.flow_found == 1) {
                 hdr.local.translated = 1;
                 hdr.local.learn = 1;
-            } else {
-                if (hdr.local.frontend != FRONTEND_NONE) {
-                    open_stage.apply(hdr, meta);
-#if !NEW_FLOW_BY_SLOW_PATH
-                    // Where another packet has been faster, what it has learned counts.
-                    if (hdr.local.learn == 1) {
-                        flow_stage.apply(hdr, meta);
-                        hdr.local.translated = 1;
-                    }
-#endif
-                }
             }
             if (hdr.local.translated == 1 && meta.new.dst_port == 0) {
                 hdr.local.direct = 1;
@@ -197,20 +212,20 @@ control Service(inout headers_t hdr, inout metadata_t meta) {
                     restore_tuple();
                 }
 #endif
-                if (hdr.local.tracked == 1) {
+                if (hdr.aside.tracked == 1) {
                     answers_tuple.apply(hdr, meta);
                     place_stage.apply(hdr, meta);
                     read_peer();
                     numbers_stage.apply(hdr, meta);
-                    if (hdr.local.changed == 1) {
+                    if (hdr.aside.changed == 1) {
                         write_codes();
                     }
-                    if (hdr.local.tracked == 1) {
+                    if (hdr.aside.tracked == 1) {
                         write_numbers();
                     }
                 }
 #if NEW_FLOW_BY_SLOW_PATH
-                if (hdr.local.changed == 1 && hdr.local.code != hdr.local.was && hdr.local.was != TRACK_NONE &&
+                if (hdr.aside.changed == 1 && hdr.aside.code != hdr.aside.was && hdr.aside.was != TRACK_NONE &&
                     hdr.local.slow_port != 0) {
                     hdr.local.decided = DECIDED_SLOW;
                     hdr.local.verdict = VERDICT_STATE;

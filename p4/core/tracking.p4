@@ -40,27 +40,27 @@ const bit<32> TRACK_WINDOW = 0x1000000;
 // The tuple of a packet in two words, and that of its answers.
 control OwnTuple(inout headers_t hdr, inout metadata_t meta) {
     apply {
-        hdr.local.fold = meta.old.src_lo;
-        SETTLED(hdr.local.fold = hdr.local.fold << 32;)
-        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.src_hi;)
-        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.dst_hi;)
-        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.old.dst_lo;)
-        SETTLED(hdr.local.ports = (bit<32>)meta.old.src_port;)
-        SETTLED(hdr.local.ports = hdr.local.ports << 16;)
-        SETTLED(hdr.local.ports = hdr.local.ports ^ (bit<32>)meta.old.dst_port;)
+        hdr.aside.fold = meta.old.src_lo;
+        SETTLED(hdr.aside.fold = hdr.aside.fold << 32;)
+        SETTLED(hdr.aside.fold = hdr.aside.fold ^ meta.old.src_hi;)
+        SETTLED(hdr.aside.fold = hdr.aside.fold ^ meta.old.dst_hi;)
+        SETTLED(hdr.aside.fold = hdr.aside.fold ^ meta.old.dst_lo;)
+        SETTLED(hdr.aside.ports = (bit<32>)meta.old.src_port;)
+        SETTLED(hdr.aside.ports = hdr.aside.ports << 16;)
+        SETTLED(hdr.aside.ports = hdr.aside.ports ^ (bit<32>)meta.old.dst_port;)
     }
 }
 
 control AnswersTuple(inout headers_t hdr, inout metadata_t meta) {
     apply {
-        hdr.local.fold = meta.new.dst_lo;
-        SETTLED(hdr.local.fold = hdr.local.fold << 32;)
-        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.new.dst_hi;)
-        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.new.src_hi;)
-        SETTLED(hdr.local.fold = hdr.local.fold ^ meta.new.src_lo;)
-        SETTLED(hdr.local.ports = (bit<32>)meta.new.dst_port;)
-        SETTLED(hdr.local.ports = hdr.local.ports << 16;)
-        SETTLED(hdr.local.ports = hdr.local.ports ^ (bit<32>)meta.new.src_port;)
+        hdr.aside.fold = meta.new.dst_lo;
+        SETTLED(hdr.aside.fold = hdr.aside.fold << 32;)
+        SETTLED(hdr.aside.fold = hdr.aside.fold ^ meta.new.dst_hi;)
+        SETTLED(hdr.aside.fold = hdr.aside.fold ^ meta.new.src_hi;)
+        SETTLED(hdr.aside.fold = hdr.aside.fold ^ meta.new.src_lo;)
+        SETTLED(hdr.aside.ports = (bit<32>)meta.new.dst_port;)
+        SETTLED(hdr.aside.ports = hdr.aside.ports << 16;)
+        SETTLED(hdr.aside.ports = hdr.aside.ports ^ (bit<32>)meta.new.src_port;)
     }
 }
 
@@ -72,45 +72,45 @@ control Place(inout headers_t hdr, inout metadata_t meta) {
     PLACE_HASH_INSTANCE
 
     apply {
-        PLACE_HASH(hdr.local.place_hash)
-        SETTLED(hdr.local.place_hash = hdr.local.place_hash ^ hdr.local.ports;)
-        SETTLED(hdr.local.place = hdr.local.place_hash >> 16;)
-        SETTLED(hdr.local.place = hdr.local.place ^ hdr.local.place_hash;)
+        PLACE_HASH
+        SETTLED(meta.place_hash = meta.place_hash ^ hdr.aside.ports;)
+        SETTLED(hdr.aside.place = meta.place_hash >> 16;)
+        SETTLED(hdr.aside.place = hdr.aside.place ^ meta.place_hash;)
     }
 }
 
-// In: hdr.local.code and what stands beside it in the packet's place. Out: code and peer_code; tracked (1: the packet
+// In: hdr.aside.code and what stands beside it in the packet's place. Out: code and peer_code; tracked (1: the packet
 // is one of its connection's), changed (1: the codes are to be written).
 control Transition(inout headers_t hdr, inout metadata_t meta) {
     action become(bit<32> own, bit<32> peer) {
-        hdr.local.code = own;
-        hdr.local.peer_code = peer;
-        hdr.local.changed = 1;
+        hdr.aside.code = own;
+        hdr.aside.peer_code = peer;
+        hdr.aside.changed = 1;
     }
 
     // Nothing that the connection's state allows: it neither changes it nor keeps it alive.
     action ignore() {
-        hdr.local.tracked = 0;
+        hdr.aside.tracked = 0;
         meta.refresh_profile = EXPIRE_UNTOUCHED;
     }
 
     apply {
-        if (hdr.local.owner != hdr.local.own_hash) {
-            hdr.local.code = TRACK_NONE;
+        if (hdr.aside.owner != hdr.aside.own_hash) {
+            hdr.aside.code = TRACK_NONE;
         }
-        hdr.local.was = hdr.local.code;
-        hdr.local.tracked = 1;
+        hdr.aside.was = hdr.aside.code;
+        hdr.aside.tracked = 1;
         if (hdr.local.rst != 0) {
             // Between the last byte that was acknowledged and the last that was sent. Who was sent a SYN and has sent
             // nothing yet has to acknowledge it.
-            if (hdr.local.was == TRACK_SYN_SENT_THERE) {
-                hdr.local.distance = hdr.tcp.acknowledgment;
+            if (hdr.aside.was == TRACK_SYN_SENT_THERE) {
+                hdr.aside.distance = hdr.tcp.acknowledgment;
             }
-            hdr.local.distance = hdr.local.distance - hdr.local.acked;
-            if (hdr.local.was == TRACK_NONE) {
-                hdr.local.code = TRACK_CLOSE;
+            hdr.aside.distance = hdr.aside.distance - hdr.aside.acked;
+            if (hdr.aside.was == TRACK_NONE) {
+                hdr.aside.code = TRACK_CLOSE;
             } else {
-                if (hdr.local.distance > hdr.local.sent) {
+                if (hdr.aside.distance > hdr.aside.sent) {
                     ignore();
                 } else {
                     become(TRACK_CLOSE, TRACK_CLOSE);
@@ -119,24 +119,24 @@ control Transition(inout headers_t hdr, inout metadata_t meta) {
         } else {
             if (hdr.local.syn != 0) {
                 if (hdr.local.opening == 1) {
-                    if (hdr.local.was == TRACK_NONE || hdr.local.was == TRACK_SYN_SENT ||
-                        hdr.local.was == TRACK_TIME_WAIT || hdr.local.was == TRACK_CLOSE ||
-                        hdr.local.was == TRACK_PICKED_UP || hdr.local.was == TRACK_PICKED_UP_THERE) {
+                    if (hdr.aside.was == TRACK_NONE || hdr.aside.was == TRACK_SYN_SENT ||
+                        hdr.aside.was == TRACK_TIME_WAIT || hdr.aside.was == TRACK_CLOSE ||
+                        hdr.aside.was == TRACK_PICKED_UP || hdr.aside.was == TRACK_PICKED_UP_THERE) {
                         become(TRACK_SYN_SENT, TRACK_SYN_SENT_THERE);
                     } else {
                         ignore();
                     }
                 } else {
-                    if (hdr.local.was == TRACK_SYN_SENT_THERE || hdr.local.was == TRACK_SYN_RECV_THERE) {
+                    if (hdr.aside.was == TRACK_SYN_SENT_THERE || hdr.aside.was == TRACK_SYN_RECV_THERE) {
                         become(TRACK_SYN_RECV_THERE, TRACK_SYN_RECV);
                     } else {
-                        if (hdr.local.was != TRACK_NONE) {
+                        if (hdr.aside.was != TRACK_NONE) {
                             ignore();
                         }
                     }
                 }
             } else {
-                if (hdr.local.was == TRACK_SYN_SENT || hdr.local.was == TRACK_SYN_SENT_THERE) {
+                if (hdr.aside.was == TRACK_SYN_SENT || hdr.aside.was == TRACK_SYN_SENT_THERE) {
                     if (hdr.local.dsr == 0) {
                         ignore();
                     } else {
@@ -145,28 +145,28 @@ control Transition(inout headers_t hdr, inout metadata_t meta) {
                     }
                 }
                 if (hdr.local.fin != 0) {
-                    if (hdr.local.was == TRACK_NONE) {
-                        hdr.local.code = TRACK_FIN_WAIT;
+                    if (hdr.aside.was == TRACK_NONE) {
+                        hdr.aside.code = TRACK_FIN_WAIT;
                     }
-                    if (hdr.local.was == TRACK_SYN_RECV || hdr.local.was == TRACK_SYN_RECV_THERE ||
-                        hdr.local.was == TRACK_ESTABLISHED || hdr.local.was == TRACK_PICKED_UP ||
-                        hdr.local.was == TRACK_PICKED_UP_THERE) {
+                    if (hdr.aside.was == TRACK_SYN_RECV || hdr.aside.was == TRACK_SYN_RECV_THERE ||
+                        hdr.aside.was == TRACK_ESTABLISHED || hdr.aside.was == TRACK_PICKED_UP ||
+                        hdr.aside.was == TRACK_PICKED_UP_THERE) {
                         become(TRACK_FIN_WAIT, TRACK_FIN_WAIT_THERE);
                     }
-                    if (hdr.local.was == TRACK_FIN_WAIT_THERE || hdr.local.was == TRACK_CLOSE_WAIT_THERE) {
+                    if (hdr.aside.was == TRACK_FIN_WAIT_THERE || hdr.aside.was == TRACK_CLOSE_WAIT_THERE) {
                         become(TRACK_LAST_ACK, TRACK_LAST_ACK);
                     }
                 } else {
-                    if (hdr.local.was == TRACK_NONE) {
+                    if (hdr.aside.was == TRACK_NONE) {
                         become(TRACK_PICKED_UP, TRACK_PICKED_UP_THERE);
                     }
-                    if (hdr.local.was == TRACK_SYN_RECV || hdr.local.was == TRACK_PICKED_UP_THERE) {
+                    if (hdr.aside.was == TRACK_SYN_RECV || hdr.aside.was == TRACK_PICKED_UP_THERE) {
                         become(TRACK_ESTABLISHED, TRACK_ESTABLISHED);
                     }
-                    if (hdr.local.was == TRACK_FIN_WAIT_THERE) {
+                    if (hdr.aside.was == TRACK_FIN_WAIT_THERE) {
                         become(TRACK_CLOSE_WAIT_THERE, TRACK_CLOSE_WAIT);
                     }
-                    if (hdr.local.was == TRACK_LAST_ACK) {
+                    if (hdr.aside.was == TRACK_LAST_ACK) {
                         become(TRACK_TIME_WAIT, TRACK_TIME_WAIT);
                     }
                 }
@@ -184,28 +184,28 @@ control Profile(inout headers_t hdr, inout metadata_t meta) {
 
     apply {
         expire(EXPIRE_USUAL);
-        if (hdr.local.code == TRACK_NONE || hdr.local.code == TRACK_PICKED_UP || hdr.local.code == TRACK_PICKED_UP_THERE) {
+        if (hdr.aside.code == TRACK_NONE || hdr.aside.code == TRACK_PICKED_UP || hdr.aside.code == TRACK_PICKED_UP_THERE) {
             expire(EXPIRE_PICKED_UP);
         }
-        if (hdr.local.code == TRACK_SYN_RECV || hdr.local.code == TRACK_SYN_RECV_THERE) {
+        if (hdr.aside.code == TRACK_SYN_RECV || hdr.aside.code == TRACK_SYN_RECV_THERE) {
             expire(EXPIRE_SYN_RECV);
         }
-        if (hdr.local.code == TRACK_ESTABLISHED) {
+        if (hdr.aside.code == TRACK_ESTABLISHED) {
             expire(EXPIRE_ESTABLISHED);
         }
-        if (hdr.local.code == TRACK_CLOSE_WAIT || hdr.local.code == TRACK_CLOSE_WAIT_THERE) {
+        if (hdr.aside.code == TRACK_CLOSE_WAIT || hdr.aside.code == TRACK_CLOSE_WAIT_THERE) {
             expire(EXPIRE_CLOSE_WAIT);
         }
-        if (hdr.local.code == TRACK_LAST_ACK) {
+        if (hdr.aside.code == TRACK_LAST_ACK) {
             expire(EXPIRE_SHORT);
         }
-        if (hdr.local.code == TRACK_CLOSE) {
+        if (hdr.aside.code == TRACK_CLOSE) {
             expire(EXPIRE_CLOSE);
         }
-        if (hdr.local.was == TRACK_NONE && hdr.local.opening == 0) {
+        if (hdr.aside.was == TRACK_NONE && hdr.local.opening == 0) {
             hdr.local.reply_profile = EXPIRE_KEEP;
         }
-        if (hdr.local.tracked == 0 || hdr.local.rst != 0 && hdr.local.changed == 0) {
+        if (hdr.aside.tracked == 0 || hdr.local.rst != 0 && hdr.aside.changed == 0) {
             hdr.local.reply_profile = EXPIRE_UNTOUCHED;
         }
         meta.refresh_profile = hdr.local.reply_profile;
@@ -216,52 +216,52 @@ control Profile(inout headers_t hdr, inout metadata_t meta) {
 // connection cannot move them.
 control Numbers(inout headers_t hdr, inout metadata_t meta) {
     apply {
-        if (hdr.local.was == TRACK_NONE) {
+        if (hdr.aside.was == TRACK_NONE) {
             // The control plane has just set the connection up, or the data plane has: else the place is another's.
             if (hdr.local.opening == 0 && hdr.local.injected == 0) {
                 if (hdr.local.flow_found == 1 || hdr.local.verdict == VERDICT_REPLIED) {
-                    hdr.local.changed = 0;
+                    hdr.aside.changed = 0;
                 }
             }
-            if (hdr.local.changed == 0) {
-                hdr.local.tracked = 0;
+            if (hdr.aside.changed == 0) {
+                hdr.aside.tracked = 0;
             }
-            hdr.local.peer_acked = hdr.tcp.acknowledgment;
-            hdr.local.peer_sent = 0;
+            hdr.aside.peer_acked = hdr.tcp.acknowledgment;
+            hdr.aside.peer_sent = 0;
         }
-        if (hdr.local.syn != 0 || hdr.local.was == TRACK_NONE) {
-            hdr.local.acked = hdr.tcp.sequence;
-            hdr.local.sent = 0;
+        if (hdr.local.syn != 0 || hdr.aside.was == TRACK_NONE) {
+            hdr.aside.acked = hdr.tcp.sequence;
+            hdr.aside.sent = 0;
         }
         if (hdr.local.syn != 0 || hdr.local.fin != 0) {
-            hdr.local.end = hdr.local.end + 1;
+            hdr.aside.end = hdr.aside.end + 1;
         }
-        SETTLED(hdr.local.header_length = (bit<32>)hdr.tcp.data_offset;)
-        SETTLED(hdr.local.header_length = hdr.local.header_length & 0xf0;)
-        SETTLED(hdr.local.header_length = hdr.local.header_length >> 2;)
-        hdr.local.end = hdr.local.end + (bit<32>)hdr.local.l4_length;
-        hdr.local.end = hdr.local.end - hdr.local.header_length;
+        SETTLED(hdr.aside.header_length = (bit<32>)hdr.tcp.data_offset;)
+        SETTLED(hdr.aside.header_length = hdr.aside.header_length & 0xf0;)
+        SETTLED(hdr.aside.header_length = hdr.aside.header_length >> 2;)
+        hdr.aside.end = hdr.aside.end + (bit<32>)hdr.local.l4_length;
+        hdr.aside.end = hdr.aside.end - hdr.aside.header_length;
         if (hdr.local.opening == 1) {
             // What a refusal has to acknowledge: the SYN, with what came in it or without.
-            SETTLED(hdr.local.peer_acked = hdr.tcp.sequence;)
-            SETTLED(hdr.local.peer_acked = hdr.local.peer_acked + 1;)
-            SETTLED(hdr.local.peer_sent = hdr.local.end;)
-            hdr.local.peer_sent = hdr.local.peer_sent - hdr.local.peer_acked;
+            SETTLED(hdr.aside.peer_acked = hdr.tcp.sequence;)
+            SETTLED(hdr.aside.peer_acked = hdr.aside.peer_acked + 1;)
+            SETTLED(hdr.aside.peer_sent = hdr.aside.end;)
+            hdr.aside.peer_sent = hdr.aside.peer_sent - hdr.aside.peer_acked;
         }
         if (hdr.local.rst == 0) {
-            hdr.local.end = hdr.local.end - hdr.local.acked;
-            if (hdr.local.end > hdr.local.sent) {
-                if (hdr.local.end < TRACK_WINDOW) {
-                    hdr.local.sent = hdr.local.end;
+            hdr.aside.end = hdr.aside.end - hdr.aside.acked;
+            if (hdr.aside.end > hdr.aside.sent) {
+                if (hdr.aside.end < TRACK_WINDOW) {
+                    hdr.aside.sent = hdr.aside.end;
                 }
             }
             if (hdr.local.ack != 0) {
-                hdr.local.answered = hdr.local.answered - hdr.local.peer_acked;
-                if (hdr.local.answered > hdr.local.peer_sent) {
-                    hdr.local.answered = 0;
+                hdr.aside.answered = hdr.aside.answered - hdr.aside.peer_acked;
+                if (hdr.aside.answered > hdr.aside.peer_sent) {
+                    hdr.aside.answered = 0;
                 }
-                hdr.local.peer_acked = hdr.local.peer_acked + hdr.local.answered;
-                hdr.local.peer_sent = hdr.local.peer_sent - hdr.local.answered;
+                hdr.aside.peer_acked = hdr.aside.peer_acked + hdr.aside.answered;
+                hdr.aside.peer_sent = hdr.aside.peer_sent - hdr.aside.answered;
             }
         }
     }

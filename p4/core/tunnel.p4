@@ -109,7 +109,8 @@ control Tunnel(inout headers_t hdr, inout metadata_t meta) {
                 hdr.outer_ipv6.dst_lo = meta.new.dst_lo;
             }
             if (hdr.local.tunnel == TUNNEL_GUE) {
-                hdr.outer_udp.src_port = hdr.local.hash | 0xc000;
+                // Connections take different ways through the network, each of them always the same.
+                hdr.outer_udp.src_port = meta.old.src_port | 0xc000;
                 hdr.outer_udp.dst_port = hdr.local.tunnel_dst_port;
                 hdr.outer_udp.checksum = 0;     // as RFC 6935 allows for tunnels
             }

@@ -12,7 +12,8 @@
 //! assigned ─▶ counted ─▶ retired (connections drain) ─▶ no connection left ─▶ cells set to 0 ─▶ free
 //! ```
 
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -136,7 +137,7 @@ struct Service {
     traffic: Traffic,
     rejects: u64,
     /// Which numbers count for which of its endpoints: several for one that left and came back.
-    numbers: FxHashMap<(Address, u16), SmallVec<[u32; 1]>>,
+    numbers: BTreeMap<(Address, u16), SmallVec<[u32; 1]>>,
 }
 
 #[derive(Debug)]

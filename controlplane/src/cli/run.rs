@@ -6,14 +6,14 @@ use anyhow::{Context, bail};
 use softnic::Running;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch as news};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::args::{RunArgs, Source};
 use super::reload::Reload;
 use super::{embedded, output};
 use crate::config::Config;
-use crate::pipeline::Image;
+use crate::pipeline::{Image, ImageError};
 use crate::run::Daemon;
 use crate::run::cluster::Cluster;
 use crate::run::fleet::Fleet;
@@ -45,12 +45,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         let stop = stop_signals()?;
         return serve_many(args, config, &source, stop).await;
     }
-    let image = config
-        .device
-        .pipeline
-        .as_ref()
-        .map(Image::load)
-        .transpose()?;
+    let pipeline = config.device.pipeline.clone();
+    let image = pipeline.map(|from| tokio::task::spawn_blocking(move || Image::load(&from)));
     let nic = match args.embedded {
         Some(_) => {
             let mut ports = Vec::new();
@@ -72,11 +68,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     served
 }
 
-/// The daemon of one NIC and its servers, until cancelled.
+/// A program that is being compiled.
+type Loading = JoinHandle<Result<Image, ImageError>>;
+
+/// The daemon of one NIC and its servers, until cancelled. The source begins while the program is still compiled.
 async fn serve(
     config: Arc<Config>,
     source: &Source,
-    image: Option<Image>,
+    image: Option<Loading>,
     nic: Option<&Running>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -84,9 +83,19 @@ async fn serve(
     let counters = Arc::new(DeviceCounters::new(config.endpoint_metrics));
     let handle = metric::install();
     metric::begin_nic();
+    let (notices, heard) = watch::channel();
+    let mut tasks = JoinSet::new();
+    let pods = news::channel(config.needs_pods()).1;
+    let node = Some(config.node_name.clone());
+    let wanted = Wanted { pods, node };
+    let (_manifests, events) =
+        start_source(source, &config, wanted, notices, &stop, &mut tasks).await?;
+    let image = match image {
+        Some(loading) => Some(loading.await.context("the compiler broke off")??),
+        None => None,
+    };
     let link =
         Link::start_beside(&config, image, nic).context("cannot use the address of --device")?;
-    let (notices, heard) = watch::channel();
     let (mut daemon, _status) = Daemon::new(&config, link.device.clone(), heard, health.clone());
     let explainer = server::Explainer::new(link.client.clone(), daemon.inquiries());
     let roster = Roster::alone(Shown {
@@ -103,12 +112,6 @@ async fn serve(
         config: news::channel(config.clone()).1,
     };
     start_servers(&config, shown, &stop).await?;
-    let mut tasks = JoinSet::new();
-    let pods = news::channel(config.needs_pods()).1;
-    let node = Some(config.node_name.clone());
-    let wanted = Wanted { pods, node };
-    let (_manifests, events) =
-        start_source(source, &config, wanted, notices, &stop, &mut tasks).await?;
     tasks.spawn(crate::run::counters::keep_reading(
         link.device.clone(),
         counters,

@@ -39,6 +39,12 @@ impl EndpointSet {
         self.slots.is_empty()
     }
 
+    /// Which member a slot leads to.
+    pub fn member(&self, slot: u16) -> Option<usize> {
+        let index = *self.slots.get(usize::from(slot))? as usize;
+        (index < self.members.len()).then_some(index)
+    }
+
     /// Where a slot leads.
     pub fn get(&self, slot: u16) -> Option<&Target> {
         let index = *self.slots.get(usize::from(slot))?;

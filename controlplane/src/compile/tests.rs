@@ -125,8 +125,8 @@ fn s10_s21_golden() {
     assert_eq!(
         compiler.frontends(),
         [
-            "10.96.0.10 53 17: serve set 2 mask 15 outside 2 id 1 flags 0x0 shop/dns:dns/UDP",
-            "10.96.0.10 53 6: serve set 6 mask 15 outside 6 id 2 flags 0x0 shop/dns:dns-tcp/TCP",
+            "10.96.0.10 53 17: serve set 2 mask 7 outside 2 id 1 flags 0x0 shop/dns:dns/UDP",
+            "10.96.0.10 53 6: serve set 6 mask 7 outside 6 id 2 flags 0x0 shop/dns:dns-tcp/TCP",
             "fd00::a 53 17: serve set 4 mask 0 outside 4 id 1 flags 0x0 shop/dns:dns/UDP",
             "fd00::a 53 6: reject id 2 shop/dns:dns-tcp/TCP",
         ]
@@ -187,7 +187,7 @@ fn growth_takes_a_new_set_and_movement_keeps_it() {
     assert_eq!(touched.sets.len(), 2);
     assert_eq!(
         compiler.frontends(),
-        ["10.96.0.1 80 6: serve set 4 mask 31 outside 4 id 1 flags 0x0 shop/cart:http/TCP"]
+        ["10.96.0.1 80 6: serve set 4 mask 15 outside 4 id 1 flags 0x0 shop/cart:http/TCP"]
     );
     assert_eq!(
         compiler.desired.state().sets.keys().collect::<Vec<_>>(),
@@ -207,7 +207,7 @@ fn weights_are_shares() {
     let shares = compiler.desired.state().sets[&2].shares();
     let mut counts: Vec<_> = shares.values().copied().collect();
     counts.sort_unstable();
-    assert_eq!(counts, [4, 12]);
+    assert_eq!(counts, [2, 6]);
 }
 
 #[test]

@@ -60,6 +60,11 @@ pub trait Device: Send + Sync {
         query: Vec<proto::Entity>,
     ) -> BoxStream<'static, Result<Vec<proto::Entity>, DeviceError>>;
 
+    /// Whether the program was loaded for this session: no counter has counted anything before it.
+    fn is_fresh(&self) -> bool {
+        false
+    }
+
     /// How long the pins of its Services stay, shared by who compiles Services and who writes pins.
     fn affinities(&self) -> Option<&affinity::Timeouts> {
         None

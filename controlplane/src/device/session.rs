@@ -5,7 +5,7 @@
 //! is none.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,9 +41,20 @@ pub struct Session {
 
 #[derive(Debug, Default)]
 struct Ready {
-    current: RwLock<Option<(u64, Arc<Schema>)>>,
+    current: RwLock<Option<Current>>,
     last: AtomicU64,
     renew: Notify,
+    /// The program was loaded since the last session began.
+    loaded: AtomicBool,
+}
+
+/// A session that may write.
+#[derive(Clone, Debug)]
+struct Current {
+    number: u64,
+    schema: Arc<Schema>,
+    /// The program was loaded for it.
+    fresh: bool,
 }
 
 /// Wait between attempts to read the program of a device that has none yet.
@@ -76,6 +87,7 @@ impl Session {
     /// To be called after another program was loaded: that empties the tables, so a new session begins.
     pub fn renew(&self) {
         *self.ready.current.write() = None;
+        self.ready.loaded.store(true, Ordering::Release);
         self.ready.renew.notify_one();
     }
 
@@ -105,23 +117,28 @@ async fn follow(client: Client, ready: Arc<Ready>, announce: watch::Sender<Optio
         let mut again = false;
         let found = match now {
             State::Primary => match client.schema().await {
-                Ok(schema) => {
-                    let session = ready.last.fetch_add(1, Ordering::Relaxed) + 1;
-                    Some((session, Arc::new(schema)))
-                }
+                Ok(schema) => Some(Current {
+                    number: ready.last.fetch_add(1, Ordering::Relaxed) + 1,
+                    schema: Arc::new(schema),
+                    fresh: ready.loaded.swap(false, Ordering::AcqRel),
+                }),
                 Err(error) => {
                     tracing::debug!(%error, "the device's program cannot be read yet");
                     again = true;
                     None
                 }
             },
-            _ => None,
+            _ => {
+                // Whoever comes next may find what others did meanwhile.
+                ready.loaded.store(false, Ordering::Release);
+                None
+            }
         };
         // A state that came while the program was read counts more.
         if state.has_changed().unwrap_or(false) {
             continue;
         }
-        let number = found.as_ref().map(|(session, _)| *session);
+        let number = found.as_ref().map(|session| session.number);
         *ready.current.write() = found;
         announce.send_replace(number);
         tokio::select! {
@@ -157,19 +174,18 @@ impl Device for Session {
     }
 
     fn session(&self) -> Option<u64> {
-        self.ready
-            .current
-            .read()
-            .as_ref()
-            .map(|(session, _)| *session)
+        let current = self.ready.current.read();
+        current.as_ref().map(|session| session.number)
+    }
+
+    fn is_fresh(&self) -> bool {
+        let current = self.ready.current.read();
+        current.as_ref().is_some_and(|session| session.fresh)
     }
 
     fn schema(&self) -> Option<Arc<Schema>> {
-        self.ready
-            .current
-            .read()
-            .as_ref()
-            .map(|(_, schema)| schema.clone())
+        let current = self.ready.current.read();
+        current.as_ref().map(|session| session.schema.clone())
     }
 
     async fn write(&self, updates: Vec<proto::Update>) -> Result<Vec<UpdateResult>, DeviceError> {

@@ -180,7 +180,8 @@ fn sets(desired: &State, installed: &State, touched: Option<&Touched>) -> Vec<Se
         .collect()
 }
 
-fn set(
+/// What turns one set into another; `None` where they agree.
+pub fn set(
     id: u32,
     desired: Option<&Arc<EndpointSet>>,
     installed: Option<&Arc<EndpointSet>>,

@@ -7,25 +7,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use p4runtime::proto::p4::v1 as proto;
 use rustc_hash::FxHashSet;
 use tokio::runtime::RuntimeFlavor;
 
+use super::asked::{count, counting, each, endpoint_ids, port_changes};
 use super::diff::{Scope, diff};
-use super::execute::Execution;
+use super::execute::{Execution, Progress};
 use super::installed::Installed;
-use super::plan::plan;
+use super::plan::{missing, plan};
 use super::report::{Outcome, Report};
 use super::suspects::{self, Suspects};
 use crate::compile::{
-    Balance, CompiledService, Context, Desired, Entries, Ids, OpenConnections, Owned, State,
-    Touched, Wiring, compile, wire,
+    Balance, CompiledService, Context, Desired, Ids, Owned, State, Touched, Wiring, compile, wire,
 };
 use crate::device::{Device, DeviceError};
 use crate::model::{Changes, Model, ObjectKey};
 use crate::resolve::{NodeView, Viewpoint, resolve};
-use crate::tables::{Interface, Table, Tables, entry, flow, frontend, vip};
+use crate::tables::{Interface, Tables, vip};
 use crate::traffic::Numbering;
 
 /// What a reconciler needs to know beside the cluster.
@@ -64,8 +62,8 @@ impl Default for Limits {
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait before a failed update is tried again.
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// The program's counter of packets and bytes by `endpoint_id`.
-const ENDPOINT_COUNTER: &str = "endpoint_counter";
+/// Services that are worked out before what they need is on its way.
+const BLOCK: usize = 256;
 /// IPv4 header: the rest of a packet is the longest SCTP packet.
 const IP_HEADER: u16 = 20;
 
@@ -100,6 +98,13 @@ pub(super) struct Link {
     pub installed: Installed,
     /// Numbers of endpoints whose counters were not 0 when the session began.
     counting: FxHashSet<u32>,
+}
+
+/// What is to be worked out.
+struct Work {
+    /// All there is, whether or not it changed.
+    everything: bool,
+    services: Vec<ObjectKey>,
 }
 
 /// What changed in the model and was not worked out yet.
@@ -278,15 +283,7 @@ impl Reconciler {
         if let Some(ledger) = self.device.ledger() {
             self.ids.reclaim(ledger.free());
         }
-        report.services = at_length(self.pending.all, || {
-            self.work_out(model, link.installed.state())
-        });
-        self.tell_numbers();
-        if self.touched.is_none() {
-            link.installed.share_all(self.desired.state());
-        }
-        let outcome = self.write(&mut link, report).await;
-        match outcome {
+        match self.work_out_and_write(model, &mut link, report).await {
             Ok(()) => {
                 self.link = Some(link);
                 self.sweep(report);
@@ -297,6 +294,37 @@ impl Reconciler {
                 Err(broken(error))
             }
         }
+    }
+
+    /// Works out what changed and writes what differs. Where that is much, sets are written while others are worked out:
+    /// nothing refers to them yet.
+    async fn work_out_and_write(
+        &mut self,
+        model: &Model,
+        link: &mut Link,
+        report: &mut Report,
+    ) -> Result<(), DeviceError> {
+        let mut progress = Progress::default();
+        let work = self.begin(model);
+        report.services = work.services.len();
+        for block in work.services.chunks(BLOCK) {
+            at_length(work.everything, || {
+                self.work_out(block, model, link.installed.state());
+            });
+            self.tell_numbers();
+            if work.services.len() > BLOCK {
+                progress = self.write_ahead(block, link, report, progress).await?;
+            }
+        }
+        if work.everything {
+            self.settle(link.installed.state());
+            self.tell_numbers();
+        }
+        self.pending = Pending::default();
+        if self.touched.is_none() {
+            link.installed.share_all(self.desired.state());
+        }
+        self.write(link, report, progress).await
     }
 
     /// Tells who counts which endpoint has which number. Where nobody counts, numbers may come back at once.
@@ -349,26 +377,58 @@ impl Reconciler {
         })
     }
 
-    /// Writes what differs. The keys to look at are forgotten first: whoever cancels this has no link any more.
-    async fn write(&mut self, link: &mut Link, report: &mut Report) -> Result<(), DeviceError> {
-        let touched = self.touched.take();
+    /// Begins to write the slots of these Services' sets that the device lacks.
+    async fn write_ahead(
+        &self,
+        services: &[ObjectKey],
+        link: &mut Link,
+        report: &mut Report,
+        progress: Progress,
+    ) -> Result<Progress, DeviceError> {
         let desired = self.desired.state();
+        let services = services.iter().filter_map(|key| self.desired.service(key));
+        let missing = missing(services, desired, link.installed.state());
+        let mut execution = self.execution(link, report, progress);
+        execution.ahead(missing.pieces()).await?;
+        Ok(execution.progress)
+    }
+
+    fn execution<'a>(
+        &'a self,
+        link: &'a mut Link,
+        report: &'a mut Report,
+        progress: Progress,
+    ) -> Execution<'a> {
+        Execution {
+            device: &self.device,
+            tables: &link.tables,
+            limits: self.config.limits,
+            desired: &self.desired,
+            installed: &mut link.installed,
+            report,
+            progress,
+        }
+    }
+
+    /// Writes what differs. The keys to look at are forgotten first: whoever cancels this has no link any more.
+    async fn write(
+        &mut self,
+        link: &mut Link,
+        report: &mut Report,
+        progress: Progress,
+    ) -> Result<(), DeviceError> {
+        let touched = self.touched.take();
+        let mut execution = self.execution(link, report, progress);
+        // What is on its way counts as there.
+        execution.arrive().await?;
         let scope = touched.as_ref().map_or(Scope::All, Scope::Keys);
         let vips = touched.as_ref().map(|touched| touched.vips.clone());
-        let phases = plan(diff(desired, link.installed.state(), scope));
-        let owners = |set| self.desired.set_owner(set).cloned();
-        let mut execution = Execution::new(
-            &self.device,
-            &link.tables,
-            self.config.limits,
-            desired,
-            &owners,
-            &mut link.installed,
-            report,
-        );
+        let (desired, installed) = (self.desired.state(), execution.installed.state());
+        let phases = plan(diff(desired, installed, scope));
         execution.run(phases).await?;
-        self.resync = execution.in_doubt;
-        self.touched = Some(execution.left);
+        let Progress { left, in_doubt, .. } = execution.progress;
+        self.resync = in_doubt;
+        self.touched = Some(left);
         self.tell_own(link, vips);
         Ok(())
     }
@@ -398,47 +458,59 @@ impl Reconciler {
         told.set(link.session, &self.own);
     }
 
-    /// Resolves and compiles what changed; returns how many Services that were.
-    fn work_out(&mut self, model: &Model, installed: &State) -> usize {
-        let pending = std::mem::take(&mut self.pending);
-        let mut keys = pending.services;
-        if pending.all {
-            // In order of name: a first start gives the same numbers wherever it happens.
-            keys.extend(model.services().map(|service| service.key.clone()));
-            keys.extend(self.desired.services().map(|(key, _)| key.clone()));
+    /// Looks where things are, and which Services are to be worked out. They stay pending until all of them are:
+    /// whoever cancels in between loses nothing.
+    fn begin(&mut self, model: &Model) -> Work {
+        let everything = self.pending.all;
+        if everything {
+            let known = self.desired.services().map(|(key, _)| key.clone());
+            self.pending.services.extend(known);
         }
-        // While anything may differ it does not matter what was touched.
-        let mut touched = self.touched.take();
-        let mut ignored = Touched::default();
-        let target = touched.as_mut().unwrap_or(&mut ignored);
-        if pending.all || pending.nodes {
+        if everything || self.pending.nodes {
             let view = self.config.view.look(model);
-            if view != self.view && !pending.all {
+            if everything || view != self.view {
                 // Another zone, other addresses: everything may look different (S46).
-                keys.extend(model.services().map(|service| service.key.clone()));
+                let all = model.services().map(|service| service.key.clone());
+                self.pending.services.extend(all);
             }
             self.view = view;
             let mut wired = wire(&self.config.wiring, &self.view, model);
             if self.interface == Interface::Basic {
                 wired = wired.basic();
             }
-            self.desired.rewire(wired, target);
+            // While anything may differ it does not matter what was touched.
+            let mut ignored = Touched::default();
+            let touched = self.touched.as_mut().unwrap_or(&mut ignored);
+            self.desired.rewire(wired, touched);
         }
-        for key in &keys {
-            self.work_out_one(key, model, installed, target);
+        Work {
+            everything,
+            // In order of name: a first start gives the same numbers wherever it happens.
+            services: self.pending.services.iter().cloned().collect(),
         }
-        if pending.all {
-            let longest = self.longest_sctp();
-            self.desired
-                .keep_port_changes(&installed.sctp_checksums, longest);
-            // A device that was read back may know owners that are gone.
-            let services = self.desired.services();
-            let ports = services.flat_map(|(_, service)| &service.ports);
-            let owners = ports.map(|port| port.owner.clone()).collect();
-            self.ids.retain(&owners);
+    }
+
+    /// Resolves and compiles Services.
+    fn work_out(&mut self, services: &[ObjectKey], model: &Model, installed: &State) {
+        let mut touched = self.touched.take();
+        let mut ignored = Touched::default();
+        for key in services {
+            let touched = touched.as_mut().unwrap_or(&mut ignored);
+            self.work_out_one(key, model, installed, touched);
         }
         self.touched = touched;
-        keys.len()
+    }
+
+    /// Everything was worked out: what nobody needs is forgotten.
+    fn settle(&mut self, installed: &State) {
+        let longest = self.longest_sctp();
+        self.desired
+            .keep_port_changes(&installed.sctp_checksums, longest);
+        // A device that was read back may know owners that are gone.
+        let services = self.desired.services();
+        let ports = services.flat_map(|(_, service)| &service.ports);
+        let owners = ports.map(|port| port.owner.clone()).collect();
+        self.ids.retain(&owners);
     }
 
     fn work_out_one(
@@ -532,96 +604,6 @@ fn at_length<T>(long: bool, work: impl FnOnce() -> T) -> T {
     } else {
         work()
     }
-}
-
-/// How many endpoints can be counted: as many as the counter of the device's program has cells.
-fn endpoint_ids(device: &dyn Device) -> u32 {
-    let schema = device.schema();
-    let counters = schema.iter().flat_map(|schema| &schema.counters);
-    let mut named = counters.filter(|counter| counter.alias == ENDPOINT_COUNTER);
-    let cells = named
-        .next()
-        .map_or(u64::from(u32::MAX), |counter| counter.size);
-    u32::try_from(cells).unwrap_or(u32::MAX)
-}
-
-/// Numbers of endpoints whose counters are not 0: packets to endpoints are the first thing that is counted.
-async fn counting(device: &dyn Device) -> Result<FxHashSet<u32>, DeviceError> {
-    let mut found = FxHashSet::default();
-    let schema = device.schema();
-    let counters = schema.iter().flat_map(|schema| &schema.counters);
-    let mut named = counters.filter(|counter| counter.alias == ENDPOINT_COUNTER);
-    let Some(counter) = named.next().filter(|_| device.ledger().is_some()) else {
-        return Ok(found);
-    };
-    let every = proto::CounterEntry {
-        counter_id: counter.id,
-        ..Default::default()
-    };
-    let mut answer = device.read(vec![proto::Entity {
-        entity: Some(proto::entity::Entity::CounterEntry(every)),
-    }]);
-    while let Some(part) = answer.next().await {
-        for entity in part? {
-            let Some(proto::entity::Entity::CounterEntry(cell)) = entity.entity else {
-                continue;
-            };
-            let counts = cell.data.is_some_and(|data| data.packet_count > 0);
-            let id = cell.index.and_then(|index| u32::try_from(index.index).ok());
-            found.extend(id.filter(|id| counts && *id != 0));
-        }
-    }
-    Ok(found)
-}
-
-/// Open connections of every owner's endpoints, from the device's table `flow`.
-async fn count(
-    device: &dyn Device,
-    table: &flow::Flow,
-    frontends: &Entries<frontend::Key, Owned<frontend::Action>>,
-) -> Result<OpenConnections, DeviceError> {
-    let mut open = OpenConnections::default();
-    each(device, table, |key, to| {
-        let called = frontend::Key {
-            vpc: key.vpc,
-            protocol: key.protocol,
-            address: key.tuple.dst,
-            port: key.tuple.dst_port,
-        };
-        if let Some(frontend) = frontends.get(&called) {
-            let endpoint = (frontend.owner.clone(), to.dst, to.dst_port);
-            *open.entry(endpoint).or_default() += 1;
-        }
-    })
-    .await?;
-    Ok(open)
-}
-
-/// Every connection of the device's table `flow`, with what it is translated to.
-async fn each(
-    device: &dyn Device,
-    table: &flow::Flow,
-    mut found: impl FnMut(flow::Key, flow::Tuple),
-) -> Result<(), DeviceError> {
-    let mut answer = device.read(vec![entry::all_of(table.id())]);
-    while let Some(part) = answer.next().await {
-        for entity in part? {
-            let Some(proto::entity::Entity::TableEntry(entry)) = &entity.entity else {
-                continue;
-            };
-            if let Some((key, to)) = table.decode(entry) {
-                found(key, to);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The port changes of a connection's packets, there and back.
-fn port_changes(from: &flow::Tuple, to: &flow::Tuple) -> [u32; 2] {
-    let src = u32::from(from.src_port ^ to.src_port);
-    let dst = u32::from(from.dst_port ^ to.dst_port);
-    [src << 16 | dst, dst << 16 | src]
 }
 
 fn broken(error: DeviceError) -> Outcome {

@@ -1,22 +1,22 @@
 //! Writes a plan: batches in flight, one result per update.
 //!
-//! In: phases. Out: what took place, kept in [`Installed`]; what did not, by owner, and the keys to come back to. A
-//! frontend is held back until its set is whole, a set's slots until no frontend serves from it: so what fails costs
+//! In: phases; before them, what may be written while the rest is still worked out. Out: what took place, kept in
+//! [`Installed`]; what did not, by owner, and the keys to come back to. A frontend is held back until its set is whole, a set's slots until no frontend serves from it: so what fails costs
 //! its own Service and no other, and never half of one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use p4runtime::proto::p4::v1::update::Type;
-use p4runtime::wire::Updates;
+use p4runtime::wire::{Mold, Updates};
 use tokio::task::JoinHandle;
 
 use super::diff::{Kind, Op};
 use super::driver::Limits;
 use super::installed::Installed;
-use super::plan::{Edit, Phase};
+use super::plan::{Edit, Phase, Piece, Slots};
 use super::report::{Report, WriteFailure};
-use crate::compile::{Owned, State, Touched};
+use crate::compile::{Desired, Owned, Touched};
 use crate::device::{Device, DeviceError, Failure, UpdateError, UpdateResult};
 use crate::tables::{Table, Tables};
 
@@ -25,18 +25,56 @@ pub(super) struct Execution<'a> {
     pub device: &'a Arc<dyn Device>,
     pub tables: &'a Tables,
     pub limits: Limits,
-    pub desired: &'a State,
-    pub set_owner: &'a (dyn Fn(u32) -> Option<Arc<str>> + Sync),
+    pub desired: &'a Desired,
     pub installed: &'a mut Installed,
     pub report: &'a mut Report,
+    pub progress: Progress,
+}
+
+/// How far the writing is.
+#[derive(Default)]
+pub(super) struct Progress {
     /// Keys to come back to.
     pub left: Touched,
     /// The device did not hold what was believed: read it back.
     pub in_doubt: bool,
+    in_flight: VecDeque<InFlight>,
+    /// Updates of the last batch, and their bytes.
+    last: (usize, usize),
+    /// Updates that deserve a second try at once.
+    again: Vec<Edit>,
     failures: BTreeMap<(String, &'static str, String), WriteFailure>,
 }
 
-type InFlight = (Vec<Edit>, Call);
+type InFlight = (Vec<Piece>, Call);
+
+/// What is left to be written.
+struct Left<I: Iterator> {
+    pieces: std::iter::Peekable<I>,
+    /// The rest of a piece that did not fit a batch; comes next.
+    rest: Option<I::Item>,
+}
+
+impl<I: Iterator<Item = Piece>> Left<I> {
+    fn new(pieces: I) -> Self {
+        Self {
+            pieces: pieces.peekable(),
+            rest: None,
+        }
+    }
+
+    fn is_empty(&mut self) -> bool {
+        self.rest.is_none() && self.pieces.peek().is_none()
+    }
+
+    fn next(&mut self) -> Option<Piece> {
+        self.rest.take().or_else(|| self.pieces.next())
+    }
+
+    fn put_back(&mut self, rest: Piece) {
+        self.rest = Some(rest);
+    }
+}
 
 /// A call that goes on by itself, or the only one of its phase, which needs no task of its own.
 enum Call {
@@ -44,108 +82,167 @@ enum Call {
     Alone(Updates),
 }
 
-impl<'a> Execution<'a> {
-    pub fn new(
-        device: &'a Arc<dyn Device>,
-        tables: &'a Tables,
-        limits: Limits,
-        desired: &'a State,
-        set_owner: &'a (dyn Fn(u32) -> Option<Arc<str>> + Sync),
-        installed: &'a mut Installed,
-        report: &'a mut Report,
-    ) -> Self {
-        Self {
-            device,
-            tables,
-            limits,
-            desired,
-            set_owner,
-            installed,
-            report,
-            left: Touched::default(),
-            in_doubt: false,
-            failures: BTreeMap::new(),
+impl Execution<'_> {
+    /// Has pieces on their way when it returns, not all of them answered.
+    pub async fn ahead(&mut self, pieces: impl Iterator<Item = Piece>) -> Result<(), DeviceError> {
+        let sent = self.send(pieces, true, true).await;
+        if sent.is_err() {
+            // Every answer counts, also after one that broke off.
+            let _ = self.settle(true).await;
         }
+        sent
+    }
+
+    /// Waits for what is on its way.
+    pub async fn arrive(&mut self) -> Result<(), DeviceError> {
+        self.phase(std::iter::empty()).await
     }
 
     /// Writes all phases, one after the other.
     pub async fn run(&mut self, phases: Vec<Phase>) -> Result<(), DeviceError> {
         let mut outcome = Ok(());
         for phase in phases {
-            outcome = self.phase(phase.edits()).await;
+            outcome = self.phase(phase.pieces()).await;
             if outcome.is_err() {
                 break;
             }
         }
-        self.report.errors = std::mem::take(&mut self.failures).into_values().collect();
+        let failures = std::mem::take(&mut self.progress.failures);
+        self.report.errors = failures.into_values().collect();
         outcome
     }
 
-    async fn phase(&mut self, edits: impl Iterator<Item = Edit>) -> Result<(), DeviceError> {
-        let again = self.batches(edits, true).await?;
+    async fn phase(&mut self, pieces: impl Iterator<Item = Piece>) -> Result<(), DeviceError> {
+        self.batches(pieces, true).await?;
+        let again = std::mem::take(&mut self.progress.again);
         if !again.is_empty() {
-            self.batches(again.into_iter(), false).await?;
+            let again = again.into_iter().map(Piece::Edit);
+            self.batches(again, false).await?;
         }
         Ok(())
     }
 
-    /// Sends updates and returns those that deserve a second try at once.
+    /// Sends updates until all are answered.
     async fn batches(
         &mut self,
-        edits: impl Iterator<Item = Edit>,
+        pieces: impl Iterator<Item = Piece>,
         first: bool,
-    ) -> Result<Vec<Edit>, DeviceError> {
-        let mut edits = edits.peekable();
-        let mut in_flight: VecDeque<InFlight> = VecDeque::new();
-        let mut again = Vec::new();
-        let mut broken = None;
-        while edits.peek().is_some() && broken.is_none() {
-            let (batch, updates) = self.batch(&mut edits);
+    ) -> Result<(), DeviceError> {
+        let sent = self.send(pieces, first, false).await;
+        let settled = self.settle(first).await;
+        sent.and(settled)
+    }
+
+    /// Sends updates; so many answers are left to wait for as calls may be in flight.
+    async fn send(
+        &mut self,
+        pieces: impl Iterator<Item = Piece>,
+        first: bool,
+        more_to_come: bool,
+    ) -> Result<(), DeviceError> {
+        let mut pieces = Left::new(pieces);
+        while !pieces.is_empty() {
+            let (batch, updates) = self.batch(&mut pieces);
             if !batch.is_empty() {
                 let device = self.device.clone();
                 self.report.rpcs += 1;
-                let call = if edits.peek().is_none() && in_flight.is_empty() {
+                let last = pieces.is_empty() && !more_to_come;
+                let call = if last && self.progress.in_flight.is_empty() {
                     Call::Alone(updates)
                 } else {
                     Call::Apart(tokio::spawn(
                         async move { device.write_batch(updates).await },
                     ))
                 };
-                in_flight.push_back((batch, call));
+                self.progress.in_flight.push_back((batch, call));
             }
-            if in_flight.len() >= self.limits.in_flight.max(1)
-                && let Some(oldest) = in_flight.pop_front()
+            if self.progress.in_flight.len() >= self.limits.in_flight.max(1)
+                && let Some(oldest) = self.progress.in_flight.pop_front()
             {
-                broken = self.answer(oldest, first, &mut again).await.err();
+                self.answer(oldest, first).await?;
             }
         }
-        // Every answer counts, also after one that broke off.
-        while let Some(oldest) = in_flight.pop_front() {
-            if let Err(error) = self.answer(oldest, first, &mut again).await {
-                broken.get_or_insert(error);
-            }
-        }
-        broken.map_or(Ok(again), Err)
+        Ok(())
     }
 
-    fn batch(
-        &mut self,
-        edits: &mut std::iter::Peekable<impl Iterator<Item = Edit>>,
-    ) -> (Vec<Edit>, Updates) {
-        let capacity = self.limits.updates.max(1);
+    /// Waits for all answers.
+    async fn settle(&mut self, first: bool) -> Result<(), DeviceError> {
+        let mut broken = Ok(());
+        while let Some(oldest) = self.progress.in_flight.pop_front() {
+            let answered = self.answer(oldest, first).await;
+            broken = broken.and(answered);
+        }
+        broken
+    }
+
+    fn batch(&mut self, pieces: &mut Left<impl Iterator<Item = Piece>>) -> (Vec<Piece>, Updates) {
         let mut batch = Vec::new();
-        let mut updates = Updates::default();
-        while batch.len() < capacity && updates.bytes() < self.limits.bytes {
-            let Some(edit) = edits.next() else { break };
-            if self.is_held_back(&edit) {
-                self.come_back(&edit);
-                continue;
-            }
-            if encode(self.tables, &edit, &mut updates) {
-                batch.push(edit);
+        // Most batches are like the one before.
+        let (like, bytes) = self.progress.last;
+        let mut updates = Updates::with_capacity(like, bytes);
+        while !self.is_full(&updates) {
+            let Some(piece) = pieces.next() else { break };
+            match piece {
+                Piece::Edit(edit) if self.is_held_back(&edit) => self.come_back(&edit),
+                Piece::Edit(edit) => {
+                    if encode(self.tables, &edit, &mut updates) {
+                        batch.push(Piece::Edit(edit));
+                    }
+                }
+                Piece::Slots(slots) if self.are_held_back(&slots) => {
+                    self.progress.left.sets.insert(slots.id);
+                }
+                Piece::Slots(mut slots) => {
+                    let pushed = self.push(&slots, &mut updates);
+                    let later = slots.slots.split_off(pushed);
+                    if !later.is_empty() {
+                        let slots = Slots {
+                            slots: later,
+                            ..slots.clone()
+                        };
+                        pieces.put_back(Piece::Slots(slots));
+                    }
+                    batch.push(Piece::Slots(slots));
+                }
             }
         }
+        self.progress.last = (updates.len(), updates.bytes());
         (batch, updates)
+    }
+
+    fn is_full(&self, updates: &Updates) -> bool {
+        updates.len() >= self.limits.updates.max(1) || updates.bytes() >= self.limits.bytes
+    }
+
+    /// Adds updates of slots to a batch until it is full; says of how many. Those that lead to one endpoint differ in
+    /// their number only.
+    fn push(&self, slots: &Slots, updates: &mut Updates) -> usize {
+        let mut molds: Vec<Option<Mold>> = vec![None; slots.target.members().len().max(1)];
+        for (at, op) in slots.ops().enumerate() {
+            if self.is_full(updates) {
+                return at;
+            }
+            let key = op.key();
+            let member = slots.target.member(key.slot);
+            let mold = &mut molds[member.unwrap_or(0)];
+            if mold.is_none_or(|mold| !updates.push_like(mold, key.slot.into())) {
+                let (kind, target) = match &op {
+                    Op::Insert(_, target) => (Type::Insert, Some(target)),
+                    Op::Modify(_, target) => (Type::Modify, Some(target)),
+                    Op::Delete(_) => (Type::Delete, None),
+                };
+                let endpoint = &self.tables.endpoint;
+                *mold = Some(endpoint.push_slot(updates, kind, (key, target), b""));
+            }
+        }
+        slots.slots.len()
+    }
+
+    /// A frontend still serves from the set whose slots go.
+    fn are_held_back(&self, slots: &Slots) -> bool {
+        slots.kind == Kind::Delete
+            && !self.desired.state().sets.contains_key(&slots.id)
+            && self.installed.is_served(slots.id)
     }
 
     /// What it refers to is not whole, or what refers to it is still there.
@@ -158,19 +255,11 @@ impl<'a> Execution<'a> {
                 };
                 !entry.action.sets().into_iter().flatten().all(whole)
             }
-            Edit::Slot(Op::Delete(key)) => {
-                !self.desired.sets.contains_key(&key.set_id) && self.installed.is_served(key.set_id)
-            }
             _ => false,
         }
     }
 
-    async fn answer(
-        &mut self,
-        (batch, call): InFlight,
-        first: bool,
-        again: &mut Vec<Edit>,
-    ) -> Result<(), DeviceError> {
+    async fn answer(&mut self, (batch, call): InFlight, first: bool) -> Result<(), DeviceError> {
         let results = match call {
             Call::Alone(updates) => self.device.write_batch(updates).await?,
             Call::Apart(task) => task.await.map_err(|error| DeviceError::Broken {
@@ -178,55 +267,72 @@ impl<'a> Execution<'a> {
                 message: error.to_string(),
             })??,
         };
-        if results.len() != batch.len() {
+        let count: usize = batch.iter().map(Piece::updates).sum();
+        if results.len() != count {
             return Err(DeviceError::Protocol {
                 device: self.device.name().to_owned(),
-                message: format!("{} results for {} updates", results.len(), batch.len()),
+                message: format!("{} results for {count} updates", results.len()),
             });
         }
         if results.iter().all(Result::is_ok) {
-            batch.iter().for_each(|edit| self.count(edit));
-            self.installed.apply(&batch, self.desired);
+            self.all_done(batch);
             return Ok(());
         }
-        let mut took_place = Vec::with_capacity(batch.len());
-        for (edit, result) in batch.into_iter().zip(results) {
+        let mut took_place = Vec::with_capacity(count);
+        for (edit, result) in batch.into_iter().flat_map(Piece::edits).zip(results) {
             match result {
                 Ok(()) => {
-                    self.count(&edit);
+                    self.count(edit.kind(), 1);
                     took_place.push(edit);
                 }
                 Err(error) => match self.failed(edit, error, first) {
-                    After::Again(edit) => again.push(edit),
+                    After::Again(edit) => self.progress.again.push(edit),
                     After::AsIfDone(edit) => took_place.push(edit),
                     After::Left => {}
                 },
             }
         }
-        self.installed.apply(&took_place, self.desired);
+        self.installed.apply(&took_place, self.desired.state());
         Ok(())
     }
 
-    fn count(&mut self, edit: &Edit) {
-        match edit.kind() {
-            Kind::Insert => self.report.inserts += 1,
-            Kind::Modify => self.report.modifies += 1,
-            Kind::Delete => self.report.deletes += 1,
+    fn all_done(&mut self, batch: Vec<Piece>) {
+        let mut edits = Vec::new();
+        for piece in batch {
+            match piece {
+                Piece::Edit(edit) => {
+                    self.count(edit.kind(), 1);
+                    edits.push(edit);
+                }
+                Piece::Slots(slots) => {
+                    self.count(slots.kind, slots.slots.len());
+                    self.installed.apply_slots(&slots, self.desired.state());
+                }
+            }
+        }
+        self.installed.apply(&edits, self.desired.state());
+    }
+
+    fn count(&mut self, kind: Kind, updates: usize) {
+        match kind {
+            Kind::Insert => self.report.inserts += updates,
+            Kind::Modify => self.report.modifies += updates,
+            Kind::Delete => self.report.deletes += updates,
         }
     }
 
     fn failed(&mut self, edit: Edit, error: UpdateError, first: bool) -> After {
         match (error.kind, edit.kind()) {
             (Failure::NotFound, Kind::Delete) => {
-                self.in_doubt = true;
+                self.progress.in_doubt = true;
                 return After::AsIfDone(edit);
             }
             (Failure::AlreadyExists, Kind::Insert) if first => {
-                self.in_doubt = true;
+                self.progress.in_doubt = true;
                 return After::Again(edit.turned(Kind::Modify));
             }
             (Failure::NotFound, Kind::Modify) if first => {
-                self.in_doubt = true;
+                self.progress.in_doubt = true;
                 return After::Again(edit.turned(Kind::Insert));
             }
             (Failure::Busy, _) if first => return After::Again(edit),
@@ -235,13 +341,17 @@ impl<'a> Execution<'a> {
         self.come_back(&edit);
         let owner = self.owner(&edit);
         let key = (owner.clone(), edit.table(), error.kind.to_string());
-        let failure = self.failures.entry(key).or_insert_with(|| WriteFailure {
-            owner,
-            table: edit.table(),
-            kind: error.kind,
-            entries: 0,
-            message: error.message,
-        });
+        let failure = self
+            .progress
+            .failures
+            .entry(key)
+            .or_insert_with(|| WriteFailure {
+                owner,
+                table: edit.table(),
+                kind: error.kind,
+                entries: 0,
+                message: error.message,
+            });
         failure.entries += 1;
         After::Left
     }
@@ -258,7 +368,7 @@ impl<'a> Execution<'a> {
                 let known = self.installed.state().vips.get(key);
                 known.map_or_else(String::new, |entry| entry.owner.to_string())
             }
-            Edit::Slot(op) => match (self.set_owner)(op.key().set_id) {
+            Edit::Slot(op) => match self.desired.set_owner(op.key().set_id) {
                 Some(owner) => owner.to_string(),
                 None => edit.table().to_owned(),
             },
@@ -269,18 +379,18 @@ impl<'a> Execution<'a> {
     /// Looks at the entry again next time.
     fn come_back(&mut self, edit: &Edit) {
         match edit {
-            Edit::Port(op) => drop(self.left.ports.insert(*op.key())),
-            Edit::Egress(op) => drop(self.left.egress.insert(*op.key())),
-            Edit::Route(op) => drop(self.left.routes.insert(*op.key())),
-            Edit::SctpChecksum(op) => drop(self.left.sctp_checksums.insert(*op.key())),
-            Edit::SourceRange(op) => drop(self.left.source_ranges.insert(*op.key())),
-            Edit::Member(op) => drop(self.left.members.insert(*op.key())),
-            Edit::Tunnel(op) => drop(self.left.tunnels.insert(*op.key())),
-            Edit::Masquerade(op) => drop(self.left.masquerades.insert(*op.key())),
-            Edit::Client(op) => drop(self.left.clients.insert(*op.key())),
-            Edit::Frontend(op) => drop(self.left.frontends.insert(*op.key())),
-            Edit::Vip(op) => drop(self.left.vips.insert(*op.key())),
-            Edit::Slot(op) => drop(self.left.sets.insert(op.key().set_id)),
+            Edit::Port(op) => drop(self.progress.left.ports.insert(*op.key())),
+            Edit::Egress(op) => drop(self.progress.left.egress.insert(*op.key())),
+            Edit::Route(op) => drop(self.progress.left.routes.insert(*op.key())),
+            Edit::SctpChecksum(op) => drop(self.progress.left.sctp_checksums.insert(*op.key())),
+            Edit::SourceRange(op) => drop(self.progress.left.source_ranges.insert(*op.key())),
+            Edit::Member(op) => drop(self.progress.left.members.insert(*op.key())),
+            Edit::Tunnel(op) => drop(self.progress.left.tunnels.insert(*op.key())),
+            Edit::Masquerade(op) => drop(self.progress.left.masquerades.insert(*op.key())),
+            Edit::Client(op) => drop(self.progress.left.clients.insert(*op.key())),
+            Edit::Frontend(op) => drop(self.progress.left.frontends.insert(*op.key())),
+            Edit::Vip(op) => drop(self.progress.left.vips.insert(*op.key())),
+            Edit::Slot(op) => drop(self.progress.left.sets.insert(op.key().set_id)),
         }
     }
 }

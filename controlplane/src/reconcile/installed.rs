@@ -7,7 +7,7 @@ use p4runtime::proto::p4::v1 as proto;
 use rustc_hash::FxHashMap;
 
 use super::diff::Op;
-use super::plan::{self, Edit};
+use super::plan::{self, Edit, Slots};
 use crate::compile::{EndpointSet, Owned, State};
 use crate::device::{Device, DeviceError};
 use crate::tables::endpoint::Target;
@@ -51,20 +51,25 @@ impl Installed {
             match run {
                 [Edit::Frontend(_)] => {}
                 [Edit::Slot(op), ..] => {
-                    let id = op.key().set_id;
-                    // Slots beyond the wanted ones are still to be deleted.
-                    let there = self.state.sets.get(&id).map_or(0, |set| set.len());
-                    let wanted = desired.sets.get(&id).filter(|set| set.len() >= there);
-                    // Most sets are written as a whole, from the first slot to the last.
-                    if let Some(wanted) = wanted.filter(|wanted| is_whole(run, wanted)) {
-                        self.state.sets.insert(id, wanted.clone());
-                    } else {
-                        plan::apply(&mut self.state, run.iter());
-                        self.share(id, desired);
-                    }
+                    plan::apply(&mut self.state, run.iter());
+                    self.share(op.key().set_id, desired);
                 }
                 _ => plan::apply(&mut self.state, run.iter()),
             }
+        }
+    }
+
+    /// Takes in slots of which all were written.
+    pub fn apply_slots(&mut self, slots: &Slots, desired: &State) {
+        // Slots beyond the wanted ones are still to be deleted.
+        let there = self.state.sets.get(&slots.id).map_or(0, |set| set.len());
+        // Most sets are written as a whole.
+        if slots.is_whole() && slots.target.len() >= there {
+            self.state.sets.insert(slots.id, slots.target.clone());
+        } else {
+            let edits: Vec<Edit> = slots.ops().map(Edit::Slot).collect();
+            plan::apply(&mut self.state, edits.iter());
+            self.share(slots.id, desired);
         }
     }
 
@@ -215,17 +220,6 @@ fn set_of(edit: &Edit) -> Option<u32> {
         Edit::Slot(op) => Some(op.key().set_id),
         _ => None,
     }
-}
-
-/// Whether the updates, in order, write every slot of a set as it is wanted.
-fn is_whole(run: &[Edit], wanted: &EndpointSet) -> bool {
-    let writes = |(slot, edit): (usize, &Edit)| match edit {
-        Edit::Slot(Op::Insert(key, target) | Op::Modify(key, target)) => {
-            usize::from(key.slot) == slot && wanted.get(key.slot) == Some(target)
-        }
-        _ => false,
-    };
-    run.len() == wanted.len() && run.iter().enumerate().all(writes)
 }
 
 fn owner(entry: &proto::TableEntry) -> Arc<str> {

@@ -6,7 +6,8 @@
 //!            read back, then what was written ──▶ installed
 //! ```
 
-pub mod diff;
+pub mod asked;
+mod diff;
 mod driver;
 mod execute;
 mod installed;

@@ -17,8 +17,8 @@
 
 use std::sync::Arc;
 
-use super::diff::{Diff, Kind, Op, SetChange};
-use crate::compile::{EndpointSet, Owned, State};
+use super::diff::{self, Diff, Kind, Op, SetChange};
+use crate::compile::{CompiledService, EndpointSet, Owned, State};
 use crate::tables::{
     Table, client, egress, endpoint, frontend, masquerade, member, port, route, sctp_checksum,
     source_range, tunnel, vip,
@@ -128,13 +128,69 @@ pub struct Phase {
     slots: Vec<Slots>,
 }
 
-/// Slots of one set, kept as numbers until they are written.
+/// Slots of one set to which the same is done. Millions of them are kept as numbers: an [`Edit`] is made only of those
+/// that need one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Slots {
-    id: u32,
-    target: Arc<EndpointSet>,
-    kind: Kind,
-    slots: Vec<u16>,
+pub struct Slots {
+    /// The set.
+    pub id: u32,
+    /// What the set should be.
+    pub target: Arc<EndpointSet>,
+    /// What is done.
+    pub kind: Kind,
+    /// To which slots, in order.
+    pub slots: Vec<u16>,
+}
+
+impl Slots {
+    /// One update per slot.
+    pub fn ops(&self) -> impl Iterator<Item = Op<endpoint::Key, endpoint::Target>> + '_ {
+        self.slots.iter().filter_map(|&slot| {
+            let key = endpoint::Key {
+                set_id: self.id,
+                slot,
+            };
+            Some(match self.kind {
+                Kind::Insert => Op::Insert(key, *self.target.get(slot)?),
+                Kind::Modify => Op::Modify(key, *self.target.get(slot)?),
+                Kind::Delete => Op::Delete(key),
+            })
+        })
+    }
+
+    /// Writes the wanted set as a whole.
+    pub fn is_whole(&self) -> bool {
+        let whole = self.slots.len() == self.target.len();
+        self.kind != Kind::Delete && whole && self.slots.is_sorted_by(|one, next| one < next)
+    }
+}
+
+/// What is written together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// One update.
+    Edit(Edit),
+    /// Slots of one set.
+    Slots(Slots),
+}
+
+impl Piece {
+    /// How many updates.
+    pub fn updates(&self) -> usize {
+        match self {
+            Self::Edit(_) => 1,
+            Self::Slots(slots) => slots.slots.len(),
+        }
+    }
+
+    /// One update after the other.
+    pub fn edits(self) -> impl Iterator<Item = Edit> {
+        let (edit, slots) = match self {
+            Self::Edit(edit) => (Some(edit), Vec::new()),
+            Self::Slots(slots) => (None, slots.ops().collect()),
+        };
+        edit.into_iter().chain(slots.into_iter().map(Edit::Slot))
+    }
 }
 
 impl Phase {
@@ -153,25 +209,16 @@ impl Phase {
         self.len() == 0
     }
 
-    /// The updates, made as they are asked for: slots of one set follow one another.
+    /// The updates.
+    pub fn pieces(self) -> impl Iterator<Item = Piece> {
+        let edits = self.edits.into_iter().map(Piece::Edit);
+        edits.chain(self.slots.into_iter().map(Piece::Slots))
+    }
+
+    /// The updates, one after the other: slots of one set follow one another.
+    #[cfg(test)]
     pub fn edits(self) -> impl Iterator<Item = Edit> {
-        let slots = self.slots.into_iter().flat_map(|change| {
-            let Slots {
-                id,
-                target,
-                kind,
-                slots,
-            } = change;
-            slots.into_iter().filter_map(move |slot| {
-                let key = endpoint::Key { set_id: id, slot };
-                Some(Edit::Slot(match kind {
-                    Kind::Insert => Op::Insert(key, *target.get(slot)?),
-                    Kind::Modify => Op::Modify(key, *target.get(slot)?),
-                    Kind::Delete => Op::Delete(key),
-                }))
-            })
-        });
-        self.edits.into_iter().chain(slots)
+        self.pieces().flat_map(Piece::edits)
     }
 
     fn take<K, A>(
@@ -193,6 +240,30 @@ impl Phase {
             slots: of(change).clone(),
         }));
     }
+}
+
+/// Slots of these Services' sets that are not there and should be: nothing refers to them yet, so they may be written
+/// before anything else.
+pub fn missing<'s>(
+    services: impl Iterator<Item = &'s CompiledService>,
+    desired: &State,
+    installed: &State,
+) -> Phase {
+    let families = services
+        .flat_map(|service| &service.ports)
+        .flat_map(|port| &port.families);
+    let sets = families.flat_map(|family| &family.sets);
+    let changes = sets.filter_map(|set| {
+        diff::set(
+            set.id,
+            desired.sets.get(&set.id),
+            installed.sets.get(&set.id),
+        )
+    });
+    let mut phase = Phase::default();
+    let changes: Vec<SetChange> = changes.collect();
+    phase.slots(&changes, Kind::Insert, |change| &change.insert);
+    phase
 }
 
 /// Puts a difference in order; phases without updates are left out.

@@ -2,7 +2,7 @@
 
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::{MatchKind, Requirement, Schema};
-use p4runtime::wire::Updates;
+use p4runtime::wire::{Mold, Updates};
 
 use super::entry::{ActionLayout, KeyLayout};
 use super::{Address, Interface, Table};
@@ -106,6 +106,36 @@ fn target_values(target: &Target) -> [u64; 5] {
     [hi, lo, port, flags, target.endpoint_id.into()]
 }
 
+impl Endpoint {
+    /// Adds an update; other slots that lead to the same target are [like it](Updates::push_like).
+    pub fn push_slot(
+        &self,
+        updates: &mut Updates,
+        kind: proto::update::Type,
+        (key, target): (&Key, Option<&Target>),
+        owner: &[u8],
+    ) -> Mold {
+        let values = [key.set_id.into(), key.slot.into()];
+        let Some(target) = target else {
+            return self.key.push(updates, kind, values, None, owner);
+        };
+        let all = target_values(target);
+        match &self.to_endpoint {
+            TargetLayout::Full(layout) => {
+                let (action, arguments) = layout.arguments(all);
+                let action = Some((action, &arguments[..]));
+                self.key.push(updates, kind, values, action, owner)
+            }
+            TargetLayout::Basic(layout) => {
+                let [hi, lo, port, ..] = all;
+                let (action, arguments) = layout.arguments([hi, lo, port]);
+                let action = Some((action, &arguments[..]));
+                self.key.push(updates, kind, values, action, owner)
+            }
+        }
+    }
+}
+
 impl Table for Endpoint {
     type Key = Key;
     type Action = Target;
@@ -148,24 +178,7 @@ impl Table for Endpoint {
         (key, target): (&Key, Option<&Target>),
         owner: &[u8],
     ) {
-        let values = [key.set_id.into(), key.slot.into()];
-        let Some(target) = target else {
-            return self.key.push(updates, kind, values, None, owner);
-        };
-        let all = target_values(target);
-        match &self.to_endpoint {
-            TargetLayout::Full(layout) => {
-                let (action, arguments) = layout.arguments(all);
-                let action = Some((action, &arguments[..]));
-                self.key.push(updates, kind, values, action, owner);
-            }
-            TargetLayout::Basic(layout) => {
-                let [hi, lo, port, ..] = all;
-                let (action, arguments) = layout.arguments([hi, lo, port]);
-                let action = Some((action, &arguments[..]));
-                self.key.push(updates, kind, values, action, owner);
-            }
-        }
+        self.push_slot(updates, kind, (key, target), owner);
     }
 
     fn decode(&self, entry: &proto::TableEntry) -> Option<(Key, Target)> {

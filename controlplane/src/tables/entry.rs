@@ -6,7 +6,7 @@
 use p4runtime::proto::p4::v1 as proto;
 use p4runtime::schema::Schema;
 use p4runtime::value;
-use p4runtime::wire::{ExactEntry, Updates};
+use p4runtime::wire::{ExactEntry, Mold, Updates};
 use proto::field_match::FieldMatchType;
 use proto::table_action::Type;
 
@@ -69,7 +69,7 @@ impl<const N: usize> KeyLayout<N> {
         values: [u64; N],
         action: Option<(u32, &[(u32, u64)])>,
         metadata: &[u8],
-    ) {
+    ) -> Mold {
         let mut key = [(0, 0); N];
         for (pair, given) in key.iter_mut().zip(self.fields.iter().zip(values)) {
             *pair = (*given.0, given.1);
@@ -80,7 +80,7 @@ impl<const N: usize> KeyLayout<N> {
             action,
             metadata,
         };
-        updates.push_exact(kind, &entry);
+        updates.push_exact(kind, &entry)
     }
 
     /// An entry without action: the first elements exact, the others ternary.

@@ -137,12 +137,8 @@ pub async fn run(
     notices: mpsc::Sender<Notice>,
     cancel: CancellationToken,
 ) {
-    let ranges = tokio::select! {
-        () = cancel.cancelled() => return,
-        ranges = has_service_cidrs(&client) => ranges,
-    };
     let pods = *extras.pods.borrow_and_update();
-    let count = 3 + usize::from(ranges) + usize::from(pods);
+    let count = 4 + usize::from(pods);
     let unlisted = Arc::new(AtomicUsize::new(count));
     let mut tasks = JoinSet::new();
     let mut watch = Watch {
@@ -158,9 +154,7 @@ pub async fn run(
     watch.start::<Service>(served.clone());
     watch.start::<EndpointSlice>(served);
     watch.start::<Node>(Selection::default());
-    if ranges {
-        watch.start::<ServiceCIDR>(Selection::default());
-    }
+    watch.start_ranges();
     let of_pods = Selection {
         labels: None,
         fields: extras.node.map(|node| format!("spec.nodeName={node}")),
@@ -221,6 +215,22 @@ impl Watch<'_> {
         let stream = reflect::<K>(self.client, wanted).backoff(retry());
         self.tasks
             .spawn(follow(stream, self.notices.clone(), self.unlisted.clone()));
+    }
+
+    /// ServiceCIDRs, where there are any.
+    fn start_ranges(&mut self) {
+        let (client, notices) = (self.client.clone(), self.notices.clone());
+        let unlisted = self.unlisted.clone();
+        self.tasks.spawn(async move {
+            if has_service_cidrs(&client).await {
+                let stream = reflect::<ServiceCIDR>(&client, Selection::default());
+                return follow(stream.backoff(retry()), notices, unlisted).await;
+            }
+            // None will ever be listed.
+            if listed(&notices, &unlisted).await.is_ok() {
+                std::future::pending().await
+            }
+        });
     }
 }
 
@@ -337,7 +347,7 @@ where
     S: Stream<Item = Result<Event<K>, ReflectError>> + Send,
 {
     let mut stream = std::pin::pin!(stream);
-    let mut listed = false;
+    let mut was_listed = false;
     loop {
         let event = match stream.try_next().await {
             Ok(Some(event)) => event,
@@ -358,13 +368,21 @@ where
             return;
         }
         // Counted only after the list is on its way: whoever is last knows that all of them are.
-        let first = is_list && !std::mem::replace(&mut listed, true);
-        if first
-            && unlisted.fetch_sub(1, Ordering::AcqRel) == 1
-            && notices.send(Notice::Synced).await.is_err()
-        {
+        let first = is_list && !std::mem::replace(&mut was_listed, true);
+        if first && listed(&notices, &unlisted).await.is_err() {
             return;
         }
+    }
+}
+
+/// One kind is listed; the last one says so.
+async fn listed(
+    notices: &mpsc::Sender<Notice>,
+    unlisted: &AtomicUsize,
+) -> Result<(), mpsc::error::SendError<Notice>> {
+    match unlisted.fetch_sub(1, Ordering::AcqRel) {
+        1 => notices.send(Notice::Synced).await,
+        _ => Ok(()),
     }
 }
 

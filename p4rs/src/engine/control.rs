@@ -5,7 +5,7 @@
 
 use super::externs::{CloneSession, CounterData, ExternError, MeterConfig, Replica};
 use super::tables::{
-    Batch, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, MatchKind, NewEntry,
+    Batch, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, MatchKind, NewEntry, NewRows,
     OwnedAction, TableError,
 };
 use super::{Engine, OwnedField, Time};
@@ -24,6 +24,22 @@ impl Engine {
         entry: &NewEntry<'_>,
     ) -> Result<(), TableError> {
         self.machine.table(table)?.insert(now, entry)
+    }
+
+    /// Adds many entries at once, as if by [`insert`](Self::insert) in order, and tells which were refused and why, by
+    /// position. `refused` must not call back into the engine.
+    ///
+    /// # Errors
+    /// [`TableError::NoSuchTable`].
+    pub fn insert_rows(
+        &self,
+        now: Time,
+        table: Handle<Table>,
+        rows: &NewRows<'_>,
+        refused: &mut dyn FnMut(usize, TableError),
+    ) -> Result<(), TableError> {
+        self.machine.table(table)?.insert_rows(now, rows, refused);
+        Ok(())
     }
 
     /// Replaces action, metadata and timeout of the entry with the same match and priority.

@@ -39,7 +39,7 @@ pub use externs::{
 pub use outputs::{Digest, DropReason, Outputs};
 pub use tables::{
     ActionCall, Batch, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, IdleTimeout,
-    Lookup, MatchKind, NewEntry, OwnedAction, OwnedField, TableError, WeightedAction,
+    Lookup, MatchKind, NewEntry, NewRows, OwnedAction, OwnedField, TableError, WeightedAction,
 };
 pub use trace::{Event, KeyValue, Tracer, Verdict};
 

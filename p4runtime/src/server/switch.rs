@@ -25,6 +25,7 @@ use tonic::Code;
 use super::events::Events;
 pub use super::list::List;
 use crate::schema::{Action, ActionProfile, Counter, Meter, Register, Schema, Table, ValueSet};
+use crate::value::canonical;
 
 /// A device that programs can be loaded into.
 pub trait Switch: Send + Sync + 'static {
@@ -87,6 +88,81 @@ pub trait Pipeline: Send + Sync + 'static {
 pub trait Writer {
     /// Applies one update. A failed one leaves no trace and does not stop the others.
     fn apply(&mut self, update: &Update<'_>) -> Result<(), SwitchError>;
+
+    /// Inserts entries as if by [`apply`](Self::apply), one after the other, and tells which failed, by position.
+    fn insert(&mut self, rows: &Rows<'_, '_>, failed: &mut dyn FnMut(usize, SwitchError)) {
+        for at in 0..rows.len() {
+            let mut bytes = Vec::new();
+            let entry = rows.entry(at, &mut bytes);
+            let update = Update {
+                op: Op::Insert,
+                item: Item::Entry(entry),
+            };
+            if let Err(error) = self.apply(&update) {
+                failed(at, error);
+            }
+        }
+    }
+}
+
+/// New entries of one table that run one action: exact keys, and values of at most 64 bits, which all fit.
+#[derive(Debug, Clone)]
+pub struct Rows<'s, 'u> {
+    /// The table.
+    pub table: &'s Arc<Table>,
+    /// The action.
+    pub action: &'s Arc<Action>,
+    /// The first entry's key, one number per element in the table's order; then the second's.
+    pub keys: Vec<u64>,
+    /// The first entry's arguments, one number per parameter in the action's order; then the second's.
+    pub params: Vec<u64>,
+    /// The controller's notes, returned as written: there are as many entries as these.
+    pub metadata: Vec<&'u [u8]>,
+}
+
+impl<'s, 'u> Rows<'s, 'u> {
+    /// None yet.
+    pub fn new(table: &'s Arc<Table>, action: &'s Arc<Action>) -> Self {
+        Self {
+            table,
+            action,
+            keys: Vec::new(),
+            params: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.metadata.len()
+    }
+
+    /// None at all.
+    pub fn is_empty(&self) -> bool {
+        self.metadata.is_empty()
+    }
+
+    /// One of them as an entry whose values lie in `bytes`. Positions go up to [`len`](Self::len).
+    pub fn entry<'e>(&'e self, at: usize, bytes: &'e mut Vec<[u8; 8]>) -> Entry<'e> {
+        let numbers = |all: &'e [u64], each: usize| &all[at * each..][..each];
+        let key = numbers(&self.keys, self.table.fields.len());
+        let params = numbers(&self.params, self.action.params.len());
+        bytes.clear();
+        bytes.extend(key.iter().chain(params).map(|number| number.to_be_bytes()));
+        let (key, params) = bytes.split_at(key.len());
+        let fields = key.iter().map(|bytes| Match::Exact(canonical(bytes)));
+        let key = Key::Entry {
+            fields: fields.collect(),
+            priority: 0,
+        };
+        let mut entry = Entry::new(self.table, key);
+        entry.action = Some(EntryAction::Call(Call {
+            action: self.action,
+            args: params.iter().map(|bytes| canonical(bytes)).collect(),
+        }));
+        entry.metadata = self.metadata[at];
+        entry
+    }
 }
 
 /// Where `read` puts what it finds.

@@ -3,7 +3,7 @@
 //! In: ids and numbers. Out: an encoded update. Lengths are worked out from the inside, so that nothing is written
 //! twice; values have the shortest form.
 
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::encoded_len_varint;
 
 use crate::proto::p4::v1 as proto;
 
@@ -51,7 +51,8 @@ pub struct ExactEntry<'a> {
 }
 
 impl ExactEntry<'_> {
-    pub(super) fn encode(&self, kind: proto::update::Type, out: &mut Vec<u8>) {
+    /// Says where the value of the last key element ended.
+    pub(super) fn encode(&self, kind: proto::update::Type, out: &mut Vec<u8>) -> usize {
         let call = self.action.map(|(_, arguments)| {
             let arguments = arguments.iter().map(|one| framed(param_len(one)));
             arguments.sum::<usize>()
@@ -78,6 +79,7 @@ impl ExactEntry<'_> {
             frame(out, MATCH_EXACT, framed(value_len(one.1)));
             value(out, VALUE, one.1);
         }
+        let key_end = out.len();
         if let (Some((id, arguments)), Some(call)) = (self.action, call) {
             frame(out, ENTRY_ACTION, framed(call));
             frame(out, TABLE_ACTION_ACTION, call);
@@ -92,6 +94,7 @@ impl ExactEntry<'_> {
             frame(out, ENTRY_METADATA, self.metadata.len());
             out.extend_from_slice(self.metadata);
         }
+        key_end
     }
 }
 
@@ -104,7 +107,7 @@ fn param_len((id, value): &(u32, u64)) -> usize {
 }
 
 /// Bytes of the shortest form; zero takes one.
-fn value_len(value: u64) -> usize {
+pub(super) fn value_len(value: u64) -> usize {
     8 - (value.leading_zeros() / 8).min(7) as usize
 }
 
@@ -119,12 +122,22 @@ fn number_len(number: u32) -> usize {
 
 fn frame(out: &mut Vec<u8>, key: u8, length: usize) {
     out.push(key);
-    encode_varint(length as u64, out);
+    varint(length as u64, out);
 }
 
 fn number(out: &mut Vec<u8>, key: u8, number: u32) {
     out.push(key);
-    encode_varint(number.into(), out);
+    varint(number.into(), out);
+}
+
+/// Most take one byte.
+#[inline]
+fn varint(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
 }
 
 fn value(out: &mut Vec<u8>, key: u8, value: u64) {

@@ -6,6 +6,7 @@
 //! Invariant: every update of a decoded request is well-formed, so none can spoil a batch that has begun.
 
 mod entry;
+mod plain;
 mod request;
 mod scratch;
 #[cfg(test)]
@@ -16,8 +17,19 @@ use prost::{DecodeError, Message};
 use crate::proto::p4::v1 as proto;
 
 pub use entry::ExactEntry;
+use entry::value_len;
+pub(crate) use plain::{Field, PlainInsert};
 pub use request::WriteRequest;
 pub use scratch::Scratch;
+
+/// An update of a batch as the mold of others, which have another value of the last key element.
+#[derive(Debug, Clone, Copy)]
+pub struct Mold {
+    start: usize,
+    end: usize,
+    /// Where the value is, from the start of the update.
+    value: (usize, usize),
+}
 
 /// Updates, encoded, one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,9 +56,32 @@ impl Updates {
     }
 
     /// Adds one of a table entry whose key elements are all exact.
-    pub fn push_exact(&mut self, kind: proto::update::Type, entry: &ExactEntry<'_>) {
-        entry.encode(kind, &mut self.bytes);
+    pub fn push_exact(&mut self, kind: proto::update::Type, entry: &ExactEntry<'_>) -> Mold {
+        let start = self.bytes.len();
+        let key_end = entry.encode(kind, &mut self.bytes) - start;
         self.ends.push(self.bytes.len());
+        let value = entry.key.last().map_or(0, |(_, value)| value_len(*value));
+        Mold {
+            start,
+            end: self.bytes.len(),
+            value: (key_end - value, key_end),
+        }
+    }
+
+    /// Adds one like another of this batch, which differs in the value of the last key element alone; `false`: it would
+    /// take more bytes, or fewer.
+    pub fn push_like(&mut self, mold: Mold, value: u64) -> bool {
+        let (from, to) = mold.value;
+        let length = value_len(value);
+        // A mold of another batch may lie anywhere.
+        if to - from != length || mold.end > self.bytes.len() {
+            return false;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_within(mold.start..mold.end);
+        self.bytes[start + from..start + to].copy_from_slice(&value.to_be_bytes()[8 - length..]);
+        self.ends.push(self.bytes.len());
+        true
     }
 
     fn push_encoded(&mut self, update: &[u8]) {

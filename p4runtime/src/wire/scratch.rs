@@ -35,17 +35,26 @@ impl Scratch {
 }
 
 /// What is left of a message.
-struct Rest<'a>(&'a [u8]);
+pub(super) struct Rest<'a>(pub(super) &'a [u8]);
 
 impl<'a> Rest<'a> {
     /// The next field's key; keys of one byte only.
-    fn key(&mut self) -> Option<u8> {
+    #[inline]
+    pub(super) fn key(&mut self) -> Option<u8> {
         let (&key, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(key)
     }
 
-    fn number(&mut self) -> Option<u64> {
+    #[inline]
+    pub(super) fn number(&mut self) -> Option<u64> {
+        // Almost all of them take one byte.
+        if let Some((&byte, rest)) = self.0.split_first()
+            && byte < 0x80
+        {
+            self.0 = rest;
+            return Some(byte.into());
+        }
         let mut number = 0;
         for (at, &byte) in self.0.iter().enumerate().take(9) {
             number |= u64::from(byte & 0x7f) << (7 * at);
@@ -57,14 +66,16 @@ impl<'a> Rest<'a> {
         None
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    #[inline]
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(bytes)
     }
 
-    fn is_empty(&self) -> bool {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

@@ -176,6 +176,33 @@ proptest! {
         let expected = crate::client::entry_update(proto::update::Type::Modify, message);
         prop_assert_eq!(updates.iter().next().unwrap(), &expected.encode_to_vec()[..]);
     }
+
+    #[test]
+    fn a_mold_makes_what_would_be_encoded(
+        first in 1u32.., key in vec((1u32.., any::<u64>()), 1..4), values in vec(prop_oneof![0u64..300, any::<u64>()], 1..20),
+        arguments in vec((1u32.., any::<u64>()), 0..6),
+    ) {
+        let entry = |key: &[(u32, u64)], to: &mut Updates| {
+            let action = Some((7, &arguments[..]));
+            to.push_exact(proto::update::Type::Insert, &ExactEntry { table: first, key, action, metadata: b"x" })
+        };
+        let (mut molded, mut plain) = (Updates::default(), Updates::default());
+        let mold = entry(&key, &mut molded);
+        entry(&key, &mut plain);
+        let length = |value: u64| value::from_u64(value, 64).unwrap().len();
+        let own = key.last().unwrap().1;
+        for value in values {
+            let alike = molded.push_like(mold, value);
+            prop_assert_eq!(alike, length(value) == length(own));
+            if alike {
+                let mut other = key.clone();
+                other.last_mut().unwrap().1 = value;
+                entry(&other, &mut plain);
+            }
+        }
+        prop_assert_eq!(molded, plain);
+        prop_assert!(!Updates::default().push_like(mold, own));
+    }
 }
 
 #[test]

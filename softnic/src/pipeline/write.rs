@@ -4,13 +4,13 @@
 //! specification's error. Nothing is allocated for an entry with plain match fields and one action.
 
 use p4rs::engine::{
-    self, ActionCall, EntryView, FieldMatch, GroupMember, NewEntry, OwnedAction, OwnedField, Time,
-    WeightedAction,
+    self, ActionCall, EntryView, FieldMatch, GroupMember, NewEntry, NewRows, OwnedAction,
+    OwnedField, Time, WeightedAction,
 };
 use p4runtime::schema::{ActionProfile, Register, Table};
 use p4runtime::server::switch::{
     self, ActionSet, Call, CounterData, Entry, EntryAction, Fields, Group, Item, Key, Member, Op,
-    SwitchError, Update,
+    Rows, SwitchError, Update,
 };
 use p4runtime_proto::p4::v1 as pb;
 use smallvec::SmallVec;
@@ -105,6 +105,27 @@ impl switch::Writer for Writer<'_> {
                 let members: Vec<Vec<OwnedField>> = members.iter().map(owned).collect();
                 engine.set_value_set(handle, &members).map_err(extern_error)
             }
+        }
+    }
+
+    fn insert(&mut self, rows: &Rows<'_, '_>, failed: &mut dyn FnMut(usize, SwitchError)) {
+        let Ok(table) = self.loaded.table(rows.table.id) else {
+            let missing = || SwitchError::NotFound("the table");
+            return (0..rows.len()).for_each(|at| failed(at, missing()));
+        };
+        let actions = &mut table.schema.actions.iter();
+        // The engine says so where the table has no such action.
+        let action = actions.position(|known| known.action.id == rows.action.id);
+        let new = NewRows {
+            action: action.unwrap_or(usize::MAX),
+            keys: &rows.keys,
+            params: &rows.params,
+            metadata: &rows.metadata,
+        };
+        let engine = &self.loaded.engine;
+        let mut refused = |at, error| failed(at, table_error(error));
+        if let Err(error) = engine.insert_rows(self.now, table.handle, &new, &mut refused) {
+            (0..rows.len()).for_each(|at| refused(at, error));
         }
     }
 }

@@ -23,7 +23,7 @@ fn shop() -> Model {
 #[tokio::test]
 async fn full_table_holds_back_the_frontend_and_is_retried() {
     let mut bench = Bench::new(shop());
-    bench.device.bound(bench.tables.endpoint.id(), 31);
+    bench.device.bound(bench.tables.endpoint.id(), 15);
     let report = bench.sync().await;
     assert_eq!(report.outcome, Outcome::Done);
     assert_eq!(report.errors.len(), 1);
@@ -56,7 +56,7 @@ async fn full_table_holds_back_the_frontend_and_is_retried() {
 async fn growth_that_finds_no_room_keeps_the_old_set() {
     let mut bench = Bench::new(shop());
     bench.sync().await;
-    bench.device.bound(bench.tables.endpoint.id(), 40);
+    bench.device.bound(bench.tables.endpoint.id(), 20);
     let before = bench.frontends();
     let three = &["10.0.0.1", "10.0.0.2", "10.0.0.3"];
     let report = bench
@@ -64,7 +64,7 @@ async fn growth_that_finds_no_room_keeps_the_old_set() {
         .await;
     assert_eq!(report.errors.len(), 1);
     assert_eq!(bench.frontends(), before);
-    assert_eq!(bench.slots(2).len(), 16, "the set in use must stay whole");
+    assert_eq!(bench.slots(2).len(), 8, "the set in use must stay whole");
     bench.device.bound(bench.tables.endpoint.id(), 100);
     let report = bench.sync().await;
     assert!(report.is_clean(), "{report:?}");
@@ -114,7 +114,7 @@ async fn s84_a_set_is_deleted_only_after_the_frontend_that_serves_from_it() {
     bench.sync().await;
     let (frontends, endpoints) = (bench.tables.frontend.id(), bench.tables.endpoint.id());
     let before = bench.slots(2);
-    assert_eq!(before.len(), 16);
+    assert_eq!(before.len(), 8);
     bench.device.taken();
     bench
         .device
@@ -232,7 +232,7 @@ async fn reconnect_reads_back_and_writes_the_difference() {
     assert!(report.full && report.is_clean(), "{report:?}");
     assert_eq!((report.inserts, report.deletes), (1, 0));
     // The slots of the endpoint that was replaced, and few others.
-    assert!((8..=12).contains(&report.modifies), "{report:?}");
+    assert!((4..=6).contains(&report.modifies), "{report:?}");
     bench.assert_settled();
 }
 

@@ -17,8 +17,8 @@ fn shop() -> Model {
     )
 }
 
-/// 3 frontends, 3 addresses, 32 + 1 slots.
-const SHOP: usize = 39;
+/// 3 frontends, 3 addresses, 16 + 1 slots.
+const SHOP: usize = 23;
 
 #[tokio::test]
 async fn first_sync_writes_everything_and_the_next_nothing() {
@@ -126,15 +126,12 @@ async fn s83_growth_fills_a_new_set_flips_and_then_removes_the_old() {
             &["10.0.0.4", "10.0.0.5"],
         )))
         .await;
-    assert_eq!(
-        (report.inserts, report.modifies, report.deletes),
-        (16, 1, 1)
-    );
+    assert_eq!((report.inserts, report.modifies, report.deletes), (8, 1, 1));
     let (slots, frontends) = (bench.tables.endpoint.id(), bench.tables.frontend.id());
     let updates = bench.device.taken();
     let order: Vec<_> = updates.iter().map(|u| (table_of(u), u.r#type())).collect();
     use proto::update::Type::{Delete, Insert, Modify};
-    let filled = std::iter::repeat_n((slots, Insert), 16);
+    let filled = std::iter::repeat_n((slots, Insert), 8);
     let flipped = [(frontends, Modify), (slots, Delete)];
     assert_eq!(order, filled.chain(flipped).collect::<Vec<_>>());
 }
@@ -184,7 +181,7 @@ async fn views() {
     assert_eq!(services.len(), 2);
     assert_eq!(
         (&*services[0].name, services[0].families[0].sets[0].slots),
-        ("cart", 32)
+        ("cart", 16)
     );
     assert_eq!(services[0].families[0].sets[0].basis, "ready endpoints");
     assert_eq!(services[0].frontends[0].inside, "serve from Cluster set 2");
@@ -202,7 +199,7 @@ async fn views() {
     assert_eq!(actions, ["serve", "reject"]);
     let endpoints = bench.reconciler.endpoints(&bench.model);
     assert_eq!(endpoints.len(), 4);
-    assert_eq!(endpoints.iter().map(|e| e.slots).sum::<usize>(), 33);
+    assert_eq!(endpoints.iter().map(|e| e.slots).sum::<usize>(), 17);
     assert!(
         endpoints
             .iter()
@@ -218,7 +215,7 @@ async fn views() {
     assert_eq!(entries[0].key, "vpc=0 protocol=6 address=10.96.0.1 port=80");
     assert_eq!(
         entries[0].action,
-        "serve set_id=2 slot_mask=31 outside_set_id=2 outside_slot_mask=31 service_id=1 flags=0 affinity_profile=255"
+        "serve set_id=2 slot_mask=15 outside_set_id=2 outside_slot_mask=15 service_id=1 flags=0 affinity_profile=255"
     );
     assert_eq!(bench.reconciler.entries("endpoint", 5).len(), 5);
     assert!(serde_json::to_string(&services).is_ok());

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::super::Time;
 use super::super::externs::{Color, CounterCells, MeterUnit};
 use super::epoch::Guard;
-use super::key::{Encoded, KeyClass, KeyLayout, KeyWords};
+use super::key::{KeyClass, KeyLayout};
+use super::notes::Notes;
 use super::record::{Entry, Form, Header};
-use super::stripe::{Draft, Ledger, Notes, Stripe};
+use super::stripe::{Draft, Ledger, Stripe};
 use super::table::MatchTable;
 
 /// Keys whose memory is fetched at the same time: about what a core keeps in flight.
@@ -411,7 +412,7 @@ impl MatchTable {
                 self.release(1);
             }
             let arm = |ledger: &mut Ledger, entry| stripe.arm(ledger, entry, timeout_ns, now);
-            self.learn_new(guard, stripe, &mut ledger, key, draft, arm)
+            self.learn_new(guard, stripe, &mut ledger, (key, hash), draft, arm)
         };
         if entry.is_none() {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -424,19 +425,14 @@ impl MatchTable {
         guard: &Guard,
         stripe: &Stripe,
         ledger: &mut Ledger,
-        key: &[u64],
+        key: (&[u64], u64),
         draft: Draft<'_>,
         arm: impl FnOnce(&mut Ledger, u32),
     ) -> Option<u32> {
         if !self.reserve() {
             return None;
         }
-        let encoded = Encoded {
-            value: KeyWords::from_slice(key),
-            mask: KeyWords::new(),
-            priority: 0,
-        };
-        let added = stripe.insert(guard, ledger, &encoded, draft, arm);
+        let added = stripe.insert_exact(guard, ledger, key, draft, arm);
         if added.is_none() {
             self.release(1);
         }

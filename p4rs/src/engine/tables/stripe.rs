@@ -23,6 +23,7 @@ use super::exact::HashIndex;
 use super::hasher::KeyHasher;
 use super::key::{Encoded, KeyClass, KeyPlan, KeyWords};
 use super::lpm::{Entries, LpmIndex};
+use super::notes::Notes;
 use super::rcu::Rcu;
 use super::record::{Entry, Form, Header, Shape};
 use super::recycle::Recycler;
@@ -92,14 +93,6 @@ pub(crate) struct Draft<'a> {
     pub one_shot: Option<Arc<OneShot>>,
 }
 
-/// The control plane's own data of an entry.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Notes<'a> {
-    pub metadata: &'a [u8],
-    pub controller_metadata: u64,
-    pub is_const: bool,
-}
-
 /// What the writer keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -108,9 +101,9 @@ pub(crate) struct Ledger {
     live: u64,
     sequence: u64,
     queue: TimerQueue,
-    long_metadata: FxHashMap<u32, Box<[u8]>>,
-    numbers: FxHashMap<u32, u64>,
-    consts: FxHashMap<u32, ()>,
+    pub(super) long_metadata: FxHashMap<u32, Box<[u8]>>,
+    pub(super) numbers: FxHashMap<u32, u64>,
+    pub(super) consts: FxHashMap<u32, ()>,
 }
 
 impl Ledger {
@@ -139,7 +132,7 @@ pub(crate) struct Stripe {
     /// By entry: live 1 │ bucket of the timer queue 31 │ row 32. Stays as it is until the number is used again.
     places: Words,
     /// By entry: length 1 │ bytes 15.
-    metadata: Words,
+    pub(super) metadata: Words,
     /// By row.
     sets: Cells<Rcu<Arc<OneShot>>>,
     counters: Option<CounterCells>,
@@ -149,8 +142,6 @@ pub(crate) struct Stripe {
 
 const LIVE: u64 = 1 << 63;
 const QUEUED: u64 = (1 << 31) - 1;
-/// Bytes of metadata that lie beside the entry.
-const SHORT: usize = 15;
 
 /// How the trie sees entries.
 struct ByNumber<'a>(&'a Stripe);
@@ -202,6 +193,11 @@ impl Stripe {
             ledger: Mutex::default(),
             store,
         }
+    }
+
+    /// Its number among the table's stripes.
+    pub fn number(&self) -> u8 {
+        self.number
     }
 
     /// Which parts rows have.
@@ -339,7 +335,7 @@ impl Stripe {
         &self,
         ledger: &mut Ledger,
         entry: u32,
-        encoded: &Encoded,
+        matched: (&[u64], &[u64]),
         draft: Draft<'_>,
     ) -> Option<u32> {
         let row = self.take_row(ledger)?;
@@ -364,12 +360,7 @@ impl Stripe {
                 draft.data
             }
         };
-        words.write(
-            &self.store.shape,
-            header,
-            (&encoded.value, &encoded.mask),
-            data,
-        );
+        words.write(&self.store.shape, header, matched, data);
         Some(row)
     }
 
@@ -383,24 +374,18 @@ impl Stripe {
         draft: Draft<'_>,
         prepare: impl FnOnce(&mut Ledger, u32),
     ) -> Option<u32> {
-        let entry = ledger.entries.take()?;
-        let Some(row) = self.write(ledger, entry, encoded, draft) else {
-            ledger.entries.give_unused(entry);
-            return None;
-        };
-        self.row(row)
-            .write_order(&self.store.shape, encoded.priority, ledger.sequence);
-        ledger.sequence += 1;
-        if let Some(counters) = &self.counters {
-            counters.store(entry, super::super::externs::CounterData::default());
-        }
-        self.set_place(entry, LIVE | u64::from(row));
-        ledger.live += 1;
-        self.fetch_next(ledger);
-        prepare(ledger, entry);
         let hasher = &self.store.hasher;
-        let added = match &self.index {
-            Index::Exact(index) => index.insert(guard, self.hash(encoded), row),
+        let index = match &self.index {
+            Index::Exact(_) => {
+                let key = (&*encoded.value, self.hash(encoded));
+                return self.insert_exact(guard, ledger, key, draft, prepare);
+            }
+            index => index,
+        };
+        let matched = (&*encoded.value, &*encoded.mask, encoded.priority);
+        let (entry, row) = self.prepared(ledger, matched, draft, prepare)?;
+        let added = match index {
+            Index::Exact(_) => false,
             Index::Lpm(index) => index.insert(guard, hasher, &ByNumber(self), encoded, entry),
             Index::Ternary(index) => index.insert(
                 guard,
@@ -417,6 +402,52 @@ impl Stripe {
         added.then_some(entry)
     }
 
+    /// As [`insert`](Self::insert), for an exact key and its hash.
+    pub fn insert_exact(
+        &self,
+        guard: &Guard,
+        ledger: &mut Ledger,
+        (key, hash): (&[u64], u64),
+        draft: Draft<'_>,
+        prepare: impl FnOnce(&mut Ledger, u32),
+    ) -> Option<u32> {
+        let Index::Exact(index) = &self.index else {
+            return None;
+        };
+        let (entry, row) = self.prepared(ledger, (key, &[], 0), draft, prepare)?;
+        let added = index.insert(guard, hash, row);
+        if !added {
+            self.forget(ledger, entry, row);
+        }
+        added.then_some(entry)
+    }
+
+    /// A new entry and its row, whole but for the index, so that no packet finds it.
+    fn prepared(
+        &self,
+        ledger: &mut Ledger,
+        (value, mask, priority): (&[u64], &[u64], i32),
+        draft: Draft<'_>,
+        prepare: impl FnOnce(&mut Ledger, u32),
+    ) -> Option<(u32, u32)> {
+        let entry = ledger.entries.take()?;
+        let Some(row) = self.write(ledger, entry, (value, mask), draft) else {
+            ledger.entries.give_unused(entry);
+            return None;
+        };
+        self.row(row)
+            .write_order(&self.store.shape, priority, ledger.sequence);
+        ledger.sequence += 1;
+        if let Some(counters) = &self.counters {
+            counters.store(entry, super::super::externs::CounterData::default());
+        }
+        self.set_place(entry, LIVE | u64::from(row));
+        ledger.live += 1;
+        self.fetch_next(ledger);
+        prepare(ledger, entry);
+        Some((entry, row))
+    }
+
     /// Gives an entry another action, without a timeout. False when there is no room.
     pub fn replace(
         &self,
@@ -428,7 +459,8 @@ impl Stripe {
         let place = self.place(entry);
         let old = self.row(place as u32);
         let encoded = old.encoded(&self.store.shape);
-        let Some(row) = self.write(ledger, entry, &encoded, draft) else {
+        let matched = (&*encoded.value, &*encoded.mask);
+        let Some(row) = self.write(ledger, entry, matched, draft) else {
             return false;
         };
         let new = self.row(row);
@@ -546,46 +578,6 @@ impl Stripe {
         if let Some(cell) = self.meters.as_ref().and_then(|meters| meters.make(entry)) {
             *cell.lock() = meter;
         }
-    }
-
-    /// Stores the control plane's own data.
-    pub fn note(&self, ledger: &mut Ledger, entry: u32, notes: Notes<'_>) {
-        let short = notes.metadata.len() <= SHORT;
-        if !short {
-            ledger.long_metadata.insert(entry, notes.metadata.into());
-        } else if !ledger.long_metadata.is_empty() {
-            ledger.long_metadata.remove(&entry);
-        }
-        let written = if short { notes.metadata } else { &[] };
-        if !written.is_empty() || self.metadata.get(entry).is_some() {
-            let mut bytes = [0; SHORT + 1];
-            bytes[0] = written.len() as u8;
-            bytes[1..=written.len()].copy_from_slice(written);
-            for (cell, word) in self.metadata.make(entry).iter().zip(bytes.chunks_exact(8)) {
-                let word = word.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b));
-                cell.store(word, Ordering::Relaxed);
-            }
-        }
-        if notes.controller_metadata != 0 {
-            ledger.numbers.insert(entry, notes.controller_metadata);
-        } else if !ledger.numbers.is_empty() {
-            ledger.numbers.remove(&entry);
-        }
-        if notes.is_const {
-            ledger.consts.insert(entry, ());
-        } else if !ledger.consts.is_empty() {
-            ledger.consts.remove(&entry);
-        }
-    }
-
-    fn short_metadata(&self, entry: u32) -> SmallVec<[u8; 16]> {
-        let words = self.metadata.get(entry).unwrap_or_default();
-        let bytes: SmallVec<[u8; 16]> = words
-            .iter()
-            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
-            .collect();
-        let len = bytes.first().map_or(0, |&len| usize::from(len));
-        SmallVec::from_slice(bytes.get(1..=len).unwrap_or_default())
     }
 
     /// Sets an entry's timeout, starts its timer and queues it.

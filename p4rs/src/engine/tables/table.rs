@@ -16,10 +16,11 @@ use super::entry::{
 };
 use super::epoch::{self, Guard};
 use super::key::{Encoded, KeyClass, KeyPlan};
+use super::notes::Notes;
 use super::rcu::Rcu;
 use super::record::Form;
 use super::selector::{Bound, Profile};
-use super::stripe::{Draft, Ledger, Notes, Parts, Store, Stripe};
+use super::stripe::{Draft, Ledger, Parts, Store, Stripe};
 use crate::ir::{Handle, Table};
 
 /// Parts of a learner table; packets that learn lock one of them.

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use super::{Loaded, Shared, lost_thread, no_pipeline};
 use crate::server::events::Hub;
 use crate::server::switch::{Op, RoleScope, SwitchError, Writer};
-use crate::server::validate::{self, Checked, Invalid};
+use crate::server::validate::{self, Checked, Collector, Invalid};
 use crate::status::batch_failed;
 use crate::wire::{Scratch, Updates, WriteRequest};
 
@@ -72,60 +72,92 @@ struct Failed {
     errors: Vec<(usize, Code, String)>,
 }
 
+/// A batch on its way.
+struct Batch<'l> {
+    loaded: &'l Loaded,
+    hub: &'l Hub,
+    scope: &'l RoleScope,
+    writer: Box<dyn Writer + 'l>,
+    errors: Vec<(usize, Code, String)>,
+}
+
 fn apply(loaded: &Loaded, hub: &Hub, scope: &RoleScope, updates: &Updates) -> Result<(), Failed> {
-    let mut writer = loaded.pipeline.writer();
-    let mut errors = Vec::new();
+    let mut batch = Batch {
+        loaded,
+        hub,
+        scope,
+        writer: loaded.pipeline.writer(),
+        errors: Vec::new(),
+    };
+    let mut plain = Collector::new(&loaded.schema, scope);
     let mut scratch = Scratch::default();
     for (at, bytes) in updates.iter().enumerate() {
+        if plain.take(bytes) {
+            continue;
+        }
+        // What was gathered comes first; the update may begin something new then.
+        if batch.insert(&mut plain, at) && plain.take(bytes) {
+            continue;
+        }
         let done = scratch
             .load(bytes)
             .map_err(UpdateError::from)
-            .and_then(|update| one(loaded, hub, scope, writer.as_mut(), update));
+            .and_then(|update| batch.one(update));
         if let Err(error) = done {
-            errors.push((at, error.code(), error.to_string()));
+            batch.failed(at, &error);
         }
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Failed {
+    batch.insert(&mut plain, updates.len());
+    match batch.errors {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(Failed {
             total: updates.len(),
             errors,
-        })
+        }),
     }
 }
 
-fn one(
-    loaded: &Loaded,
-    hub: &Hub,
-    scope: &RoleScope,
-    writer: &mut (dyn Writer + '_),
-    update: &proto::Update,
-) -> Result<(), UpdateError> {
-    let allowed = |id| {
-        if scope.may_write(id) {
-            Ok(())
-        } else {
-            Err(Invalid::Role { id })
-        }
-    };
-    match validate::update(&loaded.schema, update)? {
-        Checked::Nothing => Ok(()),
-        Checked::Switch(update) => {
-            allowed(validate::object_id(&update.item))?;
-            Ok(writer.apply(&update)?)
-        }
-        Checked::Digest { op, digest, config } => {
-            allowed(digest.id)?;
-            let done = hub.with_digests(|queues| match op {
-                Op::Insert => queues.insert(digest.id, config),
-                Op::Modify => queues.modify(digest.id, config),
-                Op::Delete => queues.delete(digest.id),
-            });
-            match (done, op) {
-                (true, _) => Ok(()),
-                (false, Op::Insert) => Err(SwitchError::AlreadyExists("digest entry").into()),
-                (false, _) => Err(SwitchError::NotFound("digest entry").into()),
+impl Batch<'_> {
+    fn failed(&mut self, at: usize, error: &UpdateError) {
+        self.errors.push((at, error.code(), error.to_string()));
+    }
+
+    /// Inserts what was gathered, which ends before the update at `end`; `false`: nothing was.
+    fn insert(&mut self, gathered: &mut Collector<'_, '_>, end: usize) -> bool {
+        let Some(rows) = gathered.finish() else {
+            return false;
+        };
+        let first = end - rows.len();
+        let errors = &mut self.errors;
+        self.writer.insert(&rows, &mut |at, error| {
+            errors.push((first + at, error.code(), error.to_string()));
+        });
+        true
+    }
+
+    fn one(&mut self, update: &proto::Update) -> Result<(), UpdateError> {
+        let allowed = |id| match self.scope.may_write(id) {
+            true => Ok(()),
+            false => Err(Invalid::Role { id }),
+        };
+        match validate::update(&self.loaded.schema, update)? {
+            Checked::Nothing => Ok(()),
+            Checked::Switch(update) => {
+                allowed(validate::object_id(&update.item))?;
+                Ok(self.writer.apply(&update)?)
+            }
+            Checked::Digest { op, digest, config } => {
+                allowed(digest.id)?;
+                let done = self.hub.with_digests(|queues| match op {
+                    Op::Insert => queues.insert(digest.id, config),
+                    Op::Modify => queues.modify(digest.id, config),
+                    Op::Delete => queues.delete(digest.id),
+                });
+                match (done, op) {
+                    (true, _) => Ok(()),
+                    (false, Op::Insert) => Err(SwitchError::AlreadyExists("digest entry").into()),
+                    (false, _) => Err(SwitchError::NotFound("digest entry").into()),
+                }
             }
         }
     }

@@ -21,7 +21,7 @@ pub(super) enum Place {
 }
 
 impl Scope {
-    fn allows(self, place: Place) -> bool {
+    pub(super) fn allows(self, place: Place) -> bool {
         match self {
             Scope::TableAndDefault => place != Place::Group,
             Scope::TableOnly => place == Place::Entry,

@@ -9,6 +9,7 @@
 
 mod action;
 mod key;
+mod plain;
 mod replication;
 mod resource;
 mod table;
@@ -24,6 +25,7 @@ use crate::schema::{Digest, Schema, Width};
 use crate::value::{self, ValueError};
 
 pub use key::entry_key;
+pub(super) use plain::Collector;
 pub(super) use resource::index;
 
 /// A checked update.

@@ -1,5 +1,7 @@
 //! Validation, case by case: text of an update, expected code or item.
 
+mod plain;
+
 use p4runtime_proto::text;
 use proptest::prelude::*;
 use prost::Message;
@@ -693,6 +695,7 @@ const SPECIFIED: [Code; 6] = [
 ];
 
 fn never_panics(schema: &Schema, update: &proto::Update) -> Result<(), TestCaseError> {
+    plain::is_the_same(schema, &update.encode_to_vec())?;
     match super::update(schema, update) {
         Err(invalid) => prop_assert!(SPECIFIED.contains(&invalid.code()), "{invalid:?}"),
         Ok(Checked::Switch(checked)) => {
@@ -752,6 +755,7 @@ proptest! {
         let mut bytes = update.encode_to_vec();
         let at = at % bytes.len();
         bytes[at] = to;
+        plain::is_the_same(&program(), &bytes)?;
         if let Ok(update) = proto::Update::decode(bytes.as_slice()) {
             never_panics(&program(), &update)?;
         }

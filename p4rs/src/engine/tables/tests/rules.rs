@@ -575,3 +575,105 @@ fn large_sets_spread_as_written() {
         hash += weight;
     }
 }
+
+/// All entries: the order of a learner's parts is another one in every table.
+fn contents(table: &MatchTable) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut show = |view: &EntryView<'_>| all.push(format!("{view:?}"));
+    let end = table.read(Time(9), Cursor::default(), usize::MAX, &mut show);
+    assert_eq!(end, None);
+    all.sort();
+    all
+}
+
+proptest! {
+    #[test]
+    fn rows_at_once_are_rows_one_by_one(
+        rows in prop::collection::vec((0u64..40, prop_oneof![0u64..4, Just(u64::MAX)], 0u64..70_000, 0u64..600), 0..150),
+        (learner, action, capacity, before) in (any::<bool>(), 0usize..2, 5u64..200, 0usize..20),
+    ) {
+        // One field of less than a word, one of more; values that do not fit are among the rows.
+        let keys = [(MatchKind::Exact, 5), (MatchKind::Exact, 70)];
+        let make = || {
+            let config = TableConfig { learner, capacity: Some(capacity), ..config(&keys) };
+            MatchTable::new(config).unwrap()
+        };
+        let (whole, single) = (make(), make());
+        let wide = |value: u64| value.to_be_bytes();
+        let insert = |table: &MatchTable, action: usize, &(a, b, p, q): &(u64, u64, u64, u64), note: &[u8]| {
+            let (a, b, p, q) = (wide(a), wide(b), wide(p), wide(q));
+            let fields = [FieldMatch::Exact(&a), FieldMatch::Exact(&b)];
+            let params: [&[u8]; 2] = [&p, &q];
+            let params = if action == 1 { &params[..] } else { &[] };
+            let entry = NewEntry { metadata: note, ..NewEntry::new(&fields, ActionCall { action, params }) };
+            table.insert(Time(3), &entry)
+        };
+        // Some are there already.
+        for row in rows.iter().take(before) {
+            for table in [&whole, &single] {
+                let _ = insert(table, 0, row, &[]);
+            }
+        }
+        let notes: Vec<Vec<u8>> = (0..rows.len()).map(|at| vec![at as u8; at % 20]).collect();
+        let new = NewRows {
+            action,
+            keys: &rows.iter().flat_map(|row| [row.0, row.1]).collect::<Vec<_>>(),
+            params: &rows.iter().filter(|_| action == 1).flat_map(|row| [row.2, row.3]).collect::<Vec<_>>(),
+            metadata: &notes.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+        };
+        let mut refused = Vec::new();
+        whole.insert_rows(Time(3), &new, &mut |at, error| refused.push((at, error)));
+        let expected: Vec<(usize, TableError)> = rows.iter().zip(&notes).enumerate()
+            .filter_map(|(at, (row, note))| Some((at, insert(&single, action, row, note).err()?)))
+            .collect();
+        prop_assert_eq!(refused, expected);
+        prop_assert_eq!(contents(&whole), contents(&single));
+        prop_assert_eq!(whole.len(), single.len());
+    }
+}
+
+#[test]
+fn rows_that_make_no_sense_together_are_all_refused() {
+    let refused = |table: &MatchTable, rows: &NewRows<'_>| {
+        let mut errors = Vec::new();
+        table.insert_rows(Time(0), rows, &mut |at, error| errors.push((at, error)));
+        assert_eq!(table.len(), 0);
+        errors
+    };
+    let rows = NewRows {
+        action: 0,
+        keys: &[1, 2],
+        params: &[],
+        metadata: &[&[], &[]],
+    };
+    let twice = |error| vec![(0, error), (1, error)];
+    let exact = [(MatchKind::Exact, 8)];
+    let kind = TableError::FieldKind {
+        field: 1,
+        expected: MatchKind::Lpm,
+    };
+    let prefix = table(&[(MatchKind::Exact, 8), (MatchKind::Lpm, 8)]);
+    assert_eq!(refused(&prefix, &rows), twice(kind));
+    assert_eq!(refused(&table(&[]), &rows), twice(TableError::Keyless));
+    let keys = &[1, 2, 3][..];
+    let count = TableError::FieldCount {
+        expected: 1,
+        got: 3,
+    };
+    let odd = NewRows { keys, ..rows };
+    assert_eq!(refused(&table(&exact), &odd), twice(count));
+    let params = TableError::ParamCount {
+        expected: 2,
+        got: 0,
+    };
+    let short = NewRows { action: 1, ..rows };
+    assert_eq!(refused(&table(&exact), &short), twice(params));
+    let none = NewRows { action: 2, ..rows };
+    let missing = TableError::NoSuchAction { action: 2 };
+    assert_eq!(refused(&table(&exact), &none), twice(missing));
+    let fixed = MatchTable::new(TableConfig {
+        const_entries: true,
+        ..config(&exact)
+    });
+    assert_eq!(refused(&fixed.unwrap(), &rows), twice(TableError::ReadOnly));
+}

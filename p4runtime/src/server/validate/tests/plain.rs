@@ -15,7 +15,7 @@ pub(super) fn is_the_same(schema: &Schema, bytes: &[u8]) -> Result<(), TestCaseE
     let mut values = Vec::new();
     let row = Item::Entry(rows.entry(0, &mut values));
     let update = proto::Update::decode(bytes).unwrap();
-    match update(schema, &update) {
+    match super::super::update(schema, &update) {
         Ok(Checked::Switch(checked)) => {
             prop_assert_eq!(checked.op, Op::Insert);
             prop_assert_eq!(format!("{:?}", checked.item), format!("{row:?}"));

@@ -383,6 +383,9 @@ fn main() {
         "route only",
     ] {
         let native = find(Execution::Native, path);
+        if native.is_nan() {
+            continue;
+        }
         let times = find(Execution::Interpreted, path) / native;
         let times = match native_only {
             true => String::new(),

@@ -177,7 +177,9 @@ fn apply(listed: &mut Listed, bases: &[u128; 3], change: &Change) {
             let kept = bases[base] & prefix_mask(width, at);
             for n in 0..1u128 << (end - at).min(6) {
                 listed.put(0, kept | n << (width - end), end);
-                listed.put(0, kept | n << (width - end), (end + 3).min(width));
+                let last = (end + 3).min(width);
+                listed.put(0, kept | n << (width - end), last);
+                listed.put(0, kept | n << (width - end) | 1 << (width - last), last);
             }
         }
         Change::Remove(at) if !listed.entries.is_empty() => {
@@ -326,6 +328,15 @@ fn guests() -> Vec<(u32, u32)> {
     (0..256).flat_map(of).chain(wide).collect()
 }
 
+/// Tells packets to stop, whatever becomes of the one that has it.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 fn come_and_go(space: Space) {
     let t = MatchTable::new(TableConfig {
         capacity: None,
@@ -361,6 +372,7 @@ fn come_and_go(space: Space) {
             }
         };
         let readers = [7, 50].map(|every| scope.spawn(move || look(every)));
+        let stopping = Stop(&stop);
         for round in 0..if cfg!(miri) { 1 } else { 6 } {
             // Every guest once, in an order of the round's own: their number is odd.
             let order = |step: usize| {
@@ -377,7 +389,7 @@ fn come_and_go(space: Space) {
                 assert_eq!(found.map(|f| f.1), longest(&STAY, place), "{place:x}");
             });
         }
-        stop.store(true, Ordering::Release);
+        drop(stopping);
         readers.into_iter().for_each(|r| r.join().unwrap());
     });
     assert_eq!(t.len(), STAY.len() as u64);

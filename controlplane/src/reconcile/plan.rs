@@ -1,6 +1,6 @@
 //! In which order a difference is written.
 //!
-//! In: a [`Diff`]. Out: phases. Within a phase the order does not matter; between phases everything has to be answered
+//! In: a `Diff`. Out: phases. Within a phase the order does not matter; between phases everything has to be answered
 //! first. Invariant: nothing refers to what is not there yet, or is gone already, and an address that served before
 //! and serves afterwards has a whole set of endpoints at every moment in between.
 //!

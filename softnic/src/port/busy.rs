@@ -54,10 +54,14 @@ impl Port for Busy {
             return self.inner.poll(queue, limit, wait, take);
         };
         if warm.load(Ordering::Relaxed) {
+            // At least once, however late the thread is.
             let since = Instant::now();
-            while since.elapsed() < self.window.min(wait) {
+            loop {
                 match self.inner.poll(queue, limit, Duration::ZERO, take)? {
-                    Received::Nothing => std::thread::yield_now(),
+                    Received::Nothing if since.elapsed() < self.window.min(wait) => {
+                        std::thread::yield_now();
+                    }
+                    Received::Nothing => break,
                     found => return Ok(found),
                 }
             }

@@ -53,6 +53,20 @@ impl Found<'_> {
     };
 }
 
+impl<'g> Found<'g> {
+    /// An entry that says all there is to do, and its action's parameters.
+    #[inline(always)]
+    fn whole(entry: Entry<'g>, data: &'g [AtomicU64]) -> Self {
+        Self {
+            hit: true,
+            action: Some(entry.header().action),
+            data,
+            entry: Some(entry),
+            color: None,
+        }
+    }
+}
+
 impl MatchTable {
     /// How keys are laid out.
     pub fn key_layout(&self) -> &KeyLayout {
@@ -138,13 +152,7 @@ impl MatchTable {
     pub fn lookup_simple<'g>(&'g self, guard: &'g Guard, key: &[u64]) -> Found<'g> {
         let (stripe, hash) = (&self.stripes[0], self.hash_key(key));
         match stripe.lookup(guard, key, hash) {
-            Some(entry) => Found {
-                hit: true,
-                action: Some(entry.header().action),
-                data: entry.data(&self.store.shape),
-                entry: Some(entry),
-                color: None,
-            },
+            Some(entry) => Found::whole(entry, entry.data(&self.store.shape)),
             None => self.miss(guard),
         }
     }
@@ -155,13 +163,7 @@ impl MatchTable {
         let stripe = self.stripe(hash);
         let live = |entry: &Entry<'_>| !self.config.learner || !stripe.is_expired(*entry, now);
         match stripe.lookup(guard, key, hash).filter(live) {
-            Some(entry) => Found {
-                hit: true,
-                action: Some(entry.header().action),
-                data: entry.data(&self.store.shape),
-                entry: Some(entry),
-                color: None,
-            },
+            Some(entry) => Found::whole(entry, entry.data(&self.store.shape)),
             None => self.miss(guard),
         }
     }
@@ -193,13 +195,9 @@ impl MatchTable {
             equal
         });
         match found {
-            Some(entry) if !LEARNER || !entry.is_over(now) => Found {
-                hit: true,
-                action: Some(entry.header().action),
-                data: entry.data_behind::<WORDS, LEARNER>(),
-                entry: Some(entry),
-                color: None,
-            },
+            Some(entry) if !LEARNER || !entry.is_over(now) => {
+                Found::whole(entry, entry.data_behind::<WORDS, LEARNER>())
+            }
             _ => self.miss(guard),
         }
     }

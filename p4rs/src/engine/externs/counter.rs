@@ -2,13 +2,21 @@
 //!
 //! In: counted packets, control-plane writes. Out: totals. Invariant: no count is lost; memory follows use.
 
+use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::tables::{Words, epoch, prefetch_at};
+use super::super::tables::{CHUNKS, FIRST_ROWS, Words, epoch};
 use super::ExternError;
+
+/// Adds to a word that no other thread writes.
+#[inline]
+pub(crate) fn add_alone(to: &AtomicU64, n: u64) {
+    let sum = to.load(Ordering::Relaxed).wrapping_add(n);
+    to.store(sum, Ordering::Relaxed);
+}
 
 /// What a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +40,76 @@ pub struct CounterData {
 
 /// Threads that count in cells of their own; further ones share the last set.
 const SHARDS: usize = 16;
+/// Leading zeros of the greatest cell's number plus [`FIRST_ROWS`].
+const ZEROS: u32 = 31;
+/// Words of a cell: packets and bytes.
+const CELL: usize = 2;
+
+/// Where a thread's cells lie, for machine code: by the leading zeros of a cell's number plus [`FIRST_ROWS`], less [`ZEROS`],
+/// the address that lies so many cells before it. Null until somebody has counted there.
+#[derive(Debug)]
+#[repr(transparent)]
+struct Origins([AtomicPtr<u8>; CHUNKS]);
+
+/// The origins of a thread that has not counted yet.
+static NOWHERE: Origins = Origins::new();
+
+impl Origins {
+    const fn new() -> Self {
+        Self([const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS])
+    }
+}
+
+/// The cells of one thread.
+#[derive(Debug)]
+struct Shard {
+    words: Words,
+    origins: Origins,
+}
+
+impl Shard {
+    fn new() -> Self {
+        Self {
+            words: Words::new(CELL),
+            origins: Origins::new(),
+        }
+    }
+
+    /// Makes a cell, and lets machine code find it.
+    fn make(&self, cell: u32) -> &[AtomicU64] {
+        let words = self.words.make(cell);
+        let number = u64::from(cell) + FIRST_ROWS;
+        if let Some(origin) = self
+            .origins
+            .0
+            .get((number.leading_zeros() - ZEROS) as usize)
+        {
+            let before = number as usize * CELL * size_of::<AtomicU64>();
+            let first: *mut u8 = words.as_ptr().cast_mut().cast();
+            origin.store(first.wrapping_sub(before), Ordering::Release);
+        }
+        words
+    }
+}
+
+/// How machine code finds the cell that a thread counts in.
+///
+/// The pointer at `shards` plus [`shard_offset`] leads to pointers; of them, the one at the leading zeros of the cell's
+/// number plus `from`, less `zeros`, is null, or plus `cell` bytes (a power of two) for each of the number plus `from` the
+/// cell: packets, then bytes, which no other thread writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CellPath {
+    pub shards: usize,
+    pub from: u64,
+    pub zeros: u32,
+    pub cell: u32,
+}
+
+/// Where the pointer of the thread with this number ([`epoch::Guard::number`]) lies behind [`CellPath::shards`].
+#[inline]
+pub(crate) fn shard_offset(thread: usize) -> u64 {
+    (thread.min(SHARDS - 1) * size_of::<AtomicPtr<Origins>>()) as u64
+}
 
 /// Any number of cells that threads count in without disturbing each other.
 ///
@@ -40,69 +118,83 @@ const SHARDS: usize = 16;
 /// sets alone, so that no count is lost to a thread that counts meanwhile.
 #[derive(Debug)]
 pub(crate) struct CounterCells {
-    shards: [OnceLock<Box<Words>>; SHARDS],
+    /// The last one, which threads share, is never shown to machine code.
+    origins: [AtomicPtr<Origins>; SHARDS],
+    shards: [OnceLock<Box<Shard>>; SHARDS],
     /// What is added to the sums; the lock orders readers and setters.
     offsets: Mutex<Words>,
 }
 
 impl Default for CounterCells {
     fn default() -> Self {
+        let nowhere = ptr::from_ref(&NOWHERE).cast_mut();
         Self {
+            origins: [const { AtomicPtr::new(ptr::null_mut()) }; SHARDS].map(|origins| {
+                origins.store(nowhere, Ordering::Relaxed);
+                origins
+            }),
             shards: [const { OnceLock::new() }; SHARDS],
-            offsets: Mutex::new(Words::new(2)),
+            offsets: Mutex::new(Words::new(CELL)),
         }
     }
 }
 
 impl CounterCells {
+    /// How machine code finds the cells, while `self` stays in its place.
+    pub fn path(&self) -> CellPath {
+        CellPath {
+            shards: self.origins.as_ptr() as usize,
+            from: FIRST_ROWS,
+            zeros: ZEROS,
+            cell: (CELL * size_of::<AtomicU64>()) as u32,
+        }
+    }
+
     /// Counts one packet.
     #[inline]
     pub fn count(&self, cell: u32, bytes: u64) {
         self.add(cell, 1, bytes);
     }
 
-    /// Fetches a cell that this thread will count in.
-    #[inline]
-    pub fn prefetch(&self, cell: u32) {
-        let own = epoch::thread_number().unwrap_or(SHARDS);
-        let shard = self.shards[own.min(SHARDS - 1)].get();
-        if let Some([first, ..]) = shard.and_then(|shard| shard.get(cell)) {
-            prefetch_at(std::ptr::from_ref(first).cast());
-        }
-    }
-
     /// Counts packets.
     #[inline]
     pub fn add(&self, cell: u32, count: u64, bytes: u64) {
-        let own = epoch::thread_number().unwrap_or(SHARDS);
-        let shard = self.shards[own.min(SHARDS - 1)].get_or_init(|| Box::new(Words::new(2)));
-        let cells = match shard.get(cell) {
+        let own = epoch::thread_number().unwrap_or(SHARDS).min(SHARDS - 1);
+        let shard = self.shards[own].get_or_init(|| Box::new(Shard::new()));
+        let cells = match shard.words.get(cell) {
             Some(cells) => cells,
-            None => shard.make(cell),
+            None => self.make(own, shard, cell),
         };
         let [packets, total] = cells else {
             return;
         };
         if own < SHARDS - 1 {
             // No other living thread has this number: nobody else writes here.
-            let add = |to: &AtomicU64, n: u64| {
-                to.store(
-                    to.load(Ordering::Relaxed).wrapping_add(n),
-                    Ordering::Relaxed,
-                );
-            };
-            add(packets, count);
-            add(total, bytes);
+            add_alone(packets, count);
+            add_alone(total, bytes);
         } else {
             packets.fetch_add(count, Ordering::Relaxed);
             total.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
+    #[inline(never)]
+    fn make<'s>(&self, own: usize, shard: &'s Shard, cell: u32) -> &'s [AtomicU64] {
+        let words = shard.make(cell);
+        if own < SHARDS - 1 {
+            let origins = ptr::from_ref(&shard.origins).cast_mut();
+            self.origins[own].store(origins, Ordering::Release);
+        }
+        words
+    }
+
     fn sums(&self, cell: u32) -> [u64; 2] {
         let mut sums = [0u64; 2];
         for shard in self.shards.iter().filter_map(OnceLock::get) {
-            for (sum, word) in sums.iter_mut().zip(shard.get(cell).unwrap_or_default()) {
+            for (sum, word) in sums
+                .iter_mut()
+                .zip(shard.words.get(cell).unwrap_or_default())
+            {
                 *sum = sum.wrapping_add(word.load(Ordering::Relaxed));
             }
         }
@@ -157,17 +249,17 @@ impl CounterArray {
         self.size
     }
 
-    /// Counts one packet; an index out of range is ignored.
-    pub fn count(&self, index: u128, bytes: u64) {
-        if let Some((cells, cell)) = self.counter(index) {
-            cells.count(cell, bytes);
-        }
+    /// The cells; only those below the size are counted in.
+    pub fn cells(&self) -> &CounterCells {
+        &self.cells
     }
 
-    /// Where a cell's packets are counted.
-    pub fn counter(&self, index: u128) -> Option<(&CounterCells, u32)> {
-        let cell = self.cell(u64::try_from(index).ok()?).ok()?;
-        Some((&self.cells, cell))
+    /// Counts one packet; an index out of range is ignored.
+    pub fn count(&self, index: u128, bytes: u64) {
+        let index = u64::try_from(index).ok();
+        if let Some(Ok(cell)) = index.map(|index| self.cell(index)) {
+            self.cells.count(cell, bytes);
+        }
     }
 
     /// One cell's totals.
@@ -233,6 +325,43 @@ mod tests {
                 bytes: 8
             })
         );
+    }
+
+    /// The cell that machine code finds.
+    #[allow(unsafe_code)]
+    fn found(path: CellPath, thread: usize, cell: u32) -> Option<[u64; 2]> {
+        let number = u64::from(cell) + path.from;
+        let zeros = (number.leading_zeros() - path.zeros) as usize;
+        let at = |address: usize| ptr::with_exposed_provenance::<usize>(address);
+        // SAFETY: the words are where the path says, and nobody counts meanwhile.
+        unsafe {
+            let origins = *at(path.shards + shard_offset(thread) as usize);
+            let origin = *at(origins + zeros * size_of::<usize>());
+            let cell = origin.wrapping_add(number as usize * path.cell as usize);
+            let words: *const [u64; 2] = ptr::with_exposed_provenance(cell);
+            (origin != 0).then(|| *words)
+        }
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn machine_code_finds_what_its_thread_has_counted() {
+        let cells = CounterCells::default();
+        let guard = epoch::pin();
+        let (path, own) = (cells.path(), guard.number());
+        let numbers = [0, 1, 63, 64, 191, 192, 70_000];
+        assert_eq!(found(path, own, 5), None);
+        for (bytes, &number) in (100..).zip(&numbers) {
+            cells.count(number, bytes);
+        }
+        for (bytes, number) in (100..).zip(numbers) {
+            // Threads beyond those with cells of their own are shown none.
+            let cell = (own < SHARDS - 1).then_some([1, bytes]);
+            assert_eq!(found(path, own, number), cell, "{number}");
+        }
+        assert_eq!(found(path, own, 1 << 20), None);
+        assert_eq!(found(path, own + 1, 0), None);
+        assert_eq!(found(path, usize::MAX, 0), None);
     }
 
     #[test]

@@ -88,13 +88,76 @@ static CRC32: [[u32; 256]; 8] = {
     tables
 };
 
+/// A step of CRC-32 as machine code takes it: eight bytes, first byte lowest, combined by exclusive or with the remainder
+/// before them; the remainder behind them. Safe to call on the processor that [`crc32_step`] was asked on.
+pub(crate) type CrcStep = unsafe extern "C" fn(u64) -> u64;
+
+/// Eight bytes of CRC-32 by tables.
+extern "C" fn step_by_tables(word: u64) -> u64 {
+    let tables = CRC32.iter().rev().zip(word.to_le_bytes());
+    u64::from(tables.fold(0, |sum, (table, byte)| sum ^ table[usize::from(byte)]))
+}
+
+/// The fastest step that this processor has.
+pub(crate) fn crc32_step() -> CrcStep {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if let Some(step) = product::step() {
+        return step;
+    }
+    step_by_tables
+}
+
+/// A step of CRC-32 by products without carries.
+///
+/// As polynomials, lowest bit first, a step's remainder is what the word times x^32 leaves of the divisor: the quotient is
+/// the upper part of the word times x^96 / divisor, the remainder the part of quotient times divisor below x^32.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[allow(unsafe_code)]
+mod product {
+    use std::arch::x86_64::{
+        _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x,
+        _mm_unpackhi_epi64,
+    };
+
+    use super::CrcStep;
+
+    /// The divisor, bits reversed: that of x^32 lowest.
+    const DIVISOR: u64 = 0xedb8_8320 << 1 | 1;
+    /// x^96 / divisor, bits reversed, all but the last one.
+    const INVERSE: u64 = {
+        // Long division of the power series, from the highest power on.
+        let (mut rest, mut quotient, mut bit) = (1u128, 0, 0);
+        while bit < 64 {
+            if rest & 1 == 1 {
+                quotient |= 1 << bit;
+                rest ^= DIVISOR as u128;
+            }
+            rest >>= 1;
+            bit += 1;
+        }
+        quotient
+    };
+
+    /// The step, where the processor has such products.
+    pub fn step() -> Option<CrcStep> {
+        is_x86_feature_detected!("pclmulqdq").then_some(step_by_products as CrcStep)
+    }
+
+    #[target_feature(enable = "pclmulqdq")]
+    extern "C" fn step_by_products(word: u64) -> u64 {
+        let by = _mm_set_epi64x(DIVISOR.cast_signed(), INVERSE.cast_signed());
+        let quotient = _mm_clmulepi64_si128::<0x00>(_mm_cvtsi64_si128(word.cast_signed()), by);
+        let product = _mm_clmulepi64_si128::<0x10>(quotient, by);
+        let upper = _mm_cvtsi128_si64(_mm_unpackhi_epi64(product, product));
+        upper.cast_unsigned() & u64::from(u32::MAX)
+    }
+}
+
 /// Eight bytes at a time.
 fn crc32(bytes: &[u8]) -> u32 {
     let (words, rest) = bytes.as_chunks();
     let crc = words.iter().fold(u32::MAX, |crc, &word| {
-        let word = (u64::from_le_bytes(word) ^ u64::from(crc)).to_le_bytes();
-        let tables = CRC32.iter().rev().zip(word);
-        tables.fold(0, |sum, (table, byte)| sum ^ table[usize::from(byte)])
+        step_by_tables(u64::from_le_bytes(word) ^ u64::from(crc)) as u32
     });
     !rest.iter().fold(crc, |crc, &byte| {
         (crc >> 8) ^ CRC32[0][usize::from(crc as u8 ^ byte)]
@@ -166,6 +229,19 @@ mod tests {
                 })
             });
             assert_eq!(crc32(&bytes[..length]), !bits, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn every_way_to_take_a_step_leaves_the_same() {
+        let step = crc32_step();
+        let words = (0..64).map(|bit| 1 << bit);
+        let mixed = (0..1000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for word in words.chain(mixed).chain([u64::MAX, 0]) {
+            // SAFETY: the step is this processor's.
+            #[allow(unsafe_code)]
+            let left = unsafe { step(word) };
+            assert_eq!(left, step_by_tables(word), "{word:x}");
         }
     }
 

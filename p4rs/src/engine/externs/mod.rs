@@ -12,9 +12,9 @@ mod replication;
 mod state;
 
 pub(crate) use checksum::InternetSum;
-pub(crate) use counter::{CounterArray, CounterCells};
+pub(crate) use counter::{CounterArray, CounterCells, add_alone, shard_offset};
 pub use counter::{CounterData, CounterUnit};
-pub(crate) use hash::HashAlgorithm;
+pub(crate) use hash::{HashAlgorithm, crc32_step};
 pub use meter::{Color, MeterConfig, MeterUnit};
 pub(crate) use meter::{Meter, MeterArray};
 pub(crate) use register::{Plain, RegisterArray, RegisterLeaf};

@@ -55,9 +55,11 @@ pub(super) struct Imports {
     pub apply: FuncRef,
     pub count: FuncRef,
     pub count_direct: FuncRef,
+    pub count_later: FuncRef,
     pub learn: FuncRef,
     pub restart: FuncRef,
     pub hash: FuncRef,
+    pub crc32_step: FuncRef,
     pub payload_hash: FuncRef,
     pub register_read: FuncRef,
     pub register_write: FuncRef,
@@ -129,6 +131,8 @@ pub(super) struct Build<'a, 'f> {
     pub in_stretch: bool,
     /// Slots are variables of their own just now.
     pub apart: bool,
+    /// The table whose action is built now, where the context has the row that it hit.
+    pub acting: Option<u32>,
     /// What is built now runs seldom, or where time is no matter: it is to lie apart from the rest.
     pub seldom: bool,
     depth: u32,
@@ -214,6 +218,7 @@ impl<'a, 'f> Build<'a, 'f> {
             order: scan.2,
             in_stretch: false,
             apart: false,
+            acting: None,
             seldom: false,
             depth: 0,
         }

@@ -19,12 +19,13 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
+use std::sync::atomic::AtomicU64;
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use smallvec::SmallVec;
 
-use super::super::externs::CounterCells;
+use super::super::externs::add_alone;
 use super::super::interp::{LastApply, Machine, PacketState, Received, Run};
 use super::super::outputs::Outputs;
 use super::super::tables::{MatchTable, epoch::Guard, prefetch_at};
@@ -67,7 +68,7 @@ pub(super) struct Lane {
     expected: [Cell<(*const MatchTable, u64)>; EXPECTED],
     count: Cell<usize>,
     /// What is to be counted when the packets are finished: where, and bytes.
-    counts: [Cell<(*const CounterCells, u32, u64)>; COUNTS],
+    counts: [Cell<(*const [AtomicU64; 2], u64)>; COUNTS],
     counted: Cell<usize>,
 }
 
@@ -141,24 +142,24 @@ impl Lane {
         }
     }
 
-    /// Counts a packet once its cell is at hand: nobody asks in between.
-    pub fn count(&self, cells: &CounterCells, cell: u32, bytes: u64) {
+    /// Counts a packet in a cell of this thread once it is at hand: nobody asks in between.
+    pub fn count(&self, cell: &[AtomicU64; 2], bytes: u64) {
         match self.counts.get(self.counted.get()) {
             Some(room) => {
-                cells.prefetch(cell);
-                room.set((cells, cell, bytes));
+                prefetch_at(std::ptr::from_ref(cell).cast());
+                room.set((cell, bytes));
                 self.counted.set(self.counted.get() + 1);
             }
-            None => cells.count(cell, bytes),
+            None => add_packet(cell, bytes),
         }
     }
 
     /// Counts what was left for later.
     fn settle(&self) {
         for count in self.counts.iter().take(self.counted.take()) {
-            let (cells, cell, bytes) = count.get();
+            let (cell, bytes) = count.get();
             // SAFETY: counters belong to the machine whose packets' passes have just ended, and never move.
-            unsafe { &*cells }.count(cell, bytes);
+            add_packet(unsafe { &*cell }, bytes);
         }
     }
 
@@ -166,6 +167,12 @@ impl Lane {
         // SAFETY: the yielder lies at the bottom of the stack that this runs on.
         unsafe { &*self.yielder }.suspend(u64::from(stage));
     }
+}
+
+/// Adds a packet to a cell that no other thread writes.
+fn add_packet([packets, total]: &[AtomicU64; 2], bytes: u64) {
+    add_alone(packets, 1);
+    add_alone(total, bytes);
 }
 
 /// One lane with what belongs to its packet.
@@ -211,7 +218,7 @@ fn serve(yielder: &Yielder<Option<Task>, u64>, mut task: Option<Task>) {
         waits: Cell::new(&[]),
         expected: [const { Cell::new((std::ptr::null(), 0)) }; EXPECTED],
         count: Cell::new(0),
-        counts: [const { Cell::new((std::ptr::null(), 0, 0)) }; COUNTS],
+        counts: [const { Cell::new((std::ptr::null(), 0)) }; COUNTS],
         counted: Cell::new(0),
     };
     while let Some(at) = task {

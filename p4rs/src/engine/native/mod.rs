@@ -1,7 +1,7 @@
 //! Machine code: a loaded program compiled when it is loaded, by Cranelift.
 //!
 //! ```text
-//! lowered code ─▶ footprint, widths ─▶ build (value, stmt, packet, pack, table, program) ─▶ machine code
+//! lowered code ─▶ footprint, widths ─▶ build (value, stmt, packet, pack, table, tally, program) ─▶ machine code
 //!                                                                                       │
 //! packet ─▶ Native::run ─▶ parser, controls, deparser in one function ◀─▶ runtime: tables, externs, interpreter
 //! ```
@@ -32,6 +32,7 @@ mod stmt;
 mod stretch;
 mod support;
 mod table;
+mod tally;
 mod value;
 mod widths;
 
@@ -41,6 +42,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
+use super::externs::{crc32_step, shard_offset};
 use super::interp::{Machine, Run};
 use super::outputs::DropReason;
 use build::{Build, Imports, signature};
@@ -253,6 +255,7 @@ impl Native {
             cursor: &raw mut state.cursor,
             budget: &raw mut state.budget,
             given,
+            shard: shard_offset(run.guard.number()),
             sites: self.sites.as_ptr(),
             run: (&raw mut *run).cast(),
             ..Context::empty()
@@ -332,7 +335,7 @@ fn jit() -> Result<JITBuilder, Unsupported> {
 /// A runtime function: name, address, words it takes, what it returns.
 type Function = (&'static str, fn() -> *const u8, usize, Option<Type>);
 
-const FUNCTIONS: &[Function; 14] = &[
+const FUNCTIONS: &[Function; 16] = &[
     (
         "interpret",
         || runtime::interpret as *const u8,
@@ -346,16 +349,23 @@ const FUNCTIONS: &[Function; 14] = &[
         Some(types::I64),
     ),
     ("apply", || runtime::apply as *const u8, 2, Some(types::I32)),
-    ("count", || runtime::count as *const u8, 4, None),
+    ("count", || runtime::count as *const u8, 3, None),
     (
         "count_direct",
         || runtime::count_direct as *const u8,
         3,
         None,
     ),
+    ("count_later", || runtime::count_later as *const u8, 3, None),
     ("learn", || runtime::learn as *const u8, 5, Some(types::I64)),
     ("restart", || runtime::restart as *const u8, 3, None),
     ("hash", || runtime::hash as *const u8, 3, Some(types::I64)),
+    (
+        "crc32_step",
+        || crc32_step() as *const u8,
+        1,
+        Some(types::I64),
+    ),
     (
         "payload_hash",
         || runtime::payload_hash as *const u8,
@@ -385,8 +395,8 @@ const FUNCTIONS: &[Function; 14] = &[
 ];
 
 /// Declares the runtime's functions, in the order of [`FUNCTIONS`].
-fn declare(module: &mut JITModule) -> Result<[FuncId; 14], Unsupported> {
-    let mut ids = [FuncId::from_u32(0); 14];
+fn declare(module: &mut JITModule) -> Result<[FuncId; 16], Unsupported> {
+    let mut ids = [FuncId::from_u32(0); 16];
     for (id, (name, _, params, result)) in ids.iter_mut().zip(FUNCTIONS) {
         let mut made = module.make_signature();
         signature(&mut made, *params, *result);
@@ -399,7 +409,7 @@ fn declare(module: &mut JITModule) -> Result<[FuncId; 14], Unsupported> {
 
 /// Makes them known to a function.
 fn reference(
-    ids: [FuncId; 14],
+    ids: [FuncId; 16],
     module: &mut JITModule,
     function: &mut cranelift_codegen::ir::Function,
 ) -> Imports {
@@ -410,9 +420,11 @@ fn reference(
         apply,
         count,
         count_direct,
+        count_later,
         learn,
         restart,
         hash,
+        crc32_step,
         payload_hash,
         register_read,
         register_write,
@@ -426,9 +438,11 @@ fn reference(
         apply,
         count,
         count_direct,
+        count_later,
         learn,
         restart,
         hash,
+        crc32_step,
         payload_hash,
         register_read,
         register_write,

@@ -202,12 +202,81 @@ impl Build<'_, '_> {
         Ok((at, len, bits))
     }
 
-    /// A hash over data packed into memory.
+    /// A hash over packed data.
     pub fn hashed(&mut self, which: HashAlgorithm, data: &[Pack]) -> Result<Value, Unsupported> {
+        match which {
+            HashAlgorithm::Crc32 => return self.crc32(data),
+            HashAlgorithm::Identity => return self.first_bytes(data),
+            _ => {}
+        }
         let number = algorithm(which).ok_or(Unsupported("a hash algorithm"))?;
         let number = self.iconst(number as u64);
         let (at, len, _) = self.packed(data)?;
         let call = self.b.ins().call(self.imports.hash, &[number, at, len]);
         Ok(self.b.inst_results(call)[0])
+    }
+
+    /// Packed data as words; how many bytes; what says whether it is there at all.
+    fn guarded_words(
+        &mut self,
+        data: &[Pack],
+    ) -> Result<(Vec<Value>, u32, Option<Value>), Unsupported> {
+        let guard = self.guarded(data)?;
+        let (fields, bits) = self.fields(data)?;
+        Ok((self.pack(&fields), bits.div_ceil(8), guard))
+    }
+
+    /// The value, or 0 where the guard says that no data is there.
+    fn unless_absent(&mut self, guard: Option<Value>, value: Value) -> Value {
+        match guard {
+            None => value,
+            Some(valid) => {
+                let zero = self.iconst(0);
+                self.b.ins().select(valid, value, zero)
+            }
+        }
+    }
+
+    /// CRC-32 over words as they are packed: eight bytes at a time, nothing in memory. That of no bytes is 0.
+    fn crc32(&mut self, data: &[Pack]) -> Result<Value, Unsupported> {
+        let (words, bytes, guard) = self.guarded_words(data)?;
+        let mut crc = self.iconst(u64::from(u32::MAX));
+        let mut left = bytes;
+        for word in words {
+            let part = left.min(8);
+            left -= part;
+            let word = self.b.ins().bswap(word);
+            let mixed = self.b.ins().bxor(word, crc);
+            if part == 8 {
+                crc = self.crc_step(mixed);
+                continue;
+            }
+            // Powers that a shorter word does not have are zero; what of the remainder lies behind it is only moved.
+            let word = self.b.ins().ishl_imm_u(mixed, i64::from(64 - 8 * part));
+            let step = self.crc_step(word);
+            let moved = self.b.ins().ushr_imm_u(crc, i64::from(8 * part));
+            crc = self.b.ins().bxor(step, moved);
+        }
+        let all = self.iconst(u64::from(u32::MAX));
+        let crc = self.b.ins().bxor(crc, all);
+        Ok(self.unless_absent(guard, crc))
+    }
+
+    fn crc_step(&mut self, word: Value) -> Value {
+        let call = self.b.ins().call(self.imports.crc32_step, &[word]);
+        self.b.inst_results(call)[0]
+    }
+
+    /// The first eight bytes as a number.
+    fn first_bytes(&mut self, data: &[Pack]) -> Result<Value, Unsupported> {
+        let (words, bytes, guard) = self.guarded_words(data)?;
+        let Some(&first) = words.first() else {
+            return Ok(self.iconst(0));
+        };
+        let number = match 64 - 8 * bytes.min(8) {
+            0 => first,
+            behind => self.b.ins().ushr_imm_u(first, i64::from(behind)),
+        };
+        Ok(self.unless_absent(guard, number))
     }
 }

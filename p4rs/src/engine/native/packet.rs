@@ -257,15 +257,11 @@ impl Build<'_, '_> {
             } => {
                 let index = self.index(index)?;
                 let bytes = self.length(length.as_ref())?;
-                let instance = self.iconst(instance.index() as u64);
-                let args = [self.context, instance, index, bytes];
-                self.b.ins().call(self.imports.count, &args);
+                self.count(*instance, index, bytes);
             }
             Extern::CountDirect { table, length } => {
                 let bytes = self.length(length.as_ref())?;
-                let table = self.iconst(u64::from(*table));
-                let args = [self.context, table, bytes];
-                self.b.ins().call(self.imports.count_direct, &args);
+                self.count_direct(*table, bytes);
             }
             Extern::RegisterRead { .. } | Extern::RegisterWrite { .. } => return self.register(op),
             Extern::Hash { .. } => return self.hash(op),
@@ -320,15 +316,9 @@ impl Build<'_, '_> {
             }
             Extern::SetExpire(profile) => {
                 let profile = self.index(profile)?;
-                let set = self.iconst(1);
-                let args = [self.context, set, profile];
-                self.b.ins().call(self.imports.restart, &args);
+                self.restart(Some(profile));
             }
-            Extern::RestartTimer => {
-                let zero = self.iconst(0);
-                let args = [self.context, zero, zero];
-                self.b.ins().call(self.imports.restart, &args);
-            }
+            Extern::RestartTimer => self.restart(None),
             Extern::AddEntry {
                 action,
                 data,

@@ -6,13 +6,14 @@
 #![allow(unsafe_code)]
 
 use std::ptr;
+use std::sync::atomic::AtomicU64;
 
 use super::super::arch::Intents;
 use super::super::externs::{CounterCells, HashAlgorithm};
 use super::super::interp::code::{Agg, Call, Ex, Goto, Prim, Slot, Stmt};
 use super::super::interp::{Flow, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
-use super::super::tables::{MatchTable, prefetch_at};
+use super::super::tables::{Entry, Found, MatchTable, prefetch_at};
 use super::lanes::Lane;
 use crate::ir::{ExternInstance, Handle};
 
@@ -45,6 +46,10 @@ pub(super) struct Context {
     pub head_len: u64,
     /// Words of the action data that the last lookup found.
     pub data: *const u64,
+    /// The row that it hit; null on a miss.
+    pub row: *const u64,
+    /// Where the thread's own cells are found; see [`super::super::externs::shard_offset`].
+    pub shard: u64,
     /// A value handed back by a call.
     pub scalar: u128,
     /// What the program decided: 1 when dropped, 1 when a port was given, the port.
@@ -184,9 +189,8 @@ pub(super) extern "C" fn lookup(
     // SAFETY: the context is the caller's.
     let bytes = unsafe { (*context).bits / 8 };
     let found = run.look_up(table as u32, key, selector, bytes);
-    // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
-    unsafe { (*context).data = found.data.as_ptr().cast() };
-    u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
+    // SAFETY: the context is the caller's.
+    unsafe { (*context).answer(&found) }
 }
 
 /// Looks a key up in a table: the answer as [`lookup`] gives it. The last word is [`place`]'s.
@@ -209,9 +213,8 @@ extern "C" fn lookup_plain<const WORDS: usize, const LEARNER: bool>(
         lane.fetch::<LEARNER>(run.guard, (place as u32, table), hash, (place >> 32) as u16);
     }
     let found = run.look_up_plain::<WORDS, LEARNER>(place as u32, table, (key, hash));
-    // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
-    unsafe { (*context).data = found.data.as_ptr().cast() };
-    u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
+    // SAFETY: the context is the caller's.
+    unsafe { (*context).answer(&found) }
 }
 
 /// For tables that are simple.
@@ -227,9 +230,8 @@ extern "C" fn lookup_simple(
         (run(context), &*table, key)
     };
     let found = run.look_up_simple(place as u32, table, key);
-    // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
-    unsafe { (*context).data = found.data.as_ptr().cast() };
-    u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
+    // SAFETY: the context is the caller's.
+    unsafe { (*context).answer(&found) }
 }
 
 /// The lookup for a table of which packets need no more than the entry.
@@ -275,39 +277,22 @@ pub(super) extern "C" fn apply(context: *mut Context, table: u64) -> u32 {
     code(result.map(|_| 0))
 }
 
-/// Counts on a cell.
-pub(super) extern "C" fn count(context: *mut Context, instance: u64, index: u64, bytes: u64) {
-    // SAFETY: see `run`.
-    let run = unsafe { run(context) };
-    let instance: Handle<ExternInstance> = Handle::new(instance as u32);
-    let counter = run.machine.externs().counter(instance);
-    let counter = counter
-        .ok()
-        .and_then(|counter| counter.counter(u128::from(index)));
-    // SAFETY: the context is the caller's.
-    unsafe { count_on(context, counter, bytes) };
+/// Counts on a cell that machine code does not find, since nobody has counted there on this thread.
+pub(super) extern "C" fn count(cells: *const CounterCells, cell: u64, bytes: u64) {
+    // SAFETY: the machine owns the cells and the code that names them, and neither moves.
+    unsafe { &*cells }.count(cell as u32, bytes);
 }
 
 /// Counts on the entry that the table's last lookup hit.
 pub(super) extern "C" fn count_direct(context: *mut Context, table: u64, bytes: u64) {
     // SAFETY: see `run`.
-    let counter = unsafe { run(context) }.last_counter(table as u32);
-    // SAFETY: the context is the caller's.
-    unsafe { count_on(context, counter, bytes) };
+    unsafe { run(context) }.count_last(table as u32, bytes);
 }
 
-/// Counts, now or when the packets side by side are finished.
-///
-/// # Safety
-/// As for [`run`].
-unsafe fn count_on(context: *mut Context, counter: Option<(&CounterCells, u32)>, bytes: u64) {
-    // SAFETY: a lane outlives the passes in it.
-    let lane = unsafe { (*context).lane.as_ref() };
-    match (counter, lane) {
-        (Some((cells, cell)), Some(lane)) => lane.count(cells, cell, bytes),
-        (Some((cells, cell)), None) => cells.count(cell, bytes),
-        (None, _) => {}
-    }
+/// Counts on a cell of this thread, two words, when the packets side by side are finished.
+pub(super) extern "C" fn count_later(lane: *const Lane, cell: *const [AtomicU64; 2], bytes: u64) {
+    // SAFETY: a lane outlives the passes in it; cells never move.
+    unsafe { (*lane).count(&*cell, bytes) };
 }
 
 /// Adds the entry whose lookup missed; 1 when it was added.
@@ -458,6 +443,14 @@ pub(super) fn algorithm(algorithm: HashAlgorithm) -> Option<usize> {
 }
 
 impl Context {
+    /// Notes what a lookup found, which stays while the packet's guard lives; the word for machine code.
+    #[inline(always)]
+    fn answer(&mut self, found: &Found<'_>) -> u64 {
+        self.data = found.data.as_ptr().cast();
+        self.row = found.entry.map_or(ptr::null(), Entry::address);
+        u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
+    }
+
     /// Hands what machine code decided to whoever goes on.
     pub fn give(&self, intents: &mut Intents) {
         intents.drop = self.dropped != 0;
@@ -511,6 +504,8 @@ impl Context {
             head: ptr::null_mut(),
             head_len: 0,
             data: ptr::null(),
+            row: ptr::null(),
+            shard: 0,
             scalar: 0,
             dropped: 0,
             sent: 0,

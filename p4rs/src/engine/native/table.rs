@@ -53,7 +53,10 @@ impl Build<'_, '_> {
         };
         let found = self.b.inst_results(call)[0];
         let (hit, action) = self.halves_of(found);
-        self.run_action(table, action)?;
+        self.acting = Some(index);
+        let done = self.run_action(table, action);
+        self.acting = None;
+        done?;
         Ok((hit, action))
     }
 

@@ -35,6 +35,7 @@ struct Reader {
 #[derive(Debug)]
 struct Local {
     reader: Arc<Reader>,
+    number: usize,
     depth: Cell<u32>,
 }
 
@@ -57,6 +58,7 @@ impl Local {
         let _ = NUMBER.try_with(|own| own.set(number));
         Rc::new(Self {
             reader,
+            number,
             depth: Cell::new(0),
         })
     }
@@ -74,6 +76,14 @@ impl Drop for Local {
 #[derive(Debug)]
 pub(crate) struct Guard {
     local: Rc<Local>,
+}
+
+impl Guard {
+    /// The number of the guard's thread: see [`thread_number`].
+    #[inline]
+    pub fn number(&self) -> usize {
+        self.local.number
+    }
 }
 
 /// Begins a stay.

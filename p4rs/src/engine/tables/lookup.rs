@@ -374,6 +374,14 @@ impl MatchTable {
         Some((counters, header.entry))
     }
 
+    /// The counters of all entries by number, where one part of the table has them all.
+    pub fn whole_counters(&self) -> Option<&CounterCells> {
+        match &*self.stripes {
+            [all] => all.counters(),
+            _ => None,
+        }
+    }
+
     /// Adds an entry to a learner, or replaces the one that has the key; `None` when there is no room.
     pub fn learn<'g>(
         &'g self,

@@ -88,9 +88,9 @@ pub use entry::{
 pub(crate) use key::KeyLayout;
 pub(crate) use lookup::{Found, Query};
 pub(crate) use rcu::collect;
-pub(crate) use record::Entry;
+pub(crate) use record::{Entry, START, TIMEOUT, UNSEEN};
 pub use rows::NewRows;
 pub use selector::GroupMember;
 pub(crate) use selector::Profile;
 pub(crate) use table::{MatchTable, TableConfig};
-pub(crate) use words::{Words, advise_huge, prefetch_at};
+pub(crate) use words::{CHUNKS, FIRST_ROWS, Words, advise_huge, prefetch_at};

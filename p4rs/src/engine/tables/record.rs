@@ -44,11 +44,13 @@ pub(crate) struct Shape {
     end: usize,
 }
 
-const TIMEOUT: usize = 1;
-const START: usize = 2;
+/// Word of a row with timers that has its timeout.
+pub(crate) const TIMEOUT: usize = 1;
+/// Word of a row with timers that has the last hit, or the last restart.
+pub(crate) const START: usize = 2;
 
 /// log2 of the part of its time for which a timer may have run when a hit leaves it as it is: 1/256.
-const UNSEEN: u32 = 8;
+pub(crate) const UNSEEN: u32 = 8;
 
 /// Where the key begins.
 const fn key_at(timed: bool) -> usize {
@@ -121,6 +123,12 @@ impl<'g> Entry<'g> {
     #[inline]
     pub fn new(words: &'g [AtomicU64]) -> Self {
         Self { words }
+    }
+
+    /// Where its words begin.
+    #[inline]
+    pub fn address(self) -> *const u64 {
+        self.words.as_ptr().cast()
     }
 
     /// Writes a row that no packet can see yet.

@@ -14,8 +14,10 @@ use parking_lot::Mutex;
 
 /// log2 of the first chunk's rows.
 const FIRST: u32 = 6;
+/// The first chunk's rows: the chunk of a row is told by the leading zeros of its number plus these.
+pub(crate) const FIRST_ROWS: u64 = 1 << FIRST;
 /// Enough chunks for 2^32 rows.
-const CHUNKS: usize = 32 - FIRST as usize + 1;
+pub(crate) const CHUNKS: usize = 32 - FIRST as usize + 1;
 /// Bytes of a cache line and of the one that processors fetch with it.
 const LINE: usize = 128;
 

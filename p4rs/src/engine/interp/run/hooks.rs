@@ -4,7 +4,7 @@
 //! Invariant: a step asked for here leaves the packet's state as the interpreter's own step would.
 
 use super::super::super::bits::{self, BitWriter};
-use super::super::super::externs::{CounterCells, HashAlgorithm};
+use super::super::super::externs::HashAlgorithm;
 use super::super::super::tables::{Found, MatchTable, Query};
 use super::super::code::{Goto, Next, Stmt};
 use super::super::machine::LastApply;
@@ -109,17 +109,15 @@ impl<'r> Run<'r> {
     /// Counts on the entry that the table's last lookup hit.
     #[inline]
     pub(crate) fn count_last(&mut self, table: u32, bytes: u64) {
-        if let Some((cells, cell)) = self.last_counter(table) {
+        let last = self.last;
+        let counted = self.machine.tables.get(table as usize);
+        let entry = last.entry.filter(|_| last.table == table && last.hit);
+        let cell = counted
+            .zip(entry)
+            .map(|(counted, entry)| counted.entry_counter(entry));
+        if let Some((cells, cell)) = cell.flatten() {
             cells.count(cell, bytes);
         }
-    }
-
-    /// Where packets of the entry are counted that the table's last lookup hit.
-    pub(crate) fn last_counter(&self, table: u32) -> Option<(&'r CounterCells, u32)> {
-        let last = self.last;
-        let counted = self.machine.tables.get(table as usize)?;
-        let entry = last.entry.filter(|_| last.table == table && last.hit)?;
-        counted.entry_counter(entry)
     }
 
     /// Adds the entry whose lookup missed; action data as words.

@@ -1,0 +1,188 @@
+//! Machine code of what a packet leaves behind at its entries and cells: counts, and timers started anew.
+//!
+//! In: counters by index, the entry that a table's lookup hit. Out: additions where the thread's own cells are known, a
+//! comparison where a timer runs for so short a time that nothing is to be written; calls of the runtime elsewhere.
+//! Invariant: a cell that is added to here belongs to the thread that runs the packet, so that plain loads and stores lose
+//! nothing; readers take sums of all threads' cells.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value, types};
+use std::mem::offset_of;
+use std::ptr;
+
+use super::super::externs::CounterCells;
+use super::super::interp::Run;
+use super::super::tables::{MatchTable, START, TIMEOUT, UNSEEN};
+use super::build::{Build, Val};
+use super::runtime::Context;
+use crate::ir::{ExternInstance, Handle};
+
+/// Bytes of a word.
+const WORD: i32 = 8;
+
+impl Build<'_, '_> {
+    /// Counts on a cell of a counter; an index out of range counts nowhere.
+    pub fn count(&mut self, instance: Handle<ExternInstance>, index: Value, bytes: Value) {
+        let machine = self.machine;
+        let Ok(counter) = machine.externs().counter(instance) else {
+            return;
+        };
+        // Cells have numbers of 32 bits.
+        let size = counter.size().min(1 << 32);
+        let after = self.b.create_block();
+        if self.most(index) >= size {
+            let (inside, size) = (self.b.create_block(), self.iconst(size));
+            let known = self.compare_words(IntCC::UnsignedLessThan, index, size);
+            self.brif(known, inside, &[], after, &[]);
+            self.enter(inside);
+        }
+        self.count_cell(counter.cells(), index, bytes);
+        self.jump(after);
+        self.enter(after);
+    }
+
+    /// Counts on the entry that the table's last lookup hit.
+    pub fn count_direct(&mut self, index: u32, bytes: Value) {
+        let machine = self.machine;
+        let table = machine.tables.get(index as usize);
+        let table = table.filter(|_| self.acting == Some(index));
+        let Some(cells) = table.and_then(MatchTable::whole_counters) else {
+            let index = self.iconst(u64::from(index));
+            let args = [self.context, index, bytes];
+            self.b.ins().call(self.imports.count_direct, &args);
+            return;
+        };
+        let (hit, after) = (self.b.create_block(), self.b.create_block());
+        let row = self.load_context(types::I64, offset_of!(Context, row));
+        self.brif(row, hit, &[], after, &[]);
+        self.enter(hit);
+        let flags = MemFlagsData::trusted();
+        let value = self.b.ins().load(types::I64, flags, row, 0);
+        // The entry's number is the lower half of its header.
+        let entry = self.mask_to(Val { value, wide: false }, 32);
+        self.count_cell(cells, entry.value, bytes);
+        self.jump(after);
+        self.enter(after);
+    }
+
+    /// Adds a packet to a cell, whose number has 32 bits. Side by side its line is fetched first.
+    fn count_cell(&mut self, cells: &CounterCells, number: Value, bytes: Value) {
+        let [here, nowhere, now, later, after] = [0; 5].map(|_| self.b.create_block());
+        let (path, flags) = (cells.path(), MemFlagsData::trusted());
+        let shards = self.iconst(path.shards as u64);
+        let own = self.load_context(types::I64, offset_of!(Context, shard));
+        let own = self.b.ins().iadd(shards, own);
+        let origins = self.b.ins().load(types::I64, flags, own, 0);
+        let from = self.plus(number, path.from);
+        let zeros = match self.number(from) {
+            Some(from) => self.iconst(u64::from(from.leading_zeros())),
+            None => self.b.ins().clz(from),
+        };
+        let chunk = self.b.ins().ishl_imm_u(zeros, 3);
+        let chunk = self.b.ins().iadd(origins, chunk);
+        let before = path.zeros as i32 * WORD;
+        let origin = self.b.ins().load(types::I64, flags, chunk, -before);
+        self.brif(origin, here, &[], nowhere, &[]);
+        self.enter(here);
+        let log = path.cell.trailing_zeros();
+        let offset = self.b.ins().ishl_imm_u(from, i64::from(log));
+        let at = self.b.ins().iadd(origin, offset);
+        let lane = self.load_context(types::I64, offset_of!(Context, lane));
+        self.brif(lane, later, &[], now, &[]);
+        self.enter(now);
+        for (word, more) in [(0, None), (WORD, Some(bytes))] {
+            let sum = self.b.ins().load(types::I64, flags, at, word);
+            let sum = match more {
+                None => self.b.ins().iadd_imm_s(sum, 1),
+                Some(more) => self.b.ins().iadd(sum, more),
+            };
+            self.b.ins().store(flags, sum, at, word);
+        }
+        self.jump(after);
+        let outer = std::mem::replace(&mut self.seldom, true);
+        self.enter(later);
+        let args = [lane, at, bytes];
+        self.b.ins().call(self.imports.count_later, &args);
+        self.jump(after);
+        self.enter(nowhere);
+        let cells = self.iconst(ptr::from_ref(cells) as u64);
+        let args = [cells, number, bytes];
+        self.b.ins().call(self.imports.count, &args);
+        self.jump(after);
+        self.seldom = outer;
+        self.enter(after);
+    }
+
+    /// Starts the timer of the entry that was hit anew, with the time of a profile if one is given.
+    pub fn restart(&mut self, profile: Option<Value>) {
+        let [timed, late, after] = [0; 3].map(|_| self.b.create_block());
+        let table = self
+            .acting
+            .and_then(|table| self.machine.tables.get(table as usize));
+        if table.is_some_and(MatchTable::is_learner) {
+            let row = self.load_context(types::I64, offset_of!(Context, row));
+            self.brif(row, timed, &[], late, &[]);
+            self.enter(timed);
+            self.timed(row, profile, late);
+            self.jump(after);
+        } else {
+            self.jump(late);
+        }
+        let seldom = table.is_some();
+        let outer = std::mem::replace(&mut self.seldom, seldom);
+        self.enter(late);
+        let set = self.iconst(u64::from(profile.is_some()));
+        let profile = profile.unwrap_or(set);
+        let args = [self.context, set, profile];
+        self.b.ins().call(self.imports.restart, &args);
+        self.jump(after);
+        self.seldom = outer;
+        self.enter(after);
+    }
+
+    /// Goes on where a row's timer is to be left as it is, see [`super::super::tables::Entry::refresh`]; else at `late`.
+    fn timed(&mut self, row: Value, profile: Option<Value>, late: Block) {
+        let flags = MemFlagsData::trusted();
+        let mut load = |word: usize| {
+            let at = word as i32 * WORD;
+            self.b.ins().load(types::I64, flags, row, at)
+        };
+        let (timeout, start) = (load(TIMEOUT), load(START));
+        if let Some(profile) = profile {
+            let wanted = self.expire_time(profile);
+            let (same, other) = (self.b.create_block(), late);
+            let is = self.b.ins().icmp(IntCC::Equal, timeout, wanted);
+            self.brif(is, same, &[], other, &[]);
+            self.enter(same);
+        }
+        let run = self.load_context(types::I64, offset_of!(Context, run));
+        let now = offset_of!(Run<'static>, now) as i32;
+        let now = self.b.ins().load(types::I64, flags, run, now);
+        // A start in the future has run for no time at all.
+        let end = self.b.ins().umax(now, start);
+        let passed = self.b.ins().isub(end, start);
+        let unseen = self.b.ins().ushr_imm_u(timeout, i64::from(UNSEEN));
+        let seen = self
+            .b
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThan, passed, unseen);
+        let fresh = self.b.create_block();
+        self.brif(seen, late, &[], fresh, &[]);
+        self.enter(fresh);
+    }
+
+    /// The time of a profile, as [`Run::expire_time`] tells it.
+    fn expire_time(&mut self, profile: Value) -> Value {
+        let times = &self.machine.config().expire_profiles_ns;
+        let Some(last) = times.len().checked_sub(1) else {
+            return self.iconst(0);
+        };
+        let (last, base) = (self.iconst(last as u64), self.iconst(times.as_ptr() as u64));
+        let profile = self.b.ins().umin(profile, last);
+        let offset = self.b.ins().ishl_imm_u(profile, 3);
+        let at = self.b.ins().iadd(base, offset);
+        self.b
+            .ins()
+            .load(types::I64, MemFlagsData::trusted(), at, 0)
+    }
+}

@@ -12,8 +12,8 @@ struct Scope {
     fields: Vec<(String, u32)>,
 }
 
-/// A program's text.
-pub fn program(random: &mut Random) -> String {
+/// A program's text; `kinds` where its parser tells the usual kinds of packets from others.
+pub fn program(random: &mut Random, kinds: bool) -> String {
     let mut text = String::from("#include <core.p4>\n#include <v1model.p4>\n");
     let mut scope = Scope { fields: Vec::new() };
     let headers = 2 + random.below(3);
@@ -34,7 +34,9 @@ pub fn program(random: &mut Random) -> String {
         }
         writeln!(text, "}}").unwrap();
     }
-    text.push_str("header e_t { bit<8> k; bit<16> v; }\nstruct headers {\n");
+    text.push_str("header e_t { bit<8> k; bit<16> v; }\n");
+    text.push_str(KIND);
+    text.push_str("struct headers {\n    kind_t kind;\n");
     for header in 0..headers {
         writeln!(text, "    h{header}_t h{header};").unwrap();
     }
@@ -45,7 +47,11 @@ pub fn program(random: &mut Random) -> String {
         scope.fields.push((format!("meta.m{field}"), width));
     }
     text.push_str("}\n");
-    parser(random, &mut text, headers, &scope);
+    parser(random, &mut text, (headers, kinds), &scope);
+    if kinds {
+        scope.fields.push((String::from("hdr.kind.protocol"), 8));
+        scope.fields.push((String::from("hdr.kind.type"), 16));
+    }
     text.push_str("control V(inout headers hdr, inout meta_t meta) { apply { } }\n");
     ingress(random, &mut text, &scope);
     text.push_str(
@@ -53,6 +59,7 @@ pub fn program(random: &mut Random) -> String {
          control C(inout headers hdr, inout meta_t meta) { apply { } }\n\
          control D(packet_out p, in headers hdr) { apply {\n",
     );
+    text.push_str("    p.emit(hdr.kind);\n");
     for header in 0..headers {
         writeln!(text, "    p.emit(hdr.h{header});").unwrap();
     }
@@ -60,11 +67,27 @@ pub fn program(random: &mut Random) -> String {
     text
 }
 
-fn parser(random: &mut Random, text: &mut String, headers: usize, scope: &Scope) {
+/// What tells the usual kinds of packets from others, where their protocols have it.
+pub const KIND: &str =
+    "header kind_t { bit<96> addresses; bit<16> type; bit<72> between; bit<8> protocol; }\n";
+
+/// States that lead from `start` to `first`, by different ways for the usual kinds of packets.
+pub const KINDS: &str = "    state start { p.extract(hdr.kind); transition select(hdr.kind.type) {\n\
+     0x0806: accept; 0x0800: network; 0x86dd: network; default: first; } }\n\
+     state network { transition select(hdr.kind.protocol) { 17: udp; 6: tcp; 1: accept; default: first; } }\n\
+     state tcp { transition first; }\n\
+     state udp { transition select(p.lookahead<bit<8>>()) { 1: reject; default: first; } }\n";
+
+fn parser(random: &mut Random, text: &mut String, (headers, kinds): (usize, bool), scope: &Scope) {
     text.push_str(
         "parser P(packet_in p, out headers hdr, inout meta_t meta, inout standard_metadata_t std) {\n",
     );
-    text.push_str("    state start { p.extract(hdr.h0); transition next0; }\n");
+    text.push_str(if kinds {
+        KINDS
+    } else {
+        "    state start { transition first; }\n"
+    });
+    text.push_str("    state first { p.extract(hdr.h0); transition next0; }\n");
     for header in 0..headers - 1 {
         let of_header = format!("hdr.h{header}.");
         let known: Vec<&(String, u32)> = scope

@@ -3,21 +3,32 @@
 
 use std::fmt::Write as _;
 
+use crate::generate::{KIND, KINDS};
 use crate::random::Random;
 
-/// A program's text.
-pub fn program(random: &mut Random) -> String {
-    let mut text = String::from(
-        "#include <core.p4>\n#include <pna.p4>\n\
+/// A program's text; `kinds` where its parser tells the usual kinds of packets from others.
+pub fn program(random: &mut Random, kinds: bool) -> String {
+    let mut text = String::from("#include <core.p4>\n#include <pna.p4>\n");
+    text.push_str(KIND);
+    text.push_str(
+        "\
          header h_t { bit<8> a; bit<8> b; bit<8> c; bit<8> d; bit<16> e; bit<32> f; }\n\
          header t_t { bit<32> v0; bit<32> v1; bit<32> v2; bit<32> v3; }\n\
-         struct headers { h_t h; t_t t; }\n\
+         struct headers { kind_t kind; h_t h; t_t t; }\n\
          struct meta_t { bit<32> v0; bit<32> v1; bit<32> v2; bit<32> v3; bit<8> k0; bit<8> k1; }\n\
          struct learned_t { bit<32> x; bit<32> y; }\n\
          parser P(packet_in p, out headers hdr, inout meta_t meta, in pna_main_parser_input_metadata_t istd) {\n\
-             state start {\n\
+             state first {\n\
                  meta.v0 = 0; meta.v1 = 1; meta.v2 = 2; meta.v3 = 3; meta.k0 = 0; meta.k1 = 0;\n\
-                 p.extract(hdr.h); transition accept; } }\n\
+                 p.extract(hdr.h); transition accept; }\n",
+    );
+    text.push_str(if kinds {
+        KINDS
+    } else {
+        "    state start { transition first; }\n"
+    });
+    text.push_str(
+        "}\n\
          control Pre(in headers hdr, inout meta_t meta, in pna_pre_input_metadata_t istd, inout pna_pre_output_metadata_t ostd) { apply { } }\n",
     );
     let parts = random.below(3);
@@ -42,11 +53,17 @@ pub fn program(random: &mut Random) -> String {
     // Before anything may exit.
     let begin = "send_to_port((PortId_t)2); hdr.t.setValid();";
     text.push_str("    action leave() { hdr.t.v0 = meta.v0; hdr.t.v1 = meta.v1; hdr.t.v2 = meta.v2; hdr.t.v3 = meta.v3; }\n");
-    control.begin = format!("{begin} meta.k0 = hdr.h.b & 3; meta.k1 = hdr.h.c & 3;");
+    // What is known of a kind decides which statements there are for it.
+    let known = if kinds {
+        "if (hdr.kind.isValid() && hdr.kind.protocol != 1) { meta.k1 = hdr.kind.protocol & 3; }"
+    } else {
+        ""
+    };
+    control.begin = format!("{begin} meta.k0 = hdr.h.b & 3; meta.k1 = hdr.h.c & 3; {known}");
     control.apply(random, &mut text);
     text.push_str(
         "        leave();\n    }\n}\n\
-         control D(packet_out p, in headers hdr, in meta_t meta, in pna_main_output_metadata_t ostd) { apply { p.emit(hdr.h); p.emit(hdr.t); } }\n\
+         control D(packet_out p, in headers hdr, in meta_t meta, in pna_main_output_metadata_t ostd) { apply { p.emit(hdr.kind); p.emit(hdr.h); p.emit(hdr.t); } }\n\
          PNA_NIC(P(), Pre(), M(), D()) main;\n",
     );
     text

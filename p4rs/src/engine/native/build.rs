@@ -21,6 +21,7 @@ use super::super::interp::Machine;
 use super::super::interp::code::{Call, Code, Dest, Operand, PlaceArg, Slot, Target};
 use super::Unsupported;
 use super::cells::{Access, Cells};
+use super::cut::{Cut, Cuts};
 use super::known::{Facts, Test};
 use super::order::Order;
 use super::runtime::{Context, Site, status};
@@ -95,7 +96,7 @@ pub(super) struct Build<'a, 'f> {
     pub memory: &'a [bool],
     /// See [`super::footprint::Footprint::taken`].
     taken: &'a FxHashMap<Slot, Slot>,
-    pub widths: &'a Widths,
+    pub widths: &'a Widths<'a>,
     pub homes: Vec<Home>,
     /// Whether the interpreter applies a table.
     pub interpreted_tables: bool,
@@ -125,7 +126,10 @@ pub(super) struct Build<'a, 'f> {
     /// See [`super::lanes`].
     pub side_by_side: bool,
     pub cuts: Vec<u32>,
-    last_cut: u32,
+    /// Where packets wait.
+    pub places: Cuts,
+    /// Kinds of packets that may have code of their own.
+    pub kinds: usize,
     /// See [`super::order`], and whether what is built now lies in a stretch.
     pub order: &'a Order,
     pub in_stretch: bool,
@@ -137,9 +141,6 @@ pub(super) struct Build<'a, 'f> {
     pub seldom: bool,
     depth: u32,
 }
-
-/// Cuts of one pass.
-const MAX_CUTS: u32 = 1000;
 
 /// Numbers besides the slots of which facts are kept: the cursor, and the bytes written.
 const PLACES: usize = 2;
@@ -156,7 +157,12 @@ impl<'a, 'f> Build<'a, 'f> {
         machine: &'a Machine,
         mut b: FunctionBuilder<'f>,
         imports: Imports,
-        scan: (&'a [bool], &'a Widths, &'a Order, &'a FxHashMap<Slot, Slot>),
+        scan: (
+            &'a [bool],
+            &'a Widths<'a>,
+            &'a Order,
+            &'a FxHashMap<Slot, Slot>,
+        ),
         sites: &'a mut Vec<Site>,
     ) -> Self {
         let entry = b.create_block();
@@ -214,7 +220,8 @@ impl<'a, 'f> Build<'a, 'f> {
             loops: 0,
             side_by_side: false,
             cuts: Vec::new(),
-            last_cut: 0,
+            places: Cuts::default(),
+            kinds: 0,
             order: scan.2,
             in_stretch: false,
             apart: false,
@@ -280,11 +287,12 @@ impl<'a, 'f> Build<'a, 'f> {
         self.facts.forget();
     }
 
-    /// The number of a place to wait at: greater than that of every one that comes before it on any way.
-    pub fn next_cut(&mut self) -> Option<u32> {
-        let more = !self.in_loop() && self.last_cut < MAX_CUTS;
-        self.last_cut += u32::from(more);
-        more.then_some(self.last_cut)
+    /// A place to wait at: its number is greater than that of every one that comes before it on any way.
+    pub fn next_cut(&mut self) -> Option<Cut> {
+        if self.in_loop() {
+            return None;
+        }
+        self.places.next()
     }
 
     /// What reads and writes cells.

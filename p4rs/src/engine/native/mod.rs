@@ -1,7 +1,7 @@
 //! Machine code: a loaded program compiled when it is loaded, by Cranelift.
 //!
 //! ```text
-//! lowered code ─▶ footprint, widths ─▶ build (value, stmt, packet, pack, table, tally, program) ─▶ machine code
+//! lowered code ─▶ footprint, widths, usual ─▶ build (value, stmt, parse, packet, pack, table, tally, program) ─▶ machine code
 //!                                                                                       │
 //! packet ─▶ Native::run ─▶ parser, controls, deparser in one function ◀─▶ runtime: tables, externs, interpreter
 //! ```
@@ -17,6 +17,7 @@
 
 mod build;
 mod cells;
+mod cut;
 mod deduce;
 mod footprint;
 mod hint;
@@ -25,6 +26,7 @@ mod lanes;
 mod order;
 mod pack;
 mod packet;
+mod parse;
 mod program;
 mod prune;
 mod runtime;
@@ -33,6 +35,7 @@ mod stretch;
 mod support;
 mod table;
 mod tally;
+mod usual;
 mod value;
 mod widths;
 
@@ -42,6 +45,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
+use super::bits::WORD;
 use super::externs::{crc32_step, shard_offset};
 use super::interp::{Machine, Run};
 use super::outputs::DropReason;
@@ -74,6 +78,9 @@ pub(crate) enum Fate {
 
 /// Nodes of programs above this are not expanded.
 const MAX_SIZE: u64 = 60_000;
+
+/// As many nodes may copies of a program for the usual kinds of packets have together.
+const KINDS_SIZE: u64 = 12_000;
 
 /// A compiled program.
 pub(crate) struct Native {
@@ -139,7 +146,12 @@ impl Native {
         let side_by_side = order.is_some();
         let order = order.unwrap_or_default();
         let memory = scan.flags;
-        let widths = Widths::new(code, &memory, &program::given(&machine.arch));
+        let registers = |instance| {
+            let register = machine.externs().register(instance).ok();
+            let plain = register.and_then(|register| register.plain());
+            plain.map_or(WORD, |plain| plain.bytes * 8)
+        };
+        let widths = Widths::new(code, &memory, &program::given(&machine.arch), &registers);
         let mut module = JITModule::new(jit()?);
         let imports = declare(&mut module)?;
         let mut context = module.make_context();
@@ -161,6 +173,7 @@ impl Native {
                 &mut sites,
             );
             build.side_by_side = side_by_side;
+            build.kinds = (KINDS_SIZE / size.max(1)) as usize;
             build.pass(!scan.interpreted_emit)?;
             let made = (
                 build.room,
@@ -169,7 +182,9 @@ impl Native {
             );
             let accesses = build.accesses();
             build.b.seal_all_blocks();
+            let places = std::mem::take(&mut build.places);
             build.b.finalize(module.target_config());
+            places.write(&mut context.func);
             prune::prune(&mut context.func, &accesses.0, accesses.1);
             made
         };

@@ -5,7 +5,7 @@
 
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 
-use super::super::bits::WORD;
+use super::super::bits::{WORD, mask};
 use super::super::externs::HashAlgorithm;
 use super::super::interp::code::Pack;
 use super::Unsupported;
@@ -135,40 +135,71 @@ impl Build<'_, '_> {
         }
     }
 
-    /// The sum of 16-bit words, not yet folded to 16 bits.
-    pub fn raw_sum(&mut self, data: &[Pack]) -> Result<Value, Unsupported> {
+    /// The sum of 16-bit words, not yet folded to 16 bits, and what it is not above.
+    ///
+    /// What is added need not be the words themselves: a number with the same remainder by 0xffff that is 0 when they
+    /// are gives the same, once folded.
+    pub fn raw_sum(&mut self, data: &[Pack]) -> Result<(Value, u64), Unsupported> {
         let guard = self.guarded(data)?;
         let (fields, bits) = self.fields(data)?;
         if bits / 64 > 1 << 16 {
             return Err(Unsupported("too much data"));
         }
-        let words = self.pack(&fields);
-        let mut sum = self.iconst(0);
-        for word in words {
-            let high = self.b.ins().ushr_imm_u(word, 32);
-            let low = self.mask_to(
-                Val {
-                    value: word,
-                    wide: false,
-                },
-                32,
-            );
-            let part = self.b.ins().iadd(high, low.value);
-            sum = self.b.ins().iadd(sum, part);
+        let whole = fields
+            .iter()
+            .all(|&(value, width)| !value.wide && width.is_multiple_of(16));
+        let words = if whole {
+            fields
+        } else {
+            let words = self.pack(&fields).into_iter();
+            let word = |value| (Val { value, wide: false }, 64);
+            words.map(word).collect()
+        };
+        let (mut sum, mut most) = (None, 0);
+        for (word, width) in words {
+            let part = if width > 32 {
+                let high = self.b.ins().ushr_imm_u(word.value, 32);
+                let low = self.mask_to(word, 32);
+                most += u64::from(u32::MAX) * 2;
+                self.b.ins().iadd(high, low.value)
+            } else {
+                most += mask(width) as u64;
+                word.value
+            };
+            sum = Some(match sum {
+                None => part,
+                Some(sum) => self.b.ins().iadd(sum, part),
+            });
         }
+        let sum = match sum {
+            None => self.iconst(0),
+            Some(sum) => sum,
+        };
         Ok(match guard {
-            None => sum,
+            None => (sum, most),
             Some(valid) => {
-                let zero = self.iconst(0);
-                self.b.ins().select(valid, sum, zero)
+                let zero = self.constant(0);
+                let sum = Val {
+                    value: sum,
+                    wide: false,
+                };
+                (self.choose(valid, sum, zero).value, most)
             }
         })
     }
 
-    /// Carries added back until 16 bits are left; `sum` is below 2^48.
-    pub fn fold(&mut self, sum: Value, steps: u32) -> Value {
-        let mut sum = sum;
-        for _ in 0..steps {
+    /// Carries added back until 16 bits are left.
+    pub fn fold(&mut self, sum: Value, most: u64) -> Value {
+        let (mut sum, mut most) = (sum, most);
+        while most > 0xffff {
+            // Halves that are added twice the other way round carry into each other.
+            if most > 0x1_fffe && most <= u64::from(u32::MAX) {
+                let word = self.b.ins().ireduce(types::I32, sum);
+                let turned = self.b.ins().rotl_imm_u(word, 16);
+                let both = self.b.ins().iadd(word, turned);
+                let high = self.b.ins().ushr_imm_u(both, 16);
+                return self.b.ins().uextend(types::I64, high);
+            }
             let high = self.b.ins().ushr_imm_u(sum, 16);
             let low = self.mask_to(
                 Val {
@@ -178,6 +209,12 @@ impl Build<'_, '_> {
                 16,
             );
             sum = self.b.ins().iadd(high, low.value);
+            // The last carry leaves no other behind.
+            most = if most <= 0x1_fffe {
+                0xffff
+            } else {
+                (most >> 16) + 0xffff
+            };
         }
         sum
     }

@@ -267,21 +267,21 @@ impl Build<'_, '_> {
             Extern::Hash { .. } => return self.hash(op),
             Extern::SumClear(slot) => self.clear(*slot, 1),
             Extern::SumAdd(slot, data) => {
-                let sum = self.raw_sum(data)?;
+                let (sum, most) = self.raw_sum(data)?;
                 let before = self.get(*slot);
                 let before = self.narrow(before);
                 let sum = self.b.ins().iadd(before, sum);
-                let value = self.fold(sum, 4);
+                let value = self.fold(sum, most.saturating_add(0xffff));
                 self.set(*slot, Val { value, wide: false });
             }
             Extern::SumSubtract(slot, data) => {
-                let sum = self.raw_sum(data)?;
-                let sum = self.fold(sum, 4);
+                let (sum, most) = self.raw_sum(data)?;
+                let sum = self.fold(sum, most);
                 let inverted = self.b.ins().bxor_imm_u(sum, 0xffff);
                 let before = self.get(*slot);
                 let before = self.narrow(before);
                 let sum = self.b.ins().iadd(before, inverted);
-                let value = self.fold(sum, 2);
+                let value = self.fold(sum, 0x1_fffe);
                 self.set(*slot, Val { value, wide: false });
             }
             Extern::SumGet(slot) => {
@@ -572,8 +572,8 @@ impl Build<'_, '_> {
             let call = self.b.ins().call(self.imports.payload_hash, &args);
             self.b.inst_results(call)[0]
         } else if checksum.algorithm == HashAlgorithm::Csum16 {
-            let sum = self.raw_sum(&checksum.data)?;
-            let sum = self.fold(sum, 4);
+            let (sum, most) = self.raw_sum(&checksum.data)?;
+            let sum = self.fold(sum, most);
             self.b.ins().bxor_imm_u(sum, 0xffff)
         } else {
             self.hashed(checksum.algorithm, &checksum.data)?

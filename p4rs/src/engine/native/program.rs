@@ -68,7 +68,6 @@ pub(super) fn given(arch: &Arch) -> Vec<(Slot, u32)> {
 impl Build<'_, '_> {
     /// The pass of this machine's architecture.
     pub fn pass(&mut self, emits: bool) -> Result<(), Unsupported> {
-        self.clear_all();
         let machine = self.machine;
         match &machine.arch {
             Arch::Pna(pna) => self.pna(pna, emits),
@@ -191,16 +190,57 @@ impl Build<'_, '_> {
         Ok(())
     }
 
-    fn pna(&mut self, pna: &Pna, emits: bool) -> Result<(), Unsupported> {
-        let [direction, pass, port, now] = [0, 1, 2, 3].map(|index| self.given(index));
-        for input in &pna.inputs {
-            self.set(input.direction, direction);
-            self.set(input.pass, pass);
-            self.clear(input.loopedback, 1);
-            self.set(input.port, port);
-            self.set(input.timestamp, now);
+    /// A pass from its beginning: parses, and goes on with the error, in code of their own for the usual kinds of packets
+    /// where everything that follows emits them.
+    fn each_kind(
+        &mut self,
+        parser: u32,
+        emits: bool,
+        begin: &dyn Fn(&mut Self),
+        rest: &dyn Fn(&mut Self, Val) -> Result<(), Unsupported>,
+    ) -> Result<(), Unsupported> {
+        self.clear_all();
+        begin(self);
+        let kinds = if emits { self.usual(parser)? } else { None };
+        let mut most = 0;
+        if let Some((kinds, other)) = kinds {
+            for kind in kinds {
+                self.enter(kind);
+                self.places.section(2);
+                let none = self.constant(0);
+                rest(self, none)?;
+                most = most.max(std::mem::take(&mut self.room));
+            }
+            self.enter(other);
+            self.clear_all();
+            begin(self);
         }
-        let error = self.parsed(pna.parser)?;
+        self.places.section(1);
+        let error = self.parsed(parser)?;
+        self.places.section(2);
+        rest(self, error)?;
+        self.room = self.room.max(most);
+        Ok(())
+    }
+
+    fn pna(&mut self, pna: &Pna, emits: bool) -> Result<(), Unsupported> {
+        let given = [0, 1, 2, 3].map(|index| self.given(index));
+        let begin = |build: &mut Self| {
+            let [direction, pass, port, now] = given;
+            for input in &pna.inputs {
+                build.set(input.direction, direction);
+                build.set(input.pass, pass);
+                build.clear(input.loopedback, 1);
+                build.set(input.port, port);
+                build.set(input.timestamp, now);
+            }
+        };
+        self.each_kind(pna.parser, emits, &begin, &|build, error| {
+            build.pna_parsed(pna, emits, error)
+        })
+    }
+
+    fn pna_parsed(&mut self, pna: &Pna, emits: bool, error: Val) -> Result<(), Unsupported> {
         for input in &pna.inputs {
             self.set(input.parser_error, error);
         }
@@ -228,7 +268,6 @@ impl Build<'_, '_> {
         let std = &arch.std;
         let port = self.given(2);
         let port = self.and_mask(port, arch.port_mask);
-        self.set(std.ingress_port, port);
         let length = self.b.ins().ushr_imm_u(self.bits, 3);
         let length = self.mask_to(
             Val {
@@ -237,10 +276,24 @@ impl Build<'_, '_> {
             },
             32,
         );
-        self.set(std.packet_length, length);
         let micros = self.given(3);
-        self.set(std.ingress_timestamp, micros);
-        let error = self.parsed(arch.parser)?;
+        let begin = |build: &mut Self| {
+            build.set(std.ingress_port, port);
+            build.set(std.packet_length, length);
+            build.set(std.ingress_timestamp, micros);
+        };
+        self.each_kind(arch.parser, emits, &begin, &|build, error| {
+            build.v1model_parsed(arch, emits, (error, length))
+        })
+    }
+
+    fn v1model_parsed(
+        &mut self,
+        arch: &V1Model,
+        emits: bool,
+        (error, length): (Val, Val),
+    ) -> Result<(), Unsupported> {
+        let std = &arch.std;
         self.set(std.parser_error, error);
         self.control(arch.verify)?;
         let wrong = self.load_context(types::I64, offset_of!(Context, checksum_error));

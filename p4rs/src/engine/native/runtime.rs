@@ -249,12 +249,15 @@ pub(super) fn table_lookup(table: &MatchTable) -> Option<TableLookup> {
     table.simple_words().map(|_| lookup_simple as TableLookup)
 }
 
-/// Words of a key, number of the cut before the lookup (0 for none), and number of the table, as one word; `None`
-/// where they do not fit.
-pub(super) fn place(words: usize, cut: u32, table: u32) -> Option<u64> {
-    let (words, cut) = (u16::try_from(words).ok()?, u16::try_from(cut).ok()?);
-    Some(u64::from(words) << 48 | u64::from(cut) << 32 | u64::from(table))
+/// Words of a key and number of the table, as one word; `None` where they do not fit. The number of the cut before the
+/// lookup, 0 for none, has its place at [`CUT_SHIFT`].
+pub(super) fn place(words: usize, table: u32) -> Option<u64> {
+    let words = u16::try_from(words).ok()?;
+    Some(u64::from(words) << 48 | u64::from(table))
 }
+
+/// Where in a place's word the number of the cut begins: 16 bits.
+pub(super) const CUT_SHIFT: u32 = 32;
 
 /// Applies a table that is not plain, its action included.
 pub(super) extern "C" fn apply(context: *mut Context, table: u64) -> u32 {

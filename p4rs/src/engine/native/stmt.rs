@@ -1,12 +1,12 @@
-//! Machine code of statements and parsers.
+//! Machine code of statements.
 //!
-//! In: [`Stmt`], parser states. Out: blocks. Invariant: every block is sealed as soon as its predecessors are known.
+//! In: [`Stmt`]. Out: blocks. Invariant: every block is sealed as soon as its predecessors are known.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value, types};
 
 use super::super::bits::mask;
-use super::super::interp::code::{Ex, Goto, Next, Number, Operand, ParserCode, Slot, Stmt, Test};
+use super::super::interp::code::{Ex, Operand, Slot, Stmt};
 use super::super::outputs::DropReason;
 use super::Unsupported;
 use super::build::{Build, Exits, Falls, Val};
@@ -150,8 +150,17 @@ impl Build<'_, '_> {
         otherwise: &[Stmt],
     ) -> Result<Falls, Unsupported> {
         let condition = self.cond(cond)?;
-        if let Some(known) = self.number(condition) {
-            return self.stmts(if known != 0 { then } else { otherwise });
+        match self.number(condition) {
+            Some(0) => {
+                self.places.skip();
+                return self.stmts(otherwise);
+            }
+            Some(_) => {
+                let falls = self.stmts(then);
+                self.places.skip();
+                return falls;
+            }
+            None => {}
         }
         let (yes, no, after) = (
             self.b.create_block(),
@@ -163,6 +172,7 @@ impl Build<'_, '_> {
         self.enter(yes);
         let mut falls = self.arm(then, after)?;
         if otherwise.is_empty() {
+            self.places.skip();
             falls = Falls::Through;
         } else {
             self.enter(no);
@@ -371,292 +381,5 @@ impl Build<'_, '_> {
         self.jump(out);
         self.enter(out);
         Ok(Falls::Through)
-    }
-
-    /// A parser, expanded here; `return` leads behind it.
-    pub fn parser(&mut self, index: u32) -> Result<Falls, Unsupported> {
-        let code = self.code;
-        let Some(Some((_, parser))) = code.parsers.get(index as usize) else {
-            return Err(Unsupported("a parser"));
-        };
-        if self.stmts(&parser.locals)? == Falls::Away {
-            return Ok(Falls::Away);
-        }
-        let order = order(parser);
-        let blocks: Vec<Block> = parser
-            .states
-            .iter()
-            .map(|_| self.b.create_block())
-            .collect();
-        let standstill = (!order.acyclic).then(|| {
-            let (count, cursor) = (
-                self.b.declare_var(types::I64),
-                self.b.declare_var(types::I64),
-            );
-            let zero = self.iconst(0);
-            self.b.def_var(count, zero);
-            let at = self.cursor();
-            self.b.def_var(cursor, at);
-            (count, cursor)
-        });
-        let way = Way {
-            index,
-            blocks,
-            standstill,
-        };
-        let accept = self.exits.ret;
-        match way.blocks.get(parser.start) {
-            Some(&start) => self.jump(start),
-            None => self.jump(accept),
-        }
-        for &state in &order.states {
-            let block = way.blocks[state];
-            if order.acyclic {
-                self.enter(block);
-            } else {
-                self.enter_loop(block);
-            }
-            self.state(parser, state, &way)?;
-        }
-        if !order.acyclic {
-            for &state in &order.states {
-                self.b.seal_block(way.blocks[state]);
-            }
-        }
-        Ok(Falls::Away)
-    }
-
-    fn state(&mut self, parser: &ParserCode, state: usize, way: &Way) -> Result<(), Unsupported> {
-        let code = &parser.states[state];
-        if self.stmts(&code.body)? == Falls::Away {
-            return Ok(());
-        }
-        match &code.next {
-            Next::To(goto) => self.goto(*goto, way),
-            next if !support::select(next) => self.goto_selected(parser, state, way),
-            Next::Select { subjects, cases } => return self.select(subjects, cases, way),
-        }
-        Ok(())
-    }
-
-    /// Goes to a state, or ends.
-    fn goto(&mut self, goto: Goto, way: &Way) {
-        let to = match goto {
-            Goto::Reject => return self.stop(status::REJECT),
-            Goto::Accept => None,
-            Goto::State(state) => Some(way.blocks.get(state).copied()),
-        };
-        match to {
-            None => {
-                let accept = self.exits.ret;
-                self.jump(accept);
-            }
-            Some(to) => {
-                self.progress(way);
-                self.turn(DropReason::ParserTimeout);
-                let to = to.unwrap_or(self.exits.ret);
-                self.jump(to);
-            }
-        }
-    }
-
-    /// Counts states entered without taking a bit.
-    fn progress(&mut self, way: &Way) {
-        let Some((count, cursor)) = way.standstill else {
-            return;
-        };
-        let (at, before) = (self.cursor(), self.b.use_var(cursor));
-        let same = self.b.ins().icmp(IntCC::Equal, at, before);
-        let counted = self.b.use_var(count);
-        let more = self.b.ins().iadd_imm_s(counted, 1);
-        let zero = self.iconst(0);
-        let counted = self.b.ins().select(same, more, zero);
-        self.b.def_var(count, counted);
-        self.b.def_var(cursor, at);
-        let limit = i64::from(super::super::interp::STANDSTILL);
-        let over = self
-            .b
-            .ins()
-            .icmp_imm_u(IntCC::UnsignedGreaterThan, counted, limit);
-        self.stop_if(over, status::DROP | DropReason::ParserTimeout as u32);
-    }
-
-    /// A transition that the interpreter computes.
-    fn goto_selected(&mut self, parser: &ParserCode, state: usize, way: &Way) {
-        let done = self.interpret(Site::Select(way.index, state as u32));
-        self.check(done);
-        let goto = self.scalar();
-        let goto = self.narrow(goto);
-        let Next::Select { cases, .. } = &parser.states[state].next else {
-            return;
-        };
-        let mut known = Vec::new();
-        for &(_, goto) in cases {
-            if !known.contains(&goto) {
-                known.push(goto);
-            }
-        }
-        for to in known {
-            let number = match to {
-                Goto::Accept => i64::from(runtime::ACCEPT),
-                Goto::Reject => i64::from(runtime::REJECT),
-                Goto::State(state) => state as i64,
-            };
-            let is = self.b.ins().icmp_imm_u(IntCC::Equal, goto, number);
-            let (yes, no) = (self.b.create_block(), self.b.create_block());
-            self.brif(is, yes, &[], no, &[]);
-            self.enter(yes);
-            self.goto(to, way);
-            self.enter(no);
-        }
-        self.goto(Goto::Accept, way);
-    }
-
-    fn select(
-        &mut self,
-        subjects: &[Number],
-        cases: &[(Vec<Test>, Goto)],
-        way: &Way,
-    ) -> Result<(), Unsupported> {
-        let mut values = Vec::with_capacity(subjects.len());
-        for subject in subjects {
-            values.push(self.scalar_operand(&subject.value)?);
-        }
-        for (tests, goto) in cases {
-            let mut all = None;
-            for (test, &value) in tests.iter().zip(&values) {
-                let Some(matches) = self.test(test, value)? else {
-                    continue;
-                };
-                all = Some(match all {
-                    None => matches,
-                    Some(before) => self.both_hold(before, matches),
-                });
-            }
-            let Some(matches) = all else {
-                self.goto(*goto, way);
-                return Ok(());
-            };
-            let (yes, no) = (self.b.create_block(), self.b.create_block());
-            self.brif(matches, yes, &[], no, &[]);
-            self.enter(yes);
-            self.goto(*goto, way);
-            self.enter(no);
-        }
-        let errors = &self.code.errors;
-        if errors.quiet_no_match {
-            self.goto(Goto::Accept, way);
-        } else {
-            let error = errors.no_match;
-            self.stop(status::ERROR + error);
-        }
-        Ok(())
-    }
-
-    /// Whether a value passes a test; `None` when every value does.
-    fn test(&mut self, test: &Test, value: Val) -> Result<Option<Value>, Unsupported> {
-        Ok(match test {
-            Test::Any => None,
-            Test::Value(want) => {
-                let want = self.scalar_operand(want)?;
-                Some(self.equal(want, value))
-            }
-            Test::Mask(want, mask) => {
-                let want = self.scalar_operand(want)?;
-                let mask = self.scalar_operand(mask)?;
-                let (want, value) = (self.masked(want, mask), self.masked(value, mask));
-                Some(self.equal(want, value))
-            }
-            Test::Range(low, high) => {
-                let (low, high) = (self.ex(low)?, self.ex(high)?);
-                let above = self.below_or_equal(low, value);
-                let below = self.below_or_equal(value, high);
-                Some(self.b.ins().band(above, below))
-            }
-            Test::Set(..) => return Err(Unsupported("a value set")),
-        })
-    }
-
-    fn masked(&mut self, a: Val, b: Val) -> Val {
-        let wide = a.wide && b.wide;
-        let (a, b) = if wide {
-            (a.value, b.value)
-        } else {
-            (self.narrow(a), self.narrow(b))
-        };
-        Val {
-            value: self.b.ins().band(a, b),
-            wide,
-        }
-    }
-
-    fn below_or_equal(&mut self, a: Val, b: Val) -> Value {
-        let wide = a.wide || b.wide;
-        let (a, b) = if wide {
-            (self.widen(a), self.widen(b))
-        } else {
-            (a.value, b.value)
-        };
-        self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, a, b)
-    }
-}
-
-/// What the transitions of one parser share.
-struct Way {
-    index: u32,
-    blocks: Vec<Block>,
-    /// States entered without progress, and the cursor before them; only where states form a cycle.
-    standstill: Option<(cranelift_frontend::Variable, cranelift_frontend::Variable)>,
-}
-
-/// The reachable states, each before its successors unless they form a cycle.
-struct Order {
-    states: Vec<usize>,
-    acyclic: bool,
-}
-
-fn order(parser: &ParserCode) -> Order {
-    let successors = |state: usize| -> Vec<usize> {
-        let gotos: Vec<Goto> = match parser.states.get(state).map(|state| &state.next) {
-            Some(Next::To(goto)) => vec![*goto],
-            Some(Next::Select { cases, .. }) => cases.iter().map(|(_, goto)| *goto).collect(),
-            None => Vec::new(),
-        };
-        let states = gotos.into_iter().filter_map(|goto| match goto {
-            Goto::State(state) if state < parser.states.len() => Some(state),
-            _ => None,
-        });
-        states.collect()
-    };
-    // Depth first: 0 new, 1 open, 2 done.
-    let mut marks = vec![0u8; parser.states.len()];
-    let mut done = Vec::new();
-    let mut acyclic = true;
-    let mut stack: Vec<(usize, Vec<usize>)> = Vec::new();
-    if let Some(mark) = marks.get_mut(parser.start) {
-        *mark = 1;
-        stack.push((parser.start, successors(parser.start)));
-    }
-    while let Some((state, rest)) = stack.last_mut() {
-        match rest.pop() {
-            Some(next) => match marks[next] {
-                0 => {
-                    marks[next] = 1;
-                    stack.push((next, successors(next)));
-                }
-                1 => acyclic = false,
-                _ => {}
-            },
-            None => {
-                marks[*state] = 2;
-                done.push(*state);
-                stack.pop();
-            }
-        }
-    }
-    done.reverse();
-    Order {
-        states: done,
-        acyclic,
     }
 }

@@ -12,7 +12,7 @@ use super::super::interp::code::{Ex, Stmt};
 use super::Unsupported;
 use super::build::{Build, Falls, Home, UNREACHABLE, Val};
 use super::hint::{Step, steps};
-use super::runtime::{self, Context};
+use super::runtime::Context;
 use crate::ir::{ExternInstance, Handle};
 
 /// A register's cell that was fetched: base of the cells, index, block.
@@ -21,6 +21,13 @@ type Fetched = FxHashSet<(usize, Value, Option<Block>)>;
 impl Build<'_, '_> {
     /// Statements in order.
     pub fn stmts(&mut self, stmts: &[Stmt]) -> Result<Falls, Unsupported> {
+        let before = self.places.enter();
+        let falls = self.in_order(stmts);
+        self.places.leave(before);
+        falls
+    }
+
+    fn in_order(&mut self, stmts: &[Stmt]) -> Result<Falls, Unsupported> {
         let mut end = None;
         for (at, stmt) in stmts.iter().enumerate() {
             if self.facts.dead {
@@ -49,19 +56,22 @@ impl Build<'_, '_> {
     }
 
     fn begin_stretch(&mut self, stmts: &[Stmt]) -> Result<(), Unsupported> {
-        let Some(cut) = self.next_cut() else {
-            self.side_by_side = false;
-            return Ok(());
-        };
         let (hint, on) = (self.b.create_block(), self.b.create_block());
         let lane = self.load_context(types::I64, offset_of!(Context, lane));
         self.brif(lane, hint, &[], on, &[]);
         self.seldom = true;
         self.enter(hint);
         self.hints(stmts)?;
-        let cut = self.iconst(u64::from(cut));
-        let args = [self.context, cut];
-        self.b.ins().call(self.imports.arrive, &args);
+        // Behind those of the hints: who waits there has not arrived.
+        match self.next_cut() {
+            Some(cut) => {
+                let number = self.iconst(0);
+                self.places.mark(number, cut, 0);
+                let args = [self.context, number];
+                self.b.ins().call(self.imports.arrive, &args);
+            }
+            None => self.side_by_side = false,
+        }
         self.jump(on);
         self.seldom = false;
         self.enter(on);
@@ -142,14 +152,12 @@ impl Build<'_, '_> {
         } else {
             self.next_cut()
         };
-        let place = runtime::place(words, cut.unwrap_or(0), index).ok_or(Unsupported("a key"))?;
-        let (place, table) = (
-            self.iconst(place),
-            self.iconst(std::ptr::from_ref(table) as u64),
-        );
+        let waits = cut.is_some();
+        let place = self.place_of(words, cut, index)?;
+        let table = self.iconst(std::ptr::from_ref(table) as u64);
         let args = [self.context, table, key, place];
         let call = self.b.ins().call(self.imports.fetch_entry, &args);
-        if cut.is_none() {
+        if !waits {
             return Ok(());
         }
         let action = self.b.inst_results(call)[0];

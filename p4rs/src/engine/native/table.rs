@@ -9,6 +9,7 @@ use std::mem::offset_of;
 use super::super::interp::code::TableCode;
 use super::Unsupported;
 use super::build::{Build, Val, signature};
+use super::cut::Cut;
 use super::runtime::{self, Context};
 use super::support;
 
@@ -40,8 +41,7 @@ impl Build<'_, '_> {
                 signature(&mut called, 4, Some(types::I64));
                 let called = self.b.import_signature(called);
                 let cut = self.cut(index);
-                let place = runtime::place(words, cut, index).ok_or(Unsupported("a key"))?;
-                let place = self.iconst(place);
+                let place = self.place_of(words, cut, index)?;
                 let args = [self.context, table, key, place];
                 self.b.ins().call_indirect(called, function, &args)
             }
@@ -60,21 +60,34 @@ impl Build<'_, '_> {
         Ok((hit, action))
     }
 
-    /// Number of the cut before a lookup: packets that run side by side may wait there. 0 where there is none, in a
-    /// stretch, or since a loop leads here again.
-    fn cut(&mut self, index: u32) -> u32 {
-        let Some(table) = self.machine.tables.get(index as usize) else {
-            return 0;
-        };
+    /// The cut before a lookup: packets that run side by side may wait there. None in a stretch, or where a loop leads
+    /// here again.
+    fn cut(&mut self, index: u32) -> Option<Cut> {
+        let table = self.machine.tables.get(index as usize)?;
         if self.in_stretch || table.plain_words().is_none() {
-            return 0;
+            return None;
         }
         let cut = self.next_cut();
         self.side_by_side &= cut.is_some() || !table.is_learner();
         if cut.is_some() && !self.cuts.contains(&index) {
             self.cuts.push(index);
         }
-        cut.unwrap_or(0)
+        cut
+    }
+
+    /// What a lookup is told beside its key.
+    pub fn place_of(
+        &mut self,
+        words: usize,
+        cut: Option<Cut>,
+        index: u32,
+    ) -> Result<Value, Unsupported> {
+        let place = runtime::place(words, index).ok_or(Unsupported("a key"))?;
+        let place = self.iconst(place);
+        if let Some(cut) = cut {
+            self.places.mark(place, cut, runtime::CUT_SHIFT);
+        }
+        Ok(place)
     }
 
     /// A table of which packets need no more than the entry: its address, words of its key, address of its lookup.

@@ -159,8 +159,11 @@ impl Build<'_, '_> {
             Ex::And(pair) | Ex::Or(pair) => {
                 let a = self.cond(&pair.0)?;
                 if let Some(known) = self.number(a) {
-                    let decided = (known == 0) == matches!(ex, Ex::And(_));
-                    return if decided { Ok(a) } else { self.cond(&pair.1) };
+                    if (known == 0) == matches!(ex, Ex::And(_)) {
+                        self.places.skip();
+                        return Ok(a);
+                    }
+                    return self.second(&pair.1);
                 }
                 let (more, done) = (self.b.create_block(), self.b.create_block());
                 self.b.append_block_param(done, types::I8);
@@ -171,7 +174,7 @@ impl Build<'_, '_> {
                     self.brif(a, done, &known, more, &[]);
                 }
                 self.enter(more);
-                let b = self.cond(&pair.1)?;
+                let b = self.second(&pair.1)?;
                 self.go(done, &[b.into()]);
                 self.enter(done);
                 Ok(self.b.block_params(done)[0])
@@ -199,6 +202,14 @@ impl Build<'_, '_> {
                 Ok(self.truth(value))
             }
         }
+    }
+
+    /// A condition that is asked for where another one has not decided yet.
+    fn second(&mut self, ex: &Ex) -> Result<Value, Unsupported> {
+        let before = self.places.enter();
+        let condition = self.cond(ex);
+        self.places.leave(before);
+        condition
     }
 
     /// Whether two values are equal.

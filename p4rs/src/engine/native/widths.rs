@@ -1,6 +1,6 @@
 //! How many bits of each slot can be other than zero, so that most values need one machine word.
 //!
-//! In: the lowered program, the slots in memory, what the architecture sets. Out: a width per slot.
+//! In: the lowered program, the slots in memory, what the architecture sets, the registers. Out: a width per slot.
 //! Invariant: no execution leaves a value in a slot that is wider than said here.
 
 use super::super::bits::WORD;
@@ -9,22 +9,33 @@ use super::super::interp::code::{
     Test,
 };
 use super::support;
+use crate::ir::{ExternInstance, Handle};
+
+/// Most bits of what a register's cells hold.
+type Registers<'a> = dyn Fn(Handle<ExternInstance>) -> u32 + 'a;
 
 /// Widths of every slot.
-pub(super) struct Widths {
+pub(super) struct Widths<'a> {
     bits: Vec<u8>,
     changed: bool,
+    registers: &'a Registers<'a>,
 }
 
-impl Widths {
+impl<'a> Widths<'a> {
     /// Finds the widths; `memory` slots may hold anything.
-    pub fn new(code: &Code, memory: &[bool], given: &[(Slot, u32)]) -> Self {
+    pub fn new(
+        code: &Code,
+        memory: &[bool],
+        given: &[(Slot, u32)],
+        registers: &'a Registers<'a>,
+    ) -> Self {
         let mut widths = Self {
             bits: memory
                 .iter()
                 .map(|&flag| if flag { WORD as u8 } else { 0 })
                 .collect(),
             changed: true,
+            registers,
         };
         given
             .iter()
@@ -446,10 +457,15 @@ impl Widths {
                 self.inside(profile);
             }
             Extern::RegisterRead {
-                index, dest, temp, ..
+                instance,
+                index,
+                dest,
+                temp,
+                ..
             } => {
                 self.inside(index);
-                let width = dest.as_ref().map_or(WORD, |dest| dest.width.max(1));
+                let most = (self.registers)(*instance);
+                let width = dest.as_ref().map_or(most, |dest| dest.width.max(1));
                 self.grow(*temp, width);
                 dest.iter().for_each(|dest| self.dest(dest));
             }

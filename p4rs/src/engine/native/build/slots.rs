@@ -66,7 +66,7 @@ impl Build<'_, '_> {
             }
         }
         self.cells.clear(&mut self.b);
-        self.know(self.cursor_place(), zero);
+        self.set_cursor(zero);
         self.know(self.cursor_place() + 1, zero);
     }
 

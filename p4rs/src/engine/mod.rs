@@ -45,9 +45,10 @@ pub use trace::{Event, KeyValue, Tracer, Verdict};
 
 use crate::ir;
 use crate::valid::Checked;
-use interp::{Machine, PacketState, Received};
-use native::{LANES, Lanes};
+use interp::{Machine, PacketState, Packets, Received};
+use native::{LANES, Lanes, Recall, Sets, Touched, flow_of};
 use smallvec::SmallVec;
+use tables::MatchTable;
 use tables::epoch::{self, Guard};
 
 /// Nanoseconds since the engine's owner started counting. Never goes back.
@@ -219,6 +220,7 @@ pub struct Statistics {
 pub struct Engine {
     machine: Machine,
     pool: Mutex<Vec<(PacketState, Option<Box<Lanes>>)>>,
+    recall: Recall,
     received: AtomicU64,
     transmitted: AtomicU64,
     drops: [AtomicU64; DropReason::ALL.len()],
@@ -236,6 +238,7 @@ impl Engine {
         Ok(Self {
             machine: Machine::load(program, config)?,
             pool: Mutex::new(Vec::new()),
+            recall: Recall::default(),
             received: AtomicU64::new(0),
             transmitted: AtomicU64::new(0),
             drops: Default::default(),
@@ -305,6 +308,7 @@ impl Engine {
             engine: self,
             state,
             lanes,
+            sets: None,
             counted: Counted::default(),
         }
     }
@@ -348,6 +352,11 @@ impl Counted {
     }
 }
 
+/// Packets whose flows are looked for together.
+const TOGETHER: usize = 4 * LANES;
+/// How many packets ahead of the one that runs memory is fetched.
+const AHEAD: usize = 4;
+
 /// Processes packets, with a packet's working memory of its own. Its counts reach [`Engine::statistics`] after every
 /// batch.
 #[derive(Debug)]
@@ -356,6 +365,8 @@ pub struct Worker<'e> {
     state: PacketState,
     /// For packets side by side, once tables are large.
     lanes: Option<Box<Lanes>>,
+    /// What packets of known flows touch.
+    sets: Option<Arc<Sets>>,
     counted: Counted,
 }
 
@@ -376,36 +387,78 @@ impl Worker<'_> {
         let guard = epoch::pin();
         let packets = packets.into_iter();
         let mut packets = packets.map(|(port, bytes)| Received { now, port, bytes });
-        if Lanes::for_machine(&mut self.lanes, &self.engine.machine).is_none() {
-            for packet in packets {
-                self.one(&guard, packet, out, None);
-            }
+        let machine = &self.engine.machine;
+        if Lanes::for_machine(&mut self.lanes, machine).is_none() {
+            let before = (out.transmitted().len(), out.drops.len());
+            let mut one = Packets::new(machine, &guard, &mut self.state, out);
+            let mut received = 0;
+            packets.for_each(|packet| {
+                one.process(packet);
+                received += 1;
+            });
+            self.counted.add(received, before, out);
         } else {
+            let entries = machine.tables.iter().map(MatchTable::len).sum();
+            self.engine.recall.renew(entries, &mut self.sets);
             loop {
-                let group: SmallVec<[Received<'_>; LANES]> = packets.by_ref().take(LANES).collect();
-                if group.is_empty() {
+                let some: SmallVec<[_; TOGETHER]> = packets.by_ref().take(TOGETHER).collect();
+                if some.is_empty() {
                     break;
                 }
-                self.group(&guard, &group, out);
+                self.together(&guard, &some, out);
             }
         }
         drop(guard);
         self.tell();
     }
 
-    /// Runs packets side by side, where they can be.
-    fn group(&mut self, guard: &Guard, packets: &[Received<'_>], out: &mut Outputs) {
+    /// Runs packets that need more memory than caches hold.
+    fn together(&mut self, guard: &Guard, packets: &[Received<'_>], out: &mut Outputs) {
+        let before = (out.transmitted().len(), out.drops.len());
         let machine = &self.engine.machine;
         let longest = machine.config().max_packet_len;
-        let fit = packets.len() > 1 && packets.iter().all(|packet| packet.bytes.len() <= longest);
-        let (Some(lanes), Some(native), true) = (&mut self.lanes, &machine.native, fit) else {
-            for &packet in packets {
-                self.one(guard, packet, out, None);
+        let mut flows = [0; TOGETHER];
+        if let Some(sets) = &self.sets {
+            for (packet, flow) in packets.iter().zip(&mut flows) {
+                *flow = flow_of(packet.port, packet.bytes);
+                sets.fetch_set(*flow);
             }
-            return;
-        };
-        let before = (out.transmitted().len(), out.drops.len());
-        lanes.run(machine, native, guard, packets, out);
+        }
+        for (packets, flows) in packets.chunks(LANES).zip(flows.chunks(LANES)) {
+            let fit = packets.iter().all(|packet| packet.bytes.len() <= longest);
+            let known = |sets: &&Arc<Sets>| {
+                let known = flows.iter().take(packets.len());
+                known.filter(|&&flow| sets.knows(flow)).count() >= packets.len() * 3 / 4
+            };
+            let sets = self.sets.as_ref();
+            match (sets.filter(known), &mut self.lanes, &machine.native) {
+                (None, Some(lanes), Some(native)) if fit && packets.len() > 1 => {
+                    lanes.run(machine, native, guard, packets, out);
+                    if let Some(sets) = sets {
+                        for (touched, &flow) in lanes.touched().zip(flows).take(packets.len()) {
+                            sets.note(flow, &Touched::default(), touched);
+                        }
+                    }
+                }
+                (sets, ..) => {
+                    let mut one = Packets::new(machine, guard, &mut self.state, out);
+                    let mut known = [Touched::default(); LANES];
+                    let fetch = |known: &mut [Touched; LANES], at: usize| {
+                        if let (Some(sets), Some(&flow)) = (sets, flows.get(at)) {
+                            known[at] = sets.fetch(flow);
+                        }
+                    };
+                    (0..AHEAD).for_each(|at| fetch(&mut known, at));
+                    for (at, (&packet, &flow)) in packets.iter().zip(flows).enumerate() {
+                        fetch(&mut known, at + AHEAD);
+                        one.process(packet);
+                        if let (Some(sets), Some(touched)) = (sets, one.touched()) {
+                            sets.note(flow, &known[at], touched);
+                        }
+                    }
+                }
+            }
+        }
         self.counted.add(packets.len(), before, out);
     }
 

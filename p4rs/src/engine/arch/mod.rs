@@ -7,7 +7,7 @@ mod pna;
 mod v1model;
 
 use super::interp::{LastApply, Lower, Run, Slot, Stop};
-use super::native::{Fate, Native, v1model_given};
+use super::native::{Fate, Native, Passage, v1model_given};
 use super::outputs::{Digest, DropReason};
 use super::trace::{Event, Verdict};
 use super::{Architecture, Config, LoadError, layout};
@@ -35,6 +35,8 @@ pub(crate) struct Intents {
     pub port: Option<u32>,
     pub digest: Option<Digest>,
     pub checksum_error: bool,
+    /// Whether anything else here may differ from what a packet begins with.
+    pub used: bool,
     mirrors: Vec<(u32, u32)>,
 }
 
@@ -61,6 +63,7 @@ impl Intents {
         mirrors.clear();
         *self = Self {
             mirrors,
+            used: self.used,
             ..Self::default()
         };
     }
@@ -134,14 +137,8 @@ impl Arch {
         }
     }
 
-    /// Runs a packet to completion.
+    /// Runs a packet to completion by the interpreter.
     pub fn run(&self, run: &mut Run<'_>, port: u32, packet: &[u8]) {
-        if let Some(native) = run.native() {
-            run.begin_machine();
-            let given = self.given(run, port);
-            let fate = native.run(run, given, Some(packet));
-            return self.conclude(run, port, fate);
-        }
         run.state.packet.clear();
         run.state.packet.extend_from_slice(packet);
         match self {
@@ -156,6 +153,22 @@ impl Arch {
         match self {
             Self::V1Model(_) => v1model_given(port, run.now.0),
             Self::Pna(arch) => arch.given(run, port, 0),
+        }
+    }
+
+    /// Runs a packet to completion by machine code, which was given this for its port.
+    #[inline]
+    pub fn run_native(
+        &self,
+        run: &mut Run<'_>,
+        (native, passage): (&Native, &mut Passage),
+        (port, given): (u32, [u64; 6]),
+        packet: &[u8],
+    ) {
+        run.begin_machine();
+        let fate = native.run(run, passage, given, Some(packet));
+        if fate != Fate::Sent || !run.state.queue.is_empty() {
+            self.conclude(run, port, fate);
         }
     }
 
@@ -278,7 +291,7 @@ impl<'p> Blocks<'p> {
 
 impl<'r> Run<'r> {
     /// The machine code, unless someone watches the steps.
-    fn native(&self) -> Option<&'r Native> {
+    pub(crate) fn native(&self) -> Option<&'r Native> {
         self.machine
             .native
             .as_ref()
@@ -291,13 +304,17 @@ impl Run<'_> {
     /// A fresh pass: values zero, nothing parsed, nothing asked for.
     fn begin(&mut self) {
         self.state.slots.fill(0);
+        self.state.intents.used = true;
         self.begin_machine();
+        self.state.intents.used = true;
     }
 
     /// What machine code needs of a fresh pass: it sees to the values itself.
     pub(crate) fn begin_machine(&mut self) {
         self.state.cursor = 0;
-        self.state.intents.clear();
+        if std::mem::take(&mut self.state.intents.used) {
+            self.state.intents.clear();
+        }
         self.last = LastApply::NONE;
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::arch::{Arch, Intents, Job};
 use super::super::bits::BitWriter;
 use super::super::externs::{Color, Externs, Replication};
-use super::super::native::Native;
+use super::super::native::{Native, Passage, Touched};
 use super::super::outputs::{DropReason, Outputs};
 use super::super::tables::{
     self, Entry, IdleTimeout, MatchTable, Profile, TableError, epoch::Guard,
@@ -93,7 +93,9 @@ impl PacketState {
     pub fn begin(&mut self) {
         self.budget = BUDGET;
         self.passes = 1;
-        self.queue.clear();
+        if !self.queue.is_empty() {
+            self.queue.clear();
+        }
     }
 
     /// Adds up what was counted here to `other`.
@@ -172,21 +174,9 @@ impl Machine {
         out: &mut Outputs,
         tracer: Option<&mut dyn Tracer>,
     ) {
-        if packet.bytes.len() > self.config.max_packet_len {
-            out.drops.push(DropReason::TooLong);
-            return;
-        }
-        state.begin();
-        let mut run = Run {
-            machine: self,
-            guard,
-            last: LastApply::NONE,
-            state,
-            now: packet.now,
-            out,
-            tracer: tracer.map(|tracer| tracer as &mut dyn Tracer),
-        };
-        self.arch.run(&mut run, packet.port, packet.bytes);
+        let mut packets = Packets::new(self, guard, state, out);
+        packets.run.tracer = tracer.map(|tracer| tracer as &mut dyn Tracer);
+        packets.process(packet);
     }
 
     /// Tells the tables what packets did with them.
@@ -208,5 +198,71 @@ impl Machine {
 
     pub fn learn_failures(&self) -> u64 {
         self.tables.iter().map(MatchTable::learn_failures).sum()
+    }
+}
+
+/// Packets that have just come in, one after the other.
+pub(crate) struct Packets<'r> {
+    run: Run<'r>,
+    passage: Option<(&'r Native, Passage)>,
+    /// What machine code was given for the last packet, with its port.
+    given: Option<(u32, [u64; 6])>,
+}
+
+impl<'r> Packets<'r> {
+    /// None yet.
+    pub fn new(
+        machine: &'r Machine,
+        guard: &'r Guard,
+        state: &'r mut PacketState,
+        out: &'r mut Outputs,
+    ) -> Self {
+        let native = machine.native.as_ref();
+        Self {
+            run: Run {
+                machine,
+                guard,
+                last: LastApply::NONE,
+                state,
+                now: Time(0),
+                out,
+                tracer: None,
+            },
+            passage: native.map(|native| (native, native.passage())),
+            given: None,
+        }
+    }
+
+    /// Runs a packet to completion.
+    #[inline]
+    pub fn process(&mut self, packet: Received<'_>) {
+        let arch = &self.run.machine.arch;
+        let run = &mut self.run;
+        if packet.bytes.len() > run.machine.config.max_packet_len {
+            run.out.drops.push(DropReason::TooLong);
+            return;
+        }
+        run.state.begin();
+        if run.now != packet.now {
+            run.now = packet.now;
+            self.given = None;
+        }
+        match &mut self.passage {
+            Some((native, passage)) if run.tracer.is_none() => {
+                let given = match self.given {
+                    Some((port, given)) if port == packet.port => given,
+                    _ => arch.given(run, packet.port),
+                };
+                self.given = Some((packet.port, given));
+                let given = (packet.port, given);
+                arch.run_native(run, (native, passage), given, packet.bytes);
+            }
+            _ => arch.run(run, packet.port, packet.bytes),
+        }
+    }
+
+    /// Cache lines of large memory that the last packet touched.
+    pub fn touched(&self) -> Option<&Touched> {
+        self.passage.as_ref().map(|(_, passage)| passage.touched())
     }
 }

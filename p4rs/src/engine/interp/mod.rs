@@ -11,5 +11,5 @@ mod run;
 
 pub(crate) use code::Slot;
 pub(crate) use lower::Lower;
-pub(crate) use machine::{LastApply, Machine, PacketState, Received};
+pub(crate) use machine::{LastApply, Machine, PacketState, Packets, Received};
 pub(crate) use run::{Flow, Run, STANDSTILL, Stop};

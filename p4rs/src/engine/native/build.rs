@@ -130,6 +130,8 @@ pub(super) struct Build<'a, 'f> {
     pub places: Cuts,
     /// Kinds of packets that may have code of their own.
     pub kinds: usize,
+    /// Registers' cells that were noted, by index and by where the registers lie.
+    pub touched: FxHashSet<(Value, usize)>,
     /// See [`super::order`], and whether what is built now lies in a stretch.
     pub order: &'a Order,
     pub in_stretch: bool,
@@ -222,6 +224,7 @@ impl<'a, 'f> Build<'a, 'f> {
             cuts: Vec::new(),
             places: Cuts::default(),
             kinds: 0,
+            touched: FxHashSet::default(),
             order: scan.2,
             in_stretch: false,
             apart: false,

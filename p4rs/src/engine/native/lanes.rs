@@ -30,6 +30,7 @@ use super::super::interp::{LastApply, Machine, PacketState, Received, Run};
 use super::super::outputs::Outputs;
 use super::super::tables::{MatchTable, epoch::Guard, prefetch_at};
 use super::Native;
+use super::recall::Touched;
 use super::runtime::Context;
 
 /// Packets side by side: about as many as a core has memory accesses under way.
@@ -333,6 +334,11 @@ impl Lanes {
     /// The states that hits and misses were counted in.
     pub fn states(&mut self) -> impl Iterator<Item = &mut PacketState> {
         self.tracks.iter_mut().map(|track| &mut track.state)
+    }
+
+    /// What the packets that ran last touched, in order.
+    pub fn touched(&self) -> impl Iterator<Item = &Touched> {
+        self.tracks.iter().map(|track| &track.context.lines)
     }
 
     /// Runs up to [`LANES`] packets, none too long, and appends to `out` in their order.

@@ -29,6 +29,7 @@ mod packet;
 mod parse;
 mod program;
 mod prune;
+mod recall;
 mod runtime;
 mod stmt;
 mod stretch;
@@ -57,6 +58,7 @@ use widths::Widths;
 
 pub(crate) use lanes::{LANES, Lanes};
 pub(crate) use program::{pna_given, v1model_given};
+pub(crate) use recall::{Recall, Sets, Touched, flow_of};
 
 /// Why a program is left to the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +76,16 @@ pub(crate) enum Fate {
     Decide,
     /// v1model: the architecture goes on behind the egress control, towards this port.
     Egress(u32),
+}
+
+/// The context of passes that come one after the other.
+pub(crate) struct Passage(Context);
+
+impl Passage {
+    /// What the last packet touched.
+    pub fn touched(&self) -> &Touched {
+        &self.0.lines
+    }
 }
 
 /// Nodes of programs above this are not expanded.
@@ -222,12 +234,28 @@ impl Native {
         &self.cuts
     }
 
+    /// Where packets pass, one after the other.
+    pub fn passage(&self) -> Passage {
+        Passage(Context {
+            sites: self.sites.as_ptr(),
+            ..Context::empty()
+        })
+    }
+
     /// Runs one pass over a packet, or over the one in the run's state, which has begun and holds no values yet.
-    pub fn run(&self, run: &mut Run<'_>, given: [u64; 6], packet: Option<&[u8]>) -> Fate {
-        let mut context = self.context(run, given, packet);
+    #[inline]
+    pub fn run(
+        &self,
+        run: &mut Run<'_>,
+        passage: &mut Passage,
+        given: [u64; 6],
+        packet: Option<&[u8]>,
+    ) -> Fate {
+        let context = &mut passage.0;
+        self.begin(run, context, given, packet);
         // Nothing else is transmitted before the pass ends.
         context.head = run.out.room(self.room).as_mut_ptr();
-        let word = (self.entry)(&raw mut context);
+        let word = (self.entry)(&raw mut *context);
         if word == outcome::SEND {
             // SAFETY: the packet is still borrowed by whoever asked for the pass.
             let payload = unsafe { context.payload(run.state.cursor) };
@@ -235,10 +263,10 @@ impl Native {
             run.out.seal(context.egress as u32, head, payload);
             return Fate::Sent;
         }
-        self.fate(run, &mut context, word)
+        self.fate(run, context, word)
     }
 
-    /// Makes the context of a pass. What it points to must stay in its place until the pass ends.
+    /// Readies the context of a pass for a lane. What it points to must stay in its place until the pass ends.
     fn prepare(
         &self,
         run: &mut Run<'_>,
@@ -249,32 +277,43 @@ impl Native {
         if run.state.head.len() < self.room {
             run.state.head.resize(self.room, 0);
         }
-        *context = self.context(run, given, packet);
+        self.begin(run, context, given, packet);
+        context.sites = self.sites.as_ptr();
         context.head = run.state.head.as_mut_ptr();
     }
 
-    /// The context of a pass without room for outgoing headers.
-    #[inline]
-    fn context(&self, run: &mut Run<'_>, given: [u64; 6], packet: Option<&[u8]>) -> Context {
+    /// Readies the context of a pass, but for room for outgoing headers. What is not set here is set before it is read.
+    #[inline(always)]
+    fn begin(
+        &self,
+        run: &mut Run<'_>,
+        context: &mut Context,
+        given: [u64; 6],
+        packet: Option<&[u8]>,
+    ) {
         let state = &mut *run.state;
         for &(first, end) in &self.memory {
             state.slots.get_mut(first..end).unwrap_or_default().fill(0);
         }
         state.cursor = 0;
         let bytes = packet.unwrap_or(&state.packet);
-        Context {
-            slots: state.slots.as_mut_ptr(),
-            packet: bytes.as_ptr(),
-            bits: bytes.len() as u64 * 8,
-            kept: u64::from(packet.is_none()),
-            cursor: &raw mut state.cursor,
-            budget: &raw mut state.budget,
-            given,
-            shard: shard_offset(run.guard.number()),
-            sites: self.sites.as_ptr(),
-            run: (&raw mut *run).cast(),
-            ..Context::empty()
-        }
+        context.packet = bytes.as_ptr();
+        context.bits = bytes.len() as u64 * 8;
+        context.kept = u64::from(packet.is_none());
+        context.slots = state.slots.as_mut_ptr();
+        context.cursor = &raw mut state.cursor;
+        context.budget = &raw mut state.budget;
+        context.dropped = 0;
+        context.sent = 0;
+        context.port = 0;
+        context.checksum_error = 0;
+        context.special = 0;
+        context.given = given;
+        context.shard = shard_offset(run.guard.number());
+        context.row = std::ptr::null();
+        context.lines = Touched::default();
+        context.touched = 0;
+        context.run = (&raw mut *run).cast();
     }
 
     /// What became of the packet, once the code has returned `word`.

@@ -13,9 +13,12 @@ use super::super::interp::code::{
 };
 use super::Unsupported;
 use super::build::{Build, Val};
-use super::runtime::{Context, Site, algorithm, status};
+use super::runtime::{Context, Site, TOUCHED, algorithm, status};
 use super::support;
 use crate::ir::{ExternInstance, Handle};
+
+/// Bytes of a register or a counter from which on caches do not hold it.
+pub(super) const FAR: u64 = 1 << 18;
 
 impl Build<'_, '_> {
     /// An operation; the value of those that have one.
@@ -358,8 +361,32 @@ impl Build<'_, '_> {
         (known, self.b.ins().iadd(base, offset))
     }
 
+    /// Notes the line of a cell, where caches do not hold the register; once for all cells at this index.
+    fn touch_cell(&mut self, plain: Plain, index: Value, at: Value) {
+        let bytes = plain.size.saturating_mul(u64::from(plain.stride));
+        if bytes >= FAR && self.touched.insert((index, plain.row)) {
+            self.touch(at);
+        }
+    }
+
+    /// Notes a line that the packet touches, see [`super::recall`].
+    pub fn touch(&mut self, at: Value) {
+        let (next, mask) = (offset_of!(Context, touched), TOUCHED as i64 - 1);
+        let count = self.load_context(types::I64, next);
+        let place = self.b.ins().band_imm_u(count, mask);
+        let lines = self.b.ins().iadd(self.context, place);
+        // The lowest bits of a line stand for something else.
+        let line = self.b.ins().band_imm_s(at, -64);
+        let room = offset_of!(Context, lines) as i32;
+        let flags = MemFlagsData::trusted();
+        self.b.ins().store(flags, line, lines, room);
+        let more = self.b.ins().iadd_imm_s(count, 8);
+        self.store_context(more, next);
+    }
+
     fn read_cell(&mut self, plain: Plain, index: Value) -> (Value, Val) {
         let (known, at) = self.cell(plain, index);
+        self.touch_cell(plain, index, at);
         let flags = MemFlagsData::trusted();
         let word = if plain.bytes == 4 {
             let word = self.b.ins().load(types::I32, flags, at, 0);

@@ -15,6 +15,7 @@ use super::super::interp::{Flow, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
 use super::super::tables::{Entry, Found, MatchTable, prefetch_at};
 use super::lanes::Lane;
+use super::recall::{Line, PAIR, Touched};
 use crate::ir::{ExternInstance, Handle};
 
 /// A node that the interpreter runs.
@@ -68,7 +69,13 @@ pub(super) struct Context {
     pub sites: *const Site,
     /// The lane that the packet runs in, unless it runs alone.
     pub lane: *const Lane,
+    /// Lines that the packet touched, and where the next one goes, in bytes; it goes round where there is no more room.
+    pub lines: Touched,
+    pub touched: u64,
 }
+
+/// Bytes of the lines that a pass takes note of, a power of two.
+pub(super) const TOUCHED: u64 = size_of::<Touched>() as u64;
 
 /// Status words: nothing happened, or why execution of a block ends.
 pub(super) mod status {
@@ -214,7 +221,15 @@ extern "C" fn lookup_plain<const WORDS: usize, const LEARNER: bool>(
     }
     let found = run.look_up_plain::<WORDS, LEARNER>(place as u32, table, (key, hash));
     // SAFETY: the context is the caller's.
-    unsafe { (*context).answer(&found) }
+    let context = unsafe { &mut *context };
+    if table.is_far() {
+        context.touch(table.bucket_at(run.guard, hash) as Line);
+        if let Some(entry) = found.entry {
+            let (row, bytes) = entry.place();
+            context.touch(row as Line | if bytes > 64 { PAIR } else { 0 });
+        }
+    }
+    context.answer(&found)
 }
 
 /// For tables that are simple.
@@ -456,6 +471,7 @@ impl Context {
 
     /// Hands what machine code decided to whoever goes on.
     pub fn give(&self, intents: &mut Intents) {
+        intents.used = true;
         intents.drop = self.dropped != 0;
         intents.port = (self.sent != 0).then_some(self.port as u32);
         intents.checksum_error = self.checksum_error != 0;
@@ -520,7 +536,17 @@ impl Context {
             run: ptr::null_mut(),
             sites: ptr::null(),
             lane: ptr::null(),
+            lines: Touched::default(),
+            touched: 0,
         }
+    }
+
+    /// The packet touches a line of memory that is large.
+    #[inline(always)]
+    fn touch(&mut self, line: Line) {
+        let at = self.touched % TOUCHED / size_of::<Line>() as u64;
+        self.lines[at as usize] = line;
+        self.touched += size_of::<Line>() as u64;
     }
 
     /// Slot numbers below this are in range.

@@ -14,6 +14,7 @@ use super::super::externs::CounterCells;
 use super::super::interp::Run;
 use super::super::tables::{MatchTable, START, TIMEOUT, UNSEEN};
 use super::build::{Build, Val};
+use super::packet::FAR;
 use super::runtime::Context;
 use crate::ir::{ExternInstance, Handle};
 
@@ -36,7 +37,8 @@ impl Build<'_, '_> {
             self.brif(known, inside, &[], after, &[]);
             self.enter(inside);
         }
-        self.count_cell(counter.cells(), index, bytes);
+        let far = counter.size().saturating_mul(counter.cells().path().cell as u64) >= FAR;
+        self.count_cell(counter.cells(), index, bytes, far);
         self.jump(after);
         self.enter(after);
     }
@@ -60,13 +62,13 @@ impl Build<'_, '_> {
         let value = self.b.ins().load(types::I64, flags, row, 0);
         // The entry's number is the lower half of its header.
         let entry = self.mask_to(Val { value, wide: false }, 32);
-        self.count_cell(cells, entry.value, bytes);
+        self.count_cell(cells, entry.value, bytes, false);
         self.jump(after);
         self.enter(after);
     }
 
-    /// Adds a packet to a cell, whose number has 32 bits. Side by side its line is fetched first.
-    fn count_cell(&mut self, cells: &CounterCells, number: Value, bytes: Value) {
+    /// Adds a packet to a cell, whose number has 32 bits. Side by side its line is fetched first; a far one is noted.
+    fn count_cell(&mut self, cells: &CounterCells, number: Value, bytes: Value, far: bool) {
         let [here, nowhere, now, later, after] = [0; 5].map(|_| self.b.create_block());
         let (path, flags) = (cells.path(), MemFlagsData::trusted());
         let shards = self.iconst(path.shards as u64);
@@ -87,6 +89,9 @@ impl Build<'_, '_> {
         let log = path.cell.trailing_zeros();
         let offset = self.b.ins().ishl_imm_u(from, i64::from(log));
         let at = self.b.ins().iadd(origin, offset);
+        if far {
+            self.touch(at);
+        }
         let lane = self.load_context(types::I64, offset_of!(Context, lane));
         self.brif(lane, later, &[], now, &[]);
         self.enter(now);

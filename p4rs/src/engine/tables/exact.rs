@@ -168,6 +168,14 @@ impl HashIndex {
         }
     }
 
+    /// Where the bucket is that [`HashIndex::find`] reads first.
+    #[inline(always)]
+    pub fn bucket_at(&self, guard: &Guard, hash: u64) -> usize {
+        let tag = tag(hash);
+        let buckets = self.published.buckets(guard, tag);
+        buckets.map_or(0, |buckets| std::ptr::from_ref(pair(tag, buckets).0).addr())
+    }
+
     /// Adds a record; the caller knows that no equal one is there. False when too many keys share the hash.
     pub fn insert(&self, guard: &Guard, hash: u64, record: u32) -> bool {
         let (tag, value) = (tag(hash), slot(tag(hash), record));

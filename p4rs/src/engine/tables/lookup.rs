@@ -157,6 +157,18 @@ impl MatchTable {
         }
     }
 
+    /// Whether its memory is more than caches hold, so that it is worth while to remember which lines packets need.
+    #[inline(always)]
+    pub fn is_far(&self) -> bool {
+        self.len() >= self.config.far_from
+    }
+
+    /// Where the bucket is that a lookup reads first.
+    #[inline(always)]
+    pub fn bucket_at(&self, guard: &Guard, hash: u64) -> usize {
+        self.store.exact.bucket_at(guard, hash)
+    }
+
     /// What a lookup would find just now in a table with [`MatchTable::plain_words`]; nothing is counted.
     pub fn peek<'g>(&'g self, guard: &'g Guard, key: &[u64], now: Time) -> Found<'g> {
         let hash = self.hash_key(key);

@@ -374,6 +374,12 @@ impl<'g> Entry<'g> {
         }
     }
 
+    /// Where it lies, and its bytes.
+    #[inline(always)]
+    pub fn place(self) -> (usize, usize) {
+        (self.words.as_ptr().addr(), size_of_val(self.words))
+    }
+
     /// Fetches the row's first cache lines.
     pub fn prefetch(self) {
         if let Some(first) = self.words.first() {

@@ -45,6 +45,8 @@ pub(crate) struct TableConfig {
     pub counts_hits: bool,
     pub direct_meter: Option<MeterUnit>,
     pub profile: Option<Arc<Profile>>,
+    /// Entries from which on caches do not hold the table.
+    pub far_from: u64,
 }
 
 /// A default action as packets run it.

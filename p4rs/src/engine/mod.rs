@@ -88,6 +88,8 @@ pub struct Config {
     /// Entries from which on machine code runs the packets of a batch side by side, so that they wait for memory
     /// together. What comes of them is the same.
     pub side_by_side_from: u64,
+    /// Flows of which is remembered which memory their packets need, once it is worth while; 32 bytes for each.
+    pub remembered_flows: u64,
 }
 
 /// What runs the packets; both do the same.
@@ -122,6 +124,7 @@ impl Default for Config {
             max_packet_len: 65_535,
             execution: Execution::default(),
             side_by_side_from: 1 << 14,
+            remembered_flows: 1 << 23,
         }
     }
 }
@@ -398,8 +401,11 @@ impl Worker<'_> {
             });
             self.counted.add(received, before, out);
         } else {
-            let entries = machine.tables.iter().map(MatchTable::len).sum();
-            self.engine.recall.renew(entries, &mut self.sets);
+            let entries: u64 = machine.tables.iter().map(MatchTable::len).sum();
+            let flows = entries.min(machine.config().remembered_flows);
+            if flows > 0 {
+                self.engine.recall.renew(flows, &mut self.sets);
+            }
             loop {
                 let some: SmallVec<[_; TOGETHER]> = packets.by_ref().take(TOGETHER).collect();
                 if some.is_empty() {

@@ -28,8 +28,6 @@ const WORDS: usize = 4;
 const PAIRS: u32 = (1 << LINES) - 1;
 /// log2 of a cache line's bytes.
 const LINE: u32 = 6;
-/// Most sets: 256 MiB.
-const MOST: usize = 1 << 22;
 
 /// A line to remember; [`PAIR`] in its low bits where the one behind it is touched too.
 pub(crate) type Line = u64;
@@ -67,8 +65,8 @@ pub(crate) struct Recall {
 impl Recall {
     /// Makes room for about so many flows; replaces `known` where that is not what is in force any more.
     pub fn renew(&self, flows: u64, known: &mut Option<Arc<Sets>>) {
-        let wanted = usize::try_from(flows).unwrap_or(MOST).div_ceil(2);
-        let wanted = wanted.next_power_of_two().min(MOST);
+        let sets = flows.div_ceil(WAYS as u64).next_power_of_two();
+        let wanted = usize::try_from(sets).unwrap_or(1);
         let len = self.len.load(Ordering::Relaxed);
         let own = known.as_ref().map_or(0, |sets| sets.sets.len());
         if own != len || len < wanted {
@@ -126,7 +124,8 @@ impl Sets {
     /// Whether the flow is known.
     #[inline]
     pub fn knows(&self, flow: u64) -> bool {
-        self.set(flow).is_some_and(|set| way_of(set, flow).is_some())
+        self.set(flow)
+            .is_some_and(|set| way_of(set, flow).is_some())
     }
 
     /// Fetches the lines that the flow's last packet touched, and tells them.
@@ -151,8 +150,8 @@ impl Sets {
             }
         };
         fetch(0, (head >> 32) as u32);
-        for i in 1..WORDS {
-            let word = way[i].load(Ordering::Relaxed);
+        for (i, word) in way.iter().enumerate().skip(1) {
+            let word = word.load(Ordering::Relaxed);
             fetch(2 * i - 1, word as u32);
             fetch(2 * i, (word >> 32) as u32);
         }
@@ -174,9 +173,15 @@ impl Sets {
             return;
         };
         let mut words = [u64::from(tag(flow)), 0, 0, 0];
-        for (i, &line) in touched.iter().enumerate().take(LINES).filter(|&(_, &line)| line != 0) {
+        for (i, &line) in touched
+            .iter()
+            .enumerate()
+            .take(LINES)
+            .filter(|&(_, &line)| line != 0)
+        {
             let short = u64::from(self.short(line >> LINE));
-            words[(i + 1) / 2] |= short << (32 * ((i + 1) % 2));
+            let at = i + 1;
+            words[at / 2] |= short << (32 * (at % 2));
             words[0] |= (line & PAIR) << i;
         }
         let way = match way_of(set, flow) {
@@ -191,7 +196,7 @@ impl Sets {
 
 /// The part of a hash that a flow is told by; never 0.
 fn tag(hash: u64) -> u32 {
-    (hash >> 32) as u32 & !PAIRS | PAIRS + 1
+    ((hash >> 32) as u32 & !PAIRS) | (PAIRS + 1)
 }
 
 fn way_of(set: &Set, hash: u64) -> Option<(&[AtomicU64; WORDS], u64)> {
@@ -212,7 +217,11 @@ pub(crate) fn flow_of(port: u32, bytes: &[u8]) -> u64 {
     };
     let word = |at: usize| half(at) | half(at + 4) << 32;
     let kind = |at: usize| byte(at) << 8 | byte(at + 1);
-    let at = if matches!(kind(12), 0x8100 | 0x88a8) { 18 } else { 14 };
+    let at = if matches!(kind(12), 0x8100 | 0x88a8) {
+        18
+    } else {
+        14
+    };
     let port = u64::from(port);
     match kind(at - 2) {
         0x0800 => {
@@ -250,7 +259,16 @@ mod tests {
         let (_recall, sets) = sets(1000);
         let own = sets.sets.as_ptr().addr() as u64;
         let (near, far) = (own + 64 * 77, own.wrapping_sub(200 << 30) & !63);
-        let lines = [near, near + 640 | PAIR, far, far + (1 << 32) | PAIR, near, far, far | PAIR, 0];
+        let lines = [
+            near,
+            (near + 640) | PAIR,
+            far,
+            (far + (1 << 32)) | PAIR,
+            near,
+            far,
+            far | PAIR,
+            0,
+        ];
         let nothing = Touched::default();
         assert!(!sets.knows(5));
         assert_eq!(sets.fetch(5), nothing);

@@ -37,7 +37,10 @@ impl Build<'_, '_> {
             self.brif(known, inside, &[], after, &[]);
             self.enter(inside);
         }
-        let far = counter.size().saturating_mul(counter.cells().path().cell as u64) >= FAR;
+        let far = counter
+            .size()
+            .saturating_mul(counter.cells().path().cell as u64)
+            >= FAR;
         self.count_cell(counter.cells(), index, bytes, far);
         self.jump(after);
         self.enter(after);

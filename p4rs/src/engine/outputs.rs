@@ -112,8 +112,12 @@ impl Outputs {
 
     /// Takes the digests and log messages of a packet that was processed beside others.
     pub(crate) fn absorb(&mut self, other: &mut Self) {
-        self.digests.append(&mut other.digests);
-        self.log.append(&mut other.log);
+        if !other.digests.is_empty() {
+            self.digests.append(&mut other.digests);
+        }
+        if !other.log.is_empty() {
+            self.log.append(&mut other.log);
+        }
     }
 
     /// Room for so many bytes of headers, where the next packet will begin.

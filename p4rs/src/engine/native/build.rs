@@ -64,7 +64,6 @@ pub(super) struct Imports {
     pub payload_hash: FuncRef,
     pub register_read: FuncRef,
     pub register_write: FuncRef,
-    pub fetch_entry: FuncRef,
     pub fetch_cell: FuncRef,
     pub arrive: FuncRef,
 }

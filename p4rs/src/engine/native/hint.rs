@@ -18,6 +18,7 @@ use super::super::interp::code::{
     Agg, Call, Code, Dest, Ex, Extern, Operand, Pack, Place, Prim, Slot, Stmt, TableCode,
 };
 use super::super::tables::MatchTable;
+use super::runtime::entry_fetch;
 use super::support;
 use crate::ir::{ExternInstance, Handle};
 
@@ -259,7 +260,7 @@ impl<'c> Flat<'c> {
     fn table(&mut self, index: u32, to: &mut Vec<Step<'c>>) {
         let table = self.machine.tables.get(index as usize);
         let code = self.code.table(index);
-        let plain = table.is_some_and(|table: &MatchTable| table.plain_words().is_some());
+        let plain = table.is_some_and(|table: &MatchTable| entry_fetch(table).is_some());
         let key = code.is_some_and(|code| {
             support::table(code)
                 && code

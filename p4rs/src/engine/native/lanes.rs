@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use super::super::externs::add_alone;
 use super::super::interp::{LastApply, Machine, PacketState, Received, Run};
 use super::super::outputs::Outputs;
-use super::super::tables::{MatchTable, epoch::Guard, prefetch_at};
+use super::super::tables::{MatchTable, Probe, epoch::Guard, prefetch_at};
 use super::Native;
 use super::recall::Touched;
 use super::runtime::Context;
@@ -45,28 +45,30 @@ const EXPECTED: usize = 16;
 const COUNTS: usize = 8;
 /// The stage of a finished pass.
 const DONE: u32 = u32::MAX;
-/// Mark beside the word that a pass returned.
-const FINISHED: u64 = 1 << 32;
 
 /// A pass to run.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Task {
     entry: extern "C" fn(*mut Context) -> u32,
     context: *mut Context,
-    /// By table, whether its lookups are waited for.
-    waits: *const [bool],
 }
 
-/// Takes tasks; hands back a stage, or the word of a finished pass.
-type Fiber = Coroutine<Option<Task>, u64, (), DefaultStack>;
+/// Runs tasks; hands back the stage at which one waits, or [`DONE`].
+type Fiber = Coroutine<(), u32, (), DefaultStack>;
 
 /// A lane as machine code's lookups see it.
 #[derive(Debug)]
 pub(super) struct Lane {
-    yielder: *const Yielder<Option<Task>, u64>,
-    waits: Cell<*const [bool]>,
-    /// Lookups that are to come, by table and hash, and how many.
-    expected: [Cell<(*const MatchTable, u64)>; EXPECTED],
+    /// Set when the fiber begins.
+    yielder: Cell<*const Yielder<(), u32>>,
+    /// What to run next; nothing when the fiber is to end.
+    task: Cell<Option<Task>>,
+    /// What the last pass returned.
+    word: Cell<u32>,
+    /// By table, whether its lookups are waited for.
+    waits: *const [Cell<bool>],
+    /// Lookups that are to come, and how many.
+    expected: [Cell<Option<Probe<'static>>>; EXPECTED],
     count: Cell<usize>,
     /// What is to be counted when the packets are finished: where, and bytes.
     counts: [Cell<(*const [AtomicU64; 2], u64)>; COUNTS],
@@ -74,53 +76,75 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    fn new(waits: *const [Cell<bool>]) -> Self {
+        Self {
+            yielder: Cell::new(std::ptr::null()),
+            task: Cell::new(None),
+            word: Cell::new(0),
+            waits,
+            expected: [const { Cell::new(None) }; EXPECTED],
+            count: Cell::new(0),
+            counts: [const { Cell::new((std::ptr::null(), 0)) }; COUNTS],
+            counted: Cell::new(0),
+        }
+    }
+
+    #[inline(always)]
     fn waits(&self, index: u32) -> bool {
-        // SAFETY: the flags belong to the lanes, and are changed between tasks only.
-        let waits = unsafe { &*self.waits.get() };
-        waits.get(index as usize).copied().unwrap_or(false)
+        // SAFETY: the flags belong to the lanes that this is one of.
+        let waits = unsafe { &*self.waits };
+        waits.get(index as usize).is_some_and(Cell::get)
     }
 
     /// Fetches the bucket of a lookup that is to come.
-    pub fn expect(&self, guard: &Guard, (index, table): (u32, &MatchTable), key: &[u64]) {
-        let Some(room) = self.expected.get(self.count.get()) else {
+    #[inline(always)]
+    pub fn expect(&self, guard: &Guard, (index, table): (u32, &MatchTable), hash: u64) {
+        if !self.waits(index) {
             return;
-        };
-        if self.waits(index) {
-            let hash = table.hash_key(key);
-            table.prefetch_bucket(guard, hash);
-            room.set((table, hash));
-            self.count.set(self.count.get() + 1);
+        }
+        let (probe, count) = (table.probe(guard, hash), self.count.get());
+        if let (Some(probe), Some(room)) = (probe, self.expected.get(count)) {
+            prefetch_at(probe.bucket());
+            // SAFETY: what the guard keeps stays until the pass is over, and with it what is expected.
+            let probe = unsafe { std::mem::transmute::<Probe<'_>, Probe<'static>>(probe) };
+            room.set(Some(probe));
+            self.count.set(count + 1);
         }
     }
 
     /// Waits for the buckets of what is expected, and fetches the rows; false where nothing is.
-    fn fetch_rows(&self, guard: &Guard, cut: u32) -> bool {
+    #[inline]
+    fn fetch_rows(&self, cut: u32) -> bool {
         let count = self.count.take();
-        if count > 0 {
-            self.wait(cut * 2);
+        if count == 0 {
+            return false;
         }
-        for (table, hash) in self.expected.iter().take(count).map(Cell::get) {
-            // SAFETY: the machine owns the table, and its tables never move.
-            unsafe { &*table }.prefetch_row(guard, hash);
+        self.wait(cut * 2);
+        for probe in self.expected.iter().take(count) {
+            if let Some(probe) = probe.get() {
+                probe.lines(prefetch_at);
+            }
         }
-        count > 0
+        true
     }
 
     /// Waits for what is expected.
-    pub fn fetch_expected(&self, guard: &Guard, cut: u32) {
-        if self.fetch_rows(guard, cut) {
+    #[inline]
+    pub fn fetch_expected(&self, cut: u32) {
+        if self.fetch_rows(cut) {
             self.wait(cut * 2 + 1);
         }
     }
 
     /// Waits for what is expected, and for every earlier packet to leave what is behind the cut.
-    pub fn arrive(&self, guard: &Guard, cut: u32) {
-        self.fetch_rows(guard, cut);
+    pub fn arrive(&self, cut: u32) {
+        self.fetch_rows(cut);
         self.wait(cut * 2 + 1);
     }
 
-    /// Fetches what a lookup will read, and lets other packets go on meanwhile.
-    #[inline]
+    /// Fetches what a lookup will read, and lets other packets go on meanwhile. A call, so that packets that run alone have
+    /// nothing of it.
+    #[inline(never)]
     pub fn fetch<const LEARNER: bool>(
         &self,
         guard: &Guard,
@@ -131,14 +155,18 @@ impl Lane {
         if cut == 0 {
             return;
         }
-        let waits = self.waits(index);
         let stage = u32::from(cut) * 2;
-        if waits {
-            table.prefetch_bucket(guard, hash);
+        if self.waits(index) {
+            let probe = table.probe(guard, hash);
+            if let Some(probe) = probe {
+                prefetch_at(probe.bucket());
+            }
             self.wait(stage);
-            table.prefetch_row(guard, hash);
-        }
-        if waits || LEARNER {
+            if let Some(probe) = probe {
+                probe.lines(prefetch_at);
+            }
+            self.wait(stage + 1);
+        } else if LEARNER {
             self.wait(stage + 1);
         }
     }
@@ -164,9 +192,10 @@ impl Lane {
         }
     }
 
+    #[inline(always)]
     fn wait(&self, stage: u32) {
-        // SAFETY: the yielder lies at the bottom of the stack that this runs on.
-        unsafe { &*self.yielder }.suspend(u64::from(stage));
+        // SAFETY: machine code calls in a task only, and then the yielder lies at the bottom of the stack that it runs on.
+        unsafe { &*self.yielder.get() }.suspend(stage);
     }
 }
 
@@ -179,6 +208,7 @@ fn add_packet([packets, total]: &[AtomicU64; 2], bytes: u64) {
 /// One lane with what belongs to its packet.
 struct Track {
     fiber: Fiber,
+    lane: Box<Lane>,
     state: PacketState,
     out: Outputs,
     context: Context,
@@ -187,7 +217,7 @@ struct Track {
 /// The lanes of one worker.
 pub(crate) struct Lanes {
     tracks: Vec<Track>,
-    waits: Vec<bool>,
+    waits: Box<[Cell<bool>]>,
 }
 
 // SAFETY: between calls every lane waits for a task, in a loop that holds nothing of a thread, and the pointers in its
@@ -206,80 +236,60 @@ impl Drop for Lanes {
     fn drop(&mut self) {
         for track in &mut self.tracks {
             if track.fiber.started() && !track.fiber.done() {
-                track.fiber.resume(None);
+                track.lane.task.set(None);
+                track.fiber.resume(());
             }
         }
     }
 }
 
 /// Runs tasks, one after the other.
-fn serve(yielder: &Yielder<Option<Task>, u64>, mut task: Option<Task>) {
-    let lane = Lane {
-        yielder,
-        waits: Cell::new(&[]),
-        expected: [const { Cell::new((std::ptr::null(), 0)) }; EXPECTED],
-        count: Cell::new(0),
-        counts: [const { Cell::new((std::ptr::null(), 0)) }; COUNTS],
-        counted: Cell::new(0),
-    };
-    while let Some(at) = task {
-        lane.waits.set(at.waits);
-        lane.count.set(0);
-        // SAFETY: a task's context stays in its place until the task is finished.
-        unsafe { (*at.context).lane = &raw const lane };
-        let word = (at.entry)(at.context);
-        task = yielder.suspend(FINISHED | u64::from(word));
+fn serve(yielder: &Yielder<(), u32>, lane: &Lane) {
+    lane.yielder.set(yielder);
+    while let Some(task) = lane.task.take() {
+        lane.word.set((task.entry)(task.context));
+        yielder.suspend(DONE);
     }
 }
 
 /// Serves some cache lines deeper in the stack than the lane before: stacks begin on pages, and frames at the same place
 /// of each would compete for the same lines of the cache.
 #[inline(never)]
-fn deeper(lines: usize, yielder: &Yielder<Option<Task>, u64>, task: Option<Task>) {
+fn deeper(lines: usize, yielder: &Yielder<(), u32>, lane: &Lane) {
     let Some(less) = lines.checked_sub(1) else {
-        return serve(yielder, task);
+        return serve(yielder, lane);
     };
     let room = [0u8; 384];
     black_box(&room);
-    deeper(less, yielder, task);
+    deeper(less, yielder, lane);
     black_box(&room);
 }
 
-fn fiber(number: usize) -> std::io::Result<Fiber> {
+/// A fiber for a lane that outlives it.
+fn fiber(number: usize, lane: *const Lane) -> std::io::Result<Fiber> {
     let stack = DefaultStack::new(STACK)?;
-    Ok(Coroutine::with_stack(stack, move |yielder, task| {
-        deeper(number % 8, yielder, task);
+    Ok(Coroutine::with_stack(stack, move |yielder, ()| {
+        // SAFETY: as the caller says.
+        deeper(number % 8, yielder, unsafe { &*lane });
     }))
 }
 
 /// A packet on its way.
 struct Flight<'r> {
     fiber: &'r mut Fiber,
+    lane: &'r Lane,
     context: &'r mut Context,
     run: Run<'r>,
-    packet: Received<'r>,
-    stage: u32,
-    word: u32,
 }
 
 impl Flight<'_> {
-    /// Goes on until the next stage; true when the pass is finished.
-    fn advance(&mut self, native: &Native, waits: *const [bool]) -> bool {
-        let task = Task {
-            entry: native.entry,
-            context: &raw mut *self.context,
-            waits,
-        };
-        let CoroutineResult::Yield(word) = self.fiber.resume(Some(task)) else {
-            self.stage = DONE;
-            return true;
-        };
-        let finished = word & FINISHED != 0;
-        if finished {
-            self.word = word as u32;
+    /// Goes on until the next stage, or the end.
+    #[inline(always)]
+    fn advance(&mut self) -> u32 {
+        match self.fiber.resume(()) {
+            CoroutineResult::Yield(stage) => stage,
+            CoroutineResult::Return(()) => DONE,
         }
-        self.stage = if finished { DONE } else { word as u32 };
-        finished
     }
 }
 
@@ -309,17 +319,20 @@ impl Lanes {
         }
         let lanes = lanes.as_deref_mut()?;
         for index in native.cuts() {
-            if let Some(waits) = lanes.waits.get_mut(*index as usize) {
-                *waits = entries(index) >= many / PART;
+            if let Some(waits) = lanes.waits.get(*index as usize) {
+                waits.set(entries(index) >= many / PART);
             }
         }
         Some(lanes)
     }
 
     fn new(machine: &Machine) -> std::io::Result<Self> {
+        let waits: Box<[_]> = machine.tables.iter().map(|_| Cell::new(false)).collect();
         let track = |number| {
+            let lane = Box::new(Lane::new(&raw const *waits));
             Ok(Track {
-                fiber: fiber(number)?,
+                fiber: fiber(number, &raw const *lane)?,
+                lane,
                 state: machine.new_state(),
                 out: Outputs::default(),
                 context: Context::empty(),
@@ -327,7 +340,7 @@ impl Lanes {
         };
         Ok(Self {
             tracks: (0..LANES).map(track).collect::<std::io::Result<_>>()?,
-            waits: vec![false; machine.tables.len()],
+            waits,
         })
     }
 
@@ -350,16 +363,18 @@ impl Lanes {
         packets: &[Received<'_>],
         out: &mut Outputs,
     ) {
-        let mut flights: SmallVec<[Flight<'_>; LANES]> = SmallVec::new();
         for packet in packets {
             // Headers lie in the first two lines.
             let first = packet.bytes.as_ptr();
             prefetch_at(first);
             prefetch_at(first.wrapping_add(64));
         }
-        for (track, &packet) in self.tracks.iter_mut().zip(packets) {
-            track.state.begin();
-            let run = Run {
+        let tracks = self.tracks.iter_mut().zip(packets);
+        let flights = tracks.map(|(track, packet)| Flight {
+            fiber: &mut track.fiber,
+            lane: &track.lane,
+            context: &mut track.context,
+            run: Run {
                 machine,
                 guard,
                 last: LastApply::NONE,
@@ -367,50 +382,54 @@ impl Lanes {
                 now: packet.now,
                 out: &mut track.out,
                 tracer: None,
-            };
-            flights.push(Flight {
-                fiber: &mut track.fiber,
-                context: &mut track.context,
-                run,
-                packet,
-                stage: 0,
-                word: 0,
-            });
-        }
+            },
+        });
+        let mut flights: SmallVec<[Flight<'_>; LANES]> = flights.collect();
         // From here on no flight moves: contexts point at their runs.
-        for flight in &mut flights {
+        for (flight, packet) in flights.iter_mut().zip(packets) {
+            flight.run.state.begin();
             flight.run.begin_machine();
-            let given = machine.arch.given(&flight.run, flight.packet.port);
-            let bytes = Some(flight.packet.bytes);
-            native.prepare(&mut flight.run, flight.context, given, bytes);
+            let given = machine.arch.given(&flight.run, packet.port);
+            native.prepare(&mut flight.run, flight.context, given, Some(packet.bytes));
+            flight.context.lane = flight.lane;
+            flight.lane.count.set(0);
+            flight.lane.task.set(Some(Task {
+                entry: native.entry,
+                context: &raw mut *flight.context,
+            }));
         }
-        let mut left = flights.len();
-        while left > 0 {
-            let mut earliest = DONE;
-            for flight in &mut flights {
-                if flight.stage < earliest && flight.advance(native, &raw const *self.waits) {
-                    left -= 1;
-                }
-                earliest = earliest.min(flight.stage);
-            }
-        }
-        for flight in &mut flights {
+        fly(&mut flights);
+        for (flight, packet) in flights.iter_mut().zip(packets) {
             out.absorb(flight.run.out);
-            // SAFETY: a lane outlives the passes in it.
-            if let Some(lane) = unsafe { flight.context.lane.as_ref() } {
-                lane.settle();
-            }
+            flight.lane.settle();
             let mut run = Run {
                 machine,
                 guard,
                 last: LastApply::NONE,
                 state: &mut *flight.run.state,
-                now: flight.packet.now,
+                now: packet.now,
                 out: &mut *out,
                 tracer: None,
             };
-            let fate = native.fate(&mut run, flight.context, flight.word);
-            machine.arch.conclude(&mut run, flight.packet.port, fate);
+            let fate = native.fate(&mut run, flight.context, flight.lane.word.get());
+            machine.arch.conclude(&mut run, packet.port, fate);
+        }
+    }
+}
+
+/// Lets packets go on, each up to where an earlier one stands, until all are finished.
+fn fly(flights: &mut [Flight<'_>]) {
+    let mut stages = [0; LANES];
+    loop {
+        let mut earliest = DONE;
+        for (flight, stage) in flights.iter_mut().zip(&mut stages) {
+            if *stage < earliest {
+                *stage = flight.advance();
+            }
+            earliest = earliest.min(*stage);
+        }
+        if earliest == DONE {
+            return;
         }
     }
 }

@@ -389,7 +389,7 @@ fn jit() -> Result<JITBuilder, Unsupported> {
 /// A runtime function: name, address, words it takes, what it returns.
 type Function = (&'static str, fn() -> *const u8, usize, Option<Type>);
 
-const FUNCTIONS: &[Function; 16] = &[
+const FUNCTIONS: &[Function; 15] = &[
     (
         "interpret",
         || runtime::interpret as *const u8,
@@ -438,19 +438,13 @@ const FUNCTIONS: &[Function; 16] = &[
         5,
         None,
     ),
-    (
-        "fetch_entry",
-        || runtime::fetch_entry as *const u8,
-        4,
-        Some(types::I64),
-    ),
     ("fetch_cell", || runtime::fetch_cell as *const u8, 1, None),
     ("arrive", || runtime::arrive as *const u8, 2, None),
 ];
 
 /// Declares the runtime's functions, in the order of [`FUNCTIONS`].
-fn declare(module: &mut JITModule) -> Result<[FuncId; 16], Unsupported> {
-    let mut ids = [FuncId::from_u32(0); 16];
+fn declare(module: &mut JITModule) -> Result<[FuncId; 15], Unsupported> {
+    let mut ids = [FuncId::from_u32(0); 15];
     for (id, (name, _, params, result)) in ids.iter_mut().zip(FUNCTIONS) {
         let mut made = module.make_signature();
         signature(&mut made, *params, *result);
@@ -463,7 +457,7 @@ fn declare(module: &mut JITModule) -> Result<[FuncId; 16], Unsupported> {
 
 /// Makes them known to a function.
 fn reference(
-    ids: [FuncId; 16],
+    ids: [FuncId; 15],
     module: &mut JITModule,
     function: &mut cranelift_codegen::ir::Function,
 ) -> Imports {
@@ -482,7 +476,6 @@ fn reference(
         payload_hash,
         register_read,
         register_write,
-        fetch_entry,
         fetch_cell,
         arrive,
     ] = references;
@@ -500,7 +493,6 @@ fn reference(
         payload_hash,
         register_read,
         register_write,
-        fetch_entry,
         fetch_cell,
         arrive,
     }

@@ -249,19 +249,29 @@ extern "C" fn lookup_simple(
     unsafe { (*context).answer(&found) }
 }
 
+/// A function for the number of words in a plain table's key, if there is one.
+macro_rules! by_words {
+    ($table:expr, $function:ident) => {
+        by_words!($table, $function, 1 2 3 4 5 6 7 8)
+    };
+    ($table:expr, $function:ident, $($words:literal)*) => {
+        match ($table.plain_words(), $table.is_learner()) {
+            $((Some($words), false) => Some($function::<$words, false> as TableLookup),
+            (Some($words), true) => Some($function::<$words, true> as TableLookup),)*
+            _ => None,
+        }
+    };
+}
+
 /// The lookup for a table of which packets need no more than the entry.
 pub(super) fn table_lookup(table: &MatchTable) -> Option<TableLookup> {
-    macro_rules! plain {
-        ($($words:literal)*) => {
-            match (table.plain_words(), table.is_learner()) {
-                $((Some($words), false) => return Some(lookup_plain::<$words, false>),
-                (Some($words), true) => return Some(lookup_plain::<$words, true>),)*
-                _ => {}
-            }
-        };
-    }
-    plain!(1 2 3 4 5 6 7 8);
-    table.simple_words().map(|_| lookup_simple as TableLookup)
+    let simple = || table.simple_words().map(|_| lookup_simple as TableLookup);
+    by_words!(table, lookup_plain).or_else(simple)
+}
+
+/// What fetches ahead of a lookup that is to come, for a table that is plain.
+pub(super) fn entry_fetch(table: &MatchTable) -> Option<TableLookup> {
+    by_words!(table, fetch_entry)
 }
 
 /// Words of a key and number of the table, as one word; `None` where they do not fit. The number of the cut before the
@@ -405,27 +415,28 @@ pub(super) extern "C" fn register_write(
 
 /// Fetches the bucket that a lookup will read, for packets side by side. The last word is [`place`]'s; where it has a
 /// cut, waits for the entry, too, and tells the action that the lookup would find if it came now.
-pub(super) extern "C" fn fetch_entry(
+extern "C" fn fetch_entry<const WORDS: usize, const LEARNER: bool>(
     context: *mut Context,
     table: *const MatchTable,
     key: *const u64,
     place: u64,
 ) -> u64 {
-    // SAFETY: as in `lookup_simple`; a lane outlives the passes in it.
+    // SAFETY: as in `lookup_plain`; a lane outlives the passes in it.
     let (run, table, key, lane) = unsafe {
-        let key = std::slice::from_raw_parts(key, (place >> 48) as usize);
+        let key = &*key.cast::<[u64; WORDS]>();
         (run(context), &*table, key, (*context).lane.as_ref())
     };
     let (cut, nothing) = ((place >> 32) as u16, u64::from(NO_ACTION));
     let Some(lane) = lane else {
         return nothing;
     };
-    lane.expect(run.guard, (place as u32, table), key);
+    let hash = table.hash_array(key);
+    lane.expect(run.guard, (place as u32, table), hash);
     if cut == 0 {
         return nothing;
     }
-    lane.fetch_expected(run.guard, u32::from(cut));
-    let found = table.peek(run.guard, key, run.now);
+    lane.fetch_expected(u32::from(cut));
+    let found = table.lookup_plain::<WORDS, LEARNER>(run.guard, key, hash, run.now);
     // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
     unsafe { (*context).data = found.data.as_ptr().cast() };
     found.action.map_or(nothing, u64::from)
@@ -438,10 +449,9 @@ pub(super) extern "C" fn fetch_cell(cell: *const u8) {
 
 /// Waits until every earlier packet has left the stretch behind this cut.
 pub(super) extern "C" fn arrive(context: *mut Context, cut: u64) {
-    // SAFETY: see `run`; a lane outlives the passes in it.
-    let (run, lane) = unsafe { (run(context), (*context).lane.as_ref()) };
-    if let Some(lane) = lane {
-        lane.arrive(run.guard, cut as u32);
+    // SAFETY: a lane outlives the passes in it.
+    if let Some(lane) = unsafe { (*context).lane.as_ref() } {
+        lane.arrive(cut as u32);
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::interp::code::{Ex, Stmt};
 use super::Unsupported;
 use super::build::{Build, Falls, Home, UNREACHABLE, Val};
 use super::hint::{Step, steps};
-use super::runtime::Context;
+use super::runtime::{Context, entry_fetch};
 use crate::ir::{ExternInstance, Handle};
 
 /// A register's cell that was fetched: base of the cells, index, block.
@@ -142,6 +142,9 @@ impl Build<'_, '_> {
         let (Some(table), Some(code)) = (table, code) else {
             return Ok(());
         };
+        let Some(function) = entry_fetch(table) else {
+            return Ok(());
+        };
         if !self.cuts.contains(&index) {
             self.cuts.push(index);
         }
@@ -154,9 +157,8 @@ impl Build<'_, '_> {
         };
         let waits = cut.is_some();
         let place = self.place_of(words, cut, index)?;
-        let table = self.iconst(std::ptr::from_ref(table) as u64);
-        let args = [self.context, table, key, place];
-        let call = self.b.ins().call(self.imports.fetch_entry, &args);
+        let address = std::ptr::from_ref(table) as u64;
+        let call = self.call_table(function as usize as u64, address, key, place);
         if !waits {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 //! In: a table's number. Out: whether it was hit and which action ran. Invariant: the key has the layout of the
 //! table's own plan.
 
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Signature, Value, types};
+use cranelift_codegen::ir::{Inst, InstBuilder, MemFlagsData, Signature, Value, types};
 use std::mem::offset_of;
 
 use super::super::interp::code::TableCode;
@@ -36,14 +36,9 @@ impl Build<'_, '_> {
         let key = self.key(index, table)?;
         let call = match self.quick(index) {
             Some((address, words, function)) => {
-                let (table, function) = (self.iconst(address), self.iconst(function));
-                let mut called = Signature::new(self.b.func.signature.call_conv);
-                signature(&mut called, 4, Some(types::I64));
-                let called = self.b.import_signature(called);
                 let cut = self.cut(index);
                 let place = self.place_of(words, cut, index)?;
-                let args = [self.context, table, key, place];
-                self.b.ins().call_indirect(called, function, &args)
+                self.call_table(function, address, key, place)
             }
             None => {
                 let (selector, len) = self.selector(table)?;
@@ -58,6 +53,16 @@ impl Build<'_, '_> {
         self.acting = None;
         done?;
         Ok((hit, action))
+    }
+
+    /// Calls a function that was made for a table's keys.
+    pub fn call_table(&mut self, function: u64, table: u64, key: Value, place: Value) -> Inst {
+        let mut called = Signature::new(self.b.func.signature.call_conv);
+        signature(&mut called, 4, Some(types::I64));
+        let called = self.b.import_signature(called);
+        let [function, table] = [function, table].map(|word| self.iconst(word));
+        let args = [self.context, table, key, place];
+        self.b.ins().call_indirect(called, function, &args)
     }
 
     /// The cut before a lookup: packets that run side by side may wait there. None in a stretch, or where a loop leads

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::super::Time;
 use super::super::externs::{Color, CounterCells, MeterUnit};
 use super::epoch::Guard;
+use super::exact::Buckets;
 use super::key::{KeyClass, KeyLayout};
 use super::notes::Notes;
 use super::record::{Entry, Form, Header};
-use super::stripe::{Draft, Ledger, Stripe};
+use super::stripe::{Draft, Ledger, Store, Stripe};
 use super::table::MatchTable;
 
 /// Keys whose memory is fetched at the same time: about what a core keeps in flight.
@@ -63,6 +64,30 @@ impl<'g> Found<'g> {
             data,
             entry: Some(entry),
             color: None,
+        }
+    }
+}
+
+/// Where a lookup that is to come will look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe<'g> {
+    buckets: Buckets<'g>,
+    rows: &'g Store,
+}
+
+impl Probe<'_> {
+    /// What it will read first.
+    #[inline(always)]
+    pub fn bucket(&self) -> *const u8 {
+        self.buckets.first()
+    }
+
+    /// What it will probably read then, once that is at hand.
+    #[inline(always)]
+    pub fn lines(&self, fetch: impl FnMut(*const u8)) {
+        match self.buckets.record() {
+            Ok(row) => self.rows.row(row).lines(fetch),
+            Err(other) => [other].into_iter().for_each(fetch),
         }
     }
 }
@@ -169,15 +194,12 @@ impl MatchTable {
         self.store.exact.bucket_at(guard, hash)
     }
 
-    /// What a lookup would find just now in a table with [`MatchTable::plain_words`]; nothing is counted.
-    pub fn peek<'g>(&'g self, guard: &'g Guard, key: &[u64], now: Time) -> Found<'g> {
-        let hash = self.hash_key(key);
-        let stripe = self.stripe(hash);
-        let live = |entry: &Entry<'_>| !self.config.learner || !stripe.is_expired(*entry, now);
-        match stripe.lookup(guard, key, hash).filter(live) {
-            Some(entry) => Found::whole(entry, entry.data(&self.store.shape)),
-            None => self.miss(guard),
-        }
+    /// Where a lookup that is to come will look, in a table with [`MatchTable::plain_words`]; `None` where it is empty.
+    #[inline(always)]
+    pub fn probe<'g>(&'g self, guard: &'g Guard, hash: u64) -> Option<Probe<'g>> {
+        let buckets = self.store.exact.probe(guard, hash)?;
+        let rows = &self.store;
+        Some(Probe { buckets, rows })
     }
 
     /// The hash of a key whose length the compiler knows.

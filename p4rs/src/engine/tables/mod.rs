@@ -86,7 +86,7 @@ pub use entry::{
     OwnedField, TableError, WeightedAction,
 };
 pub(crate) use key::KeyLayout;
-pub(crate) use lookup::{Found, Query};
+pub(crate) use lookup::{Found, Probe, Query};
 pub(crate) use rcu::collect;
 pub(crate) use record::{Entry, START, TIMEOUT, UNSEEN};
 pub use rows::NewRows;

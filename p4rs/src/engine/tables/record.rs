@@ -380,13 +380,16 @@ impl<'g> Entry<'g> {
         (self.words.as_ptr().addr(), size_of_val(self.words))
     }
 
+    /// The row's first cache lines.
+    #[inline(always)]
+    pub fn lines(self, mut each: impl FnMut(*const u8)) {
+        let words = [self.words.first(), self.words.get(8)];
+        let lines = words.into_iter().flatten().map(std::ptr::from_ref);
+        lines.for_each(|line| each(line.cast()));
+    }
+
     /// Fetches the row's first cache lines.
     pub fn prefetch(self) {
-        if let Some(first) = self.words.first() {
-            super::words::prefetch(first);
-        }
-        if let Some(second) = self.words.get(8) {
-            super::words::prefetch(second);
-        }
+        self.lines(super::words::prefetch_at);
     }
 }

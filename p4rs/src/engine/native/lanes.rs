@@ -218,6 +218,8 @@ struct Track {
 pub(crate) struct Lanes {
     tracks: Vec<Track>,
     waits: Box<[Cell<bool>]>,
+    /// How many of them have run since somebody asked what they counted.
+    ran: usize,
 }
 
 // SAFETY: between calls every lane waits for a task, in a loop that holds nothing of a thread, and the pointers in its
@@ -341,12 +343,15 @@ impl Lanes {
         Ok(Self {
             tracks: (0..LANES).map(track).collect::<std::io::Result<_>>()?,
             waits,
+            ran: 0,
         })
     }
 
-    /// The states that hits and misses were counted in.
+    /// The states that hits and misses were counted in since this was asked last.
     pub fn states(&mut self) -> impl Iterator<Item = &mut PacketState> {
-        self.tracks.iter_mut().map(|track| &mut track.state)
+        let ran = std::mem::take(&mut self.ran);
+        let tracks = self.tracks.iter_mut().take(ran);
+        tracks.map(|track| &mut track.state)
     }
 
     /// What the packets that ran last touched, in order.
@@ -369,27 +374,35 @@ impl Lanes {
             prefetch_at(first);
             prefetch_at(first.wrapping_add(64));
         }
-        let tracks = self.tracks.iter_mut().zip(packets);
-        let flights = tracks.map(|(track, packet)| Flight {
-            fiber: &mut track.fiber,
-            lane: &track.lane,
-            context: &mut track.context,
-            run: Run {
-                machine,
-                guard,
-                last: LastApply::NONE,
-                state: &mut track.state,
-                now: packet.now,
-                out: &mut track.out,
-                tracer: None,
-            },
-        });
-        let mut flights: SmallVec<[Flight<'_>; LANES]> = flights.collect();
+        self.ran = self.ran.max(packets.len());
+        let mut flights: SmallVec<[Flight<'_>; LANES]> = SmallVec::new();
+        for (track, packet) in self.tracks.iter_mut().zip(packets) {
+            flights.push(Flight {
+                fiber: &mut track.fiber,
+                lane: &track.lane,
+                context: &mut track.context,
+                run: Run {
+                    machine,
+                    guard,
+                    last: LastApply::NONE,
+                    state: &mut track.state,
+                    now: packet.now,
+                    out: &mut track.out,
+                    tracer: None,
+                },
+            });
+        }
         // From here on no flight moves: contexts point at their runs.
+        let mut known = None;
         for (flight, packet) in flights.iter_mut().zip(packets) {
             flight.run.state.begin();
             flight.run.begin_machine();
-            let given = machine.arch.given(&flight.run, packet.port);
+            let from = (packet.now, packet.port);
+            let given = match known {
+                Some((same, given)) if same == from => given,
+                _ => machine.arch.given(&flight.run, packet.port),
+            };
+            known = Some((from, given));
             native.prepare(&mut flight.run, flight.context, given, Some(packet.bytes));
             flight.context.lane = flight.lane;
             flight.lane.count.set(0);

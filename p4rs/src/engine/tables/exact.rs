@@ -207,9 +207,8 @@ impl HashIndex {
     /// Where the bucket is that [`HashIndex::find`] reads first.
     #[inline(always)]
     pub fn bucket_at(&self, guard: &Guard, hash: u64) -> usize {
-        let tag = tag(hash);
-        let buckets = self.published.buckets(guard, tag);
-        buckets.map_or(0, |buckets| std::ptr::from_ref(pair(tag, buckets).0).addr())
+        self.probe(guard, hash)
+            .map_or(0, |buckets| buckets.first().addr())
     }
 
     /// Adds a record; the caller knows that no equal one is there. False when too many keys share the hash.

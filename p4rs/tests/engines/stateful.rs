@@ -112,6 +112,11 @@ impl Control {
     /// A table; most are ones that packets add entries to.
     fn table(&mut self, random: &mut Random, text: &mut String, table: usize) {
         let learns = !random.once_in(4);
+        let counter = random.once_in(2).then(|| {
+            let line = "DirectCounter<bit<64>>(PNA_CounterType_t.PACKETS_AND_BYTES)";
+            writeln!(text, "    {line} c{table};").unwrap();
+            format!("c{table}")
+        });
         writeln!(
             text,
             "    action hit{table}(bit<32> x, bit<32> y) {{ {} = x + y;",
@@ -122,21 +127,34 @@ impl Control {
             let line = self.register(random);
             writeln!(text, "        {line}").unwrap();
         }
+        let count = |random: &mut Random| {
+            let counter = counter.as_ref().filter(|_| !random.once_in(4));
+            counter.map_or_else(String::new, |c| format!("{c}.count({});", operand(random)))
+        };
+        writeln!(text, "        {}", count(random)).unwrap();
         if learns {
-            let timer = random.of(&[
+            let of_packet = format!(
+                "set_entry_expire_time((ExpireTimeProfileId_t)(bit<8>)({}));",
+                operand(random)
+            );
+            let timers = [
                 "restart_expire_timer();",
                 "set_entry_expire_time((ExpireTimeProfileId_t)8w1);",
+                &of_packet,
                 "",
-            ]);
+            ];
+            let timer = random.of(&timers);
             writeln!(text, "        if (hdr.h.d > 2) {{ {timer} }}").unwrap();
         }
         let (x, y) = (operand(random), operand(random));
         let learn = format!(
             "if (hdr.h.a != 5) {{ add_entry(action_name = \"hit{table}\", action_params = (learned_t){{ {x}, {y} }}, \
-             expire_time_profile_id = (ExpireTimeProfileId_t)8w{}); }}",
-            random.below(3)
+             expire_time_profile_id = (ExpireTimeProfileId_t)8w{}); }} {}",
+            random.below(3),
+            random.of(&["", "", "restart_expire_timer();"])
         );
         let missed = if learns { learn } else { String::new() };
+        let missed = format!("{} {missed}", count(random));
         writeln!(
             text,
             "    }}\n    action miss{table}() {{ {} = 7; {missed} }}",
@@ -151,11 +169,12 @@ impl Control {
         } else {
             ""
         };
+        let counted = counter.map_or_else(String::new, |c| format!("pna_direct_counter = {c};"));
         writeln!(
             text,
             "    table t{table} {{ key = {{ {key}: exact @name(\"k\"); {more} }} \
              actions = {{ @tableonly hit{table}; @defaultonly miss{table}; }} \
-             const default_action = miss{table}(); {kind} size = {}; }}",
+             const default_action = miss{table}(); {kind} {counted} size = {}; }}",
             3 + random.below(20)
         )
         .unwrap();
@@ -239,13 +258,23 @@ impl Control {
                 let way = random.of(&["exit", "return", "drop_packet()"]);
                 writeln!(text, "{pad}if ({}) {{ {way}; }}", condition(random)).unwrap();
             }
-            13 => writeln!(
-                text,
-                "{pad}{} = fold.get_hash((bit<32>)0, {{ {}, hdr.h.e }}, (bit<32>)16);",
-                value(random),
-                operand(random)
-            )
-            .unwrap(),
+            13 => {
+                let (a, b) = (operand(random), operand(random));
+                let data = match random.below(6) {
+                    0 => "hdr.h.a".to_string(),
+                    1 => "hdr.h.e, hdr.h.d[2:0]".to_string(),
+                    2 => format!("{a}, {b}"),
+                    3 => format!("{a}, {b}, hdr.h.c, {b}, {a}"),
+                    _ => format!("{a}, hdr.h.e"),
+                };
+                writeln!(
+                    text,
+                    "{pad}{} = fold.get_hash((bit<32>)0, {{ {data} }}, (bit<32>){});",
+                    value(random),
+                    random.of(&[16, 1_000_003])
+                )
+                .unwrap();
+            }
             14 => writeln!(text, "{pad}count.count((bit<8>)({}));", operand(random)).unwrap(),
             _ => writeln!(
                 text,

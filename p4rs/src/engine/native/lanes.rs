@@ -29,9 +29,10 @@ use super::super::externs::add_alone;
 use super::super::interp::{LastApply, Machine, PacketState, Received, Run};
 use super::super::outputs::Outputs;
 use super::super::tables::{MatchTable, Probe, epoch::Guard, prefetch_at};
-use super::Native;
+use super::program::outcome;
 use super::recall::Touched;
 use super::runtime::Context;
+use super::{Native, send};
 
 /// Packets side by side: about as many as a core has memory accesses under way.
 pub(crate) const LANES: usize = 16;
@@ -415,6 +416,11 @@ impl Lanes {
         for (flight, packet) in flights.iter_mut().zip(packets) {
             out.absorb(flight.run.out);
             flight.lane.settle();
+            let word = flight.lane.word.get();
+            if word == outcome::SEND && flight.run.state.queue.is_empty() {
+                send(flight.run.state, flight.context, out);
+                continue;
+            }
             let mut run = Run {
                 machine,
                 guard,
@@ -424,7 +430,7 @@ impl Lanes {
                 out: &mut *out,
                 tracer: None,
             };
-            let fate = native.fate(&mut run, flight.context, flight.lane.word.get());
+            let fate = native.fate(&mut run, flight.context, word);
             machine.arch.conclude(&mut run, packet.port, fate);
         }
     }

@@ -48,8 +48,8 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
 use super::bits::WORD;
 use super::externs::{crc32_step, shard_offset};
-use super::interp::{Machine, Run};
-use super::outputs::DropReason;
+use super::interp::{Machine, PacketState, Run};
+use super::outputs::{DropReason, Outputs};
 use build::{Build, Imports, signature};
 use order::Order;
 use program::outcome;
@@ -320,12 +320,7 @@ impl Native {
     fn fate(&self, run: &mut Run<'_>, context: &mut Context, word: u32) -> Fate {
         match word {
             outcome::SEND => {
-                let state = &run.state;
-                let head = state.head.get(..context.head_len as usize);
-                // SAFETY: the packet is still borrowed by whoever asked for the pass.
-                let payload = unsafe { context.payload(state.cursor) };
-                run.out
-                    .push(context.egress as u32, head.unwrap_or_default(), payload);
+                send(run.state, context, run.out);
                 return Fate::Sent;
             }
             outcome::DECIDE | outcome::EGRESS => {}
@@ -340,6 +335,15 @@ impl Native {
             Fate::Egress(context.egress as u32)
         }
     }
+}
+
+/// Appends a packet that is to be sent, whose headers the state has.
+#[inline]
+fn send(state: &PacketState, context: &Context, out: &mut Outputs) {
+    let head = state.head.get(..context.head_len as usize);
+    // SAFETY: the packet is still borrowed by whoever asked for the pass.
+    let payload = unsafe { context.payload(state.cursor) };
+    out.push(context.egress as u32, head.unwrap_or_default(), payload);
 }
 
 /// Ranges of flagged slots from `first` on.

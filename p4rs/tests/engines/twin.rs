@@ -124,7 +124,13 @@ impl Twin {
                     }
                     MatchKind::Ternary => {
                         prioritised = true;
-                        OwnedField::Ternary(value, random.value(width))
+                        // Often the same masks, so that groups have several rows.
+                        let mut mask = random.value(width);
+                        if random.once_in(3) {
+                            mask.fill(0);
+                        }
+                        let value = value.iter().zip(&mask).map(|(v, m)| v & m).collect();
+                        OwnedField::Ternary(value, mask)
                     }
                     MatchKind::Range => {
                         prioritised = true;

@@ -115,6 +115,9 @@ pub(super) struct Build<'a, 'f> {
     pub slots: Value,
     pub packet: Value,
     pub bits: Value,
+    /// See [`Context::applied`] and [`Context::now`].
+    pub applied: Value,
+    pub now: Value,
     pub cursor: Variable,
     pub exits: Exits,
     /// Outgoing headers: where they begin, how many bytes are written, and the most that may be.
@@ -176,6 +179,8 @@ impl<'a, 'f> Build<'a, 'f> {
         let slots = load(types::I64, offset_of!(Context, slots));
         let packet = load(types::I64, offset_of!(Context, packet));
         let bits = load(types::I64, offset_of!(Context, bits));
+        let applied = load(types::I64, offset_of!(Context, applied));
+        let now = load(types::I64, offset_of!(Context, now));
         let cursor = b.declare_var(types::I64);
         let zero = b.ins().iconst(types::I64, 0);
         b.def_var(cursor, zero);
@@ -209,6 +214,8 @@ impl<'a, 'f> Build<'a, 'f> {
             slots,
             packet,
             bits,
+            applied,
+            now,
             cursor,
             exits: Exits {
                 ret: nowhere,

@@ -1,7 +1,7 @@
 //! Machine code: a loaded program compiled when it is loaded, by Cranelift.
 //!
 //! ```text
-//! lowered code ─▶ footprint, widths, usual ─▶ build (value, stmt, parse, packet, pack, table, tally, program) ─▶ machine code
+//! lowered code ─▶ footprint, widths, usual ─▶ build (value, stmt, parse, packet, pack, table, probe, tally, program) ─▶ machine code
 //!                                                                                       │
 //! packet ─▶ Native::run ─▶ parser, controls, deparser in one function ◀─▶ runtime: tables, externs, interpreter
 //! ```
@@ -27,6 +27,7 @@ mod order;
 mod pack;
 mod packet;
 mod parse;
+mod probe;
 mod program;
 mod prune;
 mod recall;
@@ -53,7 +54,7 @@ use super::outputs::{DropReason, Outputs};
 use build::{Build, Imports, signature};
 use order::Order;
 use program::outcome;
-use runtime::{Context, Site};
+use runtime::{Context, NO_TABLE, Site};
 use widths::Widths;
 
 pub(crate) use lanes::{LANES, Lanes};
@@ -311,6 +312,9 @@ impl Native {
         context.given = given;
         context.shard = shard_offset(run.guard.number());
         context.row = std::ptr::null();
+        context.table = NO_TABLE;
+        context.applied = state.applied.as_mut_ptr();
+        context.now = run.now.0;
         context.lines = Touched::default();
         context.touched = 0;
         context.run = (&raw mut *run).cast();
@@ -327,8 +331,11 @@ impl Native {
             word => return Fate::Dropped(runtime::drop_reason(word)),
         }
         context.give(&mut run.state.intents);
-        // SAFETY: as above.
-        unsafe { context.keep(run.state) };
+        // SAFETY: as above; what the context has was found under the run's guard.
+        unsafe {
+            context.keep(run.state);
+            context.tell(run);
+        }
         if word == outcome::DECIDE {
             Fate::Decide
         } else {

@@ -23,7 +23,7 @@ use super::super::interp::code::{
     Target, Test, WideKind,
 };
 use super::super::tables::MatchTable;
-use super::{runtime, support};
+use super::support;
 
 /// What packets leave behind for later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -212,9 +212,7 @@ impl<'m> Scan<'m> {
         applied
             && sites.get(&object) == Some(&1)
             && code.is_some_and(support::table)
-            && table.is_some_and(|table| {
-                table.plain_words().is_some() && runtime::table_lookup(table).is_some()
-            })
+            && table.is_some_and(|table| table.plain_words().is_some())
     }
 
     /// What a call's target touches.

@@ -371,12 +371,17 @@ impl Build<'_, '_> {
 
     /// Notes a line that the packet touches, see [`super::recall`].
     pub fn touch(&mut self, at: Value) {
+        // The lowest bits of a line stand for something else.
+        let line = self.b.ins().band_imm_s(at, -64);
+        self.touch_line(line);
+    }
+
+    /// As [`Self::touch`], for a line as it is noted.
+    pub fn touch_line(&mut self, line: Value) {
         let (next, mask) = (offset_of!(Context, touched), TOUCHED as i64 - 1);
         let count = self.load_context(types::I64, next);
         let place = self.b.ins().band_imm_u(count, mask);
         let lines = self.b.ins().iadd(self.context, place);
-        // The lowest bits of a line stand for something else.
-        let line = self.b.ins().band_imm_s(at, -64);
         let room = offset_of!(Context, lines) as i32;
         let flags = MemFlagsData::trusted();
         self.b.ins().store(flags, line, lines, room);

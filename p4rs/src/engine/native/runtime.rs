@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use super::super::arch::Intents;
 use super::super::externs::{CounterCells, HashAlgorithm};
 use super::super::interp::code::{Agg, Call, Ex, Goto, Prim, Slot, Stmt};
-use super::super::interp::{Flow, PacketState, Run, Stop};
+use super::super::interp::{Flow, LastApply, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
 use super::super::tables::{Entry, Found, MatchTable, prefetch_at};
 use super::lanes::Lane;
@@ -51,6 +51,12 @@ pub(super) struct Context {
     pub row: *const u64,
     /// Where the thread's own cells are found; see [`super::super::externs::shard_offset`].
     pub shard: u64,
+    /// The table that machine code itself hit last, in this row; [`NO_TABLE`] where the run knows better.
+    pub table: u64,
+    /// By table, hits and misses that nobody was told of yet.
+    pub applied: *mut [u64; 2],
+    /// When the packet came in.
+    pub now: u64,
     /// A value handed back by a call.
     pub scalar: u128,
     /// What the program decided: 1 when dropped, 1 when a port was given, the port.
@@ -73,6 +79,9 @@ pub(super) struct Context {
     pub lines: Touched,
     pub touched: u64,
 }
+
+/// Bytes of a cache line.
+pub(super) const LINE_BYTES: usize = 64;
 
 /// Bytes of the lines that a pass takes note of, a power of two.
 pub(super) const TOUCHED: u64 = size_of::<Touched>() as u64;
@@ -113,14 +122,22 @@ pub(super) fn drop_reason(status: u32) -> DropReason {
         .unwrap_or(DropReason::Ingress)
 }
 
-/// The packet's run.
+/// The packet's run, which knows what was applied last.
 ///
 /// # Safety
 /// `context` is the one that [`super::Native::run`] made and no other borrow of the run is in use.
+#[inline(always)]
 unsafe fn run<'a>(context: *mut Context) -> &'a mut Run<'a> {
     // SAFETY: the pointer was made from a `&mut Run` that outlives the machine code's execution; machine code is
-    // suspended in this call, so the borrow is the only one.
-    unsafe { &mut *(*context).run.cast::<Run<'a>>() }
+    // suspended in this call, so the borrow is the only one. The context is the caller's, and its row is one of the
+    // table's, found under the run's guard.
+    unsafe {
+        let run = &mut *(*context).run.cast::<Run<'a>>();
+        if (*context).table != NO_TABLE {
+            (*context).tell(run);
+        }
+        run
+    }
 }
 
 /// Runs a node by the interpreter.
@@ -177,6 +194,9 @@ pub(super) const RETURNED: u32 = 0x4000_0000;
 /// No action runs.
 pub(super) const NO_ACTION: u32 = 0xffff;
 
+/// Number of no table.
+pub(super) const NO_TABLE: u64 = u64::MAX;
+
 /// Looks a key up: the action in the low half, 1 in the upper half on a hit.
 pub(super) extern "C" fn lookup(
     context: *mut Context,
@@ -200,53 +220,74 @@ pub(super) extern "C" fn lookup(
     unsafe { (*context).answer(&found) }
 }
 
-/// Looks a key up in a table: the answer as [`lookup`] gives it. The last word is [`place`]'s.
+/// What is asked about a table's key: the answer as [`lookup`] gives it. The last word is [`place`]'s.
 pub(super) type TableLookup =
     extern "C" fn(*mut Context, *const MatchTable, *const u64, u64) -> u64;
 
-/// For tables that are plain.
-extern "C" fn lookup_plain<const WORDS: usize, const LEARNER: bool>(
+/// Looks a key up in a table that is simple: the answer as [`lookup`] gives it. The last word is [`place`]'s.
+pub(super) extern "C" fn lookup_simple(
     context: *mut Context,
     table: *const MatchTable,
     key: *const u64,
     place: u64,
 ) -> u64 {
-    // SAFETY: see `run`; the machine owns the table and the code that names it, and its tables never move; machine
-    // code builds as many words as the function was chosen for.
-    let (run, table, key) = unsafe { (run(context), &*table, &*key.cast::<[u64; WORDS]>()) };
-    let hash = table.hash_array(key);
-    // SAFETY: a lane outlives the passes in it.
-    if let Some(lane) = unsafe { (*context).lane.as_ref() } {
-        lane.fetch::<LEARNER>(run.guard, (place as u32, table), hash, (place >> 32) as u16);
+    // SAFETY: see `run`; the machine owns the table and the code that names it, and its tables never move; the key has as
+    // many words as `place` says; a lane outlives the passes in it.
+    let (run, table, key, lane) = unsafe {
+        let key = std::slice::from_raw_parts(key, (place >> 48) as usize);
+        (run(context), &*table, key, (*context).lane.as_ref())
+    };
+    let cut = (place >> CUT_SHIFT) as u16;
+    if let Some(lane) = lane.filter(|_| cut != 0) {
+        fetch_hashed(lane, run, (place as u32, table), table.hash_key(key), cut);
     }
-    let found = run.look_up_plain::<WORDS, LEARNER>(place as u32, table, (key, hash));
+    let found = run.look_up_simple(place as u32, table, key);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
-    if table.is_far() {
-        context.touch(table.bucket_at(run.guard, hash) as Line);
-        if let Some(entry) = found.entry {
-            let (row, bytes) = entry.place();
-            context.touch(row as Line | if bytes > 64 { PAIR } else { 0 });
-        }
-    }
+    context.touch_found(run, table, key, &found);
     context.answer(&found)
 }
 
-/// For tables that are simple.
-extern "C" fn lookup_simple(
+/// Takes note that machine code has found nothing in a table that is plain: the answer as [`lookup`] gives it.
+pub(super) extern "C" fn missed(
     context: *mut Context,
     table: *const MatchTable,
     key: *const u64,
     place: u64,
 ) -> u64 {
-    // SAFETY: as in `lookup_plain`; the key has as many words as `place` says.
+    // SAFETY: as in `lookup_simple`.
     let (run, table, key) = unsafe {
         let key = std::slice::from_raw_parts(key, (place >> 48) as usize);
         (run(context), &*table, key)
     };
-    let found = run.look_up_simple(place as u32, table, key);
+    let found = run.missed(place as u32, table, key);
     // SAFETY: the context is the caller's.
-    unsafe { (*context).answer(&found) }
+    let context = unsafe { &mut *context };
+    context.touch_found(run, table, key, &found);
+    context.answer(&found)
+}
+
+/// Fetches what a lookup by machine code will read, and lets other packets go on meanwhile.
+pub(super) extern "C" fn fetch(
+    context: *mut Context,
+    table: *const MatchTable,
+    hash: u64,
+    place: u64,
+) {
+    // SAFETY: as in `lookup_simple`.
+    let (run, table, lane) = unsafe { (run(context), &*table, (*context).lane.as_ref()) };
+    if let Some(lane) = lane {
+        let cut = (place >> CUT_SHIFT) as u16;
+        fetch_hashed(lane, run, (place as u32, table), hash, cut);
+    }
+}
+
+fn fetch_hashed(lane: &Lane, run: &Run<'_>, table: (u32, &MatchTable), hash: u64, cut: u16) {
+    if table.1.is_learner() {
+        lane.fetch::<true>(run.guard, table, hash, cut);
+    } else {
+        lane.fetch::<false>(run.guard, table, hash, cut);
+    }
 }
 
 /// A function for the number of words in a plain table's key, if there is one.
@@ -261,12 +302,6 @@ macro_rules! by_words {
             _ => None,
         }
     };
-}
-
-/// The lookup for a table of which packets need no more than the entry.
-pub(super) fn table_lookup(table: &MatchTable) -> Option<TableLookup> {
-    let simple = || table.simple_words().map(|_| lookup_simple as TableLookup);
-    by_words!(table, lookup_plain).or_else(simple)
 }
 
 /// What fetches ahead of a lookup that is to come, for a table that is plain.
@@ -436,7 +471,7 @@ extern "C" fn fetch_entry<const WORDS: usize, const LEARNER: bool>(
         return nothing;
     }
     lane.fetch_expected(u32::from(cut));
-    let found = table.lookup_plain::<WORDS, LEARNER>(run.guard, key, hash, run.now);
+    let found = table.peek_plain::<WORDS, LEARNER>(run.guard, key, hash, run.now);
     // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
     unsafe { (*context).data = found.data.as_ptr().cast() };
     found.action.map_or(nothing, u64::from)
@@ -477,6 +512,38 @@ impl Context {
         self.data = found.data.as_ptr().cast();
         self.row = found.entry.map_or(ptr::null(), Entry::address);
         u64::from(found.action.map_or(NO_ACTION, u32::from)) | u64::from(found.hit) << 32
+    }
+
+    /// Tells a run what machine code has applied since the run was told last.
+    ///
+    /// # Safety
+    /// The run is the packet's, and its guard the one under which the context's row was found.
+    pub unsafe fn tell(&mut self, run: &mut Run<'_>) {
+        let index = std::mem::replace(&mut self.table, NO_TABLE);
+        let Some(table) = run.machine.tables.get(index as usize) else {
+            return;
+        };
+        let row = self.row.cast::<AtomicU64>();
+        // SAFETY: machine code found the row in this table; it has as many words, and stays as the caller says.
+        let words = unsafe { std::slice::from_raw_parts(row, table.row_words()) };
+        run.last = LastApply {
+            table: index as u32,
+            hit: true,
+            entry: Some(Entry::new(words)),
+            color: None,
+        };
+    }
+
+    /// Notes the lines of a lookup in a large table whose entries are found by their key alone.
+    fn touch_found(&mut self, run: &Run<'_>, table: &MatchTable, key: &[u64], found: &Found<'_>) {
+        if !table.is_far() || table.plain_words().is_none() {
+            return;
+        }
+        self.touch(table.bucket_at(run.guard, table.hash_key(key)) as Line);
+        if let Some(entry) = found.entry {
+            let (row, bytes) = entry.place();
+            self.touch(row as Line | if bytes > LINE_BYTES { PAIR } else { 0 });
+        }
     }
 
     /// Hands what machine code decided to whoever goes on.
@@ -535,6 +602,9 @@ impl Context {
             data: ptr::null(),
             row: ptr::null(),
             shard: 0,
+            table: NO_TABLE,
+            applied: ptr::null_mut(),
+            now: 0,
             scalar: 0,
             dropped: 0,
             sent: 0,

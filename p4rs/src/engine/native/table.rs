@@ -3,13 +3,14 @@
 //! In: a table's number. Out: whether it was hit and which action ran. Invariant: the key has the layout of the
 //! table's own plan.
 
-use cranelift_codegen::ir::{Inst, InstBuilder, MemFlagsData, Signature, Value, types};
+use cranelift_codegen::ir::{Inst, InstBuilder, MemFlagsData, Signature, Type, Value, types};
 use std::mem::offset_of;
 
 use super::super::interp::code::TableCode;
 use super::Unsupported;
 use super::build::{Build, Val, signature};
 use super::cut::Cut;
+use super::probe::{Answer, Asked};
 use super::runtime::{self, Context};
 use super::support;
 
@@ -20,8 +21,8 @@ impl Build<'_, '_> {
         let Some(Some(table)) = code.tables.get(index as usize) else {
             return Err(Unsupported("a table"));
         };
-        let number = self.iconst(u64::from(index));
         if !support::table(table) {
+            let number = self.iconst(u64::from(index));
             self.keep_cursor();
             self.interpreted_tables = true;
             let call = self
@@ -33,36 +34,66 @@ impl Build<'_, '_> {
             let found = self.load_context(types::I64, offset_of!(Context, scalar));
             return Ok(self.halves_of(found));
         }
-        let key = self.key(index, table)?;
-        let call = match self.quick(index) {
-            Some((address, words, function)) => {
-                let cut = self.cut(index);
-                let place = self.place_of(words, cut, index)?;
-                self.call_table(function, address, key, place)
-            }
-            None => {
-                let (selector, len) = self.selector(table)?;
-                let args = [self.context, number, key, selector, len];
-                self.b.ins().call(self.imports.lookup, &args)
-            }
-        };
-        let found = self.b.inst_results(call)[0];
-        let (hit, action) = self.halves_of(found);
+        let found = self.find(index, table)?;
         self.acting = Some(index);
-        let done = self.run_action(table, action);
+        let done = self.run_action(table, found);
         self.acting = None;
         done?;
-        Ok((hit, action))
+        Ok((found.hit, found.action))
+    }
+
+    /// Looks a table's key up.
+    fn find(&mut self, index: u32, code: &TableCode) -> Result<Answer, Unsupported> {
+        let key = self.key_words(index, code)?;
+        let table = self.machine.tables.get(index as usize);
+        let table = table.ok_or(Unsupported("a table"))?;
+        if table.simple_words().is_none() {
+            let key = self.in_memory(&key);
+            let (selector, len) = self.selector(code)?;
+            let number = self.iconst(u64::from(index));
+            let args = [self.context, number, key, selector, len];
+            let call = self.b.ins().call(self.imports.lookup, &args);
+            return Ok(self.answered(call));
+        }
+        let cut = self.cut(index);
+        let address = std::ptr::from_ref(table) as u64;
+        if let Some(path) = &table.path() {
+            let asked = Asked {
+                table: address,
+                index,
+                cut,
+                path,
+            };
+            return self.probe(asked, key);
+        }
+        let memory = self.in_memory(&key);
+        let place = self.place_of(key.len(), cut, index)?;
+        let function = runtime::lookup_simple as *const u8 as u64;
+        let call = self.call_table(function, address, memory, place);
+        Ok(self.answered(call))
+    }
+
+    /// What a function of the runtime answers that looks a key up.
+    pub fn answered(&mut self, call: Inst) -> Answer {
+        let found = self.b.inst_results(call)[0];
+        let (hit, action) = self.halves_of(found);
+        let data = self.load_context(types::I64, offset_of!(Context, data));
+        Answer { hit, action, data }
     }
 
     /// Calls a function that was made for a table's keys.
     pub fn call_table(&mut self, function: u64, table: u64, key: Value, place: Value) -> Inst {
+        let args = [self.context, self.iconst(table), key, place];
+        self.call_at(function, &args, Some(types::I64))
+    }
+
+    /// Calls a function of the runtime by its address.
+    pub fn call_at(&mut self, function: u64, args: &[Value], result: Option<Type>) -> Inst {
         let mut called = Signature::new(self.b.func.signature.call_conv);
-        signature(&mut called, 4, Some(types::I64));
+        signature(&mut called, args.len(), result);
         let called = self.b.import_signature(called);
-        let [function, table] = [function, table].map(|word| self.iconst(word));
-        let args = [self.context, table, key, place];
-        self.b.ins().call_indirect(called, function, &args)
+        let function = self.iconst(function);
+        self.b.ins().call_indirect(called, function, args)
     }
 
     /// The cut before a lookup: packets that run side by side may wait there. None in a stretch, or where a loop leads
@@ -95,16 +126,8 @@ impl Build<'_, '_> {
         Ok(place)
     }
 
-    /// A table of which packets need no more than the entry: its address, words of its key, address of its lookup.
-    fn quick(&self, index: u32) -> Option<(u64, usize, u64)> {
-        let table = self.machine.tables.get(index as usize)?;
-        let lookup = runtime::table_lookup(table)? as usize as u64;
-        let words = table.key_layout().words;
-        Some((std::ptr::from_ref(table) as u64, words, lookup))
-    }
-
     /// Hit flag and action of a packed answer.
-    fn halves_of(&mut self, found: Value) -> (Value, Value) {
+    pub fn halves_of(&mut self, found: Value) -> (Value, Value) {
         let hit = self.b.ins().ushr_imm_u(found, 32);
         let action = self.mask_to(
             Val {
@@ -118,6 +141,17 @@ impl Build<'_, '_> {
 
     /// The words of a key, in memory.
     pub fn key(&mut self, index: u32, table: &TableCode) -> Result<Value, Unsupported> {
+        let words = self.key_words(index, table)?;
+        Ok(self.in_memory(&words))
+    }
+
+    fn in_memory(&mut self, words: &[Value]) -> Value {
+        let memory = self.stack((words.len() as u32 * 8).max(8));
+        self.stored(words, memory)
+    }
+
+    /// The words of a key.
+    fn key_words(&mut self, index: u32, table: &TableCode) -> Result<Vec<Value>, Unsupported> {
         let layout = match self.machine.tables.get(index as usize) {
             Some(table) => table.key_layout(),
             None => return Err(Unsupported("a table")),
@@ -145,15 +179,10 @@ impl Build<'_, '_> {
                 Some(before) => self.b.ins().bor(before, value),
             });
         }
-        let slot = self.stack((layout.words as u32 * 8).max(8));
-        for (i, word) in (0..).zip(words) {
-            let word = match word {
-                Some(word) => word,
-                None => self.iconst(0),
-            };
-            self.b.ins().stack_store(types::I64, word, slot, i * 8);
-        }
-        Ok(self.b.ins().stack_addr(types::I64, slot, 0))
+        let words = words.into_iter();
+        Ok(words
+            .map(|word| word.unwrap_or_else(|| self.iconst(0)))
+            .collect())
     }
 
     fn selector(&mut self, table: &TableCode) -> Result<(Value, Value), Unsupported> {
@@ -166,15 +195,15 @@ impl Build<'_, '_> {
     }
 
     /// Runs the action that was found with its data.
-    fn run_action(&mut self, table: &TableCode, action: Value) -> Result<(), Unsupported> {
+    fn run_action(&mut self, table: &TableCode, found: Answer) -> Result<(), Unsupported> {
         let after = self.b.create_block();
         for (number, binding) in table.actions.iter().enumerate() {
             let (run, other) = (self.b.create_block(), self.b.create_block());
-            let is = self.is(action, number as u64);
+            let is = self.is(found.action, number as u64);
             self.brif(is, run, &[], other, &[]);
             self.enter(run);
             if !binding.data.is_empty() {
-                let data = self.load_context(types::I64, offset_of!(Context, data));
+                let data = found.data;
                 let flags = MemFlagsData::trusted();
                 let mut at = 0;
                 for &(slot, width, _) in &binding.data {

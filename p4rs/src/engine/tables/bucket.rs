@@ -4,8 +4,10 @@
 //!
 //! ```text
 //! view ─▶ directory: place … place ─▶ segment: 1 … 1024 buckets ─ 8 slots of 32 hash bits │ record number + 1
-//!  │ shift in its low bits    │ log2 of the buckets in its low bits
+//!  │ shift in its low bits    │ a mask that leaves the offset of a bucket
 //! ```
+//!
+//! There is always a directory for packets to see: before anything is stored it is one of an empty bucket.
 //!
 //! Segments of the largest size come from a pool in huge pages: an index of gigabytes otherwise misses the TLB on every
 //! lookup. Invariant: a segment that a visible directory names lives until every guard of its time is gone.
@@ -26,7 +28,9 @@ pub(super) const SLOTS: usize = 8;
 /// Most buckets of a segment.
 pub(super) const MAX_BUCKETS: usize = 1024;
 /// What a pointer to a cache line has free for a number.
-const NUMBER: usize = 63;
+pub(crate) const NUMBER: usize = 63;
+/// log2 of a bucket's bytes.
+pub(crate) const BUCKET_BYTES_LOG: u32 = 6;
 
 /// A cache line of slots.
 #[derive(Debug, Default)]
@@ -151,14 +155,42 @@ impl Drop for Memory {
     }
 }
 
-/// A segment as packets find it: its first bucket; log2 of their number in the low bits.
+/// A segment as packets find it.
 #[derive(Clone, Copy, Debug)]
-struct Place(*const Bucket);
+#[repr(C)]
+pub(crate) struct Place {
+    pub first: *const Bucket,
+    /// Leaves of a tag's multiple the offset of a bucket in bytes.
+    pub mask: usize,
+}
+
+/// Places of a cache line.
+const PLACES: usize = 4;
 
 /// Places begin on cache lines.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
-struct Line([Place; 8]);
+struct Line([Place; PLACES]);
+
+// SAFETY: a place is read only, and what it points to may be shared.
+unsafe impl Sync for Line {}
+
+/// What packets find where nothing was ever stored.
+static EMPTY: Bucket = Bucket([const { AtomicU64::new(0) }; SLOTS]);
+static NOTHING: Line = Line(
+    [Place {
+        first: &raw const EMPTY,
+        mask: 0,
+    }; PLACES],
+);
+/// Leaves nothing of a tag.
+const ALL: usize = 32;
+
+/// The view of [`NOTHING`].
+fn nothing() -> *mut Line {
+    let lines = (&raw const NOTHING).cast_mut();
+    lines.map_addr(|address| address | ALL)
+}
 
 /// Which segment has which top bits of a hash.
 #[derive(Debug)]
@@ -180,13 +212,14 @@ impl Directory {
         debug_assert_eq!(segments.len() as u64, 1 << (32 - shift));
         let place = |segment: &Segment| {
             let buckets = segment.buckets();
-            let log = buckets.len().trailing_zeros() as usize;
-            Place(buckets.as_ptr().map_addr(|address| address | log))
+            Place {
+                first: buckets.as_ptr(),
+                mask: (buckets.len() - 1) << BUCKET_BYTES_LOG,
+            }
         };
-        let nothing = Place(std::ptr::null());
-        let mut lines = vec![Line([nothing; 8]); segments.len().div_ceil(8)];
+        let mut lines = vec![NOTHING.clone(); segments.len().div_ceil(PLACES)];
         for (i, segment) in segments.iter().enumerate() {
-            lines[i / 8].0[i % 8] = place(segment);
+            lines[i / PLACES].0[i % PLACES] = place(segment);
         }
         Self {
             shift,
@@ -203,32 +236,47 @@ impl Directory {
 }
 
 /// The directory in force, or none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Published {
-    /// The directory's lines; its shift in the low bits. Null: no directory.
+    /// The directory's lines; its shift in the low bits.
     view: AtomicPtr<Line>,
     directory: Rcu<Directory>,
 }
 
-impl Published {
-    /// The buckets that have a tag; a power of two of them.
-    #[inline(always)]
-    pub fn buckets<'g>(&'g self, _guard: &'g Guard, tag: u32) -> Option<&'g [Bucket]> {
-        let view = self.view.load(Ordering::Acquire);
-        if view.is_null() {
-            return None;
+impl Default for Published {
+    fn default() -> Self {
+        Self {
+            view: AtomicPtr::new(nothing()),
+            directory: Rcu::default(),
         }
+    }
+}
+
+impl Published {
+    /// Where machine code finds the view.
+    pub fn view(&self) -> *const u64 {
+        (&raw const self.view).cast()
+    }
+
+    /// The buckets that have a tag; a power of two of them. Those of a directory that was never put are not to be changed.
+    #[inline(always)]
+    pub fn buckets<'g>(&'g self, _guard: &'g Guard, tag: u32) -> &'g [Bucket] {
+        let view = self.view.load(Ordering::Acquire);
         let shift = view.addr() & NUMBER;
         let places: *const Place = view.map_addr(|address| address & !NUMBER).cast();
         // SAFETY: the lines have a place for every tag shifted so. Directory and segments are dropped only after the
         // epoch has passed the stamp that `put` or `clear` took after changing `view`, thus not before this guard,
         // which the calling thread holds pinned, is gone; or with `self`, which is borrowed.
         unsafe {
-            let place = (*places.add((u64::from(tag) >> shift) as usize)).0;
-            let first = place.map_addr(|address| address & !NUMBER);
-            let buckets = 1usize << (place.addr() & NUMBER);
-            Some(std::slice::from_raw_parts(first, buckets))
+            let place = *places.add((u64::from(tag) >> shift) as usize);
+            let buckets = (place.mask >> BUCKET_BYTES_LOG) + 1;
+            std::slice::from_raw_parts(place.first, buckets)
         }
+    }
+
+    /// The buckets for a writer, where there is a directory.
+    pub fn own<'g>(&'g self, guard: &'g Guard, tag: u32) -> Option<&'g [Bucket]> {
+        self.load(guard).map(|_| self.buckets(guard, tag))
     }
 
     /// The directory, for a writer.
@@ -247,7 +295,7 @@ impl Published {
 
     /// Takes the directory away. One writer at a time.
     pub fn clear(&self) {
-        self.view.store(std::ptr::null_mut(), Ordering::Release);
+        self.view.store(nothing(), Ordering::Release);
         self.directory.clear();
     }
 }
@@ -295,18 +343,20 @@ mod tests {
     fn every_tag_has_its_segment() {
         let (pool, guard) = (&mut None, epoch::pin());
         let published = Published::default();
-        assert!(published.buckets(&guard, 1).is_none());
+        assert!(published.own(&guard, 1).is_none());
+        assert_eq!(published.buckets(&guard, u32::MAX).len(), 1);
         let segments = [1, 2, 4, 1024].map(|buckets| Memory::new(buckets, pool));
         published.put(Directory::new(30, segments.to_vec()));
         for (i, segment) in segments.iter().enumerate() {
             let tag = (i as u32) << 30 | 0x1234;
-            let found = published.buckets(&guard, tag).unwrap();
+            let found = published.buckets(&guard, tag);
             assert_eq!(found.len(), segment.buckets().len());
             assert_eq!(found.as_ptr(), segment.buckets().as_ptr());
         }
         published.put(Directory::new(32, segments[1..2].to_vec()));
-        assert_eq!(published.buckets(&guard, u32::MAX).unwrap().len(), 2);
+        assert_eq!(published.buckets(&guard, u32::MAX).len(), 2);
         published.clear();
-        assert!(published.buckets(&guard, 0).is_none());
+        assert!(published.own(&guard, 0).is_none());
+        assert_eq!(published.buckets(&guard, 0).len(), 1);
     }
 }

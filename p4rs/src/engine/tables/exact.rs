@@ -52,11 +52,14 @@ fn first(tag: u32, mask: usize) -> usize {
     tag as usize & mask
 }
 
+/// What tells a tag's other bucket; machine code does the same.
+pub(crate) const SECOND: (u32, u32, u32) = (15, 0x2c1b_3c6d, 13);
+
 /// The tag's other bucket; the same one where there is no other. Most lookups do not ask.
 #[inline(never)]
 fn second(tag: u32, mask: usize) -> usize {
-    let mixed = (tag ^ (tag >> 15)).wrapping_mul(0x2c1b_3c6d);
-    let second = (mixed ^ (mixed >> 13)) as usize & mask;
+    let mixed = (tag ^ (tag >> SECOND.0)).wrapping_mul(SECOND.1);
+    let second = (mixed ^ (mixed >> SECOND.2)) as usize & mask;
     let apart = usize::from(second == first(tag, mask)) & mask;
     second ^ apart
 }
@@ -159,7 +162,7 @@ impl HashIndex {
         mut accept: impl FnMut(u32) -> bool,
     ) -> Option<u32> {
         let tag = tag(hash);
-        let buckets = self.published.buckets(guard, tag)?;
+        let buckets = self.published.buckets(guard, tag);
         let mask = buckets.len() - 1;
         let mut at = first(tag, mask);
         loop {
@@ -189,7 +192,7 @@ impl HashIndex {
     #[inline(always)]
     pub fn probe<'g>(&'g self, guard: &'g Guard, hash: u64) -> Option<Buckets<'g>> {
         let tag = tag(hash);
-        let buckets = self.published.buckets(guard, tag)?;
+        let buckets = self.published.own(guard, tag)?;
         Some(Buckets { buckets, tag })
     }
 
@@ -197,11 +200,14 @@ impl HashIndex {
     #[inline(always)]
     pub fn prefetch(&self, guard: &Guard, hash: u64) {
         let tag = tag(hash);
-        if let Some(buckets) = self.published.buckets(guard, tag) {
-            let (first, second) = pair(tag, buckets);
-            prefetch(first);
-            prefetch(second);
-        }
+        let (first, second) = pair(tag, self.published.buckets(guard, tag));
+        prefetch(first);
+        prefetch(second);
+    }
+
+    /// Where machine code finds the view of the directory.
+    pub fn view(&self) -> *const u64 {
+        self.published.view()
     }
 
     /// Where the bucket is that [`HashIndex::find`] reads first.
@@ -215,7 +221,7 @@ impl HashIndex {
     pub fn insert(&self, guard: &Guard, hash: u64, record: u32) -> bool {
         let (tag, value) = (tag(hash), slot(tag(hash), record));
         loop {
-            match self.published.buckets(guard, tag) {
+            match self.published.own(guard, tag) {
                 Some(buckets) if place(buckets, value) => return true,
                 Some(_) if !self.grow(guard, tag) => return false,
                 Some(_) => {}
@@ -236,7 +242,7 @@ impl HashIndex {
 
     fn store(&self, guard: &Guard, hash: u64, record: u32, value: u64) {
         let (tag, old) = (tag(hash), slot(tag(hash), record));
-        let Some(buckets) = self.published.buckets(guard, tag) else {
+        let Some(buckets) = self.published.own(guard, tag) else {
             return;
         };
         let (first, second) = pair(tag, buckets);

@@ -66,28 +66,25 @@ pub(crate) struct KeyLayout {
 }
 
 impl KeyLayout {
-    /// Lays fields of these widths out, in order.
+    /// Lays fields of these widths out: each in the first word with room for it, or in words of its own.
     pub fn new(widths: impl IntoIterator<Item = u32>) -> Self {
-        let (mut words, mut used) = (0, 64);
+        let mut used: Vec<u32> = Vec::new();
         let fields = widths.into_iter().map(|width| {
-            if width > 64 || used + width > 64 {
-                words += width.div_ceil(64).max(1) as usize;
-                used = if width > 64 { 64 } else { width };
-                return KeyPart {
-                    word: words - width.div_ceil(64).max(1) as usize,
-                    shift: 0,
-                    width,
-                };
+            let room = used.iter().position(|used| used + width <= 64);
+            let word = room.unwrap_or(used.len());
+            if room.is_none() {
+                used.resize(word + width.div_ceil(64).max(1) as usize, 64);
+                used[word] = if width > 64 { 64 } else { 0 };
             }
-            used += width;
-            KeyPart {
-                word: words - 1,
-                shift: used - width,
-                width,
-            }
+            let shift = if width > 64 { 0 } else { used[word] };
+            used[word] = shift + width.min(64);
+            KeyPart { word, shift, width }
         });
         let fields = fields.collect();
-        Self { words, fields }
+        Self {
+            words: used.len(),
+            fields,
+        }
     }
 }
 

@@ -158,28 +158,15 @@ impl MatchTable {
             && (config.learner || !config.idle_timeouts)
     }
 
-    /// Words of the key, if an entry is found by its key alone and says all there is to do: see
-    /// [`MatchTable::lookup_plain`].
+    /// Words of the key, if an entry is found by its key alone and says all there is to do.
     pub fn plain_words(&self) -> Option<usize> {
         let plain = self.plan.class == KeyClass::Exact && self.says_all();
         plain.then(|| self.plan.words())
     }
 
-    /// Words of the key, if an entry says all there is to do and packets add none: see
-    /// [`MatchTable::lookup_simple`].
+    /// Words of the key, if an entry says all there is to do: [`MatchTable::peek`] answers for all kinds of keys then.
     pub fn simple_words(&self) -> Option<usize> {
-        let simple = !self.config.learner && self.says_all();
-        simple.then(|| self.plan.words())
-    }
-
-    /// What [`MatchTable::lookup`] does for a table with [`MatchTable::simple_words`], without counting it.
-    #[inline]
-    pub fn lookup_simple<'g>(&'g self, guard: &'g Guard, key: &[u64]) -> Found<'g> {
-        let (stripe, hash) = (&self.stripes[0], self.hash_key(key));
-        match stripe.lookup(guard, key, hash) {
-            Some(entry) => Found::whole(entry, entry.data(&self.store.shape)),
-            None => self.miss(guard),
-        }
+        self.says_all().then(|| self.plan.words())
     }
 
     /// Whether its memory is more than caches hold, so that it is worth while to remember which lines packets need.
@@ -208,11 +195,10 @@ impl MatchTable {
         self.store.hasher.hash_array(key)
     }
 
-    /// What [`MatchTable::lookup`] does for a table that is plain, without counting it: the caller does, see
-    /// [`MatchTable::count_applied`]. `WORDS` are the table's [`MatchTable::plain_words`], `LEARNER` is its
-    /// [`MatchTable::is_learner`], the hash is [`MatchTable::hash_key`]'s.
+    /// What [`MatchTable::peek`] does for a table that is plain, `WORDS` being its [`MatchTable::plain_words`], `LEARNER`
+    /// its [`MatchTable::is_learner`], the hash [`MatchTable::hash_key`]'s.
     #[inline(always)]
-    pub fn lookup_plain<'g, const WORDS: usize, const LEARNER: bool>(
+    pub fn peek_plain<'g, const WORDS: usize, const LEARNER: bool>(
         &'g self,
         guard: &'g Guard,
         key: &[u64; WORDS],
@@ -236,6 +222,17 @@ impl MatchTable {
         }
     }
 
+    /// What a lookup would find just now in a table with [`MatchTable::simple_words`]; nothing is counted.
+    pub fn peek<'g>(&'g self, guard: &'g Guard, key: &[u64], now: Time) -> Found<'g> {
+        let hash = self.hash_key(key);
+        let stripe = self.stripe(hash);
+        let live = |entry: &Entry<'_>| !self.config.learner || !stripe.is_expired(*entry, now);
+        match stripe.lookup(guard, key, hash).filter(live) {
+            Some(entry) => Found::whole(entry, entry.data(&self.store.shape)),
+            None => self.miss(guard),
+        }
+    }
+
     /// Whether each hit draws on a meter.
     pub fn is_metered(&self) -> bool {
         self.config.direct_meter.is_some()
@@ -255,8 +252,9 @@ impl MatchTable {
         }
     }
 
+    /// What becomes of a packet that found no entry.
     #[inline(never)]
-    fn miss<'g>(&'g self, guard: &'g Guard) -> Found<'g> {
+    pub fn miss<'g>(&'g self, guard: &'g Guard) -> Found<'g> {
         let default = self.default.load(guard);
         Found {
             hit: false,

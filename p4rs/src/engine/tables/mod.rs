@@ -16,13 +16,13 @@
 //! let found = table.lookup_hashed(&guard, key, hash, &query); // phase 3, each packet; `lookup` does all at once
 //! ```
 //!
-//! Of a table with `plain_words()`, `hash_array`, `prefetch_bucket` and `lookup_plain` do the same for less.
+//! In a table with `path()` machine code finds entries by itself, see [`TablePath`]; `peek` says what it would have found.
 //!
 //! `lookup_batch` does the three phases for many keys of one table.
 //!
 //! **Keys** are words: `&[u64]` of `table.key_layout().words`, native-endian numbers. Each field but the selector's,
-//! in key order: at most 64 bits wide, it lies at `shift` of `word` and never across words; wider, it takes whole
-//! words of its own, least significant first. Every other bit is zero. `key_layout().fields[i]` says where field `i` is.
+//! one behind the other as words have room: at most 64 bits wide, it lies at `shift` of `word` and never across words;
+//! wider, it takes whole words of its own, least significant first. Every other bit is zero. `key_layout().fields[i]` says where field `i` is.
 //!
 //! **Action data** are words too: `found.data[plan.at(i)]` is parameter `i` as a native-endian number, zero-extended,
 //! in one word up to 64 bits and in `width / 64` words rounded up, least significant first, above. `AtomicU64` has
@@ -64,6 +64,7 @@ mod key;
 mod lookup;
 mod lpm;
 mod notes;
+mod path;
 mod rcu;
 mod record;
 mod recycle;
@@ -73,6 +74,7 @@ mod stripe;
 mod table;
 mod ternary;
 mod timer;
+mod tuples;
 mod words;
 
 #[cfg(test)]
@@ -87,6 +89,7 @@ pub use entry::{
 };
 pub(crate) use key::KeyLayout;
 pub(crate) use lookup::{Found, Probe, Query};
+pub(crate) use path::{TablePath, Tuples};
 pub(crate) use rcu::collect;
 pub(crate) use record::{Entry, START, TIMEOUT, UNSEEN};
 pub use rows::NewRows;

@@ -54,7 +54,7 @@ pub(crate) const UNSEEN: u32 = 8;
 
 /// Where the key begins.
 const fn key_at(timed: bool) -> usize {
-    if timed { 3 } else { 1 }
+    if timed { START + 1 } else { 1 }
 }
 
 impl Shape {
@@ -78,6 +78,11 @@ impl Shape {
             data,
             end: data + data_words,
         }
+    }
+
+    /// Words before the key, before what orders rows, and before the action data.
+    pub fn parts(&self) -> (usize, usize, usize) {
+        (self.key, self.order, self.data)
     }
 
     /// Words from one row to the next: whole cache lines where that wastes little, so that a row touches few.
@@ -222,7 +227,8 @@ impl<'g> Entry<'g> {
     #[inline(always)]
     pub fn is_over(self, now: Time) -> bool {
         let (timeout, start) = (load(self.words, TIMEOUT), load(self.words, START));
-        timeout != 0 && start.saturating_add(timeout) <= now.0
+        let end = start.checked_add(timeout);
+        timeout != 0 && end.is_some_and(|end| end <= now.0)
     }
 
     /// Whether the row's value and a key agree under a mask.
@@ -340,12 +346,12 @@ impl<'g> Entry<'g> {
         }
     }
 
-    /// When the entry is due, if ever.
+    /// When the entry is due, if ever: not where time itself ends before.
     #[inline]
     pub fn deadline(self, shape: &Shape) -> Option<u64> {
         match self.timeout(shape) {
             0 => None,
-            timeout => Some(self.start(shape).saturating_add(timeout)),
+            timeout => self.start(shape).checked_add(timeout),
         }
     }
 

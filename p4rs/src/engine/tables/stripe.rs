@@ -253,6 +253,14 @@ impl Stripe {
         }
     }
 
+    /// Where machine code finds the groups of ternary rows.
+    pub fn tuples(&self) -> Option<*const u64> {
+        match &self.index {
+            Index::Ternary(index) => index.view(),
+            Index::Exact(_) | Index::Lpm(_) => None,
+        }
+    }
+
     /// The rows that packets' keys match, where prefixes are looked up: side by side.
     pub fn lookup_prefixes<'g, 'k, const MANY: usize>(
         &'g self,

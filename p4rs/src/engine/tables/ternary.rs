@@ -6,6 +6,7 @@
 //! order: groups by mask, best priority first ─▶ hash index of the masked value ─▶ chain of rows, best first
 //! ```
 //!
+//! Machine code walks the groups by itself, until a row wins against all of those behind it: see [`super::path`].
 //! A lookup asks each group whose best priority could still win. A group whose rows all have one value under the mask
 //! is asked by comparing with that value, which lies in the order itself, so that entries with a mask of their own
 //! each cost no more than a list would; any other group costs one hash. Of a range, the bits that its ends have in
@@ -14,7 +15,7 @@
 //! Invariants: groups are sorted by their best priority, descending, and none is empty; chains are sorted by
 //! precedence; one writer at a time; each change becomes visible by a single store.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
@@ -27,17 +28,8 @@ use super::key::{Encoded, KeyPart, KeyPlan, KeyWords};
 use super::rcu::Rcu;
 use super::record::{Entry, Shape};
 use super::recycle::Recycler;
+use super::tuples::{Order, Tuple};
 use super::words::{Cells, Words};
-
-/// The groups in the order in which packets ask them.
-#[derive(Debug, Default)]
-struct Order {
-    /// No row of the group has a higher priority.
-    best: Vec<AtomicI32>,
-    numbers: Vec<u32>,
-    /// By group: its mask; mask and value of a test that every key passes which some row of the group could match.
-    words: Vec<u64>,
-}
 
 /// A group as the writer knows it.
 #[derive(Debug)]
@@ -59,6 +51,8 @@ struct Writer {
 #[derive(Debug)]
 pub(crate) struct TernaryIndex {
     ranges: Vec<KeyPart>,
+    /// What `order` has, for machine code.
+    view: AtomicPtr<AtomicU64>,
     order: Rcu<Order>,
     /// By group: the first rows of its chains.
     chains: Cells<HashIndex>,
@@ -80,52 +74,16 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl Order {
-    fn position(&self, group: &Group) -> Option<usize> {
-        self.numbers.iter().position(|&n| n == group.number)
-    }
-
-    /// The same order without the group, and then with it as it is now, if it has rows.
-    fn with(&self, mask: &[u64], group: &Group) -> Self {
-        let stride = 3 * mask.len();
-        let best = self.best.iter().map(|b| b.load(Ordering::Relaxed));
-        let mut new = Self {
-            best: best.map(AtomicI32::new).collect(),
-            numbers: self.numbers.clone(),
-            words: self.words.clone(),
-        };
-        if let Some(at) = self.position(group) {
-            new.best.remove(at);
-            new.numbers.remove(at);
-            new.words.drain(at * stride..(at + 1) * stride);
+impl Group {
+    /// The group as packets see it.
+    fn tuple<'a>(&'a self, mask: &'a [u64], chains: &HashIndex) -> Tuple<'a> {
+        Tuple {
+            number: self.number,
+            best: self.best,
+            view: chains.view(),
+            mask,
+            only: self.only.as_deref(),
         }
-        if group.rows > 0 {
-            let behind = |best: &AtomicI32| best.load(Ordering::Relaxed) >= group.best;
-            let at = new.best.partition_point(behind);
-            new.best.insert(at, AtomicI32::new(group.best));
-            new.numbers.insert(at, group.number);
-            let mut words = KeyWords::from_slice(mask);
-            if let Some(only) = &group.only {
-                words.extend_from_slice(mask);
-                words.extend_from_slice(only);
-            }
-            words.resize(stride, 0);
-            new.words.splice(at * stride..at * stride, words);
-        }
-        new
-    }
-
-    /// Raises a group's best priority in place; false when that would break the order.
-    fn raise(&self, group: &Group) -> bool {
-        let Some(at) = self.position(group) else {
-            return false;
-        };
-        let before = at.checked_sub(1).and_then(|before| self.best.get(before));
-        let sorted = before.is_none_or(|before| before.load(Ordering::Relaxed) >= group.best);
-        if let (true, Some(best)) = (sorted, self.best.get(at)) {
-            best.store(group.best, Ordering::Release);
-        }
-        sorted
     }
 }
 
@@ -133,9 +91,11 @@ impl TernaryIndex {
     /// No groups yet.
     pub fn new(plan: &KeyPlan) -> Self {
         let ranges = plan.fields.iter().filter(|f| f.kind == MatchKind::Range);
+        let order = Order::new(plan.words());
         Self {
             ranges: ranges.map(|f| f.part).collect(),
-            order: Rcu::default(),
+            view: AtomicPtr::new(order.first()),
+            order: Rcu::new(order),
             chains: Cells::default(),
             writer: Mutex::default(),
         }
@@ -175,24 +135,18 @@ impl TernaryIndex {
         let shape = rows.shape;
         let order = self.order.load(guard)?;
         let mut winner: Option<(Entry<'g>, i32)> = None;
-        let groups = order.words.chunks_exact(3 * key.len().max(1));
-        for ((words, best), &number) in groups.zip(&order.best).zip(&order.numbers) {
-            let best = best.load(Ordering::Relaxed);
-            if winner.is_some_and(|(_, priority)| priority > best) {
+        for group in order.groups() {
+            if winner.is_some_and(|(_, priority)| i64::from(priority) > group.best) {
                 break;
             }
-            let (mask, test) = words.split_at(key.len());
-            let (of, value) = test.split_at(key.len());
-            let tested = key.iter().zip(of).zip(value);
-            if tested.fold(0, |differs, ((key, of), value)| {
-                differs | (key & of) ^ value
-            }) != 0
-            {
+            if group.excludes(key) {
                 continue;
             }
-            let Some(chains) = self.chains.get(number) else {
+            let Some(chains) = self.chains.get(group.number) else {
                 continue;
             };
+            let mask: KeyWords = group.mask().collect();
+            let mask = &*mask;
             let hash = hasher.hash_masked(key, mask);
             let mut next = None;
             chains.find(guard, hash, |row| {
@@ -308,35 +262,51 @@ impl TernaryIndex {
     /// win at its old place, and the new row is not linked yet.
     fn enter(&self, guard: &Guard, writer: &mut Writer, mask: &[u64], encoded: &Encoded) -> bool {
         let value: KeyWords = encoded.value.iter().zip(mask).map(|(v, m)| v & m).collect();
-        let nothing = Order::default();
-        let order = self.order.load(guard).unwrap_or(&nothing);
+        let Some(order) = self.order.load(guard) else {
+            return false;
+        };
         if let Some(group) = writer.by_mask.get_mut(mask) {
+            let Some(chains) = self.chains.get(group.number) else {
+                return false;
+            };
             let differs = group.only.as_ref().is_some_and(|only| *only != value);
             let raised = encoded.priority > group.best;
             group.rows += 1;
             group.best = group.best.max(encoded.priority);
             group.only.take_if(|_| differs);
-            if differs || raised && !order.raise(group) {
-                self.order.put(order.with(mask, group));
+            if differs || raised && !order.raise(group.number, group.best) {
+                self.put(order.with(group.tuple(mask, chains)));
             }
             return true;
         }
         let Some(number) = writer.numbers.take() else {
             return false;
         };
-        if self.chains.make(number).is_none() {
+        let Some(chains) = self.chains.make(number) else {
             writer.numbers.give_unused(number);
             return false;
-        }
+        };
         let group = Group {
             number,
             rows: 1,
             best: encoded.priority,
             only: Some(value),
         };
-        self.order.put(order.with(mask, &group));
+        self.put(order.with(group.tuple(mask, chains)));
         writer.by_mask.insert(mask.into(), group);
         true
+    }
+
+    /// Puts an order in place of the one in force.
+    fn put(&self, order: Order) {
+        self.view.store(order.first(), Ordering::Release);
+        self.order.put(order);
+    }
+
+    /// Where machine code finds the first group's words; `None` where it cannot know which row wins.
+    pub fn view(&self) -> Option<*const u64> {
+        let view = &raw const self.view;
+        self.ranges.is_empty().then_some(view.cast())
     }
 
     /// Puts one row in place of another with the same match.
@@ -397,7 +367,7 @@ impl TernaryIndex {
             return;
         }
         if let Some(order) = self.order.load(guard) {
-            self.order.put(order.with(mask, group));
+            self.put(order.without(group.number));
         }
         let number = group.number;
         if let Some(chains) = self.chains.get(number) {

@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 const FIRST: u32 = 6;
 /// The first chunk's rows: the chunk of a row is told by the leading zeros of its number plus these.
 pub(crate) const FIRST_ROWS: u64 = 1 << FIRST;
+/// Leading zeros of the largest such sum.
+pub(crate) const FEWEST_ZEROS: u32 = 63 - 32;
 /// Enough chunks for 2^32 rows.
 pub(crate) const CHUNKS: usize = 32 - FIRST as usize + 1;
 /// Bytes of a cache line and of the one that processors fetch with it.
@@ -25,8 +27,9 @@ const LINE: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Words {
     stride: usize,
-    /// By chunk: its first row, on a cache line; null before it is made.
-    first: [AtomicPtr<AtomicU64>; CHUNKS],
+    /// By chunk, the last one first: where the row numbered `-FIRST_ROWS` would lie if the chunk had all rows before its own,
+    /// whose first begins a cache line; null before the chunk is made.
+    origins: [AtomicPtr<AtomicU64>; CHUNKS],
     chunks: Mutex<Vec<Vec<AtomicU64>>>,
 }
 
@@ -38,12 +41,20 @@ fn place(row: u32) -> (usize, usize) {
     ((log - FIRST) as usize, (from_one ^ (1 << log)) as usize)
 }
 
+/// Place of a row's origin, and how many rows behind it the row lies.
+#[inline(always)]
+fn behind(row: u32) -> (usize, usize) {
+    let number = u64::from(row) + FIRST_ROWS;
+    let origin = number.leading_zeros() - FEWEST_ZEROS;
+    (origin as usize, number as usize)
+}
+
 impl Words {
     /// No rows yet; `stride` words each.
     pub fn new(stride: usize) -> Self {
         Self {
             stride,
-            first: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
+            origins: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
             chunks: Mutex::default(),
         }
     }
@@ -51,36 +62,53 @@ impl Words {
     /// The row, where its chunk was made.
     #[inline(always)]
     pub fn get(&self, row: u32) -> Option<&[AtomicU64]> {
-        let (chunk, row) = place(row);
-        let first = self.first.get(chunk)?.load(Ordering::Acquire);
-        if first.is_null() {
+        let (chunk, number) = behind(row);
+        let origin = self.origins.get(chunk)?.load(Ordering::Acquire);
+        if origin.is_null() {
             return None;
         }
-        // SAFETY: the chunk has `stride` words for each of its rows, all of them atomic, behind `first`; it lives as long
-        // as `self`, and neither moves nor shrinks.
-        Some(unsafe { slice::from_raw_parts(first.add(row * self.stride), self.stride) })
+        let first = origin.wrapping_add(number * self.stride);
+        // SAFETY: the chunk has `stride` words for each of its rows, all of them atomic, where its origin says; it lives
+        // as long as `self`, and neither moves nor shrinks.
+        Some(unsafe { slice::from_raw_parts(first, self.stride) })
+    }
+
+    /// Words of a row.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Where machine code finds the origins of rows by the leading zeros of their number plus [`FIRST_ROWS`], less
+    /// [`FEWEST_ZEROS`]: rows that an index names are there.
+    pub fn origins(&self) -> *const u64 {
+        self.origins.as_ptr().cast()
     }
 
     /// The row; makes its chunk.
     pub fn make(&self, row: u32) -> &[AtomicU64] {
         if self.get(row).is_none() {
-            self.make_chunk(place(row).0);
+            self.make_chunk(row);
         }
         self.get(row).unwrap_or_default()
     }
 
-    fn make_chunk(&self, chunk: usize) {
+    fn make_chunk(&self, row: u32) {
         let mut chunks = self.chunks.lock();
-        let Some(first) = self.first.get(chunk) else {
+        let Some(origin) = self.origins.get(behind(row).0) else {
             return;
         };
-        if first.load(Ordering::Relaxed).is_null() {
-            let words = zeroes((self.stride << (chunk as u32 + FIRST)) + LINE / 8);
+        if origin.load(Ordering::Relaxed).is_null() {
+            // As many rows as all chunks before it have, and those before the first.
+            let rows = self.stride << (place(row).0 as u32 + FIRST);
+            let words = zeroes(rows + 2 * LINE / 8);
             let skip = words.as_ptr().align_offset(LINE).min(LINE / 8);
             // Atomic words may be changed through a shared pointer.
-            let at = words[skip..].as_ptr().cast_mut();
+            let mut at = words[skip..].as_ptr().cast_mut().wrapping_sub(rows);
+            if at.is_null() {
+                at = at.wrapping_add(LINE / 8);
+            }
             chunks.push(words);
-            first.store(at, Ordering::Release);
+            origin.store(at, Ordering::Release);
         }
     }
 }

@@ -63,22 +63,6 @@ impl<'r> Run<'r> {
         found
     }
 
-    /// Looks a key up in a table that is plain; its hash is known.
-    #[inline(always)]
-    pub(crate) fn look_up_plain<const WORDS: usize, const LEARNER: bool>(
-        &mut self,
-        index: u32,
-        table: &'r MatchTable,
-        (key, hash): (&[u64; WORDS], u64),
-    ) -> Found<'r> {
-        let found = table.lookup_plain::<WORDS, LEARNER>(self.guard, key, hash, self.now);
-        if LEARNER && !found.hit {
-            self.state.key.clear();
-            self.state.key.extend_from_slice(key);
-        }
-        self.applied(index, found)
-    }
-
     /// Looks a key up in a table that is simple.
     #[inline(always)]
     pub(crate) fn look_up_simple(
@@ -87,13 +71,27 @@ impl<'r> Run<'r> {
         table: &'r MatchTable,
         key: &[u64],
     ) -> Found<'r> {
-        let found = table.lookup_simple(self.guard, key);
-        self.applied(index, found)
+        let found = table.peek(self.guard, key, self.now);
+        self.applied((index, table), key, found)
+    }
+
+    /// Notes that nothing was found in a table that is simple.
+    pub(crate) fn missed(&mut self, index: u32, table: &'r MatchTable, key: &[u64]) -> Found<'r> {
+        self.applied((index, table), key, table.miss(self.guard))
     }
 
     /// Notes what a table that does not count its lookups itself was applied with.
     #[inline(always)]
-    fn applied(&mut self, index: u32, found: Found<'r>) -> Found<'r> {
+    fn applied(
+        &mut self,
+        (index, table): (u32, &'r MatchTable),
+        key: &[u64],
+        found: Found<'r>,
+    ) -> Found<'r> {
+        if !found.hit && table.is_learner() {
+            self.state.key.clear();
+            self.state.key.extend_from_slice(key);
+        }
         self.last = LastApply {
             table: index,
             hit: found.hit,

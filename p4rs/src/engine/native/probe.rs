@@ -1,0 +1,463 @@
+//! Machine code that finds an entry by itself: hash, bucket, row, comparison.
+//!
+//! In: the words of a key, and where the table's parts lie ([`TablePath`]). Out: whether an entry was hit, its action and its
+//! data. What is rare is left to the runtime: nothing found, a row of another key, a time that is over, lanes that wait.
+//!
+//! ```text
+//! hash ─▶ bucket ─┬─ a slot has the tag ─▶ row ─┬─ its key, in time ─▶ count, note the row ─▶ hit
+//!           ▲     │                             └─ otherwise ────────▶ runtime: looks up once more
+//!           └─────┴─ none: the other bucket; none there ─────────────▶ runtime: default action
+//! ```
+//!
+//! Invariant: the context knows what was applied last as the interpreter's run would. Tables change meanwhile: every load
+//! here is made once, in the order in which [`TablePath`] says, each from an address that the one before gave.
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    Block, BlockArg, Endianness, InstBuilder, MemFlagsData, StackSlot, Type, Value, types,
+};
+
+use super::super::tables::{TablePath, Tuples};
+use super::Unsupported;
+use super::build::Build;
+use super::cut::Cut;
+use super::recall::PAIR;
+use super::runtime::{self, Context, LINE_BYTES};
+
+/// What applying a table finds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    /// Not zero on a hit.
+    pub hit: Value,
+    /// The action's number or [`runtime::NO_ACTION`].
+    pub action: Value,
+    /// Words of its data.
+    pub data: Value,
+}
+
+/// A table that is looked up: its address, its number, and where packets wait before.
+#[derive(Clone, Debug)]
+pub(super) struct Asked<'p> {
+    pub table: u64,
+    pub index: u32,
+    pub cut: Option<Cut>,
+    pub path: &'p TablePath,
+}
+
+/// A key that is looked up.
+struct Key {
+    words: Vec<Value>,
+    /// Two words each; the last word is in none where there is an odd number of them.
+    pairs: Vec<Value>,
+}
+
+impl Key {
+    /// The word without another.
+    fn odd(&self) -> Option<&Value> {
+        self.words.chunks_exact(2).remainder().first()
+    }
+}
+
+const FLAGS: MemFlagsData = MemFlagsData::trusted();
+/// For pairs of words, which may begin at any word.
+const LOOSE: MemFlagsData = MemFlagsData::new().with_notrap();
+
+impl Build<'_, '_> {
+    /// Goes on with a block inside a lookup, where as much is known as before it.
+    fn within(&mut self, to: Block, cold: bool) {
+        self.b.switch_to_block(to);
+        if cold || self.seldom {
+            self.b.set_cold_block(to);
+        }
+    }
+
+    /// As [`Self::within`], for a block whose predecessors are all known.
+    fn inside(&mut self, to: Block, cold: bool) {
+        self.within(to, cold);
+        self.b.seal_block(to);
+    }
+
+    /// Looks a key up.
+    pub fn probe(&mut self, asked: Asked<'_>, words: Vec<Value>) -> Result<Answer, Unsupported> {
+        let memory = self.stack((words.len() as u32 * 8).max(8));
+        let key = self.packed_key(words);
+        let done = self.b.create_block();
+        for _ in 0..3 {
+            self.b.append_block_param(done, types::I64);
+        }
+        let (missed, other) = (self.b.create_block(), self.b.create_block());
+        let (slot, row) = match &asked.path.tuples {
+            Some(tuples) => (None, self.tuple(asked.path, tuples, &key, (missed, other))),
+            None => {
+                let tag = self.tag(asked.path, &key);
+                if asked.cut.is_some() {
+                    self.fetched(&asked, key.words.len(), tag)?;
+                }
+                let view = self.iconst(asked.path.view as u64);
+                let slot = self.search(view, tag, missed);
+                let row = self.row(asked.path, slot, other);
+                self.agree(row, asked.path.key, &key, other);
+                (Some(slot), row)
+            }
+        };
+        if asked.path.timed {
+            self.in_time(row, other);
+        }
+        if let (Some(slot), Some(from)) = (slot, asked.path.far_from) {
+            self.noted(&asked, from, (slot, row));
+        }
+        self.hit(&asked, row, done);
+        for (block, function) in [
+            (missed, runtime::missed as *const u8),
+            (other, runtime::lookup_simple as *const u8),
+        ] {
+            self.inside(block, true);
+            let place = self.place_of(key.words.len(), None, asked.index)?;
+            let key = self.unpacked(&key, memory);
+            let call = self.call_table(function as u64, asked.table, key, place);
+            let answer = self.answered(call);
+            let args = [answer.hit, answer.action, answer.data].map(BlockArg::Value);
+            self.b.ins().jump(done, &args);
+        }
+        self.inside(done, false);
+        let params = self.b.block_params(done);
+        Ok(Answer {
+            hit: params[0],
+            action: params[1],
+            data: params[2],
+        })
+    }
+
+    /// A key with its words in pairs, too: half as many to compare, in registers that are free.
+    fn packed_key(&mut self, words: Vec<Value>) -> Key {
+        let pairs = words.chunks_exact(2).map(|pair| {
+            let first = self.b.ins().scalar_to_vector(types::I64X2, pair[0]);
+            self.b.ins().insertlane(first, pair[1], 1)
+        });
+        let pairs = pairs.collect();
+        Key { words, pairs }
+    }
+
+    /// The key in memory.
+    fn unpacked(&mut self, key: &Key, memory: StackSlot) -> Value {
+        let at = self.b.ins().stack_addr(types::I64, memory, 0);
+        for (i, &pair) in (0..).zip(&key.pairs) {
+            self.b.ins().store(LOOSE, pair, at, i * 16);
+        }
+        if let (Some(&last), Some(offset)) = (key.odd(), key.words.len().checked_sub(1)) {
+            self.b.ins().store(FLAGS, last, at, offset as i32 * 8);
+        }
+        at
+    }
+
+    /// The row that wins in a ternary table: the best of the first group that has one, where no group behind could win.
+    fn tuple(
+        &mut self,
+        path: &TablePath,
+        tuples: &Tuples,
+        key: &Key,
+        (missed, other): (Block, Block),
+    ) -> Value {
+        let (ask, real) = (self.b.create_block(), self.b.create_block());
+        let (one, several, next) = (
+            self.b.create_block(),
+            self.b.create_block(),
+            self.b.create_block(),
+        );
+        let group = self.b.append_block_param(ask, types::I64);
+        let first = self.iconst(path.view as u64);
+        let first = self.load(types::I64, first, 0);
+        self.b.ins().jump(ask, &[BlockArg::Value(first)]);
+
+        self.within(ask, false);
+        let best = self.load(types::I64, group, Tuples::BEST);
+        let end = self.iconst(Tuples::END as u64);
+        let end = self.b.ins().icmp(IntCC::Equal, best, end);
+        self.b.ins().brif(end, missed, &[], real, &[]);
+
+        self.inside(real, false);
+        let masked = self.under(key, group, tuples.mask);
+        let is_one = self.load(types::I64, group, Tuples::ONE);
+        self.b.ins().brif(is_one, one, &[], several, &[]);
+        self.inside(one, false);
+        self.agree(group, tuples.value, &masked, next);
+        self.b.ins().jump(several, &[]);
+
+        self.inside(several, false);
+        let tag = self.tag(path, &masked);
+        let view = self.load(types::I64, group, Tuples::VIEW);
+        let slot = self.search(view, tag, next);
+        let row = self.row(path, slot, other);
+        self.agree(row, path.key, &masked, other);
+        // Rows of another group with the same priority may have been stored earlier.
+        let priority = self.b.ins().sload32(FLAGS, row, tuples.priority as i32);
+        let best = self.load(types::I64, group, tuples.group + Tuples::BEST);
+        let unsure = self
+            .b
+            .ins()
+            .icmp(IntCC::SignedLessThanOrEqual, priority, best);
+        self.unless(unsure, other);
+        let found = self.b.create_block();
+        self.b.ins().jump(found, &[]);
+
+        self.inside(next, false);
+        let behind = self.b.ins().iadd_imm_s(group, tuples.group as i64);
+        self.b.ins().jump(ask, &[BlockArg::Value(behind)]);
+        self.b.seal_block(ask);
+        self.inside(found, false);
+        row
+    }
+
+    /// What a mask in memory leaves of a key.
+    fn under(&mut self, key: &Key, at: Value, offset: usize) -> Key {
+        let words = key.words.iter().enumerate().map(|(i, &word)| {
+            let mask = self.load(types::I64, at, offset + 8 * i);
+            self.b.ins().band(word, mask)
+        });
+        let words = words.collect();
+        let pairs = key.pairs.iter().enumerate().map(|(i, &pair)| {
+            let offset = (offset + 16 * i) as i32;
+            let mask = self.b.ins().load(types::I64X2, LOOSE, at, offset);
+            self.b.ins().band(pair, mask)
+        });
+        let pairs = pairs.collect();
+        Key { words, pairs }
+    }
+
+    /// A key's words in memory.
+    pub fn stored(&mut self, key: &[Value], memory: StackSlot) -> Value {
+        for (i, &word) in (0..).zip(key) {
+            self.b.ins().stack_store(types::I64, word, memory, i * 8);
+        }
+        self.b.ins().stack_addr(types::I64, memory, 0)
+    }
+
+    fn load(&mut self, ty: Type, at: Value, offset: usize) -> Value {
+        self.b.ins().load(ty, FLAGS, at, offset as i32)
+    }
+
+    /// The 32 bits of the hash that the index keeps: what [`super::super::tables`]' hasher makes of the words.
+    fn tag(&mut self, path: &TablePath, key: &Key) -> Value {
+        let mut sum = None;
+        for (pair, seeds) in key.words.chunks(2).zip(path.seeds.words.chunks(2)) {
+            let factors = [0, 1].map(|i| {
+                let seed = self.iconst(seeds[i]);
+                let word = pair.get(i);
+                let factor = word.map_or(seed, |&word| self.b.ins().bxor(word, seed));
+                self.b.ins().uextend(types::I128, factor)
+            });
+            let product = self.b.ins().imul(factors[0], factors[1]);
+            let (low, high) = self.b.ins().isplit(product);
+            let fold = self.b.ins().bxor(low, high);
+            sum = Some(match sum {
+                None => fold,
+                Some(sum) => self.b.ins().iadd(sum, fold),
+            });
+        }
+        let seed = self.iconst(path.seeds.sum);
+        let mixed = sum.map_or(seed, |sum| self.b.ins().imul(sum, seed));
+        self.b.ins().ushr_imm_u(mixed, 32)
+    }
+
+    /// Where packets run side by side, fetches what will be read, and lets others go on meanwhile.
+    fn fetched(&mut self, asked: &Asked<'_>, words: usize, tag: Value) -> Result<(), Unsupported> {
+        let (wait, go) = (self.b.create_block(), self.b.create_block());
+        let lane = self.load_context(types::I64, offset_of!(Context, lane));
+        self.b.ins().brif(lane, wait, &[], go, &[]);
+        self.inside(wait, true);
+        let table = self.iconst(asked.table);
+        let place = self.place_of(words, asked.cut.clone(), asked.index)?;
+        let args = [self.context, table, tag, place];
+        self.call_at(runtime::fetch as *const u8 as u64, &args, None);
+        self.b.ins().jump(go, &[]);
+        self.inside(go, false);
+        Ok(())
+    }
+
+    /// The address of the first slot that has the tag, in the index whose view lies at an address.
+    fn search(&mut self, view: Value, tag: Value, missed: Block) -> Value {
+        let found = self.b.create_block();
+        let bucket = self.b.append_block_param(found, types::I64);
+        let bits = self.b.append_block_param(found, types::I64);
+        let view = self.load(types::I64, view, 0);
+        let place = self.b.ins().ushr(tag, view);
+        let place = self
+            .b
+            .ins()
+            .ishl_imm_u(place, i64::from(TablePath::PLACE_LOG));
+        let places = self.b.ins().band_imm_s(view, !(TablePath::SHIFT as i64));
+        let place = self.b.ins().iadd(places, place);
+        let mask = self.load(types::I64, place, TablePath::MASK);
+        let segment = self.load(types::I64, place, TablePath::FIRST);
+        let bytes = self
+            .b
+            .ins()
+            .ishl_imm_u(tag, i64::from(TablePath::BUCKET_LOG));
+        let first = self.b.ins().band(bytes, mask);
+        self.slots((segment, first), tag, found);
+        let second = self.beside(tag, first, mask);
+        let same = self.b.ins().icmp(IntCC::Equal, first, second);
+        let apart = self.b.create_block();
+        self.b.ins().brif(same, missed, &[], apart, &[]);
+        self.inside(apart, true);
+        self.slots((segment, second), tag, found);
+        self.b.ins().jump(missed, &[]);
+        self.inside(found, false);
+        let bit = self.b.ins().ctz(bits);
+        let offset = self.b.ins().ishl_imm_u(bit, 2);
+        self.b.ins().iadd(bucket, offset)
+    }
+
+    /// Goes to `found` with the bucket at an offset and two bits for each slot that has the tag, where there is one.
+    fn slots(&mut self, (segment, offset): (Value, Value), tag: Value, found: Block) {
+        let none = self.b.create_block();
+        let bucket = self.b.ins().iadd(segment, offset);
+        let narrow = self.b.ins().ireduce(types::I32, tag);
+        let tags = self.b.ins().splat(types::I32X4, narrow);
+        let lanes = [4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31u8];
+        let lanes = self.b.func.dfg.immediates.push(lanes.to_vec().into());
+        let [low, high] = [0, 32].map(|half| {
+            let one = self.load(types::I8X16, bucket, half);
+            let other = self.load(types::I8X16, bucket, half + 16);
+            let four = self.b.ins().shuffle(one, other, lanes);
+            let four = self.cast(types::I32X4, four);
+            self.b.ins().icmp(IntCC::Equal, four, tags)
+        });
+        let equal = self.b.ins().snarrow(low, high);
+        let equal = self.cast(types::I8X16, equal);
+        let bits = self.b.ins().vhigh_bits(types::I64, equal);
+        let args = [bucket, bits].map(BlockArg::Value);
+        self.b.ins().brif(bits, found, &args, none, &[]);
+        self.inside(none, true);
+    }
+
+    /// The same bits as a vector of another kind.
+    fn cast(&mut self, ty: Type, vector: Value) -> Value {
+        let flags = MemFlagsData::new().with_endianness(Endianness::Little);
+        self.b.ins().bitcast(ty, flags, vector)
+    }
+
+    /// The offset of a tag's other bucket.
+    fn beside(&mut self, tag: Value, first: Value, mask: Value) -> Value {
+        let (before, by, after) = TablePath::SECOND;
+        let tag = self.b.ins().ireduce(types::I32, tag);
+        let moved = self.b.ins().ushr_imm_u(tag, i64::from(before));
+        let mixed = self.b.ins().bxor(tag, moved);
+        let mixed = self.b.ins().imul_imm_u(mixed, i64::from(by));
+        let moved = self.b.ins().ushr_imm_u(mixed, i64::from(after));
+        let mixed = self.b.ins().bxor(mixed, moved);
+        let mixed = self.b.ins().uextend(types::I64, mixed);
+        let bytes = self
+            .b
+            .ins()
+            .ishl_imm_u(mixed, i64::from(TablePath::BUCKET_LOG));
+        let second = self.b.ins().band(bytes, mask);
+        // Where both are one bucket, the one beside it, if there is one.
+        let beside = self.b.ins().band_imm_s(mask, 1 << TablePath::BUCKET_LOG);
+        let beside = self.b.ins().bxor(second, beside);
+        let same = self.b.ins().icmp(IntCC::Equal, second, first);
+        self.b.ins().select(same, beside, second)
+    }
+
+    /// The row that a slot names; goes to `other` where it has been emptied meanwhile.
+    fn row(&mut self, path: &TablePath, slot: Value, other: Block) -> Value {
+        let named = self.b.create_block();
+        let number = self.b.ins().uload32(FLAGS, slot, 0);
+        self.b.ins().brif(number, named, &[], other, &[]);
+        self.inside(named, false);
+        let number = self
+            .b
+            .ins()
+            .iadd_imm_s(number, TablePath::BEFORE as i64 - 1);
+        let zeros = self.b.ins().clz(number);
+        let at = self.b.ins().ishl_imm_u(zeros, 3);
+        let origins =
+            self.iconst((path.origins as u64).wrapping_sub(u64::from(TablePath::FEWEST_ZEROS) * 8));
+        let at = self.b.ins().iadd(origins, at);
+        let origin = self.load(types::I64, at, 0);
+        let behind = self.b.ins().imul_imm_s(number, path.row as i64);
+        self.b.ins().iadd(origin, behind)
+    }
+
+    /// Goes to `other` unless the words at an offset from an address are the key's.
+    fn agree(&mut self, at: Value, offset: usize, key: &Key, other: Block) {
+        let mut differs = None;
+        for (i, &pair) in key.pairs.iter().enumerate() {
+            let offset = (offset + 16 * i) as i32;
+            let stored = self.b.ins().load(types::I64X2, LOOSE, at, offset);
+            let bits = self.b.ins().bxor(pair, stored);
+            differs = Some(match differs {
+                None => bits,
+                Some(differs) => self.b.ins().bor(differs, bits),
+            });
+        }
+        if let Some(differs) = differs {
+            let any = self.b.ins().vany_true(differs);
+            self.unless(any, other);
+        }
+        if let Some(&word) = key.odd() {
+            let stored = self.load(types::I64, at, offset + 8 * (key.words.len() - 1));
+            let differs = self.b.ins().icmp(IntCC::NotEqual, word, stored);
+            self.unless(differs, other);
+        }
+    }
+
+    /// Goes to `other` where the time of a row is over. No time at all never is; a row that started later than now is
+    /// looked at by the runtime.
+    fn in_time(&mut self, row: Value, other: Block) {
+        let (now, start) = (self.now, self.load(types::I64, row, TablePath::START));
+        let ran = self.b.ins().isub(now, start);
+        let timeout = self.load(types::I64, row, TablePath::TIMEOUT);
+        let most = self.b.ins().iadd_imm_s(timeout, -1);
+        let over = self.b.ins().icmp(IntCC::UnsignedGreaterThan, ran, most);
+        self.unless(over, other);
+    }
+
+    fn unless(&mut self, condition: Value, other: Block) {
+        let next = self.b.create_block();
+        self.b.ins().brif(condition, other, &[], next, &[]);
+        self.inside(next, false);
+    }
+
+    /// Notes the lines of a slot and a row where the table has so many entries that caches do not hold it.
+    fn noted(&mut self, asked: &Asked<'_>, from: u64, (slot, row): (Value, Value)) {
+        let (far, near) = (self.b.create_block(), self.b.create_block());
+        let count = self.iconst(asked.path.count as u64);
+        let count = self.load(types::I64, count, 0);
+        let from = self.iconst(from);
+        let many = self
+            .b
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThanOrEqual, count, from);
+        self.b.ins().brif(many, far, &[], near, &[]);
+        self.inside(far, true);
+        self.touch(slot);
+        let pair = if asked.path.row > LINE_BYTES { PAIR } else { 0 };
+        let line = self.b.ins().bor_imm_u(row, pair as i64);
+        self.touch_line(line);
+        self.b.ins().jump(near, &[]);
+        self.inside(near, false);
+    }
+
+    /// Counts a hit and takes note of it.
+    fn hit(&mut self, asked: &Asked<'_>, row: Value, done: Block) {
+        let applied = self.applied;
+        let hits = asked.index as usize * size_of::<[u64; 2]>();
+        let count = self.load(types::I64, applied, hits);
+        let count = self.b.ins().iadd_imm_s(count, 1);
+        self.b.ins().store(FLAGS, count, applied, hits as i32);
+        let index = self.iconst(u64::from(asked.index));
+        self.store_context(row, offset_of!(Context, row));
+        self.store_context(index, offset_of!(Context, table));
+        let action = self
+            .b
+            .ins()
+            .uload16(types::I64, FLAGS, row, TablePath::ACTION as i32);
+        let data = self.b.ins().iadd_imm_s(row, asked.path.data as i64);
+        let hit = self.iconst(1);
+        let args = [hit, action, data].map(BlockArg::Value);
+        self.b.ins().jump(done, &args);
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::tables::{CHUNKS, FIRST_ROWS, Words, epoch};
+use super::super::tables::{CHUNKS, FEWEST_ZEROS, FIRST_ROWS, Words, epoch};
 use super::ExternError;
 
 /// Adds to a word that no other thread writes.
@@ -40,57 +40,11 @@ pub struct CounterData {
 
 /// Threads that count in cells of their own; further ones share the last set.
 const SHARDS: usize = 16;
-/// Leading zeros of the greatest cell's number plus [`FIRST_ROWS`].
-const ZEROS: u32 = 31;
 /// Words of a cell: packets and bytes.
 const CELL: usize = 2;
 
-/// Where a thread's cells lie, for machine code: by the leading zeros of a cell's number plus [`FIRST_ROWS`], less [`ZEROS`],
-/// the address that lies so many cells before it. Null until somebody has counted there.
-#[derive(Debug)]
-#[repr(transparent)]
-struct Origins([AtomicPtr<u8>; CHUNKS]);
-
-/// The origins of a thread that has not counted yet.
-static NOWHERE: Origins = Origins::new();
-
-impl Origins {
-    const fn new() -> Self {
-        Self([const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS])
-    }
-}
-
-/// The cells of one thread.
-#[derive(Debug)]
-struct Shard {
-    words: Words,
-    origins: Origins,
-}
-
-impl Shard {
-    fn new() -> Self {
-        Self {
-            words: Words::new(CELL),
-            origins: Origins::new(),
-        }
-    }
-
-    /// Makes a cell, and lets machine code find it.
-    fn make(&self, cell: u32) -> &[AtomicU64] {
-        let words = self.words.make(cell);
-        let number = u64::from(cell) + FIRST_ROWS;
-        if let Some(origin) = self
-            .origins
-            .0
-            .get((number.leading_zeros() - ZEROS) as usize)
-        {
-            let before = number as usize * CELL * size_of::<AtomicU64>();
-            let first: *mut u8 = words.as_ptr().cast_mut().cast();
-            origin.store(first.wrapping_sub(before), Ordering::Release);
-        }
-        words
-    }
-}
+/// Where the cells of a thread that has not counted yet lie, as [`Words::origins`] tells it.
+static NOWHERE: [AtomicPtr<u64>; CHUNKS] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS];
 
 /// How machine code finds the cell that a thread counts in.
 ///
@@ -108,7 +62,7 @@ pub(crate) struct CellPath {
 /// Where the pointer of the thread with this number ([`epoch::Guard::number`]) lies behind [`CellPath::shards`].
 #[inline]
 pub(crate) fn shard_offset(thread: usize) -> u64 {
-    (thread.min(SHARDS - 1) * size_of::<AtomicPtr<Origins>>()) as u64
+    (thread.min(SHARDS - 1) * size_of::<AtomicPtr<u64>>()) as u64
 }
 
 /// Any number of cells that threads count in without disturbing each other.
@@ -119,15 +73,15 @@ pub(crate) fn shard_offset(thread: usize) -> u64 {
 #[derive(Debug)]
 pub(crate) struct CounterCells {
     /// The last one, which threads share, is never shown to machine code.
-    origins: [AtomicPtr<Origins>; SHARDS],
-    shards: [OnceLock<Box<Shard>>; SHARDS],
+    origins: [AtomicPtr<u64>; SHARDS],
+    shards: [OnceLock<Box<Words>>; SHARDS],
     /// What is added to the sums; the lock orders readers and setters.
     offsets: Mutex<Words>,
 }
 
 impl Default for CounterCells {
     fn default() -> Self {
-        let nowhere = ptr::from_ref(&NOWHERE).cast_mut();
+        let nowhere = NOWHERE.as_ptr().cast_mut().cast();
         Self {
             origins: [const { AtomicPtr::new(ptr::null_mut()) }; SHARDS].map(|origins| {
                 origins.store(nowhere, Ordering::Relaxed);
@@ -145,7 +99,7 @@ impl CounterCells {
         CellPath {
             shards: self.origins.as_ptr() as usize,
             from: FIRST_ROWS,
-            zeros: ZEROS,
+            zeros: FEWEST_ZEROS,
             cell: (CELL * size_of::<AtomicU64>()) as u32,
         }
     }
@@ -160,8 +114,8 @@ impl CounterCells {
     #[inline]
     pub fn add(&self, cell: u32, count: u64, bytes: u64) {
         let own = epoch::thread_number().unwrap_or(SHARDS).min(SHARDS - 1);
-        let shard = self.shards[own].get_or_init(|| Box::new(Shard::new()));
-        let cells = match shard.words.get(cell) {
+        let shard = self.shards[own].get_or_init(|| Box::new(Words::new(CELL)));
+        let cells = match shard.get(cell) {
             Some(cells) => cells,
             None => self.make(own, shard, cell),
         };
@@ -179,10 +133,10 @@ impl CounterCells {
     }
 
     #[inline(never)]
-    fn make<'s>(&self, own: usize, shard: &'s Shard, cell: u32) -> &'s [AtomicU64] {
+    fn make<'s>(&self, own: usize, shard: &'s Words, cell: u32) -> &'s [AtomicU64] {
         let words = shard.make(cell);
         if own < SHARDS - 1 {
-            let origins = ptr::from_ref(&shard.origins).cast_mut();
+            let origins = shard.origins().cast_mut();
             self.origins[own].store(origins, Ordering::Release);
         }
         words
@@ -191,10 +145,7 @@ impl CounterCells {
     fn sums(&self, cell: u32) -> [u64; 2] {
         let mut sums = [0u64; 2];
         for shard in self.shards.iter().filter_map(OnceLock::get) {
-            for (sum, word) in sums
-                .iter_mut()
-                .zip(shard.words.get(cell).unwrap_or_default())
-            {
+            for (sum, word) in sums.iter_mut().zip(shard.get(cell).unwrap_or_default()) {
                 *sum = sum.wrapping_add(word.load(Ordering::Relaxed));
             }
         }

@@ -11,7 +11,6 @@ use std::mem::offset_of;
 use std::ptr;
 
 use super::super::externs::CounterCells;
-use super::super::interp::Run;
 use super::super::tables::{MatchTable, START, TIMEOUT, UNSEEN};
 use super::build::{Build, Val};
 use super::packet::FAR;
@@ -163,9 +162,7 @@ impl Build<'_, '_> {
             self.brif(is, same, &[], other, &[]);
             self.enter(same);
         }
-        let run = self.load_context(types::I64, offset_of!(Context, run));
-        let now = offset_of!(Run<'static>, now) as i32;
-        let now = self.b.ins().load(types::I64, flags, run, now);
+        let now = self.load_context(types::I64, offset_of!(Context, now));
         // A start in the future has run for no time at all.
         let end = self.b.ins().umax(now, start);
         let passed = self.b.ins().isub(end, start);
@@ -179,7 +176,7 @@ impl Build<'_, '_> {
         self.enter(fresh);
     }
 
-    /// The time of a profile, as [`Run::expire_time`] tells it.
+    /// The time of a profile, as [`super::super::interp::Run::expire_time`] tells it.
     fn expire_time(&mut self, profile: Value) -> Value {
         let times = &self.machine.config().expire_profiles_ns;
         let Some(last) = times.len().checked_sub(1) else {

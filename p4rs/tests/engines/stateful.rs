@@ -15,11 +15,11 @@ pub fn program(random: &mut Random, kinds: bool) -> String {
          header h_t { bit<8> a; bit<8> b; bit<8> c; bit<8> d; bit<16> e; bit<32> f; }\n\
          header t_t { bit<32> v0; bit<32> v1; bit<32> v2; bit<32> v3; }\n\
          struct headers { kind_t kind; h_t h; t_t t; }\n\
-         struct meta_t { bit<32> v0; bit<32> v1; bit<32> v2; bit<32> v3; bit<8> k0; bit<8> k1; }\n\
+         struct meta_t { bit<32> v0; bit<32> v1; bit<32> v2; bit<32> v3; bit<8> k0; bit<8> k1; bit<8> fate; }\n\
          struct learned_t { bit<32> x; bit<32> y; }\n\
          parser P(packet_in p, out headers hdr, inout meta_t meta, in pna_main_parser_input_metadata_t istd) {\n\
              state first {\n\
-                 meta.v0 = 0; meta.v1 = 1; meta.v2 = 2; meta.v3 = 3; meta.k0 = 0; meta.k1 = 0;\n\
+                 meta.v0 = 0; meta.v1 = 1; meta.v2 = 2; meta.v3 = 3; meta.k0 = 0; meta.k1 = 0; meta.fate = 0;\n\
                  p.extract(hdr.h); transition accept; }\n",
     );
     text.push_str(if kinds {
@@ -157,7 +157,7 @@ impl Control {
         let missed = format!("{} {missed}", count(random));
         writeln!(
             text,
-            "    }}\n    action miss{table}() {{ {} = 7; {missed} }}",
+            "    }}\n    action miss{table}() {{ {} = 7; meta.fate = 1; {missed} }}",
             value(random)
         )
         .unwrap();
@@ -183,8 +183,29 @@ impl Control {
 
     fn apply(&mut self, random: &mut Random, text: &mut String) {
         writeln!(text, "    apply {{ {}", self.begin).unwrap();
-        for _ in 0..3 + random.below(8) {
-            self.statement(random, text, 2);
+        for turn in 0..3 + random.below(8) {
+            // What most conditions ask for, so that ways part there.
+            if random.once_in(3) {
+                let fate = turn % 3;
+                writeln!(
+                    text,
+                    "        if ({}) {{ meta.fate = {fate}; }}",
+                    condition(random)
+                )
+                .unwrap();
+            }
+            if random.once_in(2) {
+                self.statement(random, text, 2);
+                continue;
+            }
+            writeln!(
+                text,
+                "        if (meta.fate {} 0) {{",
+                random.of(&["==", "==", "!="])
+            )
+            .unwrap();
+            self.statement(random, text, 3);
+            text.push_str("        }\n");
         }
     }
 

@@ -134,6 +134,12 @@ pub(super) struct Build<'a, 'f> {
     pub kinds: usize,
     /// Registers' cells that were noted, by index and by where the registers lie.
     pub touched: FxHashSet<(Value, usize)>,
+    /// See [`super::ways`]: variables that keep ways apart, whether they do so in what is built now, ways that are where
+    /// control stands, and how many more go side by side with it.
+    pub gates: Vec<Slot>,
+    pub split: bool,
+    pub parked: Vec<Block>,
+    pub stashed: usize,
     /// See [`super::order`], and whether what is built now lies in a stretch.
     pub order: &'a Order,
     pub in_stretch: bool,
@@ -231,6 +237,10 @@ impl<'a, 'f> Build<'a, 'f> {
             places: Cuts::default(),
             kinds: 0,
             touched: FxHashSet::default(),
+            gates: Vec::new(),
+            split: false,
+            parked: Vec::new(),
+            stashed: 0,
             order: scan.2,
             in_stretch: false,
             apart: false,
@@ -288,6 +298,12 @@ impl<'a, 'f> Build<'a, 'f> {
                 self.facts.dead = true;
             }
         }
+    }
+
+    /// Goes on where no way leads.
+    pub fn nowhere(&mut self) {
+        let block = self.b.create_block();
+        self.enter(block);
     }
 
     /// Goes on with a block that later ways may lead to: nothing is known there.
@@ -519,10 +535,20 @@ impl<'a, 'f> Build<'a, 'f> {
         self.depth += 1;
         let falls = self.target(call.target)?;
         self.depth -= 1;
+        self.exits = outer;
+        if call.places.is_empty() && self.splits() {
+            let mut ends = Vec::new();
+            self.ends(falls, &mut ends);
+            ends.extend(self.ways.contains_key(&ret).then_some(ret));
+            if self.regroup(ends) == Falls::Away {
+                self.nowhere();
+            }
+            return Ok(());
+        }
         if falls == Falls::Through {
+            self.meet();
             self.jump(ret);
         }
-        self.exits = outer;
         if !call.places.is_empty() {
             self.enter(stop);
             self.b.set_cold_block(stop);

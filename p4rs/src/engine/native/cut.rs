@@ -46,6 +46,16 @@ impl Cuts {
         self.turn = before;
     }
 
+    /// What was built last in the body that is being built.
+    pub fn turn(&self) -> u32 {
+        self.turn
+    }
+
+    /// What comes next is built once more from here on.
+    pub fn go_back(&mut self, turn: u32) {
+        self.turn = turn;
+    }
+
     /// A body is left out.
     pub fn skip(&mut self) {
         self.turn += 1;

@@ -86,9 +86,12 @@ impl Facts {
 
     /// The number that a value is known to be here.
     pub fn number(&self, value: Value) -> Option<u64> {
-        let known = self.numbers.iter().rev();
-        let mut known = known.filter(|&&(other, _)| other == value);
-        known.next().map(|&(_, number)| number)
+        fact_number(&self.numbers, Fact::Is(value))
+    }
+
+    /// The number that a slot of which this is known has.
+    pub fn number_of(&self, fact: Fact) -> Option<u64> {
+        fact_number(&self.numbers, fact)
     }
 
     /// A value is this number from here on.
@@ -118,12 +121,29 @@ impl Facts {
                 continue;
             }
             let facts = Rc::make_mut(own).iter_mut().zip(theirs.iter());
-            for (own, _) in facts.filter(|(own, theirs)| own != theirs) {
-                *own = Fact::Unknown;
+            for (own, theirs) in facts.filter(|(own, theirs)| own != theirs) {
+                let number = fact_number(&self.numbers, *own);
+                *own = match number {
+                    Some(number) if other.number_of(*theirs) == Some(number) => {
+                        Fact::Number(number)
+                    }
+                    _ => Fact::Unknown,
+                };
             }
         }
         self.numbers
             .retain(|&(value, number)| other.number(value) == Some(number));
+    }
+}
+
+fn fact_number(numbers: &[(Value, u64)], fact: Fact) -> Option<u64> {
+    match fact {
+        Fact::Unknown => None,
+        Fact::Number(number) => Some(number),
+        Fact::Is(value) => {
+            let known = numbers.iter().rev().find(|(other, _)| *other == value);
+            known.map(|&(_, number)| number)
+        }
     }
 }
 
@@ -137,15 +157,17 @@ mod tests {
         let mut one = Facts::new(100);
         one.set(3, Fact::Number(5));
         one.set(70, Fact::Is(a));
+        one.set(72, Fact::Is(a));
         one.learn(a, 9);
         let mut other = one.clone();
+        other.set(72, Fact::Number(9));
         other.set(3, Fact::Number(6));
         other.set(71, Fact::Is(b));
         other.learn(b, 1);
         let mut both = one.clone();
         both.meet(&other);
         assert_eq!((both.of(3), both.of(70)), (Fact::Unknown, Fact::Is(a)));
-        assert_eq!(both.of(71), Fact::Unknown);
+        assert_eq!((both.of(71), both.of(72)), (Fact::Unknown, Fact::Number(9)));
         assert_eq!((both.number(a), both.number(b)), (Some(9), None));
     }
 

@@ -39,6 +39,7 @@ mod table;
 mod tally;
 mod usual;
 mod value;
+mod ways;
 mod widths;
 
 use cranelift_codegen::ir::{Type, UserFuncName, types};
@@ -187,6 +188,7 @@ impl Native {
             );
             build.side_by_side = side_by_side;
             build.kinds = (KINDS_SIZE / size.max(1)) as usize;
+            build.gates = ways::gates(code);
             build.pass(!scan.interpreted_emit)?;
             let made = (
                 build.room,

@@ -99,6 +99,7 @@ impl Build<'_, '_> {
             turn: None,
         };
         if body(self)? == Falls::Through {
+            self.meet();
             self.jump(ret);
         }
         self.enter(ret);
@@ -121,10 +122,38 @@ impl Build<'_, '_> {
     }
 
     fn control(&mut self, index: u32) -> Result<(), Unsupported> {
+        self.control_apart(index)?;
+        self.meet();
+        Ok(())
+    }
+
+    /// A control, behind which ways may be kept apart still.
+    fn control_apart(&mut self, index: u32) -> Result<(), Unsupported> {
         let code = self.code;
         let Some(Some((_, body))) = code.controls.get(index as usize) else {
             return Ok(());
         };
+        if self.splits() {
+            let (ret, stop) = (self.b.create_block(), self.status_block());
+            self.exits = Exits {
+                ret,
+                stop,
+                turn: None,
+            };
+            let mut ends = Vec::new();
+            let falls = self.stmts(body)?;
+            self.ends(falls, &mut ends);
+            ends.extend(self.ways.contains_key(&ret).then_some(ret));
+            if self.ways.contains_key(&stop) {
+                self.enter(stop);
+                self.lost(stop);
+                self.ends(Falls::Through, &mut ends);
+            }
+            if self.regroup(ends) == Falls::Away {
+                self.nowhere();
+            }
+            return Ok(());
+        }
         let after = self.block(|build| build.stmts(body))?;
         self.lost(after);
         Ok(())
@@ -208,7 +237,9 @@ impl Build<'_, '_> {
                 self.enter(kind);
                 self.places.section(2);
                 let none = self.constant(0);
+                self.split = true;
                 rest(self, none)?;
+                self.split = false;
                 most = most.max(std::mem::take(&mut self.room));
             }
             self.enter(other);
@@ -245,7 +276,11 @@ impl Build<'_, '_> {
             self.set(input.parser_error, error);
         }
         self.control(pna.pre)?;
-        self.control(pna.main)?;
+        self.control_apart(pna.main)?;
+        self.each_way(|build| build.pna_done(pna, emits))
+    }
+
+    fn pna_done(&mut self, pna: &Pna, emits: bool) -> Result<(), Unsupported> {
         if !emits {
             self.spill();
             self.leave(outcome::DECIDE);
@@ -301,8 +336,17 @@ impl Build<'_, '_> {
         let (one, before) = (self.constant(1), self.get(std.checksum_error));
         let flag = self.choose(wrong, one, before);
         self.set(std.checksum_error, flag);
-        self.control(arch.ingress)?;
+        self.control_apart(arch.ingress)?;
+        self.each_way(|build| build.v1model_queued(arch, emits, length))
+    }
 
+    fn v1model_queued(
+        &mut self,
+        arch: &V1Model,
+        emits: bool,
+        length: Val,
+    ) -> Result<(), Unsupported> {
+        let std = &arch.std;
         let special = self.special();
         let group = self.get(std.mcast_grp);
         let group = self.truth(group);

@@ -59,6 +59,7 @@ impl Build<'_, '_> {
                 default,
             } => {
                 let (_, action) = self.apply(*table)?;
+                self.meet();
                 let tests = by_action
                     .iter()
                     .enumerate()
@@ -167,6 +168,22 @@ impl Build<'_, '_> {
             self.b.create_block(),
             self.b.create_block(),
         );
+        if self.splits() {
+            let mut ends = Vec::new();
+            self.brif(condition, yes, &[], no, &[]);
+            self.enter(yes);
+            let falls = self.stmts(then)?;
+            self.ends(falls, &mut ends);
+            if otherwise.is_empty() {
+                self.places.skip();
+                ends.push(no);
+            } else {
+                self.enter(no);
+                let falls = self.stmts(otherwise)?;
+                self.ends(falls, &mut ends);
+            }
+            return Ok(self.regroup(ends));
+        }
         let no_block = if otherwise.is_empty() { after } else { no };
         self.brif(condition, yes, &[], no_block, &[]);
         self.enter(yes);
@@ -190,6 +207,7 @@ impl Build<'_, '_> {
     fn arm(&mut self, body: &[Stmt], after: Block) -> Result<Falls, Unsupported> {
         let falls = self.stmts(body)?;
         if falls == Falls::Through {
+            self.meet();
             self.jump(after);
         }
         Ok(falls)
@@ -284,6 +302,7 @@ impl Build<'_, '_> {
         if self.stmts(init)? == Falls::Away {
             return Ok(Falls::Away);
         }
+        self.meet();
         let (head, inside, next, out) = (
             self.b.create_block(),
             self.b.create_block(),

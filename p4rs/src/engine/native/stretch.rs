@@ -7,6 +7,7 @@
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value, types};
 use rustc_hash::FxHashSet;
 use std::mem::offset_of;
+use std::ops::Range;
 
 use super::super::interp::code::{Ex, Stmt};
 use super::Unsupported;
@@ -17,6 +18,14 @@ use crate::ir::{ExternInstance, Handle};
 
 /// A register's cell that was fetched: base of the cells, index, block.
 type Fetched = FxHashSet<(usize, Value, Option<Block>)>;
+
+/// Whether ways may part in a statement.
+fn parts(stmt: &Stmt) -> bool {
+    matches!(
+        stmt,
+        Stmt::If(..) | Stmt::Call(_) | Stmt::Apply(_) | Stmt::Block(_)
+    )
+}
 
 impl Build<'_, '_> {
     /// Statements in order.
@@ -29,27 +38,76 @@ impl Build<'_, '_> {
 
     fn in_order(&mut self, stmts: &[Stmt]) -> Result<Falls, Unsupported> {
         let mut end = None;
-        for (at, stmt) in stmts.iter().enumerate() {
-            if self.facts.dead {
-                self.b.ins().trap(UNREACHABLE);
-                self.in_stretch &= end.is_none();
-                return Ok(Falls::Away);
-            }
-            if !self.in_stretch && self.side_by_side {
-                end = self.order.end(stmts, at);
-                if let Some(end) = end {
-                    self.begin_stretch(stmts.get(at..=end).unwrap_or_default())?;
-                    self.in_stretch = true;
+        let mut at = 0;
+        while at < stmts.len() {
+            // What makes no ways is built together with what may.
+            let simple = stmts.iter().skip(at).take_while(|stmt| !parts(stmt));
+            let to = stmts.len().min(at + simple.count() + 1);
+            let others = std::mem::take(&mut self.parked);
+            let before = (self.places.turn(), self.in_stretch, end);
+            let mut falls = self.run(stmts, at..to, &mut end)?;
+            if !others.is_empty() {
+                let stashed = self.stashed;
+                self.stashed += others.len();
+                let mut ends = Vec::new();
+                let mut after = None;
+                for other in others.into_iter().map(Some).chain([None]) {
+                    if falls == Falls::Through {
+                        after = Some((self.places.turn(), self.in_stretch, end));
+                    }
+                    self.ends(falls, &mut ends);
+                    let Some(other) = other else {
+                        break;
+                    };
+                    self.places.go_back(before.0);
+                    (self.in_stretch, end) = (before.1, before.2);
+                    self.enter(other);
+                    falls = self.run(stmts, at..to, &mut end)?;
                 }
+                if let Some((turn, in_stretch, open)) = after {
+                    self.places.go_back(turn);
+                    (self.in_stretch, end) = (in_stretch, open);
+                }
+                self.stashed = stashed;
+                falls = self.regroup(ends);
             }
-            let falls = self.stmt(stmt)?;
             if falls == Falls::Away {
                 self.in_stretch &= end.is_none();
                 return Ok(Falls::Away);
             }
-            if end == Some(at) {
+            at = to;
+        }
+        Ok(Falls::Through)
+    }
+
+    /// Some of the statements; `end` is the last one of the stretch that began among them.
+    fn run(
+        &mut self,
+        stmts: &[Stmt],
+        range: Range<usize>,
+        end: &mut Option<usize>,
+    ) -> Result<Falls, Unsupported> {
+        for at in range {
+            if self.facts.dead {
+                self.b.ins().trap(UNREACHABLE);
+                return Ok(Falls::Away);
+            }
+            let Some(stmt) = stmts.get(at) else {
+                break;
+            };
+            if !self.in_stretch && self.side_by_side {
+                *end = self.order.end(stmts, at);
+                if let Some(end) = *end {
+                    self.begin_stretch(stmts.get(at..=end).unwrap_or_default())?;
+                    self.in_stretch = true;
+                }
+            }
+            if self.stmt(stmt)? == Falls::Away {
+                return Ok(Falls::Away);
+            }
+            if *end == Some(at) {
                 self.in_stretch = false;
-                end = None;
+                *end = None;
             }
         }
         Ok(Falls::Through)

@@ -8,7 +8,7 @@ use std::mem::offset_of;
 
 use super::super::interp::code::TableCode;
 use super::Unsupported;
-use super::build::{Build, Val, signature};
+use super::build::{Build, Falls, UNREACHABLE, Val, signature};
 use super::cut::Cut;
 use super::probe::{Answer, Asked};
 use super::runtime::{self, Context};
@@ -34,12 +34,20 @@ impl Build<'_, '_> {
             let found = self.load_context(types::I64, offset_of!(Context, scalar));
             return Ok(self.halves_of(found));
         }
+        let sure = self.always_acts(index);
         let found = self.find(index, table)?;
         self.acting = Some(index);
-        let done = self.run_action(table, found);
+        let done = self.run_action(table, found, sure);
         self.acting = None;
         done?;
         Ok((found.hit, found.action))
+    }
+
+    /// Whether a lookup answers with one of the table's actions whatever it finds: every entry has one, and so has the
+    /// table for what it does not find.
+    fn always_acts(&self, index: u32) -> bool {
+        let table = self.machine.tables.get(index as usize);
+        table.is_some_and(|table| table.simple_words().is_some())
     }
 
     /// Looks a table's key up.
@@ -194,13 +202,24 @@ impl Build<'_, '_> {
         Ok((at, len))
     }
 
-    /// Runs the action that was found with its data.
-    fn run_action(&mut self, table: &TableCode, found: Answer) -> Result<(), Unsupported> {
+    /// Runs the action that was found with its data; `sure` when there is one for certain.
+    fn run_action(
+        &mut self,
+        table: &TableCode,
+        found: Answer,
+        sure: bool,
+    ) -> Result<(), Unsupported> {
         let after = self.b.create_block();
+        let splits = self.splits();
+        let mut ends = Vec::new();
         for (number, binding) in table.actions.iter().enumerate() {
             let (run, other) = (self.b.create_block(), self.b.create_block());
-            let is = self.is(found.action, number as u64);
-            self.brif(is, run, &[], other, &[]);
+            if sure && number + 1 == table.actions.len() {
+                self.jump(run);
+            } else {
+                let is = self.is(found.action, number as u64);
+                self.brif(is, run, &[], other, &[]);
+            }
             self.enter(run);
             if !binding.data.is_empty() {
                 let data = found.data;
@@ -226,11 +245,37 @@ impl Build<'_, '_> {
                 }
             }
             self.call(&binding.call)?;
-            self.jump(after);
+            if splits {
+                self.ends(Falls::Through, &mut ends);
+            } else {
+                self.meet();
+                self.jump(after);
+            }
             self.enter(other);
         }
-        self.jump(after);
-        self.enter(after);
+        if !self.facts.dead {
+            // No action at all is rare: it goes on with the last one, which is mostly the default.
+            self.jump(after);
+            match ends.last_mut() {
+                Some(last) => {
+                    let last = std::mem::replace(last, after);
+                    self.enter(last);
+                    self.jump(after);
+                }
+                None => ends.push(after),
+            }
+        } else if splits {
+            self.b.ins().trap(UNREACHABLE);
+        } else {
+            self.jump(after);
+        }
+        if splits {
+            if self.regroup(ends) == Falls::Away {
+                self.nowhere();
+            }
+        } else {
+            self.enter(after);
+        }
         Ok(())
     }
 }

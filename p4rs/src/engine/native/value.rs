@@ -122,10 +122,12 @@ impl Build<'_, '_> {
             }
             Ex::Call(call, result) => {
                 self.call(call)?;
+                self.meet();
                 self.get(*result)
             }
             Ex::Apply { table, hit } => {
                 let (found, _) = self.apply(*table)?;
+                self.meet();
                 let wanted = if *hit { IntCC::NotEqual } else { IntCC::Equal };
                 let same = self.b.ins().icmp_imm_u(wanted, found, 0);
                 self.flag(same)
@@ -609,6 +611,7 @@ impl Build<'_, '_> {
                 slots,
             } => {
                 self.call(call)?;
+                self.meet();
                 self.copy(*ret, *temp, *slots)?;
                 *temp
             }

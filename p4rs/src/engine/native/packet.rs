@@ -86,15 +86,15 @@ impl Build<'_, '_> {
         }
         let mut at = 0;
         for leaf in &shape.leaves {
-            let value = self.read(base, at, leaf.width);
+            let value = self.read((base, shape.bits / 8), at, leaf.width);
             self.set(slot + leaf.slot, value);
             at += leaf.width;
         }
         Ok(())
     }
 
-    /// Bits of the packet from a byte-aligned place on.
-    fn read(&mut self, base: Value, at: u32, width: u32) -> Val {
+    /// Bits of the packet from a byte-aligned place on, behind which there are at least so many bytes.
+    fn read(&mut self, base: (Value, u32), at: u32, width: u32) -> Val {
         if width == 0 {
             return self.constant(0);
         }
@@ -127,8 +127,15 @@ impl Build<'_, '_> {
     }
 
     /// Up to eight bytes as a big-endian number.
-    fn load_bytes(&mut self, base: Value, first: u32, bytes: u32) -> Value {
+    fn load_bytes(&mut self, (base, end): (Value, u32), first: u32, bytes: u32) -> Value {
         let flags = MemFlagsData::trusted();
+        if !bytes.is_power_of_two() && first + 8 <= end {
+            // One word with what follows is less work than several pieces.
+            let word = self.b.ins().load(types::I64, flags, base, first as i32);
+            let word = self.b.ins().bswap(word);
+            let rest = i64::from(64 - bytes * 8);
+            return self.b.ins().ushr_imm_u(word, rest);
+        }
         let mut at = first;
         let mut left = bytes;
         let mut value: Option<Value> = None;

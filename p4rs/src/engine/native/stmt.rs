@@ -150,52 +150,30 @@ impl Build<'_, '_> {
         then: &[Stmt],
         otherwise: &[Stmt],
     ) -> Result<Falls, Unsupported> {
-        let condition = self.cond(cond)?;
-        match self.number(condition) {
-            Some(0) => {
-                self.places.skip();
-                return self.stmts(otherwise);
-            }
-            Some(_) => {
-                let falls = self.stmts(then);
-                self.places.skip();
-                return falls;
-            }
-            None => {}
-        }
         let (yes, no, after) = (
             self.b.create_block(),
             self.b.create_block(),
             self.b.create_block(),
         );
-        if self.splits() {
-            let mut ends = Vec::new();
-            self.brif(condition, yes, &[], no, &[]);
-            self.enter(yes);
-            let falls = self.stmts(then)?;
-            self.ends(falls, &mut ends);
-            if otherwise.is_empty() {
+        self.choose_way(cond, yes, no)?;
+        let splits = self.splits();
+        let mut ends = Vec::new();
+        let mut falls = Falls::Away;
+        for (block, body) in [(yes, then), (no, otherwise)] {
+            if !self.ways.contains_key(&block) {
                 self.places.skip();
-                ends.push(no);
-            } else {
-                self.enter(no);
-                let falls = self.stmts(otherwise)?;
-                self.ends(falls, &mut ends);
+                continue;
             }
-            return Ok(self.regroup(ends));
-        }
-        let no_block = if otherwise.is_empty() { after } else { no };
-        self.brif(condition, yes, &[], no_block, &[]);
-        self.enter(yes);
-        let mut falls = self.arm(then, after)?;
-        if otherwise.is_empty() {
-            self.places.skip();
-            falls = Falls::Through;
-        } else {
-            self.enter(no);
-            if self.arm(otherwise, after)? == Falls::Through {
+            self.enter(block);
+            if splits {
+                let falls = self.stmts(body)?;
+                self.ends(falls, &mut ends);
+            } else if self.arm(body, after)? == Falls::Through {
                 falls = Falls::Through;
             }
+        }
+        if splits {
+            return Ok(self.regroup(ends));
         }
         if falls == Falls::Through {
             self.enter(after);

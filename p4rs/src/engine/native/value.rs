@@ -4,7 +4,7 @@
 //! at most 64.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value, types};
 
 use super::super::bits::{WORD, mask};
 use super::super::interp::code::{Agg, Bin, Ex, Op, Operand, Slot};
@@ -204,6 +204,36 @@ impl Build<'_, '_> {
                 Ok(self.truth(value))
             }
         }
+    }
+
+    /// Goes on at one of two blocks as a condition says. What has parts is asked part by part: the first one that decides
+    /// leaves the others out.
+    pub fn choose_way(&mut self, ex: &Ex, yes: Block, no: Block) -> Result<(), Unsupported> {
+        let (pair, both) = match ex {
+            Ex::Not(value) => return self.choose_way(value, no, yes),
+            Ex::And(pair) => (pair, true),
+            Ex::Or(pair) => (pair, false),
+            _ => {
+                let condition = self.cond(ex)?;
+                self.brif(condition, yes, &[], no, &[]);
+                return Ok(());
+            }
+        };
+        let more = self.b.create_block();
+        if both {
+            self.choose_way(&pair.0, more, no)?;
+        } else {
+            self.choose_way(&pair.0, yes, more)?;
+        }
+        if !self.ways.contains_key(&more) {
+            self.places.skip();
+            return Ok(());
+        }
+        self.enter(more);
+        let before = self.places.enter();
+        let done = self.choose_way(&pair.1, yes, no);
+        self.places.leave(before);
+        done
     }
 
     /// A condition that is asked for where another one has not decided yet.

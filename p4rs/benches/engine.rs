@@ -2,7 +2,7 @@
 //! plain routing, uniform and Zipf, over many live flows; how two workers scale; how long loading takes.
 //!
 //! In: `--frontends`, `--endpoints`, `--flows`, `--packets`, `--turns`, `--side-by-side-from`,
-//! `--remembered-flows` as in [`Config`], `--native` to leave the interpreter out, `--only PATH SIZE` for one path with packets of one size. Out:
+//! `--remembered-entries` as in [`Config`], `--native` to leave the interpreter out, `--only PATH SIZE` for one path with packets of one size. Out:
 //! medians and the best of all turns as a table, ratios within the run. Ports in memory. What is measured is the time
 //! that a thread has run, so that other work on the machine disturbs little.
 #![allow(
@@ -246,7 +246,7 @@ fn engine(execution: Execution) -> (Engine, f64) {
         unlimited_tables: true,
         host_ports: vec![1],
         side_by_side_from: option("--side-by-side-from").unwrap_or(default.side_by_side_from),
-        remembered_flows: option("--remembered-flows").unwrap_or(default.remembered_flows),
+        remembered_entries: option("--remembered-entries").unwrap_or(default.remembered_entries),
         ..default
     };
     let checked = Arc::new(compiled.checked);

@@ -140,10 +140,10 @@ fn packets_of_flows_that_are_remembered_do_what_they_would_have_done() {
 }
 
 /// Batches of packets of few connections, so many of which are remembered.
-fn few_connections(remembered_flows: u64) {
+fn few_connections(remembered_entries: u64) {
     let file = format!("{}/../p4/nicproxy_pna.p4", env!("CARGO_MANIFEST_DIR"));
     let sources = Sources::from_disk(file.as_str());
-    let mut twin = Twin::load(&sources, remembered_flows).expect("the program loads");
+    let mut twin = Twin::load(&sources, remembered_entries).expect("the program loads");
     twin.load_entries(&services());
     let mut random = Random::new(number("NICPROXY_SEED", 1));
     for batch in 0..300 {

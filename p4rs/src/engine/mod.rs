@@ -88,8 +88,8 @@ pub struct Config {
     /// Entries from which on machine code runs the packets of a batch side by side, so that they wait for memory
     /// together. What comes of them is the same.
     pub side_by_side_from: u64,
-    /// Flows of which is remembered which memory their packets need, once it is worth while; 32 bytes for each.
-    pub remembered_flows: u64,
+    /// Tables' entries for whose flows is remembered which memory their packets need, once it is worth while: 32 bytes for each.
+    pub remembered_entries: u64,
 }
 
 /// What runs the packets; both do the same.
@@ -124,7 +124,7 @@ impl Default for Config {
             max_packet_len: 65_535,
             execution: Execution::default(),
             side_by_side_from: 1 << 14,
-            remembered_flows: 1 << 23,
+            remembered_entries: 1 << 23,
         }
     }
 }
@@ -312,6 +312,7 @@ impl Engine {
             state,
             lanes,
             sets: None,
+            steady: false,
             counted: Counted::default(),
         }
     }
@@ -370,6 +371,8 @@ pub struct Worker<'e> {
     lanes: Option<Box<Lanes>>,
     /// What packets of known flows touch.
     sets: Option<Arc<Sets>>,
+    /// Most of the last packets touched what their flows' packets had touched before.
+    steady: bool,
     counted: Counted,
 }
 
@@ -402,9 +405,9 @@ impl Worker<'_> {
             self.counted.add(received, before, out);
         } else {
             let entries: u64 = machine.tables.iter().map(MatchTable::len).sum();
-            let flows = entries.min(machine.config().remembered_flows);
-            if flows > 0 {
-                self.engine.recall.renew(flows, &mut self.sets);
+            let entries = entries.min(machine.config().remembered_entries);
+            if entries > 0 {
+                self.engine.recall.renew(entries, &mut self.sets);
             }
             loop {
                 let some: SmallVec<[_; TOGETHER]> = packets.by_ref().take(TOGETHER).collect();
@@ -432,21 +435,24 @@ impl Worker<'_> {
         }
         for (packets, flows) in packets.chunks(LANES).zip(flows.chunks(LANES)) {
             let fit = packets.iter().all(|packet| packet.bytes.len() <= longest);
+            let enough = packets.len() * 3 / 4;
+            let sets = self.sets.as_ref();
             let known = |sets: &&Arc<Sets>| {
                 let known = flows.iter().take(packets.len());
-                known.filter(|&&flow| sets.knows(flow)).count() >= packets.len() * 3 / 4
+                self.steady && known.filter(|&&flow| sets.knows(flow)).count() >= enough
             };
-            let sets = self.sets.as_ref();
+            // Packets that touched what was known.
+            let mut same = 0;
             match (sets.filter(known), &mut self.lanes, &machine.native) {
                 (None, Some(lanes), Some(native)) if fit && packets.len() > 1 => {
                     lanes.run(machine, native, guard, packets, out);
                     if let Some(sets) = sets {
                         for (touched, &flow) in lanes.touched().zip(flows).take(packets.len()) {
-                            sets.note(flow, &Touched::default(), touched);
+                            same += usize::from(sets.note(flow, &sets.lines(flow), touched));
                         }
                     }
                 }
-                (sets, ..) => {
+                _ => {
                     let mut one = Packets::new(machine, guard, &mut self.state, out);
                     let mut known = [Touched::default(); LANES];
                     let fetch = |known: &mut [Touched; LANES], at: usize| {
@@ -459,11 +465,12 @@ impl Worker<'_> {
                         fetch(&mut known, at + AHEAD);
                         one.process(packet);
                         if let (Some(sets), Some(touched)) = (sets, one.touched()) {
-                            sets.note(flow, &known[at], touched);
+                            same += usize::from(sets.note(flow, &known[at], touched));
                         }
                     }
                 }
             }
+            self.steady = same >= enough;
         }
         self.counted.add(packets.len(), before, out);
     }

@@ -33,14 +33,14 @@ pub struct Twin {
 impl Twin {
     /// Loads a program; `None` when it does not compile or is not one that the engine runs. Batches run side by side where
     /// they may at all, but for packets of flows that are remembered.
-    pub fn load(sources: &Sources, remembered_flows: u64) -> Option<Self> {
+    pub fn load(sources: &Sources, remembered_entries: u64) -> Option<Self> {
         let checked = Arc::new(p4rs::compile(sources).ok()?.checked);
         let engine = |execution| {
             let config = p4rs::engine::Config {
                 execution,
                 host_ports: vec![1],
                 side_by_side_from: 0,
-                remembered_flows,
+                remembered_entries,
                 ..Default::default()
             };
             Engine::new(Arc::clone(&checked), config).ok()

@@ -162,7 +162,7 @@ impl Arch {
         &self,
         run: &mut Run<'_>,
         (native, passage): (&Native, &mut Passage),
-        (port, given): (u32, [u64; 6]),
+        (port, given): (u32, &[u64; 6]),
         packet: &[u8],
     ) {
         run.begin_machine();

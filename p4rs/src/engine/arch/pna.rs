@@ -157,7 +157,7 @@ impl Pna {
         if let Some(native) = run.native() {
             run.begin_machine();
             let given = self.given(run, port, pass);
-            let fate = native.run(run, &mut native.passage(), given, None);
+            let fate = native.run(run, &mut native.passage(), &given, None);
             return self.conclude(run, fate);
         }
         let (now, direction) = (run.now.0, self.direction(run, port));

@@ -205,8 +205,9 @@ impl Machine {
 pub(crate) struct Packets<'r> {
     run: Run<'r>,
     passage: Option<(&'r Native, Passage)>,
-    /// What machine code was given for the last packet, with its port.
-    given: Option<(u32, [u64; 6])>,
+    /// The port of the last packet, and what machine code was given for it.
+    port: Option<u32>,
+    given: [u64; 6],
 }
 
 impl<'r> Packets<'r> {
@@ -229,7 +230,8 @@ impl<'r> Packets<'r> {
                 tracer: None,
             },
             passage: native.map(|native| (native, native.passage())),
-            given: None,
+            port: None,
+            given: [0; 6],
         }
     }
 
@@ -245,16 +247,15 @@ impl<'r> Packets<'r> {
         run.state.begin();
         if run.now != packet.now {
             run.now = packet.now;
-            self.given = None;
+            self.port = None;
         }
         match &mut self.passage {
             Some((native, passage)) if run.tracer.is_none() => {
-                let given = match self.given {
-                    Some((port, given)) if port == packet.port => given,
-                    _ => arch.given(run, packet.port),
-                };
-                self.given = Some((packet.port, given));
-                let given = (packet.port, given);
+                if self.port != Some(packet.port) {
+                    self.port = Some(packet.port);
+                    self.given = arch.given(run, packet.port);
+                }
+                let given = (packet.port, &self.given);
                 arch.run_native(run, (native, passage), given, packet.bytes);
             }
             _ => arch.run(run, packet.port, packet.bytes),

@@ -404,7 +404,7 @@ impl Lanes {
                 _ => machine.arch.given(&flight.run, packet.port),
             };
             known = Some((from, given));
-            native.prepare(&mut flight.run, flight.context, given, Some(packet.bytes));
+            native.prepare(&mut flight.run, flight.context, &given, Some(packet.bytes));
             flight.context.lane = flight.lane;
             flight.lane.count.set(0);
             flight.lane.task.set(Some(Task {

@@ -251,7 +251,7 @@ impl Native {
         &self,
         run: &mut Run<'_>,
         passage: &mut Passage,
-        given: [u64; 6],
+        given: &[u64; 6],
         packet: Option<&[u8]>,
     ) -> Fate {
         let context = &mut passage.0;
@@ -274,7 +274,7 @@ impl Native {
         &self,
         run: &mut Run<'_>,
         context: &mut Context,
-        given: [u64; 6],
+        given: &[u64; 6],
         packet: Option<&[u8]>,
     ) {
         if run.state.head.len() < self.room {
@@ -291,7 +291,7 @@ impl Native {
         &self,
         run: &mut Run<'_>,
         context: &mut Context,
-        given: [u64; 6],
+        given: &[u64; 6],
         packet: Option<&[u8]>,
     ) {
         let state = &mut *run.state;
@@ -311,7 +311,7 @@ impl Native {
         context.port = 0;
         context.checksum_error = 0;
         context.special = 0;
-        context.given = given;
+        context.given = *given;
         context.shard = shard_offset(run.guard.number());
         context.row = std::ptr::null();
         context.table = NO_TABLE;

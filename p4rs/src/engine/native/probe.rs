@@ -23,7 +23,6 @@ use super::super::tables::{TablePath, Tuples};
 use super::Unsupported;
 use super::build::Build;
 use super::cut::Cut;
-use super::recall::PAIR;
 use super::runtime::{self, Context, LINE_BYTES};
 
 /// What applying a table finds.
@@ -434,8 +433,17 @@ impl Build<'_, '_> {
         self.b.ins().brif(many, far, &[], near, &[]);
         self.inside(far, true);
         self.touch(slot);
-        let pair = if asked.path.row > LINE_BYTES { PAIR } else { 0 };
-        let line = self.b.ins().bor_imm_u(row, pair as i64);
+        let at = self.b.ins().band_imm_u(row, LINE_BYTES as i64 - 1);
+        let line = self.b.ins().bxor(row, at);
+        let end = self.b.ins().iadd_imm_s(at, asked.path.row as i64);
+        let most = LINE_BYTES as i64;
+        let two = self
+            .b
+            .ins()
+            .icmp_imm_u(IntCC::UnsignedGreaterThan, end, most);
+        // The lowest bit is `PAIR`.
+        let two = self.b.ins().uextend(types::I64, two);
+        let line = self.b.ins().bor(line, two);
         self.touch_line(line);
         self.b.ins().jump(near, &[]);
         self.inside(near, false);

@@ -4,26 +4,27 @@
 //! them touched. Out: the same lines fetched ahead, all at once, for packets of flows that are known.
 //!
 //! ```text
-//! packet ─ flow's hash ─▶ set: ┌ tag, 7 lines ┐ ─▶ fetch ─▶ pass ─▶ lines touched
-//!                              └ tag, 7 lines ┘ ◀──── where they differ ────┘
+//! packet ─ flow's hash ─▶ set: ┌ tag, 9 lines ┐ ─▶ fetch ─▶ pass ─▶ lines touched
+//!                              │ tag, 9 lines │ ◀──── where they differ ────┘
+//!                              └ tag, 9 lines ┘
 //! ```
 //!
 //! Everything here is a hint: a wrong line costs time and nothing else, so entries are read and written without any order.
 //! Invariant: no line is read through what is remembered, only fetched.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use super::super::tables::{advise_huge, prefetch_at};
 
 /// Lines remembered of a packet.
-pub(crate) const LINES: usize = 7;
-/// Flows of a set: one cache line.
-const WAYS: usize = 2;
-/// Words of a flow: the tag and a line, then two lines in each.
-const WORDS: usize = 4;
+pub(crate) const LINES: usize = 9;
+/// Flows of a set.
+const WAYS: usize = 3;
+/// Entries of tables for which there is a set: two for each flow, whose packets are the half of a connection's.
+const ENTRIES: u64 = 4;
 /// Bits beside the tag: which of the lines are pairs.
 const PAIRS: u32 = (1 << LINES) - 1;
 /// log2 of a cache line's bytes.
@@ -35,12 +36,16 @@ pub(crate) type Line = u64;
 /// The line behind this one belongs to it.
 pub(crate) const PAIR: u64 = 1;
 
-/// Lines that one packet touched, in order; 0 where there are no more, and what the last one is no matter.
-pub(crate) type Touched = [Line; LINES + 1];
+/// Lines that one packet touched, in order; 0 where there are no more, and what lies behind those that are remembered is no matter.
+pub(crate) type Touched = [Line; (LINES + 1).next_power_of_two()];
 
+/// The tag, and the lines.
+type Way = [AtomicU32; LINES + 1];
+
+/// Two cache lines.
 #[derive(Debug, Default)]
-#[repr(C, align(64))]
-struct Set([[AtomicU64; WORDS]; WAYS]);
+#[repr(C, align(128))]
+struct Set([Way; WAYS]);
 
 /// A number of sets that never changes.
 ///
@@ -63,9 +68,9 @@ pub(crate) struct Recall {
 }
 
 impl Recall {
-    /// Makes room for about so many flows; replaces `known` where that is not what is in force any more.
-    pub fn renew(&self, flows: u64, known: &mut Option<Arc<Sets>>) {
-        let sets = flows.div_ceil(WAYS as u64).next_power_of_two();
+    /// Makes room for the flows that so many entries are of; replaces `known` where that is not what is in force any more.
+    pub fn renew(&self, entries: u64, known: &mut Option<Arc<Sets>>) {
+        let sets = entries.div_ceil(ENTRIES).next_power_of_two();
         let wanted = usize::try_from(sets).unwrap_or(1);
         let len = self.len.load(Ordering::Relaxed);
         let own = known.as_ref().map_or(0, |sets| sets.sets.len());
@@ -117,7 +122,9 @@ impl Sets {
     #[inline]
     pub fn fetch_set(&self, hash: u64) {
         if let Some(set) = self.set(hash) {
-            prefetch_at(std::ptr::from_ref(set).cast());
+            let first = std::ptr::from_ref(set).cast::<u8>();
+            prefetch_at(first);
+            prefetch_at(first.wrapping_add(1 << LINE));
         }
     }
 
@@ -131,40 +138,45 @@ impl Sets {
     /// Fetches the lines that the flow's last packet touched, and tells them.
     #[inline]
     pub fn fetch(&self, flow: u64) -> Touched {
+        let lines = self.lines(flow);
+        for &line in lines.iter().filter(|&&line| line != 0) {
+            let at = std::ptr::without_provenance::<u8>((line & !PAIR) as usize);
+            prefetch_at(at);
+            if line & PAIR != 0 {
+                prefetch_at(at.wrapping_add(1 << LINE));
+            }
+        }
+        lines
+    }
+
+    /// The lines that the flow's last packet touched; none of a flow that is not known.
+    #[inline]
+    pub fn lines(&self, flow: u64) -> Touched {
         let mut lines = Touched::default();
         let Some((way, head)) = self.set(flow).and_then(|set| way_of(set, flow)) else {
             return lines;
         };
         let bases = [0, 1].map(|which: usize| self.bases[which].load(Ordering::Relaxed));
-        let mut fetch = |i: usize, short: u32| {
+        for (i, (line, short)) in lines.iter_mut().zip(&way[1..]).enumerate() {
+            let short = short.load(Ordering::Relaxed);
             if short != 0 {
                 let distance = i64::from(short as i32 >> 1);
-                let line = bases[(short & 1) as usize].wrapping_add_signed(distance) << LINE;
-                let pair = head >> i & PAIR;
-                let at = std::ptr::without_provenance::<u8>(line as usize);
-                prefetch_at(at);
-                if pair != 0 {
-                    prefetch_at(at.wrapping_add(1 << LINE));
-                }
-                lines[i] = line | pair;
+                let number = bases[(short & 1) as usize].wrapping_add_signed(distance);
+                *line = number << LINE | u64::from(head >> i) & PAIR;
             }
-        };
-        fetch(0, (head >> 32) as u32);
-        for (i, word) in way.iter().enumerate().skip(1) {
-            let word = word.load(Ordering::Relaxed);
-            fetch(2 * i - 1, word as u32);
-            fetch(2 * i, (word >> 32) as u32);
         }
         lines
     }
 
-    /// Remembers what a packet of the flow touched, unless that is what was known.
+    /// Remembers what a packet of the flow touched; whether that is what was known.
     #[inline]
-    pub fn note(&self, flow: u64, known: &Touched, touched: &Touched) {
+    pub fn note(&self, flow: u64, known: &Touched, touched: &Touched) -> bool {
         let lines = known.iter().zip(touched).take(LINES);
-        if lines.fold(0, |differ, (a, b)| differ | (a ^ b)) != 0 {
+        let same = lines.fold(0, |differ, (a, b)| differ | (a ^ b)) == 0;
+        if !same {
             self.renew(flow, touched);
         }
+        same
     }
 
     #[inline(never)]
@@ -172,17 +184,13 @@ impl Sets {
         let Some(set) = self.set(flow) else {
             return;
         };
-        let mut words = [u64::from(tag(flow)), 0, 0, 0];
-        for (i, &line) in touched
-            .iter()
-            .enumerate()
-            .take(LINES)
-            .filter(|&(_, &line)| line != 0)
-        {
-            let short = u64::from(self.short(line >> LINE));
-            let at = i + 1;
-            words[at / 2] |= short << (32 * (at % 2));
-            words[0] |= (line & PAIR) << i;
+        let mut words = [0u32; LINES + 1];
+        words[0] = tag(flow);
+        for (i, &line) in touched.iter().enumerate().take(LINES) {
+            if line != 0 {
+                words[i + 1] = self.short(line >> LINE);
+                words[0] |= ((line & PAIR) as u32) << i;
+            }
         }
         let way = match way_of(set, flow) {
             Some((way, _)) => way,
@@ -199,10 +207,10 @@ fn tag(hash: u64) -> u32 {
     ((hash >> 32) as u32 & !PAIRS) | (PAIRS + 1)
 }
 
-fn way_of(set: &Set, hash: u64) -> Option<(&[AtomicU64; WORDS], u64)> {
+fn way_of(set: &Set, flow: u64) -> Option<(&Way, u32)> {
     set.0.iter().find_map(|way| {
         let head = way[0].load(Ordering::Relaxed);
-        (head as u32 & !PAIRS == tag(hash)).then_some((way, head))
+        (head & !PAIRS == tag(flow)).then_some((way, head))
     })
 }
 
@@ -268,6 +276,14 @@ mod tests {
             far,
             far | PAIR,
             0,
+            near,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
         ];
         let nothing = Touched::default();
         assert!(!sets.knows(5));
@@ -275,7 +291,8 @@ mod tests {
         sets.note(5, &nothing, &lines);
         assert!(sets.knows(5));
         assert_eq!(sets.fetch(5), lines);
-        let fewer = [far, near, 0, 0, 0, 0, 0, 0];
+        let mut fewer = nothing;
+        fewer[..2].copy_from_slice(&[far, near]);
         sets.note(5, &lines, &fewer);
         assert_eq!(sets.fetch(5), fewer);
         assert!(!sets.knows(5 | 1 << 50));
@@ -286,19 +303,21 @@ mod tests {
         let (_recall, sets) = sets(1);
         let own = sets.sets.as_ptr().addr() as u64 & !63;
         let (near, far, farther) = (own + 64, own ^ 1 << 44, own ^ 1 << 46);
-        sets.note(1, &Touched::default(), &[far, farther, near, 0, 0, 0, 0, 0]);
-        assert_eq!(sets.fetch(1), [far, 0, near, 0, 0, 0, 0, 0]);
+        let mut lines = Touched::default();
+        lines[..3].copy_from_slice(&[far, farther, near]);
+        sets.note(1, &Touched::default(), &lines);
+        assert_eq!(sets.fetch(1)[..4], [far, 0, near, 0]);
     }
 
     #[test]
     fn room_grows_with_the_flows_and_is_shared() {
         let (recall, sets) = sets(1000);
-        assert_eq!(sets.sets.len(), 512);
+        assert_eq!(sets.sets.len(), 256);
         let (mut mine, mut theirs) = (Some(sets), None);
         recall.renew(1000, &mut theirs);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
         recall.renew(5000, &mut theirs);
-        assert_eq!(theirs.as_ref().map(|sets| sets.sets.len()), Some(4096));
+        assert_eq!(theirs.as_ref().map(|sets| sets.sets.len()), Some(2048));
         recall.renew(10, &mut mine);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
     }

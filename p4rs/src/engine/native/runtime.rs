@@ -539,11 +539,15 @@ impl Context {
         if !table.is_far() || table.plain_words().is_none() {
             return;
         }
-        self.touch(table.bucket_at(run.guard, table.hash_key(key)) as Line);
-        if let Some(entry) = found.entry {
-            let (row, bytes) = entry.place();
-            self.touch(row as Line | if bytes > LINE_BYTES { PAIR } else { 0 });
-        }
+        let [first, second] = table.buckets_at(run.guard, table.hash_key(key));
+        self.touch(first as Line);
+        self.touch(match found.entry.map(Entry::place) {
+            Some((row, bytes)) => {
+                let (line, at) = (row & !(LINE_BYTES - 1), row & (LINE_BYTES - 1));
+                line as Line | Line::from(at + bytes > LINE_BYTES) * PAIR
+            }
+            None => second as Line,
+        });
     }
 
     /// Hands what machine code decided to whoever goes on.

@@ -126,6 +126,13 @@ impl<'g> Buckets<'g> {
         ptr::from_ref(&self.buckets[at]).cast()
     }
 
+    /// Where the other one lies.
+    #[inline(always)]
+    pub fn second(self) -> *const u8 {
+        let at = second(self.tag, self.buckets.len() - 1);
+        ptr::from_ref(&self.buckets[at]).cast()
+    }
+
     /// A record that probably has the hash's key, once the first bucket is at hand; else where the other bucket lies.
     #[inline(always)]
     pub fn record(self) -> Result<u32, *const u8> {
@@ -134,7 +141,7 @@ impl<'g> Buckets<'g> {
         let bits = bucket.with_tag(self.tag);
         let slot = bucket.0.get(bits.trailing_zeros() as usize);
         let record = slot.and_then(|slot| (slot.load(Ordering::Acquire) as u32).checked_sub(1));
-        record.ok_or_else(|| ptr::from_ref(&self.buckets[second(self.tag, mask)]).cast())
+        record.ok_or_else(|| self.second())
     }
 }
 
@@ -210,11 +217,13 @@ impl HashIndex {
         self.published.view()
     }
 
-    /// Where the bucket is that [`HashIndex::find`] reads first.
+    /// Where the buckets are that [`HashIndex::find`] reads, in order.
     #[inline(always)]
-    pub fn bucket_at(&self, guard: &Guard, hash: u64) -> usize {
-        self.probe(guard, hash)
-            .map_or(0, |buckets| buckets.first().addr())
+    pub fn buckets_at(&self, guard: &Guard, hash: u64) -> [usize; 2] {
+        let buckets = self.probe(guard, hash);
+        buckets.map_or([0; 2], |buckets| {
+            [buckets.first(), buckets.second()].map(<*const u8>::addr)
+        })
     }
 
     /// Adds a record; the caller knows that no equal one is there. False when too many keys share the hash.

@@ -169,16 +169,18 @@ impl MatchTable {
         self.says_all().then(|| self.plan.words())
     }
 
-    /// Whether its memory is more than caches hold, so that it is worth while to remember which lines packets need.
+    /// Whether its buckets, and its rows, are more than caches hold, so that it is worth while to remember which of them
+    /// packets need.
     #[inline(always)]
-    pub fn is_far(&self) -> bool {
-        self.len() >= self.config.far_from
+    pub fn is_far(&self) -> (bool, bool) {
+        let entries = self.len();
+        (entries >= self.config.far_from, entries >= self.far_rows)
     }
 
-    /// Where the bucket is that a lookup reads first.
+    /// Where the buckets are that a lookup reads, in order.
     #[inline(always)]
-    pub fn bucket_at(&self, guard: &Guard, hash: u64) -> usize {
-        self.store.exact.bucket_at(guard, hash)
+    pub fn buckets_at(&self, guard: &Guard, hash: u64) -> [usize; 2] {
+        self.store.exact.buckets_at(guard, hash)
     }
 
     /// Where a lookup that is to come will look, in a table with [`MatchTable::plain_words`]; `None` where it is empty.

@@ -45,7 +45,7 @@ pub(crate) struct TableConfig {
     pub counts_hits: bool,
     pub direct_meter: Option<MeterUnit>,
     pub profile: Option<Arc<Profile>>,
-    /// Entries from which on caches do not hold the table.
+    /// Entries from which on caches do not hold a table's buckets; a row of one line counts as much.
     pub far_from: u64,
 }
 
@@ -73,6 +73,8 @@ pub(crate) struct MatchTable {
     /// Entries of all stripes.
     pub(super) count: AtomicU64,
     pub(super) failures: AtomicU64,
+    /// Entries from which on caches do not hold their rows.
+    pub(super) far_rows: u64,
 }
 
 impl MatchTable {
@@ -108,7 +110,9 @@ impl MatchTable {
             action: program_default.0,
             data: shared(&program_default.1),
         };
+        let lines = store.shape.stride().div_ceil(8) as u64;
         Some(Self {
+            far_rows: config.far_from / lines.max(1),
             store,
             stripes,
             program_default,

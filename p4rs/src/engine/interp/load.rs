@@ -149,7 +149,7 @@ impl Loader<'_> {
         };
         let data = self.action_data(table, &table.default_action);
         let made = MatchTable::new(TableConfig {
-            far_from: self.config.side_by_side_from,
+            far_lines: self.config.side_by_side_from,
             handle,
             keys: keys.clone(),
             actions: actions.clone(),

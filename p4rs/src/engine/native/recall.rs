@@ -194,7 +194,11 @@ impl Sets {
         }
         let way = match way_of(set, flow) {
             Some((way, _)) => way,
-            None => &set.0[(flow >> 40) as usize % WAYS],
+            None => {
+                let free = |way: &&Way| way[0].load(Ordering::Relaxed) == 0;
+                let other = &set.0[(flow >> 40) as usize % WAYS];
+                set.0.iter().find(free).unwrap_or(other)
+            }
         };
         for (to, word) in way.iter().zip(words) {
             to.store(word, Ordering::Relaxed);

@@ -169,12 +169,10 @@ impl MatchTable {
         self.says_all().then(|| self.plan.words())
     }
 
-    /// Whether its buckets, and its rows, are more than caches hold, so that it is worth while to remember which of them
-    /// packets need.
+    /// Whether its memory is more than caches hold, so that it is worth while to remember which lines packets need.
     #[inline(always)]
-    pub fn is_far(&self) -> (bool, bool) {
-        let entries = self.len();
-        (entries >= self.config.far_from, entries >= self.far_rows)
+    pub fn is_far(&self) -> bool {
+        self.len() >= self.far_from
     }
 
     /// Where the buckets are that a lookup reads, in order.

@@ -124,7 +124,7 @@ impl MatchTable {
             key: key * WORD,
             data: data * WORD,
             count: self.count.as_ptr(),
-            far_from: tuples.is_none().then_some(self.config.far_from),
+            far_from: tuples.is_none().then_some(self.far_from),
         })
     }
 

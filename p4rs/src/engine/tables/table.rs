@@ -45,8 +45,8 @@ pub(crate) struct TableConfig {
     pub counts_hits: bool,
     pub direct_meter: Option<MeterUnit>,
     pub profile: Option<Arc<Profile>>,
-    /// Entries from which on caches do not hold a table's buckets; a row of one line counts as much.
-    pub far_from: u64,
+    /// Cache lines of rows from which on caches do not hold the table.
+    pub far_lines: u64,
 }
 
 /// A default action as packets run it.
@@ -73,8 +73,8 @@ pub(crate) struct MatchTable {
     /// Entries of all stripes.
     pub(super) count: AtomicU64,
     pub(super) failures: AtomicU64,
-    /// Entries from which on caches do not hold their rows.
-    pub(super) far_rows: u64,
+    /// Entries from which on caches do not hold the table.
+    pub(super) far_from: u64,
 }
 
 impl MatchTable {
@@ -112,7 +112,7 @@ impl MatchTable {
         };
         let lines = store.shape.stride().div_ceil(8) as u64;
         Some(Self {
-            far_rows: config.far_from / lines.max(1),
+            far_from: config.far_lines / lines.max(1),
             store,
             stripes,
             program_default,

@@ -19,7 +19,7 @@ fn config(keys: &[(MatchKind, u32)]) -> TableConfig {
         scope: ActionScope::TableAndDefault,
     };
     TableConfig {
-        far_from: u64::MAX,
+        far_lines: u64::MAX,
         handle: Handle::new(0),
         keys: keys.to_vec(),
         actions: vec![action(&[]), action(&[16, 9])],

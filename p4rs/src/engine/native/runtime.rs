@@ -544,7 +544,7 @@ impl Context {
         self.touch(match found.entry.map(Entry::place) {
             Some((row, bytes)) => {
                 let (line, at) = (row & !(LINE_BYTES - 1), row & (LINE_BYTES - 1));
-                line as Line | Line::from(at + bytes > LINE_BYTES) * PAIR
+                line as Line | (Line::from(at + bytes > LINE_BYTES) * PAIR)
             }
             None => second as Line,
         });

@@ -101,6 +101,33 @@ pub(crate) fn parts(program: &Program, ty: Handle<Type>) -> Vec<(u32, Handle<Typ
         .collect()
 }
 
+/// The first slot of one part of a struct, header, union or tuple.
+pub(crate) fn offset(program: &Program, ty: Handle<Type>, part: usize) -> Option<u32> {
+    let sum = |parts: &mut dyn ExactSizeIterator<Item = Handle<Type>>| {
+        let first = u32::from(is_header(program, ty));
+        let before = |sum: u32, part| sum.saturating_add(slots(program, part));
+        (part < parts.len()).then(|| parts.take(part).fold(first, before))
+    };
+    match &program.types[program.resolve(ty)] {
+        Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => {
+            sum(&mut fields.fields.iter().map(|f| f.ty))
+        }
+        Type::Tuple(items) => sum(&mut items.iter().copied()),
+        _ => None,
+    }
+}
+
+/// The name of one part of a struct, header, union or tuple.
+pub(crate) fn part_name(program: &Program, ty: Handle<Type>, part: usize) -> Option<String> {
+    match &program.types[program.resolve(ty)] {
+        Type::Struct(fields) | Type::Header(fields) | Type::Union(fields) => {
+            fields.fields.get(part).map(|field| field.name.clone())
+        }
+        Type::Tuple(items) => (part < items.len()).then(|| part.to_string()),
+        _ => None,
+    }
+}
+
 /// Whether the type is a header.
 pub(crate) fn is_header(program: &Program, ty: Handle<Type>) -> bool {
     matches!(program.types[program.resolve(ty)], Type::Header(_))

@@ -80,21 +80,10 @@ fn each(access: &Access, mut visit: impl FnMut(usize, u64)) {
     }
 }
 
-/// Goes backwards through a block's accesses; `dead` sees the stores that nobody reads.
-fn walk(
-    func: &Function,
-    block: Block,
-    accesses: &FxHashMap<Inst, Access>,
-    live: &mut Live,
-    mut dead: impl FnMut(Inst),
-) {
-    let mut next = func.layout.last_inst(block);
-    while let Some(inst) = next {
-        next = func.layout.prev_inst(inst);
-        let Some(access) = accesses.get(&inst) else {
-            continue;
-        };
-        let half = live.len() / 2;
+/// Goes through a block's accesses, the last one first; `dead` sees the stores that nobody reads.
+fn walk(backwards: &[Access], live: &mut Live, mut dead: impl FnMut(Inst)) {
+    let half = live.len() / 2;
+    for access in backwards {
         let mut read = false;
         each(access, |word, bit| match access.kind {
             Kind::LaterLoad => live[word] |= bit,
@@ -110,42 +99,58 @@ fn walk(
             }
         });
         if matches!(access.kind, Kind::Store | Kind::Clear) && !read {
-            dead(inst);
+            dead(access.inst);
         }
     }
+}
+
+/// A block's accesses, the last one first.
+fn backwards(func: &Function, block: Block, accesses: &FxHashMap<Inst, Access>) -> Vec<Access> {
+    let mut found = Vec::new();
+    let mut next = func.layout.last_inst(block);
+    while let Some(inst) = next {
+        next = func.layout.prev_inst(inst);
+        found.extend(accesses.get(&inst));
+    }
+    found
 }
 
 /// Takes out stores that nobody reads; whether there were any.
 fn dead_stores(func: &mut Function, accesses: &FxHashMap<Inst, Access>, words: usize) -> bool {
     let graph = ControlFlowGraph::with_function(func);
-    let blocks: Vec<Block> = func.layout.blocks().collect();
-    let number = |block: Block| block.as_u32() as usize;
-    let mut before: Vec<Live> = vec![vec![0; words]; func.dfg.num_blocks()];
-    let behind = |block: Block, before: &[Live]| {
-        let mut live = vec![0; words];
+    let blocks: Vec<(Block, Vec<Access>)> = func
+        .layout
+        .blocks()
+        .map(|block| (block, backwards(func, block, accesses)))
+        .collect();
+    let first = |block: Block| block.as_u32() as usize * words;
+    let mut before = vec![0u64; func.dfg.num_blocks() * words];
+    let behind = |block: Block, before: &[u64], live: &mut Live| {
+        live.fill(0);
         for next in graph.succ_iter(block) {
-            for (to, from) in live.iter_mut().zip(&before[number(next)]) {
+            for (to, from) in live.iter_mut().zip(&before[first(next)..]) {
                 *to |= from;
             }
         }
-        live
     };
+    let mut live: Live = vec![0; words];
     let mut changed = true;
     while changed {
         changed = false;
-        for &block in blocks.iter().rev() {
-            let mut live = behind(block, &before);
-            walk(func, block, accesses, &mut live, |_| {});
-            if live != before[number(block)] {
-                before[number(block)] = live;
+        for (block, list) in blocks.iter().rev() {
+            behind(*block, &before, &mut live);
+            walk(list, &mut live, |_| {});
+            let own = &mut before[first(*block)..][..words];
+            if *own != live[..] {
+                own.copy_from_slice(&live);
                 changed = true;
             }
         }
     }
     let mut dead = Vec::new();
-    for &block in &blocks {
-        let mut live = behind(block, &before);
-        walk(func, block, accesses, &mut live, |inst| dead.push(inst));
+    for (block, list) in &blocks {
+        behind(*block, &before, &mut live);
+        walk(list, &mut live, |inst| dead.push(inst));
     }
     for &inst in &dead {
         func.layout.remove_inst(inst);

@@ -83,8 +83,8 @@ impl Lower<'_> {
 
     fn field_offset(&self, base: Handle<Expr>, field: usize) -> Lowered<u32> {
         let expr = self.expr(base);
-        match layout::parts(self.program, expr.ty).get(field) {
-            Some((offset, ..)) => Ok(*offset),
+        match layout::offset(self.program, expr.ty, field) {
+            Some(offset) => Ok(offset),
             None => self.construct("no such field", expr.span),
         }
     }
@@ -162,10 +162,9 @@ impl Lower<'_> {
         match &self.expr(expr).kind {
             ExprKind::Var(var) => self.program.vars[*var].name.clone(),
             ExprKind::Field(base, field) => {
-                let parts = layout::parts(self.program, self.expr(*base).ty);
-                let name = parts
-                    .get(*field as usize)
-                    .map_or("?", |(_, _, name)| name.as_str());
+                let ty = self.expr(*base).ty;
+                let name = layout::part_name(self.program, ty, *field as usize);
+                let name = name.as_deref().unwrap_or("?");
                 format!("{}.{name}", self.describe(*base))
             }
             ExprKind::Index(base, index) => match &self.expr(*index).kind {

@@ -56,7 +56,6 @@ pub(super) struct Imports {
     pub apply: FuncRef,
     pub count: FuncRef,
     pub count_direct: FuncRef,
-    pub count_later: FuncRef,
     pub learn: FuncRef,
     pub restart: FuncRef,
     pub hash: FuncRef,

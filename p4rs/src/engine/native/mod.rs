@@ -402,7 +402,7 @@ fn jit() -> Result<JITBuilder, Unsupported> {
 /// A runtime function: name, address, words it takes, what it returns.
 type Function = (&'static str, fn() -> *const u8, usize, Option<Type>);
 
-const FUNCTIONS: &[Function; 15] = &[
+const FUNCTIONS: &[Function; 14] = &[
     (
         "interpret",
         || runtime::interpret as *const u8,
@@ -416,14 +416,13 @@ const FUNCTIONS: &[Function; 15] = &[
         Some(types::I64),
     ),
     ("apply", || runtime::apply as *const u8, 2, Some(types::I32)),
-    ("count", || runtime::count as *const u8, 3, None),
+    ("count", || runtime::count as *const u8, 4, None),
     (
         "count_direct",
         || runtime::count_direct as *const u8,
         3,
         None,
     ),
-    ("count_later", || runtime::count_later as *const u8, 3, None),
     ("learn", || runtime::learn as *const u8, 5, Some(types::I64)),
     ("restart", || runtime::restart as *const u8, 3, None),
     ("hash", || runtime::hash as *const u8, 3, Some(types::I64)),
@@ -456,8 +455,8 @@ const FUNCTIONS: &[Function; 15] = &[
 ];
 
 /// Declares the runtime's functions, in the order of [`FUNCTIONS`].
-fn declare(module: &mut JITModule) -> Result<[FuncId; 15], Unsupported> {
-    let mut ids = [FuncId::from_u32(0); 15];
+fn declare(module: &mut JITModule) -> Result<[FuncId; 14], Unsupported> {
+    let mut ids = [FuncId::from_u32(0); 14];
     for (id, (name, _, params, result)) in ids.iter_mut().zip(FUNCTIONS) {
         let mut made = module.make_signature();
         signature(&mut made, *params, *result);
@@ -470,7 +469,7 @@ fn declare(module: &mut JITModule) -> Result<[FuncId; 15], Unsupported> {
 
 /// Makes them known to a function.
 fn reference(
-    ids: [FuncId; 15],
+    ids: [FuncId; 14],
     module: &mut JITModule,
     function: &mut cranelift_codegen::ir::Function,
 ) -> Imports {
@@ -481,7 +480,6 @@ fn reference(
         apply,
         count,
         count_direct,
-        count_later,
         learn,
         restart,
         hash,
@@ -498,7 +496,6 @@ fn reference(
         apply,
         count,
         count_direct,
-        count_later,
         learn,
         restart,
         hash,

@@ -73,7 +73,7 @@ impl Build<'_, '_> {
     }
 
     /// As [`Self::within`], for a block whose predecessors are all known.
-    fn inside(&mut self, to: Block, cold: bool) {
+    pub fn inside(&mut self, to: Block, cold: bool) {
         self.within(to, cold);
         self.b.seal_block(to);
     }

@@ -340,22 +340,26 @@ pub(super) extern "C" fn apply(context: *mut Context, table: u64) -> u32 {
     code(result.map(|_| 0))
 }
 
-/// Counts on a cell that machine code does not find, since nobody has counted there on this thread.
-pub(super) extern "C" fn count(cells: *const CounterCells, cell: u64, bytes: u64) {
-    // SAFETY: the machine owns the cells and the code that names them, and neither moves.
-    unsafe { &*cells }.count(cell as u32, bytes);
+/// Counts on a cell that machine code does not find, since nobody has counted there on this thread; or, side by side, when
+/// the packets are finished.
+pub(super) extern "C" fn count(
+    context: *mut Context,
+    cells: *const CounterCells,
+    cell: u64,
+    bytes: u64,
+) {
+    // SAFETY: the machine owns the cells and the code that names them, and neither moves; a lane outlives the passes in it.
+    let (cells, lane) = unsafe { (&*cells, (*context).lane.as_ref()) };
+    match (lane, cells.own(cell as u32)) {
+        (Some(lane), Some(own)) => lane.count(own, bytes),
+        _ => cells.count(cell as u32, bytes),
+    }
 }
 
 /// Counts on the entry that the table's last lookup hit.
 pub(super) extern "C" fn count_direct(context: *mut Context, table: u64, bytes: u64) {
     // SAFETY: see `run`.
     unsafe { run(context) }.count_last(table as u32, bytes);
-}
-
-/// Counts on a cell of this thread, two words, when the packets side by side are finished.
-pub(super) extern "C" fn count_later(lane: *const Lane, cell: *const [AtomicU64; 2], bytes: u64) {
-    // SAFETY: a lane outlives the passes in it; cells never move.
-    unsafe { (*lane).count(&*cell, bytes) };
 }
 
 /// Adds the entry whose lookup missed; 1 when it was added.

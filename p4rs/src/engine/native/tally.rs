@@ -31,18 +31,26 @@ impl Build<'_, '_> {
         let size = counter.size().min(1 << 32);
         let after = self.b.create_block();
         if self.most(index) >= size {
-            let (inside, size) = (self.b.create_block(), self.iconst(size));
+            let size = self.iconst(size);
             let known = self.compare_words(IntCC::UnsignedLessThan, index, size);
-            self.brif(known, inside, &[], after, &[]);
-            self.enter(inside);
+            match self.number(known) {
+                Some(0) => return,
+                Some(_) => {}
+                None => self.only_if(known, after),
+            }
         }
         let far = counter
             .size()
             .saturating_mul(counter.cells().path().cell as u64)
             >= FAR;
-        self.count_cell(counter.cells(), index, bytes, far);
-        self.jump(after);
-        self.enter(after);
+        self.count_cell(counter.cells(), (index, bytes), far, after);
+    }
+
+    /// Goes on where a condition holds; at `after` where it does not. No more is known in either place.
+    fn only_if(&mut self, condition: Value, after: Block) {
+        let on = self.b.create_block();
+        self.b.ins().brif(condition, on, &[], after, &[]);
+        self.inside(on, false);
     }
 
     /// Counts on the entry that the table's last lookup hit.
@@ -56,22 +64,26 @@ impl Build<'_, '_> {
             self.b.ins().call(self.imports.count_direct, &args);
             return;
         };
-        let (hit, after) = (self.b.create_block(), self.b.create_block());
+        let after = self.b.create_block();
         let row = self.load_context(types::I64, offset_of!(Context, row));
-        self.brif(row, hit, &[], after, &[]);
-        self.enter(hit);
+        self.only_if(row, after);
         let flags = MemFlagsData::trusted();
         let value = self.b.ins().load(types::I64, flags, row, 0);
         // The entry's number is the lower half of its header.
         let entry = self.mask_to(Val { value, wide: false }, 32);
-        self.count_cell(cells, entry.value, bytes, false);
-        self.jump(after);
-        self.enter(after);
+        self.count_cell(cells, (entry.value, bytes), false, after);
     }
 
-    /// Adds a packet to a cell, whose number has 32 bits. Side by side its line is fetched first; a far one is noted.
-    fn count_cell(&mut self, cells: &CounterCells, number: Value, bytes: Value, far: bool) {
-        let [here, nowhere, now, later, after] = [0; 5].map(|_| self.b.create_block());
+    /// Adds a packet to a cell, whose number has 32 bits, and goes on at `after`. Side by side its line is fetched first; a far
+    /// one is noted.
+    fn count_cell(
+        &mut self,
+        cells: &CounterCells,
+        (number, bytes): (Value, Value),
+        far: bool,
+        after: Block,
+    ) {
+        let other = self.b.create_block();
         let (path, flags) = (cells.path(), MemFlagsData::trusted());
         let shards = self.iconst(path.shards as u64);
         let own = self.load_context(types::I64, offset_of!(Context, shard));
@@ -86,8 +98,7 @@ impl Build<'_, '_> {
         let chunk = self.b.ins().iadd(origins, chunk);
         let before = path.zeros as i32 * WORD;
         let origin = self.b.ins().load(types::I64, flags, chunk, -before);
-        self.brif(origin, here, &[], nowhere, &[]);
-        self.enter(here);
+        self.only_if(origin, other);
         let log = path.cell.trailing_zeros();
         let offset = self.b.ins().ishl_imm_u(from, i64::from(log));
         let at = self.b.ins().iadd(origin, offset);
@@ -95,8 +106,9 @@ impl Build<'_, '_> {
             self.touch(at);
         }
         let lane = self.load_context(types::I64, offset_of!(Context, lane));
-        self.brif(lane, later, &[], now, &[]);
-        self.enter(now);
+        let now = self.b.create_block();
+        self.b.ins().brif(lane, other, &[], now, &[]);
+        self.inside(now, false);
         for (word, more) in [(0, None), (WORD, Some(bytes))] {
             let sum = self.b.ins().load(types::I64, flags, at, word);
             let sum = match more {
@@ -105,46 +117,37 @@ impl Build<'_, '_> {
             };
             self.b.ins().store(flags, sum, at, word);
         }
-        self.jump(after);
-        let outer = std::mem::replace(&mut self.seldom, true);
-        self.enter(later);
-        let args = [lane, at, bytes];
-        self.b.ins().call(self.imports.count_later, &args);
-        self.jump(after);
-        self.enter(nowhere);
+        self.b.ins().jump(after, &[]);
+        self.inside(other, true);
         let cells = self.iconst(ptr::from_ref(cells) as u64);
-        let args = [cells, number, bytes];
+        let args = [self.context, cells, number, bytes];
         self.b.ins().call(self.imports.count, &args);
-        self.jump(after);
-        self.seldom = outer;
-        self.enter(after);
+        self.b.ins().jump(after, &[]);
+        self.inside(after, false);
     }
 
     /// Starts the timer of the entry that was hit anew, with the time of a profile if one is given.
     pub fn restart(&mut self, profile: Option<Value>) {
-        let [timed, late, after] = [0; 3].map(|_| self.b.create_block());
         let table = self
             .acting
             .and_then(|table| self.machine.tables.get(table as usize));
-        if table.is_some_and(MatchTable::is_learner) {
+        let learner = table.is_some_and(MatchTable::is_learner);
+        let [late, after] = [0; 2].map(|_| self.b.create_block());
+        if learner {
             let row = self.load_context(types::I64, offset_of!(Context, row));
-            self.brif(row, timed, &[], late, &[]);
-            self.enter(timed);
+            self.only_if(row, late);
             self.timed(row, profile, late);
-            self.jump(after);
+            self.b.ins().jump(after, &[]);
         } else {
-            self.jump(late);
+            self.b.ins().jump(late, &[]);
         }
-        let seldom = table.is_some();
-        let outer = std::mem::replace(&mut self.seldom, seldom);
-        self.enter(late);
+        self.inside(late, learner);
         let set = self.iconst(u64::from(profile.is_some()));
         let profile = profile.unwrap_or(set);
         let args = [self.context, set, profile];
         self.b.ins().call(self.imports.restart, &args);
-        self.jump(after);
-        self.seldom = outer;
-        self.enter(after);
+        self.b.ins().jump(after, &[]);
+        self.inside(after, false);
     }
 
     /// Goes on where a row's timer is to be left as it is, see [`super::super::tables::Entry::refresh`]; else at `late`.
@@ -157,23 +160,19 @@ impl Build<'_, '_> {
         let (timeout, start) = (load(TIMEOUT), load(START));
         if let Some(profile) = profile {
             let wanted = self.expire_time(profile);
-            let (same, other) = (self.b.create_block(), late);
-            let is = self.b.ins().icmp(IntCC::Equal, timeout, wanted);
-            self.brif(is, same, &[], other, &[]);
-            self.enter(same);
+            let same = self.b.ins().icmp(IntCC::Equal, timeout, wanted);
+            self.only_if(same, late);
         }
         let now = self.load_context(types::I64, offset_of!(Context, now));
         // A start in the future has run for no time at all.
         let end = self.b.ins().umax(now, start);
         let passed = self.b.ins().isub(end, start);
         let unseen = self.b.ins().ushr_imm_u(timeout, i64::from(UNSEEN));
-        let seen = self
+        let unseen = self
             .b
             .ins()
-            .icmp(IntCC::UnsignedGreaterThan, passed, unseen);
-        let fresh = self.b.create_block();
-        self.brif(seen, late, &[], fresh, &[]);
-        self.enter(fresh);
+            .icmp(IntCC::UnsignedLessThanOrEqual, passed, unseen);
+        self.only_if(unseen, late);
     }
 
     /// The time of a profile, as [`super::super::interp::Run::expire_time`] tells it.

@@ -49,7 +49,7 @@ pub(crate) struct TablePath {
     pub key: usize,
     pub data: usize,
     /// Where the number of entries is told, and how many make the table one that caches do not hold, whose lines are to
-    /// be noted: none where entries are not found by their key alone.
+    /// be noted: none where there never are so many, or where entries are not found by their key alone.
     pub count: *const u64,
     pub far_from: Option<u64>,
 }
@@ -114,6 +114,8 @@ impl MatchTable {
             KeyClass::Keyless | KeyClass::Lpm(_) => return None,
         };
         let able = (1..=LANES).contains(&words) && cfg!(target_endian = "little");
+        let room = self.config.capacity;
+        let far = tuples.is_none() && room.is_none_or(|room| room >= self.far_from);
         able.then(|| TablePath {
             timed: self.is_learner(),
             seeds: *self.store.hasher.seeds(),
@@ -124,7 +126,7 @@ impl MatchTable {
             key: key * WORD,
             data: data * WORD,
             count: self.count.as_ptr(),
-            far_from: tuples.is_none().then_some(self.far_from),
+            far_from: far.then_some(self.far_from),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Tests of the whole engine: P4 sources in, packets out.
 
+mod changes;
 mod language;
 mod packets;
 mod pna;

@@ -1,0 +1,144 @@
+//! Entries that come, go and change on one thread while machine code looks others up on another.
+
+use super::super::{ActionCall, Config, FieldMatch, NewEntry, Outputs, Time};
+use super::{Engine, action, engine_with, table};
+
+const PROGRAM: &str = r#"
+#include <core.p4>
+#include <pna.p4>
+header h_t { bit<32> k; bit<64> x; bit<32> a; bit<32> b; bit<32> c; bit<32> d; }
+struct headers { h_t h; }
+struct meta_t { }
+parser P(packet_in p, out headers hdr, inout meta_t meta, in pna_main_parser_input_metadata_t istd) {
+    state start { p.extract(hdr.h); transition accept; }
+}
+control Pre(in headers hdr, inout meta_t meta, in pna_pre_input_metadata_t istd, inout pna_pre_output_metadata_t ostd) { apply { } }
+control M(inout headers hdr, inout meta_t meta, in pna_main_input_metadata_t istd, inout pna_main_output_metadata_t ostd) {
+    action first(bit<32> a, bit<32> b) { hdr.h.a = a; hdr.h.b = b; }
+    action second(bit<32> c, bit<32> d) { hdr.h.c = c; hdr.h.d = d; }
+    table plain {
+        key = { hdr.h.k: exact; hdr.h.x: exact; }
+        actions = { first; }
+        size = 65536;
+    }
+    table masked {
+        key = { hdr.h.k: exact; hdr.h.x: ternary; }
+        actions = { second; }
+        size = 65536;
+    }
+    apply { plain.apply(); masked.apply(); send_to_port((PortId_t)1); }
+}
+control D(packet_out p, in headers hdr, in meta_t meta, in pna_main_output_metadata_t ostd) { apply { p.emit(hdr.h); } }
+PNA_NIC(P(), Pre(), M(), D()) main;
+"#;
+
+/// The key that is always there, in both tables.
+const KEPT: u32 = 7;
+const X: u64 = 0x1234_5678_9abc_def0;
+/// Priority of its ternary entry.
+const HIGH: i32 = 100;
+
+/// What is to be done with an entry.
+#[derive(Clone, Copy)]
+enum Change {
+    Insert,
+    Modify,
+    Delete,
+}
+
+/// Changes the entries of a key in both tables: they give a number and its complement.
+fn change(engine: &Engine, change: Change, (key, mask, priority): (u32, u64, i32), number: u32) {
+    let (key, value, mask) = (
+        key.to_be_bytes(),
+        (X & mask).to_be_bytes(),
+        mask.to_be_bytes(),
+    );
+    let params = [number.to_be_bytes(), (!number).to_be_bytes()];
+    let params: Vec<&[u8]> = params.iter().map(<[u8; 4]>::as_slice).collect();
+    let exact = FieldMatch::Exact(&key);
+    let whole = X.to_be_bytes();
+    let ternary = FieldMatch::Ternary {
+        value: &value,
+        mask: &mask,
+    };
+    for (name, act, fields, priority) in [
+        ("plain", "first", [exact, FieldMatch::Exact(&whole)], 0),
+        ("masked", "second", [exact, ternary], priority),
+    ] {
+        let table = table(engine, name);
+        let call = ActionCall {
+            action: action(engine, table, act),
+            params: &params,
+        };
+        let entry = NewEntry {
+            priority,
+            ..NewEntry::new(&fields, call)
+        };
+        match change {
+            Change::Insert => engine.insert(Time(0), table, &entry),
+            Change::Modify => engine.modify(Time(0), table, &entry),
+            Change::Delete => engine.delete(table, &fields, priority),
+        }
+        .unwrap();
+    }
+}
+
+/// Fills and empties both tables, and changes the entries that stay.
+fn keep_changing(engine: &Engine) {
+    let others = if cfg!(debug_assertions) { 600 } else { 6_000 };
+    // Groups of rows with other masks come and go, before and behind that of the entry which stays; some have one row.
+    let other = |n: u32| {
+        let priority = 1 + (n * 37 % 200) as i32;
+        (1000 + n, u64::MAX << (n % 40), priority)
+    };
+    for round in 0..3 {
+        for n in 0..others {
+            change(engine, Change::Insert, other(n), n);
+            change(engine, Change::Modify, (KEPT, u64::MAX, HIGH), n + round);
+        }
+        for n in 0..others {
+            change(engine, Change::Delete, other(n), n);
+        }
+    }
+}
+
+/// The two pairs of numbers that a packet leaves with.
+fn answers(engine: &Engine, key: u32) -> [(u32, u32); 2] {
+    let mut packet = key.to_be_bytes().to_vec();
+    packet.extend(X.to_be_bytes());
+    packet.extend([0; 16]);
+    let mut out = Outputs::default();
+    engine.worker().process(Time(1), 0, &packet, &mut out);
+    let (_, bytes) = out.transmitted().next().unwrap();
+    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    [(number(12), number(16)), (number(20), number(24))]
+}
+
+#[test]
+fn packets_find_what_is_there_while_other_entries_come_and_go() {
+    let engine = engine_with(PROGRAM, Config::default());
+    assert!(engine.is_native());
+    change(&engine, Change::Insert, (KEPT, u64::MAX, HIGH), 1);
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| keep_changing(&engine));
+        let mut turn = 0;
+        loop {
+            let last = changes.is_finished();
+            for (a, b) in answers(&engine, KEPT) {
+                assert_eq!(a, !b, "the entry that stays, old or new");
+            }
+            turn = (turn + 1) % 600;
+            for (a, b) in answers(&engine, 1000 + turn) {
+                // The table's own default leaves the packet as it was.
+                assert!(
+                    a == !b || (a, b) == (0, 0),
+                    "all of an entry or nothing: {a} {b}"
+                );
+            }
+            if last {
+                break;
+            }
+        }
+    });
+    assert_eq!(answers(&engine, 1000), [(0, 0), (0, 0)]);
+}

@@ -24,6 +24,7 @@ use super::cells::{Access, Cells};
 use super::cut::{Cut, Cuts};
 use super::known::{Facts, Test};
 use super::order::Order;
+use super::part::Kinds;
 use super::runtime::{Context, Site, status};
 use super::support;
 use super::widths::Widths;
@@ -129,7 +130,8 @@ pub(super) struct Build<'a, 'f> {
     pub cuts: Vec<u32>,
     /// Where packets wait.
     pub places: Cuts,
-    /// Kinds of packets that may have code of their own.
+    /// Which packets the code is for, and how many kinds may have code of their own.
+    pub part: Kinds,
     pub kinds: usize,
     /// Registers' cells that were noted, by index and by where the registers lie.
     pub touched: FxHashSet<(Value, usize)>,
@@ -234,6 +236,7 @@ impl<'a, 'f> Build<'a, 'f> {
             side_by_side: false,
             cuts: Vec::new(),
             places: Cuts::default(),
+            part: Kinds::All,
             kinds: 0,
             touched: FxHashSet::default(),
             gates: Vec::new(),

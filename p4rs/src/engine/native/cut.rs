@@ -79,6 +79,16 @@ impl Cuts {
         self.marks.push((value, cut, shift));
     }
 
+    /// The places so far.
+    pub fn all(&self) -> BTreeSet<Cut> {
+        self.all.clone()
+    }
+
+    /// These places are of the program, too.
+    pub fn meet(&mut self, others: BTreeSet<Cut>) {
+        self.all.extend(others);
+    }
+
     /// Writes the numbers, from 1 on, into the constants.
     pub fn write(&self, func: &mut Function) {
         let numbers: BTreeMap<&Cut, u64> = self.all.iter().zip(1..).collect();

@@ -50,7 +50,7 @@ const DONE: u32 = u32::MAX;
 /// A pass to run.
 #[derive(Clone, Copy, Debug)]
 struct Task {
-    entry: extern "C" fn(*mut Context) -> u32,
+    native: *const Native,
     context: *mut Context,
 }
 
@@ -250,7 +250,8 @@ impl Drop for Lanes {
 fn serve(yielder: &Yielder<(), u32>, lane: &Lane) {
     lane.yielder.set(yielder);
     while let Some(task) = lane.task.take() {
-        lane.word.set((task.entry)(task.context));
+        // SAFETY: the machine code outlives the tasks that run it.
+        lane.word.set(unsafe { &*task.native }.enter(task.context));
         yielder.suspend(DONE);
     }
 }
@@ -408,7 +409,7 @@ impl Lanes {
             flight.context.lane = flight.lane;
             flight.lane.count.set(0);
             flight.lane.task.set(Some(Task {
-                entry: native.entry,
+                native,
                 context: &raw mut *flight.context,
             }));
         }

@@ -27,6 +27,7 @@ mod order;
 mod pack;
 mod packet;
 mod parse;
+mod part;
 mod probe;
 mod program;
 mod prune;
@@ -42,9 +43,8 @@ mod value;
 mod ways;
 mod widths;
 
-use cranelift_codegen::ir::{Type, UserFuncName, types};
+use cranelift_codegen::ir::{Type, types};
 use cranelift_codegen::settings::{self, Configurable};
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
@@ -52,10 +52,11 @@ use super::bits::WORD;
 use super::externs::{crc32_step, shard_offset};
 use super::interp::{Machine, PacketState, Run};
 use super::outputs::{DropReason, Outputs};
-use build::{Build, Imports, signature};
+use build::{Imports, signature};
 use order::Order;
+use part::{Part, Plan};
 use program::outcome;
-use runtime::{Context, NO_TABLE, Site};
+use runtime::{Context, NO_TABLE};
 use widths::Widths;
 
 pub(crate) use lanes::{LANES, Lanes};
@@ -98,10 +99,8 @@ const KINDS_SIZE: u64 = 12_000;
 
 /// A compiled program.
 pub(crate) struct Native {
-    /// Owns the code; taken when dropped.
-    module: Option<JITModule>,
-    entry: extern "C" fn(*mut Context) -> u32,
-    sites: Box<[Site]>,
+    /// In the order in which a packet enters them.
+    parts: Vec<Part>,
     /// Ranges of slots in memory.
     memory: Vec<(usize, usize)>,
     /// Most bytes of outgoing headers.
@@ -112,25 +111,10 @@ pub(crate) struct Native {
     cuts: Vec<u32>,
 }
 
-// SAFETY: the code is never changed after it was made, the module is used again only to free it, and the nodes behind
-// the sites belong to the machine that owns this and are never changed; nothing here is shared mutable state.
-unsafe impl Send for Native {}
-// SAFETY: as above.
-unsafe impl Sync for Native {}
-
-impl Drop for Native {
-    fn drop(&mut self) {
-        if let Some(module) = self.module.take() {
-            // SAFETY: the code can only be entered through `self`, which is gone.
-            unsafe { module.free_memory() };
-        }
-    }
-}
-
 impl std::fmt::Debug for Native {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Native")
-            .field("sites", &self.sites.len())
+            .field("parts", &self.parts.len())
             .finish_non_exhaustive()
     }
 }
@@ -166,64 +150,22 @@ impl Native {
             plain.map_or(WORD, |plain| plain.bytes * 8)
         };
         let widths = Widths::new(code, &memory, &program::given(&machine.arch), &registers);
-        let mut module = JITModule::new(jit()?);
-        let imports = declare(&mut module)?;
-        let mut context = module.make_context();
-        signature(&mut context.func.signature, 1, Some(types::I32));
-        let entry = module
-            .declare_function("pass", Linkage::Export, &context.func.signature)
-            .map_err(|_| Unsupported("this machine"))?;
-        context.func.name = UserFuncName::user(0, entry.as_u32());
-        let mut frontend = FunctionBuilderContext::new();
-        let mut sites = Vec::new();
-        let (room, side_by_side, cuts) = {
-            let imports = reference(imports, &mut module, &mut context.func);
-            let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
-            let mut build = Build::new(
-                machine,
-                builder,
-                imports,
-                (&memory, &widths, &order, &scan.taken),
-                &mut sites,
-            );
-            build.side_by_side = side_by_side;
-            build.kinds = (KINDS_SIZE / size.max(1)) as usize;
-            build.gates = ways::gates(code);
-            build.pass(!scan.interpreted_emit)?;
-            let made = (
-                build.room,
-                build.side_by_side,
-                std::mem::take(&mut build.cuts),
-            );
-            let accesses = build.accesses();
-            build.b.seal_all_blocks();
-            let places = std::mem::take(&mut build.places);
-            build.b.finalize(module.target_config());
-            places.write(&mut context.func);
-            prune::prune(&mut context.func, &accesses.0, accesses.1);
-            made
+        let plan = Plan {
+            machine,
+            scan: (&memory, &widths, &order, &scan.taken),
+            side_by_side,
+            kinds: (KINDS_SIZE / size.max(1)) as usize,
+            gates: ways::gates(code),
+            emits: !scan.interpreted_emit,
         };
-        module
-            .define_function(entry, &mut context)
-            .map_err(|_| Unsupported("what was generated"))?;
-        module.clear_context(&mut context);
-        module
-            .finalize_definitions()
-            .map_err(|_| Unsupported("executable memory"))?;
-        let address = module.get_finalized_function(entry);
-        // SAFETY: the function was defined above with this signature.
-        let entry = unsafe {
-            std::mem::transmute::<*const u8, extern "C" fn(*mut Context) -> u32>(address)
-        };
+        let parts = plan.compile()?;
         Ok(Self {
-            module: Some(module),
-            entry,
             // The first two regions are never written, or never read.
             memory: ranges(&memory, code.sink as usize * 2),
-            sites: sites.into_boxed_slice(),
-            room,
-            side_by_side,
-            cuts,
+            room: parts.iter().map(|part| part.room).max().unwrap_or(0),
+            side_by_side: parts.iter().all(|part| part.side_by_side),
+            cuts: parts.iter().flat_map(|part| part.cuts.clone()).collect(),
+            parts,
         })
     }
 
@@ -237,12 +179,28 @@ impl Native {
         &self.cuts
     }
 
+    /// Runs machine code from the beginning of a pass; the word that tells its end.
+    #[inline(always)]
+    fn enter(&self, context: *mut Context) -> u32 {
+        let mut word = outcome::ANEW;
+        if let Some(part) = self.parts.first() {
+            word = part.run(context);
+        }
+        if word == outcome::ANEW {
+            word = self.enter_anew(context);
+        }
+        word
+    }
+
+    #[inline(never)]
+    fn enter_anew(&self, context: *mut Context) -> u32 {
+        let last = self.parts.last();
+        last.map_or(outcome::ANEW, |part| part.run(context))
+    }
+
     /// Where packets pass, one after the other.
     pub fn passage(&self) -> Passage {
-        Passage(Context {
-            sites: self.sites.as_ptr(),
-            ..Context::empty()
-        })
+        Passage(Context::empty())
     }
 
     /// Runs one pass over a packet, or over the one in the run's state, which has begun and holds no values yet.
@@ -258,7 +216,7 @@ impl Native {
         self.begin(run, context, given, packet);
         // Nothing else is transmitted before the pass ends.
         context.head = run.out.room(self.room).as_mut_ptr();
-        let word = (self.entry)(&raw mut *context);
+        let word = self.enter(&raw mut *context);
         if word == outcome::SEND {
             // SAFETY: the packet is still borrowed by whoever asked for the pass.
             let payload = unsafe { context.payload(run.state.cursor) };
@@ -281,7 +239,6 @@ impl Native {
             run.state.head.resize(self.room, 0);
         }
         self.begin(run, context, given, packet);
-        context.sites = self.sites.as_ptr();
         context.head = run.state.head.as_mut_ptr();
     }
 

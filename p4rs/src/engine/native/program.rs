@@ -13,6 +13,7 @@ use super::super::interp::code::Slot;
 use super::super::outputs::DropReason;
 use super::Unsupported;
 use super::build::{Build, Exits, Falls, Val};
+use super::part::Kinds;
 use super::runtime::{Context, status};
 
 /// What a pass returns, unless it drops the packet.
@@ -23,6 +24,8 @@ pub(super) mod outcome {
     pub const DECIDE: u32 = 1;
     /// v1model: the architecture goes on behind the egress control.
     pub const EGRESS: u32 = 2;
+    /// The packet is of another kind than this code is for: nothing was done.
+    pub const ANEW: u32 = 3;
 }
 
 /// Slots that the architecture sets, with their widths.
@@ -66,8 +69,8 @@ pub(super) fn given(arch: &Arch) -> Vec<(Slot, u32)> {
 }
 
 impl Build<'_, '_> {
-    /// The pass of this machine's architecture.
-    pub fn pass(&mut self, emits: bool) -> Result<(), Unsupported> {
+    /// The pass of this machine's architecture; false where there are no packets that this part is for.
+    pub fn pass(&mut self, emits: bool) -> Result<bool, Unsupported> {
         let machine = self.machine;
         match &machine.arch {
             Arch::Pna(pna) => self.pna(pna, emits),
@@ -219,20 +222,23 @@ impl Build<'_, '_> {
         Ok(())
     }
 
-    /// A pass from its beginning: parses, and goes on with the error, in code of their own for the usual kinds of packets
-    /// where everything that follows emits them.
+    /// A pass from its beginning: parses, and goes on with the error. For the usual kinds of packets where everything that
+    /// follows emits them; other packets begin anew in the code for all.
     fn each_kind(
         &mut self,
         parser: u32,
         emits: bool,
         begin: &dyn Fn(&mut Self),
         rest: &dyn Fn(&mut Self, Val) -> Result<(), Unsupported>,
-    ) -> Result<(), Unsupported> {
+    ) -> Result<bool, Unsupported> {
         self.clear_all();
         begin(self);
-        let kinds = if emits { self.usual(parser)? } else { None };
-        let mut most = 0;
-        if let Some((kinds, other)) = kinds {
+        if self.part == Kinds::Usual {
+            let usual = if emits { self.usual(parser)? } else { None };
+            let Some((kinds, other)) = usual else {
+                return Ok(false);
+            };
+            let mut most = 0;
             for kind in kinds {
                 self.enter(kind);
                 self.places.section(2);
@@ -242,19 +248,19 @@ impl Build<'_, '_> {
                 self.split = false;
                 most = most.max(std::mem::take(&mut self.room));
             }
+            self.room = most;
             self.enter(other);
-            self.clear_all();
-            begin(self);
+            self.leave(outcome::ANEW);
+            return Ok(true);
         }
         self.places.section(1);
         let error = self.parsed(parser)?;
         self.places.section(2);
         rest(self, error)?;
-        self.room = self.room.max(most);
-        Ok(())
+        Ok(true)
     }
 
-    fn pna(&mut self, pna: &Pna, emits: bool) -> Result<(), Unsupported> {
+    fn pna(&mut self, pna: &Pna, emits: bool) -> Result<bool, Unsupported> {
         let given = [0, 1, 2, 3].map(|index| self.given(index));
         let begin = |build: &mut Self| {
             let [direction, pass, port, now] = given;
@@ -299,7 +305,7 @@ impl Build<'_, '_> {
         self.send(pna.deparser)
     }
 
-    fn v1model(&mut self, arch: &V1Model, emits: bool) -> Result<(), Unsupported> {
+    fn v1model(&mut self, arch: &V1Model, emits: bool) -> Result<bool, Unsupported> {
         let std = &arch.std;
         let port = self.given(2);
         let port = self.and_mask(port, arch.port_mask);

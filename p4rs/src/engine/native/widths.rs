@@ -12,7 +12,7 @@ use super::support;
 use crate::ir::{ExternInstance, Handle};
 
 /// Most bits of what a register's cells hold.
-type Registers<'a> = dyn Fn(Handle<ExternInstance>) -> u32 + 'a;
+type Registers<'a> = dyn Fn(Handle<ExternInstance>) -> u32 + Sync + 'a;
 
 /// Widths of every slot.
 pub(super) struct Widths<'a> {

@@ -1,0 +1,185 @@
+//! The parts of a program's machine code: one for the usual kinds of packets, one for all others.
+//!
+//! In: what is known of a lowered program. Out: compiled functions, in the order in which a packet enters them. They are
+//! made at the same time, on a thread each: a compiler's work grows faster than its function. Invariant: a place where
+//! packets wait has the same number in all parts.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::channel;
+use std::thread;
+
+use cranelift_codegen::ir::{UserFuncName, types};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_jit::JITModule;
+use cranelift_module::{Linkage, Module};
+use rustc_hash::FxHashMap;
+
+use super::super::interp::{Machine, Slot};
+use super::build::{Build, signature};
+use super::cut::Cut;
+use super::order::Order;
+use super::runtime::{Context, Site};
+use super::widths::Widths;
+use super::{Unsupported, declare, jit, prune, reference};
+
+/// Which packets a part is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kinds {
+    /// Those that a NIC sees most; see [`super::usual`].
+    Usual,
+    /// Whatever comes.
+    All,
+}
+
+/// What the parts are made from.
+pub(super) struct Plan<'p> {
+    pub machine: &'p Machine,
+    pub scan: (
+        &'p [bool],
+        &'p Widths<'p>,
+        &'p Order,
+        &'p FxHashMap<Slot, Slot>,
+    ),
+    pub side_by_side: bool,
+    /// Kinds of packets that may have code of their own.
+    pub kinds: usize,
+    pub gates: Vec<Slot>,
+    /// Whether machine code emits the headers.
+    pub emits: bool,
+}
+
+// SAFETY: nothing here is changed; the pointers in the order name nodes of the machine, which is shared, too, and are
+// only compared with others.
+unsafe impl Sync for Plan<'_> {}
+
+/// A compiled function.
+pub(super) struct Part {
+    /// Owns the code; taken when dropped.
+    module: Option<JITModule>,
+    entry: extern "C" fn(*mut Context) -> u32,
+    /// Nodes that the interpreter runs.
+    sites: Box<[Site]>,
+    /// Most bytes of outgoing headers.
+    pub room: usize,
+    pub side_by_side: bool,
+    /// Tables whose lookups may be waited for.
+    pub cuts: Vec<u32>,
+}
+
+// SAFETY: the code is never changed after it was made, the module is used again only to free it, and the nodes behind
+// the sites belong to the machine that owns this and are never changed; nothing here is shared mutable state.
+unsafe impl Send for Part {}
+// SAFETY: as above.
+unsafe impl Sync for Part {}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: the code can only be entered through `self`, which is gone.
+            unsafe { module.free_memory() };
+        }
+    }
+}
+
+impl Part {
+    /// Runs a pass from its beginning; the word that tells its end.
+    #[inline(always)]
+    pub fn run(&self, context: *mut Context) -> u32 {
+        // SAFETY: the context belongs to the caller, whose pass has not begun.
+        unsafe { (*context).sites = self.sites.as_ptr() };
+        (self.entry)(context)
+    }
+}
+
+impl Plan<'_> {
+    /// Makes the parts.
+    pub fn compile(&self) -> Result<Vec<Part>, Unsupported> {
+        if self.kinds == 0 || !self.emits {
+            let all = self.part(Kinds::All, |_| BTreeSet::new())?;
+            return Ok(all.into_iter().collect());
+        }
+        let (to_usual, from_all) = channel();
+        let (to_all, from_usual) = channel();
+        thread::scope(|scope| {
+            let usual = move || {
+                // Nobody listens, or says anything, where the other part cannot be made: then nothing is to agree with.
+                self.part(Kinds::Usual, |own| {
+                    let _gone = to_all.send(own);
+                    from_all.recv().unwrap_or_default()
+                })
+            };
+            let usual = thread::Builder::new().spawn_scoped(scope, usual);
+            let all = self.part(Kinds::All, |own| {
+                let _gone = to_usual.send(own);
+                from_usual.recv().unwrap_or_default()
+            });
+            // Without a thread, or without such kinds, all packets are what others are.
+            let usual = usual.ok().and_then(|usual| usual.join().ok());
+            let usual = usual.unwrap_or(Ok(None))?;
+            Ok(usual.into_iter().chain(all?).collect())
+        })
+    }
+
+    /// Makes one part; none for usual kinds where there are none. `agree` tells the other part's places.
+    fn part(
+        &self,
+        kinds: Kinds,
+        agree: impl FnOnce(BTreeSet<Cut>) -> BTreeSet<Cut>,
+    ) -> Result<Option<Part>, Unsupported> {
+        let mut module = JITModule::new(jit()?);
+        let imports = declare(&mut module)?;
+        let mut context = module.make_context();
+        signature(&mut context.func.signature, 1, Some(types::I32));
+        let entry = module
+            .declare_function("pass", Linkage::Export, &context.func.signature)
+            .map_err(|_| Unsupported("this machine"))?;
+        context.func.name = UserFuncName::user(0, entry.as_u32());
+        let mut frontend = FunctionBuilderContext::new();
+        let mut sites = Vec::new();
+        let (room, side_by_side, cuts) = {
+            let imports = reference(imports, &mut module, &mut context.func);
+            let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
+            let mut build = Build::new(self.machine, builder, imports, self.scan, &mut sites);
+            build.side_by_side = self.side_by_side;
+            build.part = kinds;
+            build.kinds = self.kinds;
+            build.gates.clone_from(&self.gates);
+            if !build.pass(self.emits)? {
+                return Ok(None);
+            }
+            let made = (
+                build.room,
+                build.side_by_side,
+                std::mem::take(&mut build.cuts),
+            );
+            let accesses = build.accesses();
+            build.b.seal_all_blocks();
+            let mut places = std::mem::take(&mut build.places);
+            build.b.finalize(module.target_config());
+            places.meet(agree(places.all()));
+            places.write(&mut context.func);
+            prune::prune(&mut context.func, &accesses.0, accesses.1);
+            made
+        };
+        module
+            .define_function(entry, &mut context)
+            .map_err(|_| Unsupported("what was generated"))?;
+        module.clear_context(&mut context);
+        module
+            .finalize_definitions()
+            .map_err(|_| Unsupported("executable memory"))?;
+        let address = module.get_finalized_function(entry);
+        // SAFETY: the function was defined above with this signature.
+        let entry = unsafe {
+            std::mem::transmute::<*const u8, extern "C" fn(*mut Context) -> u32>(address)
+        };
+        Ok(Some(Part {
+            module: Some(module),
+            entry,
+            sites: sites.into_boxed_slice(),
+            room,
+            side_by_side,
+            cuts,
+        }))
+    }
+}

@@ -17,6 +17,7 @@
 
 mod build;
 mod cells;
+mod condition;
 mod cut;
 mod deduce;
 mod footprint;

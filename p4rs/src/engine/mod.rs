@@ -434,45 +434,59 @@ impl Worker<'_> {
             }
         }
         for (packets, flows) in packets.chunks(LANES).zip(flows.chunks(LANES)) {
+            let flows = &flows[..packets.len()];
             let fit = packets.iter().all(|packet| packet.bytes.len() <= longest);
-            let enough = packets.len() * 3 / 4;
-            let sets = self.sets.as_ref();
-            let known = |sets: &&Arc<Sets>| {
-                let known = flows.iter().take(packets.len());
-                self.steady && known.filter(|&&flow| sets.knows(flow)).count() >= enough
-            };
-            // Packets that touched what was known.
-            let mut same = 0;
-            match (sets.filter(known), &mut self.lanes, &machine.native) {
-                (None, Some(lanes), Some(native)) if fit && packets.len() > 1 => {
+            let enough = (packets.len() * 3 / 4).max(1);
+            let known = self.sets.as_ref().is_some_and(|sets| {
+                let known = flows.iter().filter(|&&flow| sets.knows(flow));
+                self.steady && known.count() >= enough
+            });
+            let same = match (&mut self.lanes, &machine.native) {
+                (Some(lanes), Some(native)) if fit && !known && packets.len() > 1 => {
                     lanes.run(machine, native, guard, packets, out);
-                    if let Some(sets) = sets {
-                        for (touched, &flow) in lanes.touched().zip(flows).take(packets.len()) {
-                            same += usize::from(sets.note(flow, &sets.lines(flow), touched));
-                        }
-                    }
+                    self.sets.as_ref().map_or(0, |sets| {
+                        let touched = flows.iter().zip(lanes.touched());
+                        let same = |&(&flow, touched): &(&u64, &Touched)| {
+                            sets.note(flow, &sets.lines(flow), touched)
+                        };
+                        touched.filter(same).count()
+                    })
                 }
-                _ => {
-                    let mut one = Packets::new(machine, guard, &mut self.state, out);
-                    let mut known = [Touched::default(); LANES];
-                    let fetch = |known: &mut [Touched; LANES], at: usize| {
-                        if let (Some(sets), Some(&flow)) = (sets, flows.get(at)) {
-                            known[at] = sets.fetch(flow);
-                        }
-                    };
-                    (0..AHEAD).for_each(|at| fetch(&mut known, at));
-                    for (at, (&packet, &flow)) in packets.iter().zip(flows).enumerate() {
-                        fetch(&mut known, at + AHEAD);
-                        one.process(packet);
-                        if let (Some(sets), Some(touched)) = (sets, one.touched()) {
-                            same += usize::from(sets.note(flow, &known[at], touched));
-                        }
-                    }
-                }
-            }
+                _ => self.ahead(guard, packets, flows, out),
+            };
             self.steady = same >= enough;
         }
         self.counted.add(packets.len(), before, out);
+    }
+
+    /// Runs packets one after the other and fetches ahead what their flows' last ones touched; how many touched the same.
+    fn ahead(
+        &mut self,
+        guard: &Guard,
+        packets: &[Received<'_>],
+        flows: &[u64],
+        out: &mut Outputs,
+    ) -> usize {
+        let mut one = Packets::new(&self.engine.machine, guard, &mut self.state, out);
+        let Some(sets) = &self.sets else {
+            packets.iter().for_each(|&packet| one.process(packet));
+            return 0;
+        };
+        let mut known = [Touched::default(); LANES];
+        for (known, &flow) in known.iter_mut().zip(flows).take(AHEAD) {
+            *known = sets.fetch(flow);
+        }
+        let mut same = 0;
+        for (at, (&packet, &flow)) in packets.iter().zip(flows).enumerate() {
+            if let Some(&next) = flows.get(at + AHEAD) {
+                known[at + AHEAD] = sets.fetch(next);
+            }
+            one.process(packet);
+            let touched = one.touched();
+            same +=
+                usize::from(touched.is_some_and(|touched| sets.note(flow, &known[at], touched)));
+        }
+        same
     }
 
     fn one(

@@ -113,9 +113,9 @@ impl Plan<'_> {
                 let _gone = to_usual.send(own);
                 from_usual.recv().unwrap_or_default()
             });
-            // Without a thread, or without such kinds, all packets are what others are.
+            // Without a thread, without such kinds, or where they cannot have code, all packets are what others are.
             let usual = usual.ok().and_then(|usual| usual.join().ok());
-            let usual = usual.unwrap_or(Ok(None))?;
+            let usual = usual.and_then(Result::ok).flatten();
             Ok(usual.into_iter().chain(all?).collect())
         })
     }

@@ -291,7 +291,7 @@ impl<'p> Blocks<'p> {
 
 impl<'r> Run<'r> {
     /// The machine code, unless someone watches the steps.
-    pub(crate) fn native(&self) -> Option<&'r Native> {
+    fn native(&self) -> Option<&'r Native> {
         self.machine
             .native
             .as_ref()
@@ -304,7 +304,6 @@ impl Run<'_> {
     /// A fresh pass: values zero, nothing parsed, nothing asked for.
     fn begin(&mut self) {
         self.state.slots.fill(0);
-        self.state.intents.used = true;
         self.begin_machine();
         self.state.intents.used = true;
     }

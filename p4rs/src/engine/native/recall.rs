@@ -1,7 +1,7 @@
 //! What memory a flow's last packet touched, so that it is fetched before the next one needs it.
 //!
 //! In: packets of a batch; when they are finished, the cache lines of large tables, registers and counters that each of
-//! them touched. Out: the same lines fetched ahead, all at once, for packets of flows that are known.
+//! them touched. Out: the same lines fetched ahead for packets of flows that are known.
 //!
 //! ```text
 //! packet ─ flow's hash ─▶ set: ┌ tag, 9 lines ┐ ─▶ fetch ─▶ pass ─▶ lines touched
@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::tables::{advise_huge, prefetch_at};
+use super::super::tables::{advise_huge, fold, prefetch_at};
 
 /// Lines remembered of a packet.
-pub(crate) const LINES: usize = 9;
+const LINES: usize = 9;
 /// Flows of a set.
 const WAYS: usize = 3;
 /// Entries of tables for which there is a set: two for each flow, whose packets are the half of a connection's.
@@ -31,10 +31,10 @@ const PAIRS: u32 = (1 << LINES) - 1;
 const LINE: u32 = 6;
 
 /// A line to remember; [`PAIR`] in its low bits where the one behind it is touched too.
-pub(crate) type Line = u64;
+pub(super) type Line = u64;
 
 /// The line behind this one belongs to it.
-pub(crate) const PAIR: u64 = 1;
+pub(super) const PAIR: u64 = 1;
 
 /// Lines that one packet touched, in order; 0 where there are no more, and what lies behind those that are remembered is no matter.
 pub(crate) type Touched = [Line; (LINES + 1).next_power_of_two()];
@@ -249,10 +249,9 @@ pub(crate) fn flow_of(port: u32, bytes: &[u8]) -> u64 {
     }
 }
 
-/// Both halves of a product, as wyhash mixes.
+/// Two words as one. Nobody gains by choosing flows that meet, so the seeds are constants.
 fn mix(a: u64, b: u64) -> u64 {
-    let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd1b5_4a32_d192_ed03);
-    product as u64 ^ (product >> 64) as u64
+    fold(a ^ 0x9e37_79b9_7f4a_7c15, b ^ 0xd1b5_4a32_d192_ed03)
 }
 
 #[cfg(test)]

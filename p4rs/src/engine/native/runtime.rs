@@ -224,6 +224,24 @@ pub(super) extern "C" fn lookup(
 pub(super) type TableLookup =
     extern "C" fn(*mut Context, *const MatchTable, *const u64, u64) -> u64;
 
+/// What a lookup is about: the packet's run, the table, the words of the key.
+///
+/// # Safety
+/// As for [`run`]; the machine owns the table and the code that names it, and its tables never move; the key has as many
+/// words as `place` says.
+unsafe fn asked<'a>(
+    context: *mut Context,
+    table: *const MatchTable,
+    key: *const u64,
+    place: u64,
+) -> (&'a mut Run<'a>, &'a MatchTable, &'a [u64]) {
+    // SAFETY: as the caller says.
+    unsafe {
+        let key = std::slice::from_raw_parts(key, (place >> 48) as usize);
+        (run(context), &*table, key)
+    }
+}
+
 /// Looks a key up in a table that is simple: the answer as [`lookup`] gives it. The last word is [`place`]'s.
 pub(super) extern "C" fn lookup_simple(
     context: *mut Context,
@@ -231,12 +249,9 @@ pub(super) extern "C" fn lookup_simple(
     key: *const u64,
     place: u64,
 ) -> u64 {
-    // SAFETY: see `run`; the machine owns the table and the code that names it, and its tables never move; the key has as
-    // many words as `place` says; a lane outlives the passes in it.
-    let (run, table, key, lane) = unsafe {
-        let key = std::slice::from_raw_parts(key, (place >> 48) as usize);
-        (run(context), &*table, key, (*context).lane.as_ref())
-    };
+    // SAFETY: machine code's own arguments; a lane outlives the passes in it.
+    let ((run, table, key), lane) =
+        unsafe { (asked(context, table, key, place), (*context).lane.as_ref()) };
     let cut = (place >> CUT_SHIFT) as u16;
     if let Some(lane) = lane.filter(|_| cut != 0) {
         fetch_hashed(lane, run, (place as u32, table), table.hash_key(key), cut);
@@ -255,11 +270,8 @@ pub(super) extern "C" fn missed(
     key: *const u64,
     place: u64,
 ) -> u64 {
-    // SAFETY: as in `lookup_simple`.
-    let (run, table, key) = unsafe {
-        let key = std::slice::from_raw_parts(key, (place >> 48) as usize);
-        (run(context), &*table, key)
-    };
+    // SAFETY: machine code's own arguments.
+    let (run, table, key) = unsafe { asked(context, table, key, place) };
     let found = run.missed(place as u32, table, key);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
@@ -274,7 +286,7 @@ pub(super) extern "C" fn fetch(
     hash: u64,
     place: u64,
 ) {
-    // SAFETY: as in `lookup_simple`.
+    // SAFETY: as for `asked`; a lane outlives the passes in it.
     let (run, table, lane) = unsafe { (run(context), &*table, (*context).lane.as_ref()) };
     if let Some(lane) = lane {
         let cut = (place >> CUT_SHIFT) as u16;
@@ -460,7 +472,7 @@ extern "C" fn fetch_entry<const WORDS: usize, const LEARNER: bool>(
     key: *const u64,
     place: u64,
 ) -> u64 {
-    // SAFETY: as in `lookup_plain`; a lane outlives the passes in it.
+    // SAFETY: as for `asked`; a lane outlives the passes in it.
     let (run, table, key, lane) = unsafe {
         let key = &*key.cast::<[u64; WORDS]>();
         (run(context), &*table, key, (*context).lane.as_ref())

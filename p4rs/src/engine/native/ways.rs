@@ -117,7 +117,7 @@ impl Build<'_, '_> {
             && self.b.func.dfg.num_insts() < SIZE
     }
 
-    /// The way that control is on ends here for now: the block where it goes on.
+    /// Leaves the way that control is on: the block where it goes on later.
     fn park(&mut self) -> Block {
         let block = self.b.create_block();
         self.jump(block);

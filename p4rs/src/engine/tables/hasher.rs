@@ -43,8 +43,9 @@ impl Default for KeyHasher {
     }
 }
 
+/// Both halves of a product.
 #[inline(always)]
-fn fold(a: u64, b: u64) -> u64 {
+pub(crate) fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }

@@ -447,7 +447,7 @@ impl Worker<'_> {
                     self.sets.as_ref().map_or(0, |sets| {
                         let touched = flows.iter().zip(lanes.touched());
                         let same = |&(&flow, touched): &(&u64, &Touched)| {
-                            sets.note(flow, &sets.lines(flow), touched)
+                            sets.note(flow, &sets.touched(flow), touched)
                         };
                         touched.filter(same).count()
                     })
@@ -467,20 +467,29 @@ impl Worker<'_> {
         flows: &[u64],
         out: &mut Outputs,
     ) -> usize {
-        let mut one = Packets::new(&self.engine.machine, guard, &mut self.state, out);
+        let machine = &self.engine.machine;
+        let mut one = Packets::new(machine, guard, &mut self.state, out);
         let Some(sets) = &self.sets else {
             packets.iter().for_each(|&packet| one.process(packet));
             return 0;
         };
+        let fetched = |flow| {
+            let known = sets.touched(flow);
+            if let Some(native) = &machine.native {
+                native.fetch(machine, guard, &known);
+            }
+            known
+        };
         let mut known = [Touched::default(); LANES];
         for (known, &flow) in known.iter_mut().zip(flows).take(AHEAD) {
-            *known = sets.fetch(flow);
+            *known = fetched(flow);
         }
         let mut same = 0;
         for (at, (&packet, &flow)) in packets.iter().zip(flows).enumerate() {
             if let Some(&next) = flows.get(at + AHEAD) {
-                known[at + AHEAD] = sets.fetch(next);
+                known[at + AHEAD] = fetched(next);
             }
+            one.expect(&known[at]);
             one.process(packet);
             let touched = one.touched();
             same +=

@@ -262,7 +262,15 @@ impl<'r> Packets<'r> {
         }
     }
 
-    /// Cache lines of large memory that the last packet touched.
+    /// Tells which places in large memory the next packet will probably touch.
+    #[inline]
+    pub fn expect(&mut self, expected: &Touched) {
+        if let Some((_, passage)) = &mut self.passage {
+            passage.expect(expected);
+        }
+    }
+
+    /// Places in large memory that the last packet touched.
     pub fn touched(&self) -> Option<&Touched> {
         self.passage.as_ref().map(|(_, passage)| passage.touched())
     }

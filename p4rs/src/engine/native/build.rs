@@ -25,6 +25,7 @@ use super::cut::{Cut, Cuts};
 use super::known::{Facts, Test};
 use super::order::Order;
 use super::part::Kinds;
+use super::region::Regions;
 use super::runtime::{Context, Site, status};
 use super::support;
 use super::widths::Widths;
@@ -89,6 +90,8 @@ pub(super) enum Falls {
 /// The builder.
 pub(super) struct Build<'a, 'f> {
     pub machine: &'a Machine,
+    /// What is noted of what packets touch is in these.
+    pub regions: &'a Regions,
     pub code: &'a Code,
     pub b: FunctionBuilder<'f>,
     pub imports: Imports,
@@ -165,7 +168,7 @@ const MAX_DEPTH: u32 = 48;
 impl<'a, 'f> Build<'a, 'f> {
     /// Starts a function: one block, the context its parameter.
     pub fn new(
-        machine: &'a Machine,
+        (machine, regions): (&'a Machine, &'a Regions),
         mut b: FunctionBuilder<'f>,
         imports: Imports,
         scan: (
@@ -202,6 +205,7 @@ impl<'a, 'f> Build<'a, 'f> {
         let cells = Cells::new(&mut b, code.slots as usize);
         Self {
             machine,
+            regions,
             code,
             b,
             imports,

@@ -358,7 +358,7 @@ impl Lanes {
 
     /// What the packets that ran last touched, in order.
     pub fn touched(&self) -> impl Iterator<Item = &Touched> {
-        self.tracks.iter().map(|track| &track.context.lines)
+        self.tracks.iter().map(|track| &track.context.places)
     }
 
     /// Runs up to [`LANES`] packets, none too long, and appends to `out` in their order.

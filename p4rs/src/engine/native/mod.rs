@@ -33,6 +33,7 @@ mod probe;
 mod program;
 mod prune;
 mod recall;
+mod region;
 mod runtime;
 mod stmt;
 mod stretch;
@@ -53,10 +54,12 @@ use super::bits::WORD;
 use super::externs::{crc32_step, shard_offset};
 use super::interp::{Machine, PacketState, Run};
 use super::outputs::{DropReason, Outputs};
+use super::tables::epoch::Guard;
 use build::{Imports, signature};
 use order::Order;
 use part::{Part, Plan};
 use program::outcome;
+use region::Regions;
 use runtime::{Context, NO_TABLE};
 use widths::Widths;
 
@@ -86,9 +89,15 @@ pub(crate) enum Fate {
 pub(crate) struct Passage(Context);
 
 impl Passage {
+    /// Tells what the next packet will probably touch.
+    #[inline]
+    pub fn expect(&mut self, expected: &Touched) {
+        self.0.expected = *expected;
+    }
+
     /// What the last packet touched.
     pub fn touched(&self) -> &Touched {
-        &self.0.lines
+        &self.0.places
     }
 }
 
@@ -110,6 +119,8 @@ pub(crate) struct Native {
     side_by_side: bool,
     /// Tables whose lookups may be waited for.
     cuts: Vec<u32>,
+    /// What is remembered of packets is in these.
+    regions: Regions,
 }
 
 impl std::fmt::Debug for Native {
@@ -151,8 +162,10 @@ impl Native {
             plain.map_or(WORD, |plain| plain.bytes * 8)
         };
         let widths = Widths::new(code, &memory, &program::given(&machine.arch), &registers);
+        let regions = Regions::of(machine);
         let plan = Plan {
             machine,
+            regions: &regions,
             scan: (&memory, &widths, &order, &scan.taken),
             side_by_side,
             kinds: (KINDS_SIZE / size.max(1)) as usize,
@@ -167,7 +180,16 @@ impl Native {
             side_by_side: parts.iter().all(|part| part.side_by_side),
             cuts: parts.iter().flat_map(|part| part.cuts.clone()).collect(),
             parts,
+            regions,
         })
+    }
+
+    /// Fetches what a packet touched.
+    #[inline]
+    pub fn fetch(&self, machine: &Machine, guard: &Guard, touched: &Touched) {
+        for &word in touched.iter().take_while(|&&word| word != 0) {
+            self.regions.fetch(machine, guard, word);
+        }
     }
 
     /// Whether packets of a batch may be on their way side by side; see [`lanes`].
@@ -275,7 +297,7 @@ impl Native {
         context.table = NO_TABLE;
         context.applied = state.applied.as_mut_ptr();
         context.now = run.now.0;
-        context.lines = Touched::default();
+        context.places = std::mem::take(&mut context.expected);
         context.touched = 0;
         context.run = (&raw mut *run).cast();
     }

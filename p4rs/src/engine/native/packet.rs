@@ -17,9 +17,6 @@ use super::runtime::{Context, Site, TOUCHED, algorithm, status};
 use super::support;
 use crate::ir::{ExternInstance, Handle};
 
-/// Bytes of a register or a counter from which on caches do not hold it.
-pub(super) const FAR: u64 = 1 << 18;
-
 impl Build<'_, '_> {
     /// An operation; the value of those that have one.
     pub fn prim(&mut self, prim: &Prim) -> Result<Val, Unsupported> {
@@ -368,37 +365,51 @@ impl Build<'_, '_> {
         (known, self.b.ins().iadd(base, offset))
     }
 
-    /// Notes the line of a cell, where caches do not hold the register; once for all cells at this index.
-    fn touch_cell(&mut self, plain: Plain, index: Value, at: Value) {
-        let bytes = plain.size.saturating_mul(u64::from(plain.stride));
-        if bytes >= FAR && self.touched.insert((index, plain.row)) {
-            self.touch(at);
+    /// Notes the place of a cell, where caches do not hold the register; once for all cells at this index.
+    fn touch_cell(&mut self, plain: Plain, (known, index): (Value, Value)) {
+        if let Some(first) = self.regions.cells(&plain)
+            && self.touched.insert((index, plain.row))
+        {
+            let zero = self.iconst(0);
+            let index = match self.number(known) {
+                Some(1) => index,
+                _ => self.b.ins().select(known, index, zero),
+            };
+            self.touch(first, index);
         }
     }
 
-    /// Notes a line that the packet touches, see [`super::recall`].
-    pub fn touch(&mut self, at: Value) {
-        // The lowest bits of a line stand for something else.
-        let line = self.b.ins().band_imm_s(at, -64);
-        self.touch_line(line);
+    /// Notes the place of a number behind the first one of a region, see [`super::recall`].
+    pub fn touch(&mut self, first: u32, number: Value) {
+        let (at, count) = self.next_place();
+        let number = self.b.ins().ireduce(types::I32, number);
+        let word = self.b.ins().bor_imm_u(number, i64::from(first));
+        let flags = MemFlagsData::trusted();
+        self.b.ins().store(flags, word, at, 0);
+        self.touched_one(count);
     }
 
-    /// As [`Self::touch`], for a line as it is noted.
-    pub fn touch_line(&mut self, line: Value) {
-        let (next, mask) = (offset_of!(Context, touched), TOUCHED as i64 - 1);
-        let count = self.load_context(types::I64, next);
-        let place = self.b.ins().band_imm_u(count, mask);
-        let lines = self.b.ins().iadd(self.context, place);
-        let room = offset_of!(Context, lines) as i32;
-        let flags = MemFlagsData::trusted();
-        self.b.ins().store(flags, line, lines, room);
-        let more = self.b.ins().iadd_imm_s(count, 8);
-        self.store_context(more, next);
+    /// Where the next place is noted, and stands as the flow's last packet left it; and the count of bytes before it.
+    pub fn next_place(&mut self) -> (Value, Value) {
+        let count = self.load_context(types::I64, offset_of!(Context, touched));
+        let place = self.b.ins().band_imm_u(count, TOUCHED as i64 - 1);
+        let at = self.b.ins().iadd(self.context, place);
+        let at = self
+            .b
+            .ins()
+            .iadd_imm_s(at, offset_of!(Context, places) as i64);
+        (at, count)
+    }
+
+    /// Goes on to the next place.
+    pub fn touched_one(&mut self, count: Value) {
+        let more = self.b.ins().iadd_imm_s(count, size_of::<u32>() as i64);
+        self.store_context(more, offset_of!(Context, touched));
     }
 
     fn read_cell(&mut self, plain: Plain, index: Value) -> (Value, Val) {
         let (known, at) = self.cell(plain, index);
-        self.touch_cell(plain, index, at);
+        self.touch_cell(plain, (known, index));
         let flags = MemFlagsData::trusted();
         let word = if plain.bytes == 4 {
             let word = self.b.ins().load(types::I32, flags, at, 0);

@@ -18,6 +18,7 @@ use super::super::interp::{Machine, Slot};
 use super::build::{Build, signature};
 use super::cut::Cut;
 use super::order::Order;
+use super::region::Regions;
 use super::runtime::{Context, Site};
 use super::widths::Widths;
 use super::{Unsupported, declare, jit, prune, reference};
@@ -34,6 +35,7 @@ pub(super) enum Kinds {
 /// What the parts are made from.
 pub(super) struct Plan<'p> {
     pub machine: &'p Machine,
+    pub regions: &'p Regions,
     pub scan: (
         &'p [bool],
         &'p Widths<'p>,
@@ -139,7 +141,8 @@ impl Plan<'_> {
         let (room, side_by_side, cuts) = {
             let imports = reference(imports, &mut module, &mut context.func);
             let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
-            let mut build = Build::new(self.machine, builder, imports, self.scan, &mut sites);
+            let of = (self.machine, self.regions);
+            let mut build = Build::new(of, builder, imports, self.scan, &mut sites);
             build.side_by_side = self.side_by_side;
             build.part = kinds;
             build.kinds = self.kinds;

@@ -23,7 +23,8 @@ use super::super::tables::{TablePath, Tuples};
 use super::Unsupported;
 use super::build::Build;
 use super::cut::Cut;
-use super::runtime::{self, Context, LINE_BYTES};
+use super::region::NUMBERS;
+use super::runtime::{self, Context};
 
 /// What applying a table finds.
 #[derive(Clone, Copy, Debug)]
@@ -87,25 +88,12 @@ impl Build<'_, '_> {
             self.b.append_block_param(done, types::I64);
         }
         let (missed, other) = (self.b.create_block(), self.b.create_block());
-        let (slot, row) = match &asked.path.tuples {
-            Some(tuples) => (None, self.tuple(asked.path, tuples, &key, (missed, other))),
-            None => {
-                let tag = self.tag(asked.path, &key);
-                if asked.cut.is_some() {
-                    self.fetched(&asked, key.words.len(), tag)?;
-                }
-                let view = self.iconst(asked.path.view as u64);
-                let slot = self.search(view, tag, missed);
-                let row = self.row(asked.path, slot, other);
-                self.agree(row, asked.path.key, &key, other);
-                (Some(slot), row)
-            }
+        let row = match &asked.path.tuples {
+            Some(tuples) => self.tuple(asked.path, tuples, &key, (missed, other)),
+            None => self.found(&asked, &key, (missed, other))?,
         };
         if asked.path.timed {
             self.in_time(row, other);
-        }
-        if let (Some(slot), Some(from)) = (slot, asked.path.far_from) {
-            self.noted(&asked, from, (slot, row));
         }
         self.hit(&asked, row, done);
         for (block, function) in [
@@ -127,6 +115,93 @@ impl Build<'_, '_> {
             action: params[1],
             data: params[2],
         })
+    }
+
+    /// The row of an exact key: where the flow's last packet found it, else where the index names it.
+    fn found(
+        &mut self,
+        asked: &Asked<'_>,
+        key: &Key,
+        (missed, other): (Block, Block),
+    ) -> Result<Value, Unsupported> {
+        let path = asked.path;
+        let far = path.far_from.zip(self.regions.rows(asked.index));
+        let found = self.b.create_block();
+        let row = self.b.append_block_param(found, types::I64);
+        if let Some((from, first)) = far {
+            let (expected, search) = (self.b.create_block(), self.b.create_block());
+            self.if_far(path, from, expected, search);
+            self.inside(expected, false);
+            let row = self.expected(path, first, key, search);
+            self.b.ins().jump(found, &[BlockArg::Value(row)]);
+            self.inside(search, false);
+        }
+        let tag = self.tag(path, key);
+        if asked.cut.is_some() {
+            self.fetched(asked, key.words.len(), tag)?;
+        }
+        let view = self.iconst(path.view as u64);
+        let slot = self.search(view, tag, missed);
+        let number = self.row_number(slot, other);
+        let searched = self.row(path, number);
+        self.agree(searched, path.key, key, other);
+        if let Some((from, first)) = far {
+            let (note, on) = (self.b.create_block(), self.b.create_block());
+            self.if_far(path, from, note, on);
+            self.inside(note, true);
+            self.note_row(first, number);
+            self.b.ins().jump(on, &[]);
+            self.inside(on, false);
+        }
+        self.b.ins().jump(found, &[BlockArg::Value(searched)]);
+        self.inside(found, false);
+        Ok(row)
+    }
+
+    /// Goes to `far` where the table has so many entries that caches do not hold it, else to `near`.
+    fn if_far(&mut self, path: &TablePath, from: u64, far: Block, near: Block) {
+        let count = self.iconst(path.count as u64);
+        let count = self.load(types::I64, count, 0);
+        let from = self.iconst(from);
+        let many = self
+            .b
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThanOrEqual, count, from);
+        self.b.ins().brif(many, far, &[], near, &[]);
+    }
+
+    /// The row that the flow's last packet touched here, where the index still names it and its key is this one; else goes
+    /// to `search`.
+    fn expected(&mut self, path: &TablePath, first: u32, key: &Key, search: Block) -> Value {
+        let (at, count) = self.next_place();
+        let word = self.b.ins().uload32(FLAGS, at, 0);
+        let number = self.b.ins().bxor_imm_u(word, i64::from(first));
+        let another =
+            self.b
+                .ins()
+                .icmp_imm_u(IntCC::UnsignedGreaterThanOrEqual, number, NUMBERS as i64);
+        self.unless(another, search);
+        let number = self.b.ins().iadd_imm_s(number, TablePath::BEFORE as i64);
+        let (origin, row) = self.origin_and_row(path, number);
+        // Another thread may have noted it, whose stores need not all be seen.
+        let nowhere = self.b.ins().icmp_imm_u(IntCC::Equal, origin, 0);
+        self.unless(nowhere, search);
+        // Read before all that was written before it.
+        let header = self.b.ins().atomic_load(types::I64, FLAGS, row);
+        let named = self.b.ins().band_imm_u(header, TablePath::NAMED as i64);
+        let gone = self.b.ins().icmp_imm_u(IntCC::Equal, named, 0);
+        self.unless(gone, search);
+        self.agree(row, path.key, key, search);
+        self.touched_one(count);
+        row
+    }
+
+    /// Notes the row of a number.
+    fn note_row(&mut self, first: u32, number: Value) {
+        let number = self.b.ins().iadd_imm_s(number, -(TablePath::BEFORE as i64));
+        let most = self.iconst(NUMBERS - 1);
+        let number = self.b.ins().umin(number, most);
+        self.touch(first, number);
     }
 
     /// A key with its words in pairs, too: half as many to compare, in registers that are free.
@@ -188,7 +263,8 @@ impl Build<'_, '_> {
         let tag = self.tag(path, &masked);
         let view = self.load(types::I64, group, Tuples::VIEW);
         let slot = self.search(view, tag, next);
-        let row = self.row(path, slot, other);
+        let number = self.row_number(slot, other);
+        let row = self.row(path, number);
         self.agree(row, path.key, &masked, other);
         // Rows of another group with the same priority may have been stored earlier.
         let priority = self.b.ins().sload32(FLAGS, row, tuples.priority as i32);
@@ -360,16 +436,24 @@ impl Build<'_, '_> {
         self.b.ins().select(same, beside, second)
     }
 
-    /// The row that a slot names; goes to `other` where it has been emptied meanwhile.
-    fn row(&mut self, path: &TablePath, slot: Value, other: Block) -> Value {
+    /// The number of the row that a slot names, and what stands before it; goes to `other` where it has been emptied meanwhile.
+    fn row_number(&mut self, slot: Value, other: Block) -> Value {
         let named = self.b.create_block();
         let number = self.b.ins().uload32(FLAGS, slot, 0);
         self.b.ins().brif(number, named, &[], other, &[]);
         self.inside(named, false);
-        let number = self
-            .b
+        self.b
             .ins()
-            .iadd_imm_s(number, TablePath::BEFORE as i64 - 1);
+            .iadd_imm_s(number, TablePath::BEFORE as i64 - 1)
+    }
+
+    /// The row of a number.
+    fn row(&mut self, path: &TablePath, number: Value) -> Value {
+        self.origin_and_row(path, number).1
+    }
+
+    /// The row of a number, and where those of its chunk are counted from.
+    fn origin_and_row(&mut self, path: &TablePath, number: Value) -> (Value, Value) {
         let zeros = self.b.ins().clz(number);
         let at = self.b.ins().ishl_imm_u(zeros, 3);
         let origins =
@@ -377,7 +461,7 @@ impl Build<'_, '_> {
         let at = self.b.ins().iadd(origins, at);
         let origin = self.load(types::I64, at, 0);
         let behind = self.b.ins().imul_imm_s(number, path.row as i64);
-        self.b.ins().iadd(origin, behind)
+        (origin, self.b.ins().iadd(origin, behind))
     }
 
     /// Goes to `other` unless the words at an offset from an address are the key's.
@@ -418,35 +502,6 @@ impl Build<'_, '_> {
         let next = self.b.create_block();
         self.b.ins().brif(condition, other, &[], next, &[]);
         self.inside(next, false);
-    }
-
-    /// Notes the lines of a slot and a row where the table has so many entries that caches do not hold it.
-    fn noted(&mut self, asked: &Asked<'_>, from: u64, (slot, row): (Value, Value)) {
-        let (far, near) = (self.b.create_block(), self.b.create_block());
-        let count = self.iconst(asked.path.count as u64);
-        let count = self.load(types::I64, count, 0);
-        let from = self.iconst(from);
-        let many = self
-            .b
-            .ins()
-            .icmp(IntCC::UnsignedGreaterThanOrEqual, count, from);
-        self.b.ins().brif(many, far, &[], near, &[]);
-        self.inside(far, true);
-        self.touch(slot);
-        let at = self.b.ins().band_imm_u(row, LINE_BYTES as i64 - 1);
-        let line = self.b.ins().bxor(row, at);
-        let end = self.b.ins().iadd_imm_s(at, asked.path.row as i64);
-        let most = LINE_BYTES as i64;
-        let two = self
-            .b
-            .ins()
-            .icmp_imm_u(IntCC::UnsignedGreaterThan, end, most);
-        // The lowest bit is `PAIR`.
-        let two = self.b.ins().uextend(types::I64, two);
-        let line = self.b.ins().bor(line, two);
-        self.touch_line(line);
-        self.b.ins().jump(near, &[]);
-        self.inside(near, false);
     }
 
     /// Counts a hit and takes note of it.

@@ -1,46 +1,38 @@
-//! What memory a flow's last packet touched, so that it is fetched before the next one needs it.
+//! What memory a flow's last packet touched, so that it is fetched before the next one needs it, and looked up where it was found.
 //!
-//! In: packets of a batch; when they are finished, the cache lines of large tables, registers and counters that each of
-//! them touched. Out: the same lines fetched ahead for packets of flows that are known.
+//! In: packets of a batch; while they run, the places in large tables, registers and counters that each of them touches, in
+//! order. Out: the same places fetched ahead for packets of flows that are known, and told to the code that runs them.
 //!
 //! ```text
-//! packet ─ flow's hash ─▶ set: ┌ tag, 9 lines ┐ ─▶ fetch ─▶ pass ─▶ lines touched
-//!                              │ tag, 9 lines │ ◀──── where they differ ────┘
-//!                              └ tag, 9 lines ┘
+//! packet ─ flow's hash ─▶ set: ┌ tag, 9 words ┐ ─▶ fetch ─▶ pass ─▶ words touched
+//!                              │ tag, 9 words │ ◀──── where they differ ────┘
+//!                              └ tag, 9 words ┘
 //! ```
 //!
-//! Everything here is a hint: a wrong line costs time and nothing else, so entries are read and written without any order.
-//! Invariant: no line is read through what is remembered, only fetched.
+//! Everything here is a hint: a wrong word costs time and nothing else, so words are read and written without any order.
+//! Invariant: nothing is taken from a place that is remembered before it has been found to be what was looked for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use super::super::tables::{advise_huge, fold, prefetch_at};
+use super::runtime::LINE_BYTES;
 
-/// Lines remembered of a packet.
-const LINES: usize = 9;
+/// Places remembered of a packet.
+const PLACES: usize = 9;
 /// Flows of a set.
 const WAYS: usize = 3;
 /// Entries of tables for which there is a set: two for each flow, whose packets are the half of a connection's.
 const ENTRIES: u64 = 4;
-/// Bits beside the tag: which of the lines are pairs.
-const PAIRS: u32 = (1 << LINES) - 1;
-/// log2 of a cache line's bytes.
-const LINE: u32 = 6;
 
-/// A line to remember; [`PAIR`] in its low bits where the one behind it is touched too.
-pub(super) type Line = u64;
+/// Places that one packet touched, in order, as [`super::region`] names them; 0 where there are no more. What lies behind those
+/// that are remembered is no matter.
+pub(crate) type Touched = [u32; (PLACES + 1).next_power_of_two()];
 
-/// The line behind this one belongs to it.
-pub(super) const PAIR: u64 = 1;
-
-/// Lines that one packet touched, in order; 0 where there are no more, and what lies behind those that are remembered is no matter.
-pub(crate) type Touched = [Line; (LINES + 1).next_power_of_two()];
-
-/// The tag, and the lines.
-type Way = [AtomicU32; LINES + 1];
+/// The tag, and the places.
+type Way = [AtomicU32; PLACES + 1];
 
 /// Two cache lines.
 #[derive(Debug, Default)]
@@ -48,16 +40,8 @@ type Way = [AtomicU32; LINES + 1];
 struct Set([Way; WAYS]);
 
 /// A number of sets that never changes.
-///
-/// A line is told by its distance to one of two places, which the lowest bit chooses: small allocations lie far from
-/// large ones.
 #[derive(Debug)]
-pub(crate) struct Sets {
-    sets: Box<[Set]>,
-    /// The numbers of the lines from which distances count: the sets' own, and that of the first line that was too far
-    /// from it.
-    bases: [AtomicU64; 2],
-}
+pub(crate) struct Sets(Box<[Set]>);
 
 /// What is remembered, and grows with the tables.
 #[derive(Debug, Default)]
@@ -73,10 +57,10 @@ impl Recall {
         let sets = entries.div_ceil(ENTRIES).next_power_of_two();
         let wanted = usize::try_from(sets).unwrap_or(1);
         let len = self.len.load(Ordering::Relaxed);
-        let own = known.as_ref().map_or(0, |sets| sets.sets.len());
+        let own = known.as_ref().map_or(0, |sets| sets.0.len());
         if own != len || len < wanted {
             let mut sets = self.sets.lock();
-            if sets.as_ref().is_none_or(|sets| sets.sets.len() < wanted) {
+            if sets.as_ref().is_none_or(|sets| sets.0.len() < wanted) {
                 *sets = Some(Arc::new(Sets::new(wanted)));
                 self.len.store(wanted, Ordering::Relaxed);
             }
@@ -91,31 +75,11 @@ impl Sets {
         // SAFETY: a set is atomic words and nothing else, for which all-zero bytes are valid.
         let sets = unsafe { zeroed.assume_init() };
         advise_huge(&sets);
-        let own = sets.as_ptr().addr() as u64 >> LINE;
-        Self {
-            sets,
-            bases: [own, 0].map(AtomicU64::new),
-        }
+        Self(sets)
     }
 
     fn set(&self, hash: u64) -> Option<&Set> {
-        self.sets.get(hash as usize & (self.sets.len() - 1))
-    }
-
-    /// How a line's number is kept; 0 for one that is too far away.
-    fn short(&self, line: u64) -> u32 {
-        for (which, base) in self.bases.iter().enumerate() {
-            let mut from = base.load(Ordering::Relaxed);
-            if from == 0 {
-                base.store(line, Ordering::Relaxed);
-                from = line;
-            }
-            let distance = line.wrapping_sub(from) as i64;
-            if distance << 33 >> 33 == distance {
-                return (distance as u32) << 1 | which as u32;
-            }
-        }
-        0
+        self.0.get(hash as usize & (self.0.len() - 1))
     }
 
     /// Fetches what is known of a flow.
@@ -124,7 +88,7 @@ impl Sets {
         if let Some(set) = self.set(hash) {
             let first = std::ptr::from_ref(set).cast::<u8>();
             prefetch_at(first);
-            prefetch_at(first.wrapping_add(1 << LINE));
+            prefetch_at(first.wrapping_add(LINE_BYTES));
         }
     }
 
@@ -135,44 +99,23 @@ impl Sets {
             .is_some_and(|set| way_of(set, flow).is_some())
     }
 
-    /// Fetches the lines that the flow's last packet touched, and tells them.
+    /// What the flow's last packet touched; nothing of a flow that is not known.
     #[inline]
-    pub fn fetch(&self, flow: u64) -> Touched {
-        let lines = self.lines(flow);
-        for &line in lines.iter().filter(|&&line| line != 0) {
-            let at = std::ptr::without_provenance::<u8>((line & !PAIR) as usize);
-            prefetch_at(at);
-            if line & PAIR != 0 {
-                prefetch_at(at.wrapping_add(1 << LINE));
+    pub fn touched(&self, flow: u64) -> Touched {
+        let mut touched = Touched::default();
+        if let Some(way) = self.set(flow).and_then(|set| way_of(set, flow)) {
+            for (to, word) in touched.iter_mut().zip(&way[1..]) {
+                *to = word.load(Ordering::Relaxed);
             }
         }
-        lines
-    }
-
-    /// The lines that the flow's last packet touched; none of a flow that is not known.
-    #[inline]
-    pub fn lines(&self, flow: u64) -> Touched {
-        let mut lines = Touched::default();
-        let Some((way, head)) = self.set(flow).and_then(|set| way_of(set, flow)) else {
-            return lines;
-        };
-        let bases = [0, 1].map(|which: usize| self.bases[which].load(Ordering::Relaxed));
-        for (i, (line, short)) in lines.iter_mut().zip(&way[1..]).enumerate() {
-            let short = short.load(Ordering::Relaxed);
-            if short != 0 {
-                let distance = i64::from(short as i32 >> 1);
-                let number = bases[(short & 1) as usize].wrapping_add_signed(distance);
-                *line = number << LINE | u64::from(head >> i) & PAIR;
-            }
-        }
-        lines
+        touched
     }
 
     /// Remembers what a packet of the flow touched; whether that is what was known.
     #[inline]
     pub fn note(&self, flow: u64, known: &Touched, touched: &Touched) -> bool {
-        let lines = known.iter().zip(touched).take(LINES);
-        let same = lines.fold(0, |differ, (a, b)| differ | (a ^ b)) == 0;
+        let words = known.iter().zip(touched).take(PLACES);
+        let same = words.fold(0, |differ, (a, b)| differ | (a ^ b)) == 0;
         if !same {
             self.renew(flow, touched);
         }
@@ -184,23 +127,12 @@ impl Sets {
         let Some(set) = self.set(flow) else {
             return;
         };
-        let mut words = [0u32; LINES + 1];
-        words[0] = tag(flow);
-        for (i, &line) in touched.iter().enumerate().take(LINES) {
-            if line != 0 {
-                words[i + 1] = self.short(line >> LINE);
-                words[0] |= ((line & PAIR) as u32) << i;
-            }
-        }
-        let way = match way_of(set, flow) {
-            Some((way, _)) => way,
-            None => {
-                let free = |way: &&Way| way[0].load(Ordering::Relaxed) == 0;
-                let other = &set.0[(flow >> 40) as usize % WAYS];
-                set.0.iter().find(free).unwrap_or(other)
-            }
-        };
-        for (to, word) in way.iter().zip(words) {
+        let way = way_of(set, flow).unwrap_or_else(|| {
+            let free = |way: &&Way| way[0].load(Ordering::Relaxed) == 0;
+            let other = &set.0[(flow >> 40) as usize % WAYS];
+            set.0.iter().find(free).unwrap_or(other)
+        });
+        for (to, &word) in way.iter().zip([tag(flow)].iter().chain(touched)) {
             to.store(word, Ordering::Relaxed);
         }
     }
@@ -208,14 +140,15 @@ impl Sets {
 
 /// The part of a hash that a flow is told by; never 0.
 fn tag(hash: u64) -> u32 {
-    ((hash >> 32) as u32 & !PAIRS) | (PAIRS + 1)
+    (hash >> 32) as u32 | 1
 }
 
-fn way_of(set: &Set, flow: u64) -> Option<(&Way, u32)> {
-    set.0.iter().find_map(|way| {
-        let head = way[0].load(Ordering::Relaxed);
-        (head & !PAIRS == tag(flow)).then_some((way, head))
-    })
+#[inline]
+fn way_of(set: &Set, flow: u64) -> Option<&Way> {
+    let tag = tag(flow);
+    set.0
+        .iter()
+        .find(|way| way[0].load(Ordering::Relaxed) == tag)
 }
 
 /// A hash of what tells a packet's flow from others: addresses, protocol and ports of IP, as network cards spread packets over
@@ -268,59 +201,36 @@ mod tests {
     #[test]
     fn what_a_flow_touched_is_known_again() {
         let (_recall, sets) = sets(1000);
-        let own = sets.sets.as_ptr().addr() as u64;
-        let (near, far) = (own + 64 * 77, own.wrapping_sub(200 << 30) & !63);
-        let lines = [
-            near,
-            (near + 640) | PAIR,
-            far,
-            (far + (1 << 32)) | PAIR,
-            near,
-            far,
-            far | PAIR,
-            0,
-            near,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ];
+        let mut touched = Touched::default();
+        for (number, word) in (1..).zip(&mut touched) {
+            *word = number << 26 | number;
+        }
         let nothing = Touched::default();
         assert!(!sets.knows(5));
-        assert_eq!(sets.fetch(5), nothing);
-        sets.note(5, &nothing, &lines);
+        assert_eq!(sets.touched(5), nothing);
+        assert!(!sets.note(5, &nothing, &touched));
         assert!(sets.knows(5));
-        assert_eq!(sets.fetch(5), lines);
+        let known = sets.touched(5);
+        assert_eq!(known[..PLACES], touched[..PLACES]);
+        assert_eq!(known[PLACES..], nothing[PLACES..]);
+        // What is not remembered makes no difference.
+        assert!(sets.note(5, &known, &touched));
         let mut fewer = nothing;
-        fewer[..2].copy_from_slice(&[far, near]);
-        sets.note(5, &lines, &fewer);
-        assert_eq!(sets.fetch(5), fewer);
+        fewer[..2].copy_from_slice(&[7, 9]);
+        assert!(!sets.note(5, &known, &fewer));
+        assert_eq!(sets.touched(5), fewer);
         assert!(!sets.knows(5 | 1 << 50));
-    }
-
-    #[test]
-    fn lines_that_are_too_far_away_are_left_out() {
-        let (_recall, sets) = sets(1);
-        let own = sets.sets.as_ptr().addr() as u64 & !63;
-        let (near, far, farther) = (own + 64, own ^ 1 << 44, own ^ 1 << 46);
-        let mut lines = Touched::default();
-        lines[..3].copy_from_slice(&[far, farther, near]);
-        sets.note(1, &Touched::default(), &lines);
-        assert_eq!(sets.fetch(1)[..4], [far, 0, near, 0]);
     }
 
     #[test]
     fn room_grows_with_the_flows_and_is_shared() {
         let (recall, sets) = sets(1000);
-        assert_eq!(sets.sets.len(), 256);
+        assert_eq!(sets.0.len(), 256);
         let (mut mine, mut theirs) = (Some(sets), None);
         recall.renew(1000, &mut theirs);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
         recall.renew(5000, &mut theirs);
-        assert_eq!(theirs.as_ref().map(|sets| sets.sets.len()), Some(2048));
+        assert_eq!(theirs.as_ref().map(|sets| sets.0.len()), Some(2048));
         recall.renew(10, &mut mine);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
     }

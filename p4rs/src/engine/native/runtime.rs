@@ -15,7 +15,7 @@ use super::super::interp::{Flow, LastApply, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
 use super::super::tables::{Entry, Found, MatchTable, prefetch_at};
 use super::lanes::Lane;
-use super::recall::{Line, PAIR, Touched};
+use super::recall::Touched;
 use crate::ir::{ExternInstance, Handle};
 
 /// A node that the interpreter runs.
@@ -75,15 +75,18 @@ pub(super) struct Context {
     pub sites: *const Site,
     /// The lane that the packet runs in, unless it runs alone.
     pub lane: *const Lane,
-    /// Lines that the packet touched, and where the next one goes, in bytes; it goes round where there is no more room.
-    pub lines: Touched,
+    /// Places that the packet touched, and where the next one goes, in bytes; it goes round where there is no more room. What was
+    /// not touched yet is what the last packet of the flow touched there.
+    pub places: Touched,
     pub touched: u64,
+    /// The places that the next pass begins with.
+    pub expected: Touched,
 }
 
 /// Bytes of a cache line.
 pub(super) const LINE_BYTES: usize = 64;
 
-/// Bytes of the lines that a pass takes note of, a power of two.
+/// Bytes of the places that a pass takes note of, a power of two.
 pub(super) const TOUCHED: u64 = size_of::<Touched>() as u64;
 
 /// Status words: nothing happened, or why execution of a block ends.
@@ -259,7 +262,7 @@ pub(super) extern "C" fn lookup_simple(
     let found = run.look_up_simple(place as u32, table, key);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
-    context.touch_found(run, table, key, &found);
+    context.touch_found(run, place as u32, key);
     context.answer(&found)
 }
 
@@ -275,7 +278,7 @@ pub(super) extern "C" fn missed(
     let found = run.missed(place as u32, table, key);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
-    context.touch_found(run, table, key, &found);
+    context.touch_found(run, place as u32, key);
     context.answer(&found)
 }
 
@@ -551,19 +554,23 @@ impl Context {
     }
 
     /// Notes the lines of a lookup in a large table whose entries are found by their key alone.
-    fn touch_found(&mut self, run: &Run<'_>, table: &MatchTable, key: &[u64], found: &Found<'_>) {
-        if !table.is_far() || table.plain_words().is_none() {
+    fn touch_found(&mut self, run: &Run<'_>, index: u32, key: &[u64]) {
+        let machine = run.machine;
+        let (Some(table), Some(native)) = (machine.tables.get(index as usize), &machine.native)
+        else {
+            return;
+        };
+        let regions = &native.regions;
+        if !table.is_far() || regions.rows(index).is_none() {
             return;
         }
-        let [first, second] = table.buckets_at(run.guard, table.hash_key(key));
-        self.touch(first as Line);
-        self.touch(match found.entry.map(Entry::place) {
-            Some((row, bytes)) => {
-                let (line, at) = (row & !(LINE_BYTES - 1), row & (LINE_BYTES - 1));
-                line as Line | (Line::from(at + bytes > LINE_BYTES) * PAIR)
+        match table.row_or_buckets(run.guard, key) {
+            Ok(row) => self.touch(regions.row(index, row)),
+            Err(names) => {
+                let buckets = names.map(|name| regions.bucket(index, name));
+                buckets.into_iter().for_each(|bucket| self.touch(bucket));
             }
-            None => second as Line,
-        });
+        }
     }
 
     /// Hands what machine code decided to whoever goes on.
@@ -636,17 +643,19 @@ impl Context {
             run: ptr::null_mut(),
             sites: ptr::null(),
             lane: ptr::null(),
-            lines: Touched::default(),
+            places: Touched::default(),
             touched: 0,
+            expected: Touched::default(),
         }
     }
 
-    /// The packet touches a line of memory that is large.
-    #[inline(always)]
-    fn touch(&mut self, line: Line) {
-        let at = self.touched % TOUCHED / size_of::<Line>() as u64;
-        self.lines[at as usize] = line;
-        self.touched += size_of::<Line>() as u64;
+    /// The packet touches a place in memory that is large; none where it has no word.
+    fn touch(&mut self, word: Option<u32>) {
+        if let Some(word) = word {
+            let at = self.touched % TOUCHED / size_of::<u32>() as u64;
+            self.places[at as usize] = word;
+            self.touched += size_of::<u32>() as u64;
+        }
     }
 
     /// Slot numbers below this are in range.

@@ -13,7 +13,6 @@ use std::ptr;
 use super::super::externs::CounterCells;
 use super::super::tables::{MatchTable, START, TIMEOUT, UNSEEN};
 use super::build::{Build, Val};
-use super::packet::FAR;
 use super::runtime::Context;
 use crate::ir::{ExternInstance, Handle};
 
@@ -39,10 +38,7 @@ impl Build<'_, '_> {
                 None => self.only_if(known, after),
             }
         }
-        let far = counter
-            .size()
-            .saturating_mul(counter.cells().path().cell as u64)
-            >= FAR;
+        let far = self.regions.counts(instance);
         self.count_cell(counter.cells(), (index, bytes), far, after);
     }
 
@@ -71,16 +67,16 @@ impl Build<'_, '_> {
         let value = self.b.ins().load(types::I64, flags, row, 0);
         // The entry's number is the lower half of its header.
         let entry = self.mask_to(Val { value, wide: false }, 32);
-        self.count_cell(cells, (entry.value, bytes), false, after);
+        self.count_cell(cells, (entry.value, bytes), None, after);
     }
 
-    /// Adds a packet to a cell, whose number has 32 bits, and goes on at `after`. Side by side its line is fetched first; a far
-    /// one is noted.
+    /// Adds a packet to a cell, whose number has 32 bits, and goes on at `after`. Side by side its line is fetched first; one of a
+    /// region is noted.
     fn count_cell(
         &mut self,
         cells: &CounterCells,
         (number, bytes): (Value, Value),
-        far: bool,
+        far: Option<u32>,
         after: Block,
     ) {
         let other = self.b.create_block();
@@ -102,8 +98,8 @@ impl Build<'_, '_> {
         let log = path.cell.trailing_zeros();
         let offset = self.b.ins().ishl_imm_u(from, i64::from(log));
         let at = self.b.ins().iadd(origin, offset);
-        if far {
-            self.touch(at);
+        if let Some(first) = far {
+            self.touch(first, number);
         }
         let lane = self.load_context(types::I64, offset_of!(Context, lane));
         let now = self.b.create_block();

@@ -25,6 +25,10 @@ use super::words::prefetch;
 /// A segment with two full buckets but so little load holds keys of one hash: growing would not help.
 const HOPELESS: usize = 16;
 
+/// A bucket's name is its number in its segment, and in front of it the bits of a tag above these.
+const TOP: u32 = 16;
+const BUCKET_BITS: u32 = MAX_BUCKETS.trailing_zeros();
+
 /// A hash index.
 #[derive(Debug, Default)]
 pub(crate) struct HashIndex {
@@ -113,7 +117,7 @@ fn build(slots: &[u64], wanted: usize, pool: &mut Option<Arc<Pool>>) -> Segment 
 
 /// The buckets where records with a hash may be: fetched one after the other, since most are in the first.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Buckets<'g> {
+pub(crate) struct Buckets<'g> {
     buckets: &'g [Bucket],
     tag: u32,
 }
@@ -217,13 +221,20 @@ impl HashIndex {
         self.published.view()
     }
 
-    /// Where the buckets are that [`HashIndex::find`] reads, in order.
-    #[inline(always)]
-    pub fn buckets_at(&self, guard: &Guard, hash: u64) -> [usize; 2] {
-        let buckets = self.probe(guard, hash);
-        buckets.map_or([0; 2], |buckets| {
-            [buckets.first(), buckets.second()].map(<*const u8>::addr)
-        })
+    /// Names of the buckets that [`HashIndex::find`] reads, in order: what a tag's top bits say of the segment, and which of
+    /// its buckets it is. They stay while the index grows, but for a segment that does.
+    pub fn names(&self, guard: &Guard, hash: u64) -> [u32; 2] {
+        let tag = tag(hash);
+        let mask = self.published.buckets(guard, tag).len() - 1;
+        [first(tag, mask), second(tag, mask)].map(|at| tag >> TOP << BUCKET_BITS | at as u32)
+    }
+
+    /// Where a bucket lies that has this name, or one of its segment.
+    #[inline]
+    pub fn named(&self, guard: &Guard, name: u32) -> *const u8 {
+        let buckets = self.published.buckets(guard, name >> BUCKET_BITS << TOP);
+        let at = name as usize & (MAX_BUCKETS - 1) & (buckets.len() - 1);
+        ptr::from_ref(&buckets[at]).cast()
     }
 
     /// Adds a record; the caller knows that no equal one is there. False when too many keys share the hash.

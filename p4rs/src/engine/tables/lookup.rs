@@ -2,17 +2,19 @@
 //!
 //! In: keys as words. Out: [`Found`]. Invariant: what is handed out stays until the guard is dropped.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::Time;
 use super::super::externs::{Color, CounterCells, MeterUnit};
 use super::epoch::Guard;
-use super::exact::Buckets;
+use super::exact::{Buckets, HashIndex};
 use super::key::{KeyClass, KeyLayout};
 use super::notes::Notes;
 use super::record::{Entry, Form, Header};
 use super::stripe::{Draft, Ledger, Store, Stripe};
 use super::table::MatchTable;
+use super::words::Words;
 
 /// Keys whose memory is fetched at the same time: about what a core keeps in flight.
 const IN_FLIGHT: usize = 16;
@@ -175,10 +177,19 @@ impl MatchTable {
         self.len() >= self.far_from
     }
 
-    /// Where the buckets are that a lookup reads, in order.
-    #[inline(always)]
-    pub fn buckets_at(&self, guard: &Guard, hash: u64) -> [usize; 2] {
-        self.store.exact.buckets_at(guard, hash)
+    /// Rows and index, where an entry says all there is to do and there may be more of them than caches hold.
+    pub fn far_memory(&self) -> Option<(Arc<Words>, Arc<HashIndex>)> {
+        let room = self.config.capacity;
+        let far = room.is_none_or(|room| room >= self.far_from) && self.plain_words().is_some();
+        far.then(|| (Arc::clone(&self.store.rows), Arc::clone(&self.store.exact)))
+    }
+
+    /// The number of the row that has a key, else the names of the buckets where it would be named.
+    pub fn row_or_buckets(&self, guard: &Guard, key: &[u64]) -> Result<u32, [u32; 2]> {
+        let (index, hash) = (&self.store.exact, self.hash_key(key));
+        let has_key = |row| self.store.row(row).has_key(&self.store.shape, key);
+        let row = index.find(guard, hash, has_key);
+        row.ok_or_else(|| index.names(guard, hash))
     }
 
     /// Where a lookup that is to come will look, in a table with [`MatchTable::plain_words`]; `None` where it is empty.

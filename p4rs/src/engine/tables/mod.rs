@@ -87,6 +87,7 @@ pub use entry::{
     ActionCall, Cursor, EntryAction, EntryView, FieldMatch, IdleTimeout, MatchKind, NewEntry,
     OwnedField, TableError, WeightedAction,
 };
+pub(crate) use exact::HashIndex;
 pub(crate) use hasher::fold;
 pub(crate) use key::KeyLayout;
 pub(crate) use lookup::{Found, Probe, Query};

@@ -24,7 +24,7 @@ use super::bucket::{BUCKET_BYTES_LOG, NUMBER, Place};
 use super::exact::SECOND;
 use super::hasher::{LANES, Seeds};
 use super::key::KeyClass;
-use super::record::{START, TIMEOUT};
+use super::record::{NAMED, START, TIMEOUT};
 use super::table::MatchTable;
 use super::tuples::{END, Order};
 use super::words::{FEWEST_ZEROS, FIRST_ROWS};
@@ -76,6 +76,8 @@ impl Tuples {
 impl TablePath {
     /// Where a row has its action, 16 bits, on a little-endian machine.
     pub const ACTION: usize = 4;
+    /// Set in a row's first word while the index names it.
+    pub const NAMED: u64 = NAMED;
     pub const TIMEOUT: usize = TIMEOUT * WORD;
     pub const START: usize = START * WORD;
     /// Where a place has its first bucket, and its mask.
@@ -114,8 +116,7 @@ impl MatchTable {
             KeyClass::Keyless | KeyClass::Lpm(_) => return None,
         };
         let able = (1..=LANES).contains(&words) && cfg!(target_endian = "little");
-        let room = self.config.capacity;
-        let far = tuples.is_none() && room.is_none_or(|room| room >= self.far_from);
+        let far = self.far_memory().is_some();
         able.then(|| TablePath {
             timed: self.is_learner(),
             seeds: *self.store.hasher.seeds(),

@@ -6,11 +6,15 @@
 //! header │ timeout, last hit │ key … │ mask … │ priority, sequence, next │ action data …
 //!        └ with timers       │       └ lpm,   └ ternary                  └ parameters of the largest action
 //!                            │         ternary
-//! header = stripe 8 │ form 8 │ action 16 │ entry 32
+//! header = stripe 8 │ named 1 │ form 7 │ action 16 │ entry 32
 //! ```
 //!
+//! A row is *named* while the index names it: who remembers a row's number from an earlier packet asks for this, and for the
+//! key, instead of the index.
+//!
 //! Counters, meters and the control plane's own data lie elsewhere, by entry number, which a changed entry keeps.
-//! Invariant: after a row is published only its times and its `next` change.
+//! Invariant: after a row is published only its times, its `next` and whether it is named change; it is named last of all
+//! that is written of it, and no more before its number may be used again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,6 +47,9 @@ pub(crate) struct Shape {
     data: usize,
     end: usize,
 }
+
+/// Set in the header of a row that the index names.
+pub(crate) const NAMED: u64 = 1 << 55;
 
 /// Word of a row with timers that has its timeout.
 pub(crate) const TIMEOUT: usize = 1;
@@ -171,6 +178,22 @@ impl<'g> Entry<'g> {
         if shape.ordered {
             store(self.words, shape.order, u64::from(priority.unsigned_abs()));
             store(self.words, shape.order + 1, sequence);
+        }
+    }
+
+    /// The index names the row from now on.
+    pub fn name(self) {
+        self.set_header(load(self.words, 0) | NAMED);
+    }
+
+    /// The index names the row no more.
+    pub fn unname(self) {
+        self.set_header(load(self.words, 0) & !NAMED);
+    }
+
+    fn set_header(self, header: u64) {
+        if let Some(word) = self.words.first() {
+            word.store(header, Ordering::Release);
         }
     }
 
@@ -378,12 +401,6 @@ impl<'g> Entry<'g> {
         if shape.timed {
             store(self.words, TIMEOUT, timeout_ns);
         }
-    }
-
-    /// Where it lies, and its bytes.
-    #[inline(always)]
-    pub fn place(self) -> (usize, usize) {
-        (self.words.as_ptr().addr(), size_of_val(self.words))
     }
 
     /// The row's first cache lines.

@@ -2,8 +2,8 @@
 //!
 //! In: encoded matches, drafts of rows. Out: rows for packets, views for the control plane.
 //!
-//! Packets use the index and the rows and take no lock; whoever changes anything holds the ledger. A row is never
-//! changed: a changed entry gets a new row, which takes the old one's place in the index by one store. An entry keeps
+//! Packets use the index and the rows and take no lock; whoever changes anything holds the ledger. A row's match and action are
+//! never changed: a changed entry gets a new row, which takes the old one's place in the index by one store. An entry keeps
 //! its number, and with it counters, meter, metadata and its place in the order of reading.
 //! Invariant: index, rows and ledger name the same entries.
 
@@ -336,7 +336,9 @@ impl Stripe {
         }
     }
 
+    /// Gives up a row that the index names no more.
     fn give_row(&self, ledger: &mut Ledger, row: u32) {
+        self.row(row).unname();
         ledger.rows.give(row / self.store.stripes);
     }
 
@@ -426,7 +428,9 @@ impl Stripe {
         };
         let (entry, row) = self.prepared(ledger, (key, &[], 0), draft, prepare)?;
         let added = index.insert(guard, hash, row);
-        if !added {
+        if added {
+            self.row(row).name();
+        } else {
             self.forget(ledger, entry, row);
         }
         added.then_some(entry)
@@ -484,7 +488,10 @@ impl Stripe {
         let (before, after) = (place as u32, row);
         self.set_place(entry, place & !u64::from(u32::MAX) | u64::from(row));
         match &self.index {
-            Index::Exact(index) => index.replace(guard, self.hash(&encoded), before, after),
+            Index::Exact(index) => {
+                index.replace(guard, self.hash(&encoded), before, after);
+                new.name();
+            }
             Index::Lpm(_) => {}
             Index::Ternary(index) => {
                 let (rows, plan) = (self.all_rows(), &self.store.plan);

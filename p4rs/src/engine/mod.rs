@@ -46,7 +46,7 @@ pub use trace::{Event, KeyValue, Tracer, Verdict};
 use crate::ir;
 use crate::valid::Checked;
 use interp::{Machine, PacketState, Packets, Received};
-use native::{LANES, Lanes, Recall, Sets, Touched, flow_of};
+use native::{LANES, Lanes, Recall, Sets, Touched, flow_of, is_known};
 use smallvec::SmallVec;
 use tables::MatchTable;
 use tables::epoch::{self, Guard};
@@ -437,22 +437,26 @@ impl Worker<'_> {
             let flows = &flows[..packets.len()];
             let fit = packets.iter().all(|packet| packet.bytes.len() <= longest);
             let enough = (packets.len() * 3 / 4).max(1);
-            let known = self.sets.as_ref().is_some_and(|sets| {
-                let known = flows.iter().filter(|&&flow| sets.knows(flow));
-                self.steady && known.count() >= enough
-            });
+            let mut known = [Touched::default(); LANES];
+            let mut steady = self.steady;
+            if let Some(sets) = &self.sets {
+                let touched = known.iter_mut().zip(flows);
+                let known = touched.map(|(known, &flow)| {
+                    *known = sets.touched(flow);
+                    usize::from(is_known(known))
+                });
+                steady &= known.sum::<usize>() >= enough;
+            }
             let same = match (&mut self.lanes, &machine.native) {
-                (Some(lanes), Some(native)) if fit && !known && packets.len() > 1 => {
+                (Some(lanes), Some(native)) if fit && !steady && packets.len() > 1 => {
                     lanes.run(machine, native, guard, packets, out);
                     self.sets.as_ref().map_or(0, |sets| {
-                        let touched = flows.iter().zip(lanes.touched());
-                        let same = |&(&flow, touched): &(&u64, &Touched)| {
-                            sets.note(flow, &sets.touched(flow), touched)
-                        };
-                        touched.filter(same).count()
+                        let same = |((&flow, known), touched)| sets.note(flow, known, touched);
+                        let flows = flows.iter().zip(&known).zip(lanes.touched());
+                        flows.map(same).filter(|&same| same).count()
                     })
                 }
-                _ => self.ahead(guard, packets, flows, out),
+                _ => self.ahead(guard, packets, (flows, &known), out),
             };
             self.steady = same >= enough;
         }
@@ -464,7 +468,7 @@ impl Worker<'_> {
         &mut self,
         guard: &Guard,
         packets: &[Received<'_>],
-        flows: &[u64],
+        (flows, known): (&[u64], &[Touched; LANES]),
         out: &mut Outputs,
     ) -> usize {
         let machine = &self.engine.machine;
@@ -473,27 +477,19 @@ impl Worker<'_> {
             packets.iter().for_each(|&packet| one.process(packet));
             return 0;
         };
-        let fetched = |flow| {
-            let known = sets.touched(flow);
+        let fetch = |known| {
             if let Some(native) = &machine.native {
-                native.fetch(machine, guard, &known);
+                native.fetch(guard, known);
             }
-            known
         };
-        let mut known = [Touched::default(); LANES];
-        for (known, &flow) in known.iter_mut().zip(flows).take(AHEAD) {
-            *known = fetched(flow);
-        }
+        known.iter().take(AHEAD).for_each(fetch);
         let mut same = 0;
-        for (at, (&packet, &flow)) in packets.iter().zip(flows).enumerate() {
-            if let Some(&next) = flows.get(at + AHEAD) {
-                known[at + AHEAD] = fetched(next);
-            }
-            one.expect(&known[at]);
+        for (at, ((&packet, &flow), known_of)) in packets.iter().zip(flows).zip(known).enumerate() {
+            known.get(at + AHEAD).into_iter().for_each(fetch);
+            one.expect(known_of);
             one.process(packet);
             let touched = one.touched();
-            same +=
-                usize::from(touched.is_some_and(|touched| sets.note(flow, &known[at], touched)));
+            same += usize::from(touched.is_some_and(|touched| sets.note(flow, known_of, touched)));
         }
         same
     }

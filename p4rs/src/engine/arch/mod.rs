@@ -156,17 +156,17 @@ impl Arch {
         }
     }
 
-    /// Runs a packet to completion by machine code, which was given this for its port.
+    /// Runs a packet to completion by machine code, which was told what is given to packets of its port.
     #[inline]
     pub fn run_native(
         &self,
         run: &mut Run<'_>,
         (native, passage): (&Native, &mut Passage),
-        (port, given): (u32, &[u64; 6]),
+        port: u32,
         packet: &[u8],
     ) {
         run.begin_machine();
-        let fate = native.run(run, passage, given, Some(packet));
+        let fate = native.run(run, passage, Some(packet));
         if fate != Fate::Sent || !run.state.queue.is_empty() {
             self.conclude(run, port, fate);
         }

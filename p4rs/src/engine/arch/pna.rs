@@ -10,7 +10,7 @@
 //! mirrored copies carry the packet as deparsed and go straight to the ports of their session.
 
 use super::super::interp::{Lower, Run, Slot};
-use super::super::native::{Fate, pna_given};
+use super::super::native::{Fate, Passage, pna_given};
 use super::super::outputs::DropReason;
 use super::super::trace::{Event, Verdict};
 use super::super::{LoadError, bits};
@@ -156,8 +156,9 @@ impl Pna {
     pub(super) fn pass(&self, run: &mut Run<'_>, port: u32, pass: u32) {
         if let Some(native) = run.native() {
             run.begin_machine();
-            let given = self.given(run, port, pass);
-            let fate = native.run(run, &mut native.passage(), &given, None);
+            let mut passage = Passage::new(run.guard);
+            passage.give(run.now, &self.given(run, port, pass));
+            let fate = native.run(run, &mut passage, None);
             return self.conclude(run, fate);
         }
         let (now, direction) = (run.now.0, self.direction(run, port));

@@ -205,9 +205,8 @@ impl Machine {
 pub(crate) struct Packets<'r> {
     run: Run<'r>,
     passage: Option<(&'r Native, Passage)>,
-    /// The port of the last packet, and what machine code was given for it.
+    /// The port that the passage is ready for.
     port: Option<u32>,
-    given: [u64; 6],
 }
 
 impl<'r> Packets<'r> {
@@ -229,9 +228,8 @@ impl<'r> Packets<'r> {
                 out,
                 tracer: None,
             },
-            passage: native.map(|native| (native, native.passage())),
+            passage: native.map(|native| (native, Passage::new(guard))),
             port: None,
-            given: [0; 6],
         }
     }
 
@@ -253,10 +251,9 @@ impl<'r> Packets<'r> {
             Some((native, passage)) if run.tracer.is_none() => {
                 if self.port != Some(packet.port) {
                     self.port = Some(packet.port);
-                    self.given = arch.given(run, packet.port);
+                    passage.give(run.now, &arch.given(run, packet.port));
                 }
-                let given = (packet.port, &self.given);
-                arch.run_native(run, (native, passage), given, packet.bytes);
+                arch.run_native(run, (native, passage), packet.port, packet.bytes);
             }
             _ => arch.run(run, packet.port, packet.bytes),
         }

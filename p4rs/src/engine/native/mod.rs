@@ -50,6 +50,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
+use super::Time;
 use super::bits::WORD;
 use super::externs::{crc32_step, shard_offset};
 use super::interp::{Machine, PacketState, Run};
@@ -65,7 +66,7 @@ use widths::Widths;
 
 pub(crate) use lanes::{LANES, Lanes};
 pub(crate) use program::{pna_given, v1model_given};
-pub(crate) use recall::{Recall, Sets, Touched, flow_of};
+pub(crate) use recall::{Recall, Sets, Touched, flow_of, is_known};
 
 /// Why a program is left to the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,10 +90,22 @@ pub(crate) enum Fate {
 pub(crate) struct Passage(Context);
 
 impl Passage {
+    /// For the packets of a thread.
+    pub fn new(guard: &Guard) -> Self {
+        let mut context = Context::empty();
+        context.shard = shard_offset(guard.number());
+        Self(context)
+    }
+
+    /// Tells what the architecture gives the packets that come from now on, see [`pna_given`] and [`v1model_given`].
+    pub fn give(&mut self, now: Time, given: &[u64; 6]) {
+        self.0.begin_at(now, given);
+    }
+
     /// Tells what the next packet will probably touch.
     #[inline]
     pub fn expect(&mut self, expected: &Touched) {
-        self.0.expected = *expected;
+        self.0.places = *expected;
     }
 
     /// What the last packet touched.
@@ -186,10 +199,9 @@ impl Native {
 
     /// Fetches what a packet touched.
     #[inline]
-    pub fn fetch(&self, machine: &Machine, guard: &Guard, touched: &Touched) {
-        for &word in touched.iter().take_while(|&&word| word != 0) {
-            self.regions.fetch(machine, guard, word);
-        }
+    pub fn fetch(&self, guard: &Guard, touched: &Touched) {
+        let [_, places @ ..] = recall::halves(touched);
+        self.regions.fetch(guard, &places);
     }
 
     /// Whether packets of a batch may be on their way side by side; see [`lanes`].
@@ -221,22 +233,11 @@ impl Native {
         last.map_or(outcome::ANEW, |part| part.run(context))
     }
 
-    /// Where packets pass, one after the other.
-    pub fn passage(&self) -> Passage {
-        Passage(Context::empty())
-    }
-
     /// Runs one pass over a packet, or over the one in the run's state, which has begun and holds no values yet.
     #[inline]
-    pub fn run(
-        &self,
-        run: &mut Run<'_>,
-        passage: &mut Passage,
-        given: &[u64; 6],
-        packet: Option<&[u8]>,
-    ) -> Fate {
+    pub fn run(&self, run: &mut Run<'_>, passage: &mut Passage, packet: Option<&[u8]>) -> Fate {
         let context = &mut passage.0;
-        self.begin(run, context, given, packet);
+        self.begin(run, context, packet);
         // Nothing else is transmitted before the pass ends.
         context.head = run.out.room(self.room).as_mut_ptr();
         let word = self.enter(&raw mut *context);
@@ -261,19 +262,16 @@ impl Native {
         if run.state.head.len() < self.room {
             run.state.head.resize(self.room, 0);
         }
-        self.begin(run, context, given, packet);
+        self.begin(run, context, packet);
+        context.begin_at(run.now, given);
         context.head = run.state.head.as_mut_ptr();
+        context.shard = shard_offset(usize::MAX);
+        context.places = Touched::default();
     }
 
     /// Readies the context of a pass, but for room for outgoing headers. What is not set here is set before it is read.
     #[inline(always)]
-    fn begin(
-        &self,
-        run: &mut Run<'_>,
-        context: &mut Context,
-        given: &[u64; 6],
-        packet: Option<&[u8]>,
-    ) {
+    fn begin(&self, run: &mut Run<'_>, context: &mut Context, packet: Option<&[u8]>) {
         let state = &mut *run.state;
         for &(first, end) in &self.memory {
             state.slots.get_mut(first..end).unwrap_or_default().fill(0);
@@ -291,14 +289,10 @@ impl Native {
         context.port = 0;
         context.checksum_error = 0;
         context.special = 0;
-        context.given = *given;
-        context.shard = shard_offset(run.guard.number());
         context.row = std::ptr::null();
         context.table = NO_TABLE;
         context.applied = state.applied.as_mut_ptr();
-        context.now = run.now.0;
-        context.places = std::mem::take(&mut context.expected);
-        context.touched = 0;
+        context.touched = recall::FIRST;
         context.run = (&raw mut *run).cast();
     }
 

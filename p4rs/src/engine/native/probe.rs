@@ -372,11 +372,13 @@ impl Build<'_, '_> {
             .ishl_imm_u(tag, i64::from(TablePath::BUCKET_LOG));
         let first = self.b.ins().band(bytes, mask);
         self.slots((segment, first), tag, found);
-        let second = self.beside(tag, first, mask);
-        let same = self.b.ins().icmp(IntCC::Equal, first, second);
+        let at = self.b.ins().iadd(segment, first);
+        let over = self.b.ins().uload32(FLAGS, at, 0);
+        let over = self.b.ins().band_imm_u(over, TablePath::OVER as i64);
         let apart = self.b.create_block();
-        self.b.ins().brif(same, missed, &[], apart, &[]);
+        self.b.ins().brif(over, apart, &[], missed, &[]);
         self.inside(apart, true);
+        let second = self.beside(tag, first, mask);
         self.slots((segment, second), tag, found);
         self.b.ins().jump(missed, &[]);
         self.inside(found, false);
@@ -440,6 +442,7 @@ impl Build<'_, '_> {
     fn row_number(&mut self, slot: Value, other: Block) -> Value {
         let named = self.b.create_block();
         let number = self.b.ins().uload32(FLAGS, slot, 0);
+        let number = self.b.ins().band_imm_u(number, TablePath::OVER as i64 - 1);
         self.b.ins().brif(number, named, &[], other, &[]);
         self.inside(named, false);
         self.b

@@ -13,7 +13,7 @@
 //! Invariant: nothing is taken from a place that is remembered before it has been found to be what was looked for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -27,12 +27,17 @@ const WAYS: usize = 3;
 /// Entries of tables for which there is a set: two for each flow, whose packets are the half of a connection's.
 const ENTRIES: u64 = 4;
 
-/// Places that one packet touched, in order, as [`super::region`] names them; 0 where there are no more. What lies behind those
-/// that are remembered is no matter.
-pub(crate) type Touched = [u32; (PLACES + 1).next_power_of_two()];
+/// Words of two places, or of the tag and the first place.
+const WORDS: usize = PLACES.div_ceil(2);
+
+/// Places that one packet touched, in order, two in a word, as [`super::region`] names them; 0 where there are no more. The
+/// lower half of the first word is the flow's tag; what lies behind those that are remembered is no matter.
+pub(crate) type Touched = [u64; WORDS.next_power_of_two()];
+/// Where the first place lies, in bytes.
+pub(super) const FIRST: u64 = 4;
 
 /// The tag, and the places.
-type Way = [AtomicU32; PLACES + 1];
+type Way = [AtomicU64; WORDS];
 
 /// Two cache lines.
 #[derive(Debug, Default)]
@@ -92,19 +97,12 @@ impl Sets {
         }
     }
 
-    /// Whether the flow is known.
-    #[inline]
-    pub fn knows(&self, flow: u64) -> bool {
-        self.set(flow)
-            .is_some_and(|set| way_of(set, flow).is_some())
-    }
-
-    /// What the flow's last packet touched; nothing of a flow that is not known.
+    /// What the flow's last packet touched; nothing of a flow that is not known, see [`is_known`].
     #[inline]
     pub fn touched(&self, flow: u64) -> Touched {
         let mut touched = Touched::default();
         if let Some(way) = self.set(flow).and_then(|set| way_of(set, flow)) {
-            for (to, word) in touched.iter_mut().zip(&way[1..]) {
+            for (to, word) in touched.iter_mut().zip(way) {
                 *to = word.load(Ordering::Relaxed);
             }
         }
@@ -114,8 +112,8 @@ impl Sets {
     /// Remembers what a packet of the flow touched; whether that is what was known.
     #[inline]
     pub fn note(&self, flow: u64, known: &Touched, touched: &Touched) -> bool {
-        let words = known.iter().zip(touched).take(PLACES);
-        let same = words.fold(0, |differ, (a, b)| differ | (a ^ b)) == 0;
+        let differ = |at: usize| known[at] ^ touched[at];
+        let same = (1..WORDS).fold(differ(0) & !TAG, |all, at| all | differ(at)) == 0;
         if !same {
             self.renew(flow, touched);
         }
@@ -132,15 +130,36 @@ impl Sets {
             let other = &set.0[(flow >> 40) as usize % WAYS];
             set.0.iter().find(free).unwrap_or(other)
         });
-        for (to, &word) in way.iter().zip([tag(flow)].iter().chain(touched)) {
+        let mut touched = *touched;
+        touched[0] = touched[0] & !TAG | tag(flow);
+        for (to, word) in way.iter().zip(touched) {
             to.store(word, Ordering::Relaxed);
         }
     }
 }
 
+/// The bits of a flow's tag.
+const TAG: u64 = u32::MAX as u64;
+
 /// The part of a hash that a flow is told by; never 0.
-fn tag(hash: u64) -> u32 {
-    (hash >> 32) as u32 | 1
+fn tag(hash: u64) -> u64 {
+    hash >> 32 | 1
+}
+
+/// Whether something is known of the flow.
+#[inline]
+pub(crate) fn is_known(touched: &Touched) -> bool {
+    touched[0] & TAG != 0
+}
+
+/// The tag, and the places in order.
+#[inline(always)]
+pub(super) fn halves(touched: &Touched) -> [u32; 2 * size_of::<Touched>() / 8] {
+    let mut halves = [0; 2 * size_of::<Touched>() / 8];
+    for (pair, &word) in halves.chunks_exact_mut(2).zip(touched) {
+        pair.copy_from_slice(&[word as u32, (word >> 32) as u32]);
+    }
+    halves
 }
 
 #[inline]
@@ -148,13 +167,23 @@ fn way_of(set: &Set, flow: u64) -> Option<&Way> {
     let tag = tag(flow);
     set.0
         .iter()
-        .find(|way| way[0].load(Ordering::Relaxed) == tag)
+        .find(|way| way[0].load(Ordering::Relaxed) & TAG == tag)
 }
 
 /// A hash of what tells a packet's flow from others: addresses, protocol and ports of IP, as network cards spread packets over
 /// their queues; the link's header for anything else. Which bytes they are is a guess, good for most programs.
 #[inline]
 pub(crate) fn flow_of(port: u32, bytes: &[u8]) -> u64 {
+    // IPv4 without options or tags: what most packets are.
+    if let Some(&head) = bytes.first_chunk::<PLAIN>()
+        && head[12..15] == [8, 0, 0x45]
+    {
+        let ends = u64::from_le_bytes([
+            head[26], head[27], head[28], head[29], head[30], head[31], head[32], head[33],
+        ]);
+        let ports = u32::from_le_bytes([head[34], head[35], head[36], head[37]]);
+        return flow_v4(ends, ports, head[23], port);
+    }
     let byte = |at: usize| bytes.get(at).map_or(0, |&byte| u64::from(byte));
     let half = |at: usize| {
         let half = bytes.get(at..).and_then(|rest| rest.first_chunk());
@@ -170,8 +199,8 @@ pub(crate) fn flow_of(port: u32, bytes: &[u8]) -> u64 {
     let port = u64::from(port);
     match kind(at - 2) {
         0x0800 => {
-            let ports = half(at + (byte(at) & 15) as usize * 4);
-            mix(word(at + 12), ports << 32 | byte(at + 9) << 24 ^ port)
+            let ports = half(at + (byte(at) & 15) as usize * 4) as u32;
+            flow_v4(word(at + 12), ports, byte(at + 9) as u8, port as u32)
         }
         0x86dd => {
             let ports = half(at + 40) << 32 | byte(at + 6) << 24 ^ port;
@@ -180,6 +209,15 @@ pub(crate) fn flow_of(port: u32, bytes: &[u8]) -> u64 {
         }
         _ => mix(word(0), word(6) ^ port),
     }
+}
+
+/// Bytes of a packet up to its ports, where there is neither a tag nor an option.
+const PLAIN: usize = 38;
+
+/// The hash of what tells a flow of IPv4.
+fn flow_v4(ends: u64, ports: u32, protocol: u8, port: u32) -> u64 {
+    let with = u64::from(ports) << 32 | u64::from(protocol) << 24 ^ u64::from(port);
+    mix(ends, with)
 }
 
 /// Two words as one. Nobody gains by choosing flows that meet, so the seeds are constants.
@@ -201,25 +239,25 @@ mod tests {
     #[test]
     fn what_a_flow_touched_is_known_again() {
         let (_recall, sets) = sets(1000);
-        let mut touched = Touched::default();
-        for (number, word) in (1..).zip(&mut touched) {
-            *word = number << 26 | number;
-        }
+        let touched = [1, 2, 3, 4, 5, 6, 7, 8].map(|word: u64| word << 58 | word << 32 | word << 8);
         let nothing = Touched::default();
-        assert!(!sets.knows(5));
+        assert!(!is_known(&sets.touched(5)));
         assert_eq!(sets.touched(5), nothing);
         assert!(!sets.note(5, &nothing, &touched));
-        assert!(sets.knows(5));
         let known = sets.touched(5);
-        assert_eq!(known[..PLACES], touched[..PLACES]);
-        assert_eq!(known[PLACES..], nothing[PLACES..]);
+        assert!(is_known(&known));
+        let (found, given) = (halves(&known), halves(&touched));
+        assert_eq!(found[1..=PLACES], given[1..=PLACES]);
+        assert_eq!(found[PLACES + 1..], [0; 6]);
         // What is not remembered makes no difference.
-        assert!(sets.note(5, &known, &touched));
+        let mut more = known;
+        more[WORDS] = 7;
+        assert!(sets.note(5, &known, &more));
         let mut fewer = nothing;
-        fewer[..2].copy_from_slice(&[7, 9]);
+        fewer[..2].copy_from_slice(&[7 << 32, 9]);
         assert!(!sets.note(5, &known, &fewer));
-        assert_eq!(sets.touched(5), fewer);
-        assert!(!sets.knows(5 | 1 << 50));
+        assert_eq!(halves(&sets.touched(5))[1..], halves(&fewer)[1..]);
+        assert!(!is_known(&sets.touched(5 | 1 << 50)));
     }
 
     #[test]

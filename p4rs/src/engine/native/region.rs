@@ -10,12 +10,15 @@
 //! Invariant: a word is a hint. Whatever it is, its place is one to fetch from, or there is none.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
-use super::super::externs::Plain;
+use super::super::externs::{CellPath, Plain, shard_offset};
 use super::super::interp::Machine;
-use super::super::tables::{HashIndex, Words, epoch::Guard, prefetch_at};
+use super::super::tables::{
+    CHUNKS, FEWEST_ZEROS, FIRST_ROWS, HashIndex, Words, epoch::Guard, prefetch_at,
+};
 use super::runtime::LINE_BYTES;
 use crate::ir::{ExternInstance, Handle};
 
@@ -32,10 +35,85 @@ const FAR: u64 = 1 << 18;
 #[derive(Debug)]
 enum Region {
     None,
-    Rows(Arc<Words>),
+    Pieces(Pieces),
     Buckets(Arc<HashIndex>),
-    Cells { base: usize, stride: usize },
-    Counts(Handle<ExternInstance>),
+}
+
+/// Pieces of one size, one behind the other in chunks: see [`Words`].
+#[derive(Debug)]
+struct Pieces {
+    /// Where a chunk's pieces would begin, by leading zeros, as [`Words::origins`] has them; or where, for each thread, that is told.
+    origins: *const u64,
+    by_thread: bool,
+    stride: usize,
+    /// How far behind the first line of a piece another one may be.
+    second: usize,
+    /// The origins where nobody else keeps them.
+    _own: Box<[u64]>,
+}
+
+// SAFETY: what the pointer leads to is only read, by loads that other threads' stores may meet.
+unsafe impl Send for Pieces {}
+// SAFETY: as above.
+unsafe impl Sync for Pieces {}
+
+impl Pieces {
+    fn rows(rows: &Words) -> Self {
+        let stride = rows.stride() * size_of::<u64>();
+        Self {
+            origins: rows.origins(),
+            by_thread: false,
+            stride,
+            second: (stride - size_of::<u64>()).min(LINE_BYTES),
+            _own: Box::default(),
+        }
+    }
+
+    /// Pieces that lie in one chunk.
+    fn flat(first: usize, stride: usize) -> Self {
+        let origin = first.wrapping_sub(FIRST_ROWS as usize * stride) as u64;
+        let own: Box<[u64]> = vec![origin; CHUNKS].into();
+        Self {
+            origins: own.as_ptr(),
+            by_thread: false,
+            stride,
+            second: 0,
+            _own: own,
+        }
+    }
+
+    /// Cells that every thread has of its own.
+    fn counts(path: CellPath) -> Self {
+        Self {
+            origins: std::ptr::with_exposed_provenance(path.shards),
+            by_thread: true,
+            stride: path.cell as usize,
+            second: 0,
+            _own: Box::default(),
+        }
+    }
+
+    /// Fetches a piece.
+    #[inline(always)]
+    fn fetch(&self, shard: u64, number: u32) {
+        let number = u64::from(number) + FIRST_ROWS;
+        let zeros = (number.leading_zeros() - FEWEST_ZEROS) as usize;
+        let mut origins = self.origins;
+        // SAFETY: the machine, or what is kept here, has as many origins as there may be chunks, and those of every thread.
+        let origin = unsafe {
+            if self.by_thread {
+                let of_thread = origins.byte_add(shard as usize);
+                origins = (*of_thread.cast::<AtomicPtr<u64>>()).load(Ordering::Relaxed);
+            }
+            (*origins.add(zeros).cast::<AtomicU64>()).load(Ordering::Relaxed)
+        };
+        let at = (origin as usize).wrapping_add(number as usize * self.stride);
+        let first = std::ptr::without_provenance::<u8>(at);
+        prefetch_at(first);
+        if self.second != 0 {
+            prefetch_at(first.wrapping_add(self.second));
+        }
+    }
 }
 
 /// What a region is found by.
@@ -54,8 +132,9 @@ type ExternIndex = usize;
 #[derive(Debug)]
 pub(super) struct Regions {
     all: Vec<Region>,
-    /// The words of their first numbers.
+    /// The words of their first numbers; tables' are asked for while packets run.
     of: FxHashMap<Owner, u32>,
+    tables: Vec<Option<u32>>,
 }
 
 impl Regions {
@@ -64,12 +143,18 @@ impl Regions {
         let mut regions = Self {
             all: vec![Region::None],
             of: FxHashMap::default(),
+            tables: Vec::new(),
         };
         for (index, table) in (0..).zip(&machine.tables) {
             if let Some((rows, buckets)) = table.far_memory() {
-                let both = [Region::Rows(rows), Region::Buckets(buckets)];
+                let both = [
+                    Region::Pieces(Pieces::rows(rows)),
+                    Region::Buckets(Arc::clone(buckets)),
+                ];
                 regions.add(Owner::Table(index), both);
             }
+            let rows = regions.of.get(&Owner::Table(index)).copied();
+            regions.tables.push(rows);
         }
         let instances = machine.program().externs.iter();
         for (instance, _) in instances {
@@ -79,10 +164,7 @@ impl Regions {
                 .ok()
                 .and_then(|r| r.plain())
             {
-                let cells = Region::Cells {
-                    base: plain.row,
-                    stride: plain.stride as usize,
-                };
+                let cells = Region::Pieces(Pieces::flat(plain.row, plain.stride as usize));
                 if is_far(plain.size, u64::from(plain.stride)) && plain.size <= NUMBERS {
                     regions.add(Owner::Registers(plain.row), [cells]);
                 }
@@ -92,7 +174,8 @@ impl Regions {
                 && counter.size() <= NUMBERS
             {
                 let owner = Owner::Counter(instance.index());
-                regions.add(owner, [Region::Counts(instance)]);
+                let cells = Pieces::counts(counter.cells().path());
+                regions.add(owner, [Region::Pieces(cells)]);
             }
         }
         regions
@@ -108,7 +191,7 @@ impl Regions {
 
     /// The word of a table's row 0.
     pub fn rows(&self, table: u32) -> Option<u32> {
-        self.of.get(&Owner::Table(table)).copied()
+        self.tables.get(table as usize).copied().flatten()
     }
 
     /// The word of row `number`, where there is one.
@@ -133,32 +216,17 @@ impl Regions {
         self.of.get(&Owner::Counter(counter.index())).copied()
     }
 
-    /// Fetches what a word stands for.
-    #[inline]
-    pub fn fetch(&self, machine: &Machine, guard: &Guard, word: u32) {
-        let number = word & (NUMBERS as u32 - 1);
-        match self.all.get((word >> NUMBER_BITS) as usize) {
-            Some(Region::Rows(rows)) => {
-                if let Some(row) = rows.get(number) {
-                    let first = row.as_ptr().cast::<u8>();
-                    prefetch_at(first);
-                    if first.addr() % LINE_BYTES + size_of_val(row) > LINE_BYTES {
-                        prefetch_at(first.wrapping_add(LINE_BYTES));
-                    }
-                }
+    /// Fetches what words stand for, up to the first that stands for nothing.
+    #[inline(always)]
+    pub fn fetch(&self, guard: &Guard, words: &[u32]) {
+        let shard = shard_offset(guard.number());
+        for &word in words {
+            let number = word & (NUMBERS as u32 - 1);
+            match self.all.get((word >> NUMBER_BITS) as usize) {
+                Some(Region::Pieces(pieces)) => pieces.fetch(shard, number),
+                Some(Region::Buckets(index)) => prefetch_at(index.named(guard, number)),
+                Some(Region::None) | None => return,
             }
-            Some(Region::Cells { base, stride }) => {
-                let at = base.wrapping_add(number as usize * stride);
-                prefetch_at(std::ptr::without_provenance(at));
-            }
-            Some(Region::Buckets(index)) => prefetch_at(index.named(guard, number)),
-            Some(Region::Counts(counter)) => {
-                let counter = machine.externs().counter(*counter).ok();
-                if let Some(cell) = counter.and_then(|counter| counter.cells().own(number)) {
-                    prefetch_at(cell.as_ptr().cast());
-                }
-            }
-            Some(Region::None) | None => {}
         }
     }
 }

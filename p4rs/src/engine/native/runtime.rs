@@ -8,6 +8,7 @@
 use std::ptr;
 use std::sync::atomic::AtomicU64;
 
+use super::super::Time;
 use super::super::arch::Intents;
 use super::super::externs::{CounterCells, HashAlgorithm};
 use super::super::interp::code::{Agg, Call, Ex, Goto, Prim, Slot, Stmt};
@@ -15,7 +16,7 @@ use super::super::interp::{Flow, LastApply, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
 use super::super::tables::{Entry, Found, MatchTable, prefetch_at};
 use super::lanes::Lane;
-use super::recall::Touched;
+use super::recall::{FIRST, Touched};
 use crate::ir::{ExternInstance, Handle};
 
 /// A node that the interpreter runs.
@@ -49,7 +50,7 @@ pub(super) struct Context {
     pub data: *const u64,
     /// The row that it hit; null on a miss.
     pub row: *const u64,
-    /// Where the thread's own cells are found; see [`super::super::externs::shard_offset`].
+    /// Where the thread's own cells are found; see [`super::super::externs::shard_offset`]. Side by side none are.
     pub shard: u64,
     /// The table that machine code itself hit last, in this row; [`NO_TABLE`] where the run knows better.
     pub table: u64,
@@ -79,8 +80,6 @@ pub(super) struct Context {
     /// not touched yet is what the last packet of the flow touched there.
     pub places: Touched,
     pub touched: u64,
-    /// The places that the next pass begins with.
-    pub expected: Touched,
 }
 
 /// Bytes of a cache line.
@@ -262,7 +261,7 @@ pub(super) extern "C" fn lookup_simple(
     let found = run.look_up_simple(place as u32, table, key);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
-    context.touch_found(run, place as u32, key);
+    context.touch_found(run, place as u32, key, &found);
     context.answer(&found)
 }
 
@@ -278,7 +277,7 @@ pub(super) extern "C" fn missed(
     let found = run.missed(place as u32, table, key);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
-    context.touch_found(run, place as u32, key);
+    context.touch_found(run, place as u32, key, &found);
     context.answer(&found)
 }
 
@@ -554,7 +553,7 @@ impl Context {
     }
 
     /// Notes the lines of a lookup in a large table whose entries are found by their key alone.
-    fn touch_found(&mut self, run: &Run<'_>, index: u32, key: &[u64]) {
+    fn touch_found(&mut self, run: &Run<'_>, index: u32, key: &[u64], found: &Found<'_>) {
         let machine = run.machine;
         let (Some(table), Some(native)) = (machine.tables.get(index as usize), &machine.native)
         else {
@@ -564,11 +563,11 @@ impl Context {
         if !table.is_far() || regions.rows(index).is_none() {
             return;
         }
-        match table.row_or_buckets(run.guard, key) {
+        match table.row_or_buckets(run.guard, key, found) {
             Ok(row) => self.touch(regions.row(index, row)),
-            Err(names) => {
-                let buckets = names.map(|name| regions.bucket(index, name));
-                buckets.into_iter().for_each(|bucket| self.touch(bucket));
+            Err((first, second)) => {
+                self.touch(regions.bucket(index, first));
+                self.touch(second.and_then(|second| regions.bucket(index, second)));
             }
         }
     }
@@ -614,6 +613,12 @@ impl Context {
         bytes.get(cursor.div_ceil(8)..).unwrap_or_default()
     }
 
+    /// When packets come in, and what the architecture gives them.
+    pub fn begin_at(&mut self, now: Time, given: &[u64; 6]) {
+        self.now = now.0;
+        self.given = *given;
+    }
+
     /// A context without a packet.
     #[inline]
     pub fn empty() -> Self {
@@ -644,16 +649,17 @@ impl Context {
             sites: ptr::null(),
             lane: ptr::null(),
             places: Touched::default(),
-            touched: 0,
-            expected: Touched::default(),
+            touched: FIRST,
         }
     }
 
     /// The packet touches a place in memory that is large; none where it has no word.
     fn touch(&mut self, word: Option<u32>) {
         if let Some(word) = word {
-            let at = self.touched % TOUCHED / size_of::<u32>() as u64;
-            self.places[at as usize] = word;
+            let at = (self.touched % TOUCHED) as usize;
+            let place = &mut self.places[at / size_of::<u64>()];
+            let half = at % size_of::<u64>() * 8;
+            *place = *place & !(u64::from(u32::MAX) << half) | u64::from(word) << half;
             self.touched += size_of::<u32>() as u64;
         }
     }

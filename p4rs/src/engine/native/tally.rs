@@ -70,8 +70,8 @@ impl Build<'_, '_> {
         self.count_cell(cells, (entry.value, bytes), None, after);
     }
 
-    /// Adds a packet to a cell, whose number has 32 bits, and goes on at `after`. Side by side its line is fetched first; one of a
-    /// region is noted.
+    /// Adds a packet to a cell, whose number has 32 bits, and goes on at `after`; one of a region is noted. Side by side there are
+    /// no cells to be found here: the runtime fetches their lines first.
     fn count_cell(
         &mut self,
         cells: &CounterCells,
@@ -82,6 +82,9 @@ impl Build<'_, '_> {
         let other = self.b.create_block();
         let (path, flags) = (cells.path(), MemFlagsData::trusted());
         let shards = self.iconst(path.shards as u64);
+        if let Some(first) = far {
+            self.touch(first, number);
+        }
         let own = self.load_context(types::I64, offset_of!(Context, shard));
         let own = self.b.ins().iadd(shards, own);
         let origins = self.b.ins().load(types::I64, flags, own, 0);
@@ -98,13 +101,6 @@ impl Build<'_, '_> {
         let log = path.cell.trailing_zeros();
         let offset = self.b.ins().ishl_imm_u(from, i64::from(log));
         let at = self.b.ins().iadd(origin, offset);
-        if let Some(first) = far {
-            self.touch(first, number);
-        }
-        let lane = self.load_context(types::I64, offset_of!(Context, lane));
-        let now = self.b.create_block();
-        self.b.ins().brif(lane, other, &[], now, &[]);
-        self.inside(now, false);
         for (word, more) in [(0, None), (WORD, Some(bytes))] {
             let sum = self.b.ins().load(types::I64, flags, at, word);
             let sum = match more {

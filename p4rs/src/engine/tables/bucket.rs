@@ -3,7 +3,7 @@
 //! In: the top bits of a hash. Out: the segment that has it, by two loads.
 //!
 //! ```text
-//! view ─▶ directory: place … place ─▶ segment: 1 … 1024 buckets ─ 8 slots of 32 hash bits │ record number + 1
+//! view ─▶ directory: place … place ─▶ segment: 1 … 1024 buckets ─ 8 slots of 32 hash bits │ over │ record number + 1
 //!  │ shift in its low bits    │ a mask that leaves the offset of a bucket
 //! ```
 //!
@@ -27,6 +27,8 @@ use super::words::Words;
 pub(super) const SLOTS: usize = 8;
 /// Most buckets of a segment.
 pub(super) const MAX_BUCKETS: usize = 1024;
+/// Set in the first slot of a bucket where a record lies in its other bucket, or did: else nobody need look there.
+pub(crate) const OVER: u64 = 1 << 31;
 /// What a pointer to a cache line has free for a number.
 pub(crate) const NUMBER: usize = 63;
 /// log2 of a bucket's bytes.
@@ -38,6 +40,42 @@ pub(crate) const BUCKET_BYTES_LOG: u32 = 6;
 pub(super) struct Bucket(pub [AtomicU64; SLOTS]);
 
 impl Bucket {
+    /// The records that have their place here, with the hash bits by which they are told.
+    pub fn taken(&self) -> impl Iterator<Item = u64> {
+        let slots = self.0.iter().map(|slot| slot.load(Ordering::Relaxed));
+        slots.map(|slot| slot & !OVER).filter(|&slot| slot != 0)
+    }
+
+    /// Puts a value in place of another; false where that is not here.
+    pub fn change(&self, from: u64, to: u64) -> bool {
+        let mut slots = self.0.iter();
+        let is = |slot: &&AtomicU64| slot.load(Ordering::Relaxed) & !OVER == from;
+        let Some(slot) = slots.find(is) else {
+            return false;
+        };
+        let over = slot.load(Ordering::Relaxed) & OVER;
+        slot.store(to | over, Ordering::Release);
+        true
+    }
+
+    /// Whether a record that belongs here may lie in its other bucket.
+    #[inline(always)]
+    pub fn is_over(&self) -> bool {
+        self.0[0].load(Ordering::Acquire) & OVER != 0
+    }
+
+    /// A record that belongs here is about to be put into its other bucket.
+    pub fn set_over(&self) {
+        let slot = &self.0[0];
+        slot.store(slot.load(Ordering::Relaxed) | OVER, Ordering::Release);
+    }
+
+    /// The record that a slot's value names.
+    #[inline(always)]
+    pub fn record(value: u64) -> Option<u32> {
+        ((value & !OVER) as u32).checked_sub(1)
+    }
+
     /// A bit for each slot with the tag. Slots may change meanwhile: whoever finds one reads it again.
     #[inline(always)]
     #[cfg(all(target_arch = "x86_64", not(miri)))]

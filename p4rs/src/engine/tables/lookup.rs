@@ -89,7 +89,7 @@ impl Probe<'_> {
     pub fn lines(&self, fetch: impl FnMut(*const u8)) {
         match self.buckets.record() {
             Ok(row) => self.rows.row(row).lines(fetch),
-            Err(other) => [other].into_iter().for_each(fetch),
+            Err(other) => other.into_iter().for_each(fetch),
         }
     }
 }
@@ -178,17 +178,22 @@ impl MatchTable {
     }
 
     /// Rows and index, where an entry says all there is to do and there may be more of them than caches hold.
-    pub fn far_memory(&self) -> Option<(Arc<Words>, Arc<HashIndex>)> {
+    pub fn far_memory(&self) -> Option<(&Words, &Arc<HashIndex>)> {
         let room = self.config.capacity;
         let far = room.is_none_or(|room| room >= self.far_from) && self.plain_words().is_some();
-        far.then(|| (Arc::clone(&self.store.rows), Arc::clone(&self.store.exact)))
+        far.then(|| (&*self.store.rows, &self.store.exact))
     }
 
-    /// The number of the row that has a key, else the names of the buckets where it would be named.
-    pub fn row_or_buckets(&self, guard: &Guard, key: &[u64]) -> Result<u32, [u32; 2]> {
+    /// The number of the row that has a key, where a lookup has found it; else the names of the buckets where it would be named.
+    pub fn row_or_buckets(
+        &self,
+        guard: &Guard,
+        key: &[u64],
+        found: &Found<'_>,
+    ) -> Result<u32, (u32, Option<u32>)> {
         let (index, hash) = (&self.store.exact, self.hash_key(key));
         let has_key = |row| self.store.row(row).has_key(&self.store.shape, key);
-        let row = index.find(guard, hash, has_key);
+        let row = found.entry.and_then(|_| index.find(guard, hash, has_key));
         row.ok_or_else(|| index.names(guard, hash))
     }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! hash: upper half of sum.wrapping_mul(Σ fold((word 0 ^ seed 0) × (word 1 ^ seed 1)))
-//! view ─▶ place at hash >> (view & SHIFT) ─▶ bucket at (hash × 64) & mask ─▶ row + 1 ─▶ origin by leading zeros ─▶ row
+//! view ─▶ place at hash >> (view & SHIFT) ─▶ bucket at (hash × 64) & mask ─▶ over │ row + 1 ─▶ origin by leading zeros ─▶ row
 //! ```
 //!
 //! A ternary table has an index for each group of rows with one mask, and its groups in the order of their best priority:
@@ -20,7 +20,7 @@
 
 use std::mem::offset_of;
 
-use super::bucket::{BUCKET_BYTES_LOG, NUMBER, Place};
+use super::bucket::{BUCKET_BYTES_LOG, NUMBER, OVER, Place};
 use super::exact::SECOND;
 use super::hasher::{LANES, Seeds};
 use super::key::KeyClass;
@@ -76,6 +76,9 @@ impl Tuples {
 impl TablePath {
     /// Where a row has its action, 16 bits, on a little-endian machine.
     pub const ACTION: usize = 4;
+    /// Set in the lower half of a bucket's first slot where a record that belongs there may lie in its other bucket; no part of
+    /// a record's number.
+    pub const OVER: u64 = OVER;
     /// Set in a row's first word while the index names it.
     pub const NAMED: u64 = NAMED;
     pub const TIMEOUT: usize = TIMEOUT * WORD;

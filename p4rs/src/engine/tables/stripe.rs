@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use super::super::Time;
 use super::super::externs::{CounterCells, Meter};
 use super::action::ActionPlan;
+use super::bucket::OVER;
 use super::entry::{ActionCall, EntryAction, EntryView};
 use super::epoch::Guard;
 use super::exact::HashIndex;
@@ -141,6 +142,9 @@ pub(crate) struct Stripe {
     meters: Option<Cells<Mutex<Option<Meter>>>>,
     pub ledger: Mutex<Ledger>,
 }
+
+/// Rows of a table: as many as an index can name.
+const MOST_ROWS: u32 = OVER as u32 - 1;
 
 const LIVE: u64 = 1 << 63;
 const QUEUED: u64 = (1 << 31) - 1;
@@ -309,7 +313,7 @@ impl Stripe {
     fn take_row(&self, ledger: &mut Ledger) -> Option<u32> {
         let own = ledger.rows.take()?;
         let row = self.row_number(own);
-        let usable = row.filter(|&row| row < u32::MAX);
+        let usable = row.filter(|&row| row < MOST_ROWS);
         if usable.is_none() {
             ledger.rows.give_unused(own);
         }

@@ -116,7 +116,24 @@ fn answers(engine: &Engine, key: u32) -> [(u32, u32); 2] {
 
 #[test]
 fn packets_find_what_is_there_while_other_entries_come_and_go() {
-    let engine = engine_with(PROGRAM, Config::default());
+    find_while_changing(Config::default());
+}
+
+#[test]
+fn packets_of_remembered_flows_find_what_is_there_while_other_entries_come_and_go() {
+    find_while_changing(remembering());
+}
+
+/// Every lookup of an exact key begins where the flow's last packet found the entry.
+fn remembering() -> Config {
+    Config {
+        side_by_side_from: 0,
+        ..Config::default()
+    }
+}
+
+fn find_while_changing(config: Config) {
+    let engine = engine_with(PROGRAM, config);
     assert!(engine.is_native());
     change(&engine, Change::Insert, (KEPT, u64::MAX, HIGH), 1);
     std::thread::scope(|scope| {
@@ -131,7 +148,7 @@ fn packets_find_what_is_there_while_other_entries_come_and_go() {
             for (a, b) in answers(&engine, 1000 + turn) {
                 // The table's own default leaves the packet as it was.
                 assert!(
-                    a == !b || (a, b) == (0, 0),
+                    (a, b) == (turn, !turn) || (a, b) == (0, 0),
                     "all of an entry or nothing: {a} {b}"
                 );
             }
@@ -141,4 +158,40 @@ fn packets_find_what_is_there_while_other_entries_come_and_go() {
         }
     });
     assert_eq!(answers(&engine, 1000), [(0, 0), (0, 0)]);
+}
+
+#[test]
+fn what_a_flow_found_counts_only_while_it_is_there() {
+    let engine = engine_with(PROGRAM, remembering());
+    assert!(engine.is_side_by_side());
+    let set = |what, key: u32, number| {
+        change(&engine, what, (key, u64::MAX, HIGH), number);
+    };
+    let found = |key, number: Option<u32>| {
+        let expected = number.map_or((0, 0), |number| (number, !number));
+        for packet in 0..3 {
+            assert_eq!(answers(&engine, key), [expected; 2], "packet {packet}");
+        }
+    };
+    found(KEPT, None);
+    set(Change::Insert, KEPT, 1);
+    found(KEPT, Some(1));
+    set(Change::Modify, KEPT, 2);
+    found(KEPT, Some(2));
+    set(Change::Delete, KEPT, 2);
+    found(KEPT, None);
+    // Rows are used again, for other keys first.
+    for turn in 0..200 {
+        for key in 100..110 {
+            set(Change::Insert, key, key + turn);
+            found(key, Some(key + turn));
+        }
+        found(KEPT, None);
+        for key in 100..110 {
+            set(Change::Delete, key, 0);
+            found(key, None);
+        }
+    }
+    set(Change::Insert, KEPT, 9);
+    found(KEPT, Some(9));
 }

@@ -13,7 +13,7 @@ use super::epoch::{self, Guard};
 use super::key::KeyClass;
 use super::notes::Notes;
 use super::record::Form;
-use super::stripe::{Draft, Ledger};
+use super::stripe::{Draft, Ledger, MOST_ROWS};
 use super::table::MatchTable;
 use crate::ir::ActionScope;
 
@@ -193,7 +193,7 @@ impl MatchTable {
         }
         if !self.reserve() {
             return Err(TableError::Full {
-                capacity: self.config.capacity.unwrap_or(u64::from(u32::MAX)),
+                capacity: self.config.capacity.unwrap_or(u64::from(MOST_ROWS)),
             });
         }
         let data = data_of(action, row.params).inspect_err(|_| self.release(1))?;
@@ -215,7 +215,7 @@ impl MatchTable {
         added.map(drop).ok_or_else(|| {
             self.release(1);
             TableError::Full {
-                capacity: u64::from(u32::MAX),
+                capacity: u64::from(MOST_ROWS),
             }
         })
     }

@@ -144,7 +144,7 @@ pub(crate) struct Stripe {
 }
 
 /// Rows of a table: as many as an index can name.
-const MOST_ROWS: u32 = OVER as u32 - 1;
+pub(crate) const MOST_ROWS: u32 = OVER as u32 - 1;
 
 const LIVE: u64 = 1 << 63;
 const QUEUED: u64 = (1 << 31) - 1;

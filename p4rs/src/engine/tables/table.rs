@@ -20,7 +20,7 @@ use super::notes::Notes;
 use super::rcu::Rcu;
 use super::record::Form;
 use super::selector::{Bound, Profile};
-use super::stripe::{Draft, Ledger, Parts, Store, Stripe};
+use super::stripe::{Draft, Ledger, MOST_ROWS, Parts, Store, Stripe};
 use crate::ir::{Handle, Table};
 
 /// Parts of a learner table; packets that learn lock one of them.
@@ -216,7 +216,7 @@ impl MatchTable {
         }
         if !self.reserve() {
             return Err(TableError::Full {
-                capacity: self.config.capacity.unwrap_or(u64::from(u32::MAX)),
+                capacity: self.config.capacity.unwrap_or(u64::from(MOST_ROWS)),
             });
         }
         let bound = self.bind(entry.action).inspect_err(|_| self.release(1))?;
@@ -228,7 +228,7 @@ impl MatchTable {
             self.release(1);
             self.unbind(bound.form, bound.data.first().copied().unwrap_or(0));
             return Err(TableError::Full {
-                capacity: u64::from(u32::MAX),
+                capacity: u64::from(MOST_ROWS),
             });
         }
         Ok(())
@@ -260,7 +260,7 @@ impl MatchTable {
         if !stripe.replace(&guard, &mut ledger, known, draft(&bound)) {
             self.unbind(bound.form, bound.data.first().copied().unwrap_or(0));
             return Err(TableError::Full {
-                capacity: u64::from(u32::MAX),
+                capacity: u64::from(MOST_ROWS),
             });
         }
         let used = old.data(stripe.shape()).first();

@@ -116,25 +116,15 @@ impl Pieces {
     }
 }
 
-/// What a region is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Owner {
-    Table(u32),
-    /// Where registers begin that lie side by side.
-    Registers(usize),
-    Counter(ExternIndex),
-}
-
-/// Number of an extern.
-type ExternIndex = usize;
-
 /// The regions of a machine.
 #[derive(Debug)]
 pub(super) struct Regions {
     all: Vec<Region>,
-    /// The words of their first numbers; tables' are asked for while packets run.
-    of: FxHashMap<Owner, u32>,
+    /// The words of their first numbers: of each table's rows, of registers by where those begin that lie side by side, and of
+    /// counters by their number.
     tables: Vec<Option<u32>>,
+    registers: FxHashMap<usize, u32>,
+    counters: FxHashMap<usize, u32>,
 }
 
 impl Regions {
@@ -142,51 +132,54 @@ impl Regions {
     pub fn of(machine: &Machine) -> Self {
         let mut regions = Self {
             all: vec![Region::None],
-            of: FxHashMap::default(),
             tables: Vec::new(),
+            registers: FxHashMap::default(),
+            counters: FxHashMap::default(),
         };
-        for (index, table) in (0..).zip(&machine.tables) {
-            if let Some((rows, buckets)) = table.far_memory() {
-                let both = [
+        for table in &machine.tables {
+            let rows = table.far_memory().and_then(|(rows, buckets)| {
+                regions.add([
                     Region::Pieces(Pieces::rows(rows)),
                     Region::Buckets(Arc::clone(buckets)),
-                ];
-                regions.add(Owner::Table(index), both);
-            }
-            let rows = regions.of.get(&Owner::Table(index)).copied();
+                ])
+            });
             regions.tables.push(rows);
         }
-        let instances = machine.program().externs.iter();
-        for (instance, _) in instances {
-            if let Some(plain) = machine
-                .externs()
-                .register(instance)
-                .ok()
-                .and_then(|r| r.plain())
+        let far = |cells: u64, bytes: usize| {
+            cells.saturating_mul(bytes as u64) >= FAR && cells <= NUMBERS
+        };
+        for (instance, _) in machine.program().externs.iter() {
+            let register = machine.externs().register(instance).ok();
+            if let Some(plain) = register.and_then(|register| register.plain())
+                && far(plain.size, plain.stride as usize)
+                && !regions.registers.contains_key(&plain.row)
             {
-                let cells = Region::Pieces(Pieces::flat(plain.row, plain.stride as usize));
-                if is_far(plain.size, u64::from(plain.stride)) && plain.size <= NUMBERS {
-                    regions.add(Owner::Registers(plain.row), [cells]);
-                }
+                let cells = Pieces::flat(plain.row, plain.stride as usize);
+                let first = regions.add([Region::Pieces(cells)]);
+                regions
+                    .registers
+                    .extend(first.map(|first| (plain.row, first)));
             }
-            if let Ok(counter) = machine.externs().counter(instance)
-                && is_far(counter.size(), u64::from(counter.cells().path().cell))
-                && counter.size() <= NUMBERS
-            {
-                let owner = Owner::Counter(instance.index());
-                let cells = Pieces::counts(counter.cells().path());
-                regions.add(owner, [Region::Pieces(cells)]);
+            if let Ok(counter) = machine.externs().counter(instance) {
+                let path = counter.cells().path();
+                if far(counter.size(), path.cell as usize) {
+                    let first = regions.add([Region::Pieces(Pieces::counts(path))]);
+                    let number = instance.index();
+                    regions.counters.extend(first.map(|first| (number, first)));
+                }
             }
         }
         regions
     }
 
-    fn add<const MANY: usize>(&mut self, owner: Owner, regions: [Region; MANY]) {
+    /// The word of the first number of the first of some new regions, where there is room for them.
+    fn add<const MANY: usize>(&mut self, regions: [Region; MANY]) -> Option<u32> {
         let first = self.all.len();
-        if first + MANY <= REGIONS && !self.of.contains_key(&owner) {
-            self.of.insert(owner, (first as u32) << NUMBER_BITS);
+        let room = first + MANY <= REGIONS;
+        room.then(|| {
             self.all.extend(regions);
-        }
+            (first as u32) << NUMBER_BITS
+        })
     }
 
     /// The word of a table's row 0.
@@ -208,12 +201,12 @@ impl Regions {
 
     /// The word of the first cells of a register and of those that lie beside it.
     pub fn cells(&self, plain: &Plain) -> Option<u32> {
-        self.of.get(&Owner::Registers(plain.row)).copied()
+        self.registers.get(&plain.row).copied()
     }
 
     /// The word of a counter's first cell.
     pub fn counts(&self, counter: Handle<ExternInstance>) -> Option<u32> {
-        self.of.get(&Owner::Counter(counter.index())).copied()
+        self.counters.get(&counter.index()).copied()
     }
 
     /// Fetches what words stand for, up to the first that stands for nothing.
@@ -229,9 +222,4 @@ impl Regions {
             }
         }
     }
-}
-
-/// Whether so many cells of so many bytes are more than caches hold.
-fn is_far(cells: u64, bytes: u64) -> bool {
-    cells.saturating_mul(bytes) >= FAR
 }

@@ -136,38 +136,41 @@ control Transition(inout headers_t hdr, inout metadata_t meta) {
                     }
                 }
             } else {
-                if (hdr.aside.was == TRACK_SYN_SENT || hdr.aside.was == TRACK_SYN_SENT_THERE) {
-                    if (hdr.local.dsr == 0) {
-                        ignore();
+                // Bytes within an open connection, what most packets are, change nothing.
+                if (hdr.local.fin != 0 || (hdr.aside.was != TRACK_ESTABLISHED && hdr.aside.was != TRACK_PICKED_UP)) {
+                    if (hdr.aside.was == TRACK_SYN_SENT || hdr.aside.was == TRACK_SYN_SENT_THERE) {
+                        if (hdr.local.dsr == 0) {
+                            ignore();
+                        } else {
+                            // The answers go another way.
+                            become(TRACK_ESTABLISHED, TRACK_ESTABLISHED);
+                        }
+                    }
+                    if (hdr.local.fin != 0) {
+                        if (hdr.aside.was == TRACK_NONE) {
+                            hdr.aside.code = TRACK_FIN_WAIT;
+                        }
+                        if (hdr.aside.was == TRACK_SYN_RECV || hdr.aside.was == TRACK_SYN_RECV_THERE ||
+                            hdr.aside.was == TRACK_ESTABLISHED || hdr.aside.was == TRACK_PICKED_UP ||
+                            hdr.aside.was == TRACK_PICKED_UP_THERE) {
+                            become(TRACK_FIN_WAIT, TRACK_FIN_WAIT_THERE);
+                        }
+                        if (hdr.aside.was == TRACK_FIN_WAIT_THERE || hdr.aside.was == TRACK_CLOSE_WAIT_THERE) {
+                            become(TRACK_LAST_ACK, TRACK_LAST_ACK);
+                        }
                     } else {
-                        // The answers go another way.
-                        become(TRACK_ESTABLISHED, TRACK_ESTABLISHED);
-                    }
-                }
-                if (hdr.local.fin != 0) {
-                    if (hdr.aside.was == TRACK_NONE) {
-                        hdr.aside.code = TRACK_FIN_WAIT;
-                    }
-                    if (hdr.aside.was == TRACK_SYN_RECV || hdr.aside.was == TRACK_SYN_RECV_THERE ||
-                        hdr.aside.was == TRACK_ESTABLISHED || hdr.aside.was == TRACK_PICKED_UP ||
-                        hdr.aside.was == TRACK_PICKED_UP_THERE) {
-                        become(TRACK_FIN_WAIT, TRACK_FIN_WAIT_THERE);
-                    }
-                    if (hdr.aside.was == TRACK_FIN_WAIT_THERE || hdr.aside.was == TRACK_CLOSE_WAIT_THERE) {
-                        become(TRACK_LAST_ACK, TRACK_LAST_ACK);
-                    }
-                } else {
-                    if (hdr.aside.was == TRACK_NONE) {
-                        become(TRACK_PICKED_UP, TRACK_PICKED_UP_THERE);
-                    }
-                    if (hdr.aside.was == TRACK_SYN_RECV || hdr.aside.was == TRACK_PICKED_UP_THERE) {
-                        become(TRACK_ESTABLISHED, TRACK_ESTABLISHED);
-                    }
-                    if (hdr.aside.was == TRACK_FIN_WAIT_THERE) {
-                        become(TRACK_CLOSE_WAIT_THERE, TRACK_CLOSE_WAIT);
-                    }
-                    if (hdr.aside.was == TRACK_LAST_ACK) {
-                        become(TRACK_TIME_WAIT, TRACK_TIME_WAIT);
+                        if (hdr.aside.was == TRACK_NONE) {
+                            become(TRACK_PICKED_UP, TRACK_PICKED_UP_THERE);
+                        }
+                        if (hdr.aside.was == TRACK_SYN_RECV || hdr.aside.was == TRACK_PICKED_UP_THERE) {
+                            become(TRACK_ESTABLISHED, TRACK_ESTABLISHED);
+                        }
+                        if (hdr.aside.was == TRACK_FIN_WAIT_THERE) {
+                            become(TRACK_CLOSE_WAIT_THERE, TRACK_CLOSE_WAIT);
+                        }
+                        if (hdr.aside.was == TRACK_LAST_ACK) {
+                            become(TRACK_TIME_WAIT, TRACK_TIME_WAIT);
+                        }
                     }
                 }
             }

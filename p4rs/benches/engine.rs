@@ -289,6 +289,7 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
             }
             let flows = choices(sizes.flows, count, zipf);
             let load = Load::new(size, flows.iter().map(|&flow| packet_of(sizes, flow, size)));
+            ready(&engine, &load, now);
             let ns = turns(sizes, || load.run(&engine, now));
             report(path, size, ns);
         }
@@ -302,6 +303,7 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
             frame(client((number >> 32) as u32 % sizes.flows), (to, 443), size)
         };
         let routed = Load::new(size, (0..count).map(one));
+        ready(&engine, &routed, now);
         let ns = turns(sizes, || routed.run(&engine, now));
         report("route only", size, ns);
     }
@@ -317,6 +319,14 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
         report("first packets again", 64, [again; 2]);
         two_workers(sizes, &engine, later);
     }
+}
+
+/// Runs packets until the ways that they take have code of their own.
+fn ready(engine: &Engine, load: &Load, now: Time) {
+    engine.settle();
+    engine.watch();
+    load.run(engine, now);
+    engine.settle();
 }
 
 /// Entries of all tables.

@@ -36,8 +36,9 @@ fn number(name: &str, default: u64) -> u64 {
 
 /// Random entries, random packets; what differs first.
 fn compare(sources: &Sources, seed: u64, packets: u32) -> Result<Option<Twin>, Difference> {
-    // Half of the seeds with memory fetched ahead for flows that are known.
-    let Some(mut twin) = Twin::load(sources, seed % 2 * 1000) else {
+    // Half of the seeds with memory fetched ahead for flows that are known; half with code for the ways that packets take.
+    let watched = if seed % 4 < 2 { packets / 4 } else { 0 };
+    let Some(mut twin) = Twin::load(sources, seed % 2 * 1000, watched) else {
         return Ok(None);
     };
     let mut random = Random::new(seed);
@@ -143,7 +144,7 @@ fn packets_of_flows_that_are_remembered_do_what_they_would_have_done() {
 fn few_connections(remembered_entries: u64) {
     let file = format!("{}/../p4/nicproxy_pna.p4", env!("CARGO_MANIFEST_DIR"));
     let sources = Sources::from_disk(file.as_str());
-    let mut twin = Twin::load(&sources, remembered_entries).expect("the program loads");
+    let mut twin = Twin::load(&sources, remembered_entries, 100).expect("the program loads");
     twin.load_entries(&services());
     let mut random = Random::new(number("NICPROXY_SEED", 1));
     for batch in 0..300 {
@@ -161,6 +162,7 @@ fn few_connections(remembered_entries: u64) {
     }
     twin.state()
         .unwrap_or_else(|difference| panic!("{difference}"));
+    assert!(twin.hot, "usual ways have code");
     assert!(twin.sent > 1000, "most packets leave: {}", twin.sent);
 }
 
@@ -184,12 +186,20 @@ fn generated_programs_do_the_same_on_both_engines() {
     /// Seeds whose programs once did not do the same: a header of an action that no table applies lay in memory.
     const ONCE_DIFFERENT: [u64; 1] = [50_929];
     let (from, rounds) = (number("NICPROXY_SEED", 1), number("NICPROXY_ROUNDS", 40));
-    let mut native = 0;
+    let (mut native, mut hot) = (0, 0);
     for seed in ONCE_DIFFERENT.into_iter().chain(from..from + rounds) {
         let kinds = seed % 2 == 1 && !ONCE_DIFFERENT.contains(&seed);
-        let text = generate::program(&mut Random::new(seed), kinds);
-        native += u64::from(same(&text, seed).native());
+        let plain = seed % 4 < 2 && !ONCE_DIFFERENT.contains(&seed);
+        let text = generate::program(&mut Random::new(seed), kinds, plain);
+        let twin = same(&text, seed);
+        native += u64::from(twin.native());
+        hot += u64::from(twin.hot);
     }
+    println!("{hot} of {rounds} programs have code for usual ways");
+    assert!(
+        hot * 8 >= rounds,
+        "usual ways have code in {hot} of {rounds} programs"
+    );
     // Those with headers that are not whole bytes do not.
     assert!(
         native * 4 >= rounds,
@@ -200,11 +210,12 @@ fn generated_programs_do_the_same_on_both_engines() {
 #[test]
 fn generated_programs_with_state_do_side_by_side_what_they_would_one_after_the_other() {
     let (from, rounds) = (number("NICPROXY_SEED", 1), number("NICPROXY_ROUNDS", 40));
-    let (mut side_by_side, mut sent) = (0, 0);
+    let (mut side_by_side, mut sent, mut hot) = (0, 0, 0);
     for seed in from..from + rounds {
         let text = stateful::program(&mut Random::new(seed), seed % 2 == 1);
         let twin = same(&text, seed);
         side_by_side += u64::from(twin.side_by_side());
+        hot += u64::from(twin.hot);
         sent += twin.sent;
     }
     assert_eq!(
@@ -212,6 +223,11 @@ fn generated_programs_with_state_do_side_by_side_what_they_would_one_after_the_o
         "all programs run packets side by side"
     );
     assert!(sent > 0, "some packets leave");
+    println!("{hot} of {rounds} programs have code for usual ways");
+    assert!(
+        hot * 8 >= rounds,
+        "usual ways have code in {hot} of {rounds} programs"
+    );
 }
 
 #[test]

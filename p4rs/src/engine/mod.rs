@@ -24,6 +24,7 @@ mod native;
 mod outputs;
 mod tables;
 mod trace;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -46,10 +47,11 @@ pub use trace::{Event, KeyValue, Tracer, Verdict};
 use crate::ir;
 use crate::valid::Checked;
 use interp::{Machine, PacketState, Packets, Received};
-use native::{LANES, Lanes, Recall, Sets, Touched, flow_of, is_known};
+use native::{HotPart, LANES, Lanes, Recall, Sets, Touched, flow_of, is_known};
 use smallvec::SmallVec;
 use tables::MatchTable;
 use tables::epoch::{self, Guard};
+use watch::{TELL, Watch};
 
 /// Nanoseconds since the engine's owner started counting. Never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +92,9 @@ pub struct Config {
     pub side_by_side_from: u64,
     /// Tables' entries for whose flows is remembered which memory their packets need, once it is worth while: 32 bytes for each.
     pub remembered_entries: u64,
+    /// Packets that the interpreter runs, at first and whenever most packets take other ways than before, to find out which
+    /// ways those are: they get machine code of their own then. None for 0.
+    pub watched_packets: u32,
 }
 
 /// What runs the packets; both do the same.
@@ -125,6 +130,7 @@ impl Default for Config {
             execution: Execution::default(),
             side_by_side_from: 1 << 14,
             remembered_entries: 1 << 23,
+            watched_packets: 256,
         }
     }
 }
@@ -221,7 +227,8 @@ pub struct Statistics {
 
 /// A program loaded and ready to run.
 pub struct Engine {
-    machine: Machine,
+    machine: Arc<Machine>,
+    watch: Arc<Watch>,
     pool: Mutex<Vec<(PacketState, Option<Box<Lanes>>)>>,
     recall: Recall,
     received: AtomicU64,
@@ -238,8 +245,12 @@ impl Engine {
     /// # Errors
     /// When the program uses something that this engine does not run; see [`LoadError`].
     pub fn new(program: Arc<Checked>, config: Config) -> Result<Self, LoadError> {
+        let watched = config.watched_packets;
+        let machine = Machine::load(program, config)?;
+        let watched = if machine.native.is_some() { watched } else { 0 };
         Ok(Self {
-            machine: Machine::load(program, config)?,
+            machine: Arc::new(machine),
+            watch: Arc::new(Watch::new(watched)),
             pool: Mutex::new(Vec::new()),
             recall: Recall::default(),
             received: AtomicU64::new(0),
@@ -267,6 +278,17 @@ impl Engine {
     pub fn is_side_by_side(&self) -> bool {
         let native = self.machine.native.as_ref();
         native.is_some_and(native::Native::side_by_side)
+    }
+
+    /// Watches the next packets, see [`Config::watched_packets`]; the engine does so by itself where it is worth while.
+    pub fn watch(&self) {
+        self.watch.again();
+    }
+
+    /// Waits until the ways that most packets have taken so far have code of their own, if that is being made; whether they have.
+    pub fn settle(&self) -> bool {
+        self.watch.settle();
+        self.watch.has_code()
     }
 
     /// The choices made at load time.
@@ -313,6 +335,9 @@ impl Engine {
             lanes,
             sets: None,
             steady: false,
+            hot: None,
+            version: 0,
+            ran: [0; 2],
             counted: Counted::default(),
         }
     }
@@ -373,6 +398,11 @@ pub struct Worker<'e> {
     sets: Option<Arc<Sets>>,
     /// Most of the last packets touched what their flows' packets had touched before.
     steady: bool,
+    /// Code for the ways that most packets take, and which one it is.
+    hot: Option<Arc<HotPart>>,
+    version: u32,
+    /// Packets that ran one after the other, and those of them that took other ways, since that was told.
+    ran: [u32; 2],
     counted: Counted,
 }
 
@@ -393,16 +423,27 @@ impl Worker<'_> {
         let guard = epoch::pin();
         let packets = packets.into_iter();
         let mut packets = packets.map(|(port, bytes)| Received { now, port, bytes });
+        self.engine.watch.renew(&mut self.version, &mut self.hot);
+        if self.engine.watch.wants_one() {
+            match packets.next() {
+                Some(packet) => self.watched(&guard, packet, out),
+                None => self.engine.watch.add(&self.engine.machine, None),
+            }
+        }
         let machine = &self.engine.machine;
         if Lanes::for_machine(&mut self.lanes, machine).is_none() {
             let before = (out.transmitted().len(), out.drops.len());
-            let mut one = Packets::new(machine, &guard, &mut self.state, out);
+            let hot = self.hot.as_deref();
+            let mut one = Packets::new(machine, &guard, &mut self.state, out, hot);
             let mut received = 0;
             packets.for_each(|packet| {
                 one.process(packet);
                 received += 1;
             });
+            let others = one.others();
             self.counted.add(received, before, out);
+            self.ran[0] += received as u32;
+            self.ran[1] += others;
         } else {
             let entries: u64 = machine.tables.iter().map(MatchTable::len).sum();
             let entries = entries.min(machine.config().remembered_entries);
@@ -472,9 +513,12 @@ impl Worker<'_> {
         out: &mut Outputs,
     ) -> usize {
         let machine = &self.engine.machine;
-        let mut one = Packets::new(machine, guard, &mut self.state, out);
+        let hot = self.hot.as_deref();
+        let mut one = Packets::new(machine, guard, &mut self.state, out, hot);
+        self.ran[0] += packets.len() as u32;
         let Some(sets) = &self.sets else {
             packets.iter().for_each(|&packet| one.process(packet));
+            self.ran[1] += one.others();
             return 0;
         };
         let fetch = |known| {
@@ -491,6 +535,7 @@ impl Worker<'_> {
             let touched = one.touched();
             same += usize::from(touched.is_some_and(|touched| sets.note(flow, known_of, touched)));
         }
+        self.ran[1] += one.others();
         same
     }
 
@@ -507,7 +552,21 @@ impl Worker<'_> {
         self.counted.add(1, before, out);
     }
 
+    /// Runs a packet by the interpreter and takes note of its way.
+    #[inline(never)]
+    fn watched(&mut self, guard: &Guard, packet: Received<'_>, out: &mut Outputs) {
+        self.state.steps.watch();
+        self.one(guard, packet, out, None);
+        let taken = self.state.steps.end();
+        let engine = self.engine;
+        engine.watch.add(&engine.machine, taken.as_deref());
+    }
+
     fn tell(&mut self) {
+        if self.ran[0] >= TELL {
+            let [ran, others] = std::mem::take(&mut self.ran);
+            self.engine.watch.tell(&self.engine.machine, ran, others);
+        }
         for state in self.lanes.iter_mut().flat_map(|lanes| lanes.states()) {
             state.count_into(&mut self.state);
         }

@@ -120,16 +120,23 @@ impl Outputs {
         }
     }
 
-    /// Room for so many bytes of headers, where the next packet will begin.
+    /// Room for so many bytes, where the next packet will begin.
+    #[inline]
     pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
         let end = self.end.saturating_add(bytes);
         if end > self.bytes.len() {
-            self.bytes.resize(end.next_power_of_two(), 0);
+            self.more_room(end);
         }
         self.bytes.get_mut(self.end..end).unwrap_or_default()
     }
 
+    #[cold]
+    fn more_room(&mut self, end: usize) {
+        self.bytes.resize(end.next_power_of_two(), 0);
+    }
+
     /// Appends the packet whose first bytes, so many, were written where [`Outputs::room`] said.
+    #[inline]
     pub(crate) fn seal(&mut self, port: u32, head: usize, payload: &[u8]) {
         let to = self.room(head + payload.len());
         if let Some(to) = to.get_mut(head..) {

@@ -10,12 +10,17 @@ const WIDTHS: [u32; 14] = [1, 3, 7, 8, 9, 16, 17, 32, 33, 48, 63, 64, 65, 128];
 /// Names that may be read and written, with their widths.
 struct Scope {
     fields: Vec<(String, u32)>,
+    plain: bool,
 }
 
-/// A program's text; `kinds` where its parser tells the usual kinds of packets from others.
-pub fn program(random: &mut Random, kinds: bool) -> String {
+/// A program's text; `kinds` where its parser tells the usual kinds of packets from others, `plain` where all of it can become
+/// machine code.
+pub fn program(random: &mut Random, kinds: bool, plain: bool) -> String {
     let mut text = String::from("#include <core.p4>\n#include <v1model.p4>\n");
-    let mut scope = Scope { fields: Vec::new() };
+    let mut scope = Scope {
+        fields: Vec::new(),
+        plain,
+    };
     let headers = 2 + random.below(3);
     for header in 0..headers {
         writeln!(text, "header h{header}_t {{").unwrap();
@@ -47,7 +52,8 @@ pub fn program(random: &mut Random, kinds: bool) -> String {
         scope.fields.push((format!("meta.m{field}"), width));
     }
     text.push_str("}\n");
-    parser(random, &mut text, (headers, kinds), &scope);
+    let stack = if plain { "accept" } else { "stack" };
+    parser(random, &mut text, (headers, kinds, stack), &scope);
     if kinds {
         scope.fields.push((String::from("hdr.kind.protocol"), 8));
         scope.fields.push((String::from("hdr.kind.type"), 16));
@@ -78,7 +84,12 @@ pub const KINDS: &str = "    state start { p.extract(hdr.kind); transition selec
      state tcp { transition first; }\n\
      state udp { transition select(p.lookahead<bit<8>>()) { 1: reject; default: first; } }\n";
 
-fn parser(random: &mut Random, text: &mut String, (headers, kinds): (usize, bool), scope: &Scope) {
+fn parser(
+    random: &mut Random,
+    text: &mut String,
+    (headers, kinds, stack): (usize, bool, &'static str),
+    scope: &Scope,
+) {
     text.push_str(
         "parser P(packet_in p, out headers hdr, inout meta_t meta, inout standard_metadata_t std) {\n",
     );
@@ -101,7 +112,7 @@ fn parser(random: &mut Random, text: &mut String, (headers, kinds): (usize, bool
         writeln!(
             text,
             "    state next{header} {{ transition select({name}) {{\n        {width}w{value}: h{next};\n        {width}w0 &&& {width}w1: h{next};\n        default: {}; }} }}",
-            random.of(&["accept", "stack", "reject"])
+            random.of(&["accept", stack, "reject"])
         )
         .unwrap();
         writeln!(
@@ -114,7 +125,7 @@ fn parser(random: &mut Random, text: &mut String, (headers, kinds): (usize, bool
         text,
         "    state next{} {{ transition {}; }}",
         headers - 1,
-        random.of(&["accept", "stack"])
+        random.of(&["accept", stack])
     )
     .unwrap();
     text.push_str(
@@ -133,6 +144,7 @@ fn ingress(random: &mut Random, text: &mut String, scope: &Scope) {
         let (width, other) = (*random.of(&WIDTHS), *random.of(&WIDTHS));
         let mut inner = Scope {
             fields: scope.fields.clone(),
+            plain: scope.plain,
         };
         inner.fields.push((String::from("x"), width));
         inner.fields.push((String::from("y"), other));
@@ -149,6 +161,11 @@ fn ingress(random: &mut Random, text: &mut String, scope: &Scope) {
     }
     for table in 0..2 {
         let kind = random.of(&["exact", "lpm", "ternary", "range"]);
+        let kind = if scope.plain && *kind == "range" {
+            &"exact"
+        } else {
+            kind
+        };
         let (name, _) = random.of(&scope.fields);
         let (other, _) = random.of(&scope.fields);
         let more = if *kind == "lpm" || random.once_in(2) {
@@ -233,6 +250,8 @@ fn statement(
                 random.of(&scope.fields).0.clone(),
                 random.of(&scope.fields).0.clone(),
             );
+            // Fields of two headers, of which one may be invalid, have no fixed place.
+            let b = if scope.plain { a.clone() } else { b };
             let (to, width) = random.of(&scope.fields).clone();
             if width <= 64 {
                 writeln!(

@@ -22,18 +22,26 @@ impl fmt::Display for Difference {
     }
 }
 
+/// As many packets may come again.
+const BEFORE: usize = 12;
+
 /// A program on the native engine and on the interpreter.
 pub struct Twin {
     engines: [Engine; 2],
     time: u64,
+    /// Packets that may come again.
+    before: Vec<(u32, Vec<u8>)>,
     /// Packets that left.
     pub sent: usize,
+    /// Whether usual ways have code of their own.
+    pub hot: bool,
 }
 
 impl Twin {
     /// Loads a program; `None` when it does not compile or is not one that the engine runs. Batches run side by side where
-    /// they may at all, but for packets of flows that are remembered.
-    pub fn load(sources: &Sources, remembered_entries: u64) -> Option<Self> {
+    /// they may at all, but for packets of flows that are remembered; after so many packets have been watched the ways that
+    /// they took have code of their own.
+    pub fn load(sources: &Sources, remembered_entries: u64, watched_packets: u32) -> Option<Self> {
         let checked = Arc::new(p4rs::compile(sources).ok()?.checked);
         let engine = |execution| {
             let config = p4rs::engine::Config {
@@ -41,6 +49,7 @@ impl Twin {
                 host_ports: vec![1],
                 side_by_side_from: 0,
                 remembered_entries,
+                watched_packets,
                 ..Default::default()
             };
             Engine::new(Arc::clone(&checked), config).ok()
@@ -48,7 +57,9 @@ impl Twin {
         Some(Self {
             engines: [engine(Execution::Native)?, engine(Execution::Interpreted)?],
             time: 0,
+            before: Vec::new(),
             sent: 0,
+            hot: false,
         })
     }
 
@@ -198,10 +209,16 @@ impl Twin {
             let again = random.once_in(3) && !packets.is_empty();
             let next = if again {
                 random.of(&packets).clone()
+            } else if !random.once_in(3) && !self.before.is_empty() {
+                random.of(&self.before).clone()
             } else {
                 (random.below(4) as u32, packet(random))
             };
             packets.push(next);
+        }
+        // Some come again in later batches, so that there are ways which many of them take.
+        if self.before.len() < BEFORE {
+            self.before.push(random.of(&packets).clone());
         }
         self.batch(&packets)
     }
@@ -215,6 +232,7 @@ impl Twin {
         let mut worker = self.engines[0].worker();
         worker.batch(Time(self.time), borrowed, &mut outputs[0]);
         drop(worker);
+        self.hot |= self.engines[0].settle();
         for (port, bytes) in packets {
             self.engines[1].process(Time(self.time), *port, bytes, &mut outputs[1]);
         }
@@ -308,7 +326,8 @@ fn packet(random: &mut Random) -> Vec<u8> {
         bytes.extend([*random.of(&[6u8, 17, 1, 132, 4]), 0, 0]);
         (0..8).for_each(|_| bytes.push(small(random)));
     }
-    let transport = 20 + random.below(60);
+    let longest = if random.once_in(2) { 60 } else { 300 };
+    let transport = 20 + random.below(longest);
     for _ in 0..transport {
         let byte = if random.once_in(3) {
             random.next() as u8

@@ -161,7 +161,7 @@ impl Arch {
     pub fn run_native(
         &self,
         run: &mut Run<'_>,
-        (native, passage): (&Native, &mut Passage),
+        (native, passage): (&Native, &mut Passage<'_>),
         port: u32,
         packet: &[u8],
     ) {
@@ -295,7 +295,7 @@ impl<'r> Run<'r> {
         self.machine
             .native
             .as_ref()
-            .filter(|_| self.tracer.is_none())
+            .filter(|_| self.tracer.is_none() && !self.state.steps.watches())
     }
 }
 
@@ -304,6 +304,7 @@ impl Run<'_> {
     /// A fresh pass: values zero, nothing parsed, nothing asked for.
     fn begin(&mut self) {
         self.state.slots.fill(0);
+        self.state.steps.pass();
         self.begin_machine();
         self.state.intents.used = true;
     }
@@ -338,7 +339,11 @@ impl Run<'_> {
 
     /// Runs the parser; the error it ended with.
     fn run_parser(&mut self, index: u32) -> Result<u32, DropReason> {
-        match self.parser(index) {
+        let parsed = self.parser(index);
+        if parsed.is_err() {
+            self.state.steps.leave();
+        }
+        match parsed {
             Err(Stop::Drop(reason)) => Err(reason),
             Err(Stop::ParserError(error)) => {
                 if self.tracer.is_some() {

@@ -156,7 +156,7 @@ impl Pna {
     pub(super) fn pass(&self, run: &mut Run<'_>, port: u32, pass: u32) {
         if let Some(native) = run.native() {
             run.begin_machine();
-            let mut passage = Passage::new(run.guard);
+            let mut passage = Passage::new(run.guard, None);
             passage.give(run.now, &self.given(run, port, pass));
             let fate = native.run(run, &mut passage, None);
             return self.conclude(run, fate);

@@ -148,6 +148,9 @@ impl Loader<'_> {
             None => self.config.default_table_size,
         };
         let data = self.action_data(table, &table.default_action);
+        let direct_counter = self
+            .property(table, &["counters", "pna_direct_counter"])
+            .is_some();
         let made = MatchTable::new(TableConfig {
             far_lines: self.config.side_by_side_from,
             handle,
@@ -160,10 +163,8 @@ impl Loader<'_> {
             capacity: capacity.map(|size| size.max(table.entries.len() as u64)),
             idle_timeouts: self.flag(table, "support_timeout"),
             learner: self.flag(table, "add_on_miss"),
-            direct_counter: self
-                .property(table, &["counters", "pna_direct_counter"])
-                .is_some(),
-            counts_hits: self.arch == Architecture::V1Model,
+            direct_counter,
+            counts_hits: direct_counter && self.arch == Architecture::V1Model,
             direct_meter: unit(&["meters", "pna_direct_meter"]),
             profile,
         });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::arch::{Arch, Intents, Job};
 use super::super::bits::BitWriter;
 use super::super::externs::{Color, Externs, Replication};
-use super::super::native::{Native, Passage, Touched};
+use super::super::native::{HotPart, Native, Passage, Steps, Touched};
 use super::super::outputs::{DropReason, Outputs};
 use super::super::tables::{
     self, Entry, IdleTimeout, MatchTable, Profile, TableError, epoch::Guard,
@@ -75,6 +75,7 @@ pub(crate) struct PacketState {
     pub intents: Intents,
     pub queue: VecDeque<Job>,
     pub passes: u32,
+    pub steps: Steps,
 }
 
 /// A packet as it came in.
@@ -90,6 +91,7 @@ pub(super) const BUDGET: u32 = 1 << 20;
 
 impl PacketState {
     /// A new packet, on its first pass.
+    #[inline]
     pub fn begin(&mut self) {
         self.budget = BUDGET;
         self.passes = 1;
@@ -174,7 +176,7 @@ impl Machine {
         out: &mut Outputs,
         tracer: Option<&mut dyn Tracer>,
     ) {
-        let mut packets = Packets::new(self, guard, state, out);
+        let mut packets = Packets::new(self, guard, state, out, None);
         packets.run.tracer = tracer.map(|tracer| tracer as &mut dyn Tracer);
         packets.process(packet);
     }
@@ -204,18 +206,19 @@ impl Machine {
 /// Packets that have just come in, one after the other.
 pub(crate) struct Packets<'r> {
     run: Run<'r>,
-    passage: Option<(&'r Native, Passage)>,
+    passage: Option<(&'r Native, Passage<'r>)>,
     /// The port that the passage is ready for.
     port: Option<u32>,
 }
 
 impl<'r> Packets<'r> {
-    /// None yet.
+    /// None yet; `hot` is code for the ways that most packets take.
     pub fn new(
         machine: &'r Machine,
         guard: &'r Guard,
         state: &'r mut PacketState,
         out: &'r mut Outputs,
+        hot: Option<&'r HotPart>,
     ) -> Self {
         let native = machine.native.as_ref();
         Self {
@@ -228,7 +231,7 @@ impl<'r> Packets<'r> {
                 out,
                 tracer: None,
             },
-            passage: native.map(|native| (native, Passage::new(guard))),
+            passage: native.map(|native| (native, Passage::new(guard, hot))),
             port: None,
         }
     }
@@ -248,7 +251,7 @@ impl<'r> Packets<'r> {
             self.port = None;
         }
         match &mut self.passage {
-            Some((native, passage)) if run.tracer.is_none() => {
+            Some((native, passage)) if run.tracer.is_none() && !run.state.steps.watches() => {
                 if self.port != Some(packet.port) {
                     self.port = Some(packet.port);
                     passage.give(run.now, &arch.given(run, packet.port));
@@ -257,6 +260,13 @@ impl<'r> Packets<'r> {
             }
             _ => arch.run(run, packet.port, packet.bytes),
         }
+    }
+
+    /// Packets that took other ways than those with code of their own.
+    pub fn others(&self) -> u32 {
+        self.passage
+            .as_ref()
+            .map_or(0, |(_, passage)| passage.others)
     }
 
     /// Tells which places in large memory the next packet will probably touch.

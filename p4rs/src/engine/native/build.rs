@@ -8,6 +8,8 @@
 
 mod slots;
 
+pub(super) use slots::{DROPPED, PORT, SENT};
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, Block, BlockArg, FuncRef, InstBuilder, MemFlagsData, StackSlot, StackSlotData,
@@ -22,6 +24,7 @@ use super::super::interp::code::{Call, Code, Dest, Operand, PlaceArg, Slot, Targ
 use super::Unsupported;
 use super::cells::{Access, Cells};
 use super::cut::{Cut, Cuts};
+use super::hot::Hot;
 use super::known::{Facts, Test};
 use super::order::Order;
 use super::part::Kinds;
@@ -112,6 +115,8 @@ pub(super) struct Build<'a, 'f> {
     pub binary: FxHashSet<Value>,
     /// Conditions that stand in words.
     pub flags: FxHashMap<Value, Value>,
+    /// Sums whose carries have been added back, as they were with them, and the most that they may have been.
+    pub unfolded: FxHashMap<Value, (Value, u64)>,
     cells: Cells,
     pub sites: &'a mut Vec<Site>,
     pub context: Value,
@@ -151,13 +156,17 @@ pub(super) struct Build<'a, 'f> {
     pub apart: bool,
     /// The table whose action is built now, where the context has the row that it hit.
     pub acting: Option<u32>,
+    /// That row, on ways that are hot.
+    pub row: Option<Value>,
+    /// See [`super::hot`].
+    pub hot: Option<Hot<'a>>,
     /// What is built now runs seldom, or where time is no matter: it is to lie apart from the rest.
     pub seldom: bool,
-    depth: u32,
+    pub depth: u32,
 }
 
-/// Numbers besides the slots of which facts are kept: the cursor, and the bytes written.
-const PLACES: usize = 2;
+/// Numbers besides the slots of which facts are kept: the cursor, the bytes written, and what was decided about the packet.
+const PLACES: usize = 5;
 
 /// Where no way leads.
 pub(super) const UNREACHABLE: TrapCode = TrapCode::unwrap_user(1);
@@ -219,6 +228,7 @@ impl<'a, 'f> Build<'a, 'f> {
             tests: FxHashMap::default(),
             binary: FxHashSet::default(),
             flags: FxHashMap::default(),
+            unfolded: FxHashMap::default(),
             cells,
             sites,
             context,
@@ -251,6 +261,8 @@ impl<'a, 'f> Build<'a, 'f> {
             in_stretch: false,
             apart: false,
             acting: None,
+            row: None,
+            hot: None,
             seldom: false,
             depth: 0,
         }
@@ -350,6 +362,10 @@ impl<'a, 'f> Build<'a, 'f> {
 
     /// Hands a node to the interpreter; its status word.
     pub fn interpret(&mut self, site: Site) -> Value {
+        if self.is_hot() {
+            self.begin_anew();
+            return self.b.ins().iconst(types::I32, 0);
+        }
         self.keep_cursor();
         let index = self.iconst(self.sites.len() as u64);
         self.sites.push(site);
@@ -526,6 +542,9 @@ impl<'a, 'f> Build<'a, 'f> {
         for arg in call.places.iter().filter(|arg| arg.copy_in) {
             self.copy_in(arg)?;
         }
+        if self.is_hot() {
+            return self.hot_called(call);
+        }
         let outer = self.exits;
         let ret = self.b.create_block();
         let stop = if call.places.is_empty() {
@@ -582,7 +601,7 @@ impl<'a, 'f> Build<'a, 'f> {
         }
     }
 
-    fn copy_outs(&mut self, places: &[PlaceArg]) -> Result<(), Unsupported> {
+    pub fn copy_outs(&mut self, places: &[PlaceArg]) -> Result<(), Unsupported> {
         for arg in places {
             if arg.dest.slots == 1 {
                 let value = self.get(arg.param);
@@ -597,7 +616,7 @@ impl<'a, 'f> Build<'a, 'f> {
         Ok(())
     }
 
-    fn target(&mut self, target: Target) -> Result<Falls, Unsupported> {
+    pub fn target(&mut self, target: Target) -> Result<Falls, Unsupported> {
         match target {
             Target::Parser(index) => self.parser(index),
             target => {

@@ -27,6 +27,10 @@ impl Build<'_, '_> {
                 let (a, b) = (self.cond(&pair.0)?, self.cond(&pair.1)?);
                 Ok(self.one_holds(a, b))
             }
+            Ex::And(_) | Ex::Or(_) if self.is_hot() => {
+                self.begin_anew();
+                Ok(self.always(false))
+            }
             Ex::And(pair) | Ex::Or(pair) => {
                 let a = self.cond(&pair.0)?;
                 if let Some(known) = self.number(a) {

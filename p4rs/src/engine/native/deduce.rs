@@ -44,7 +44,15 @@ impl Build<'_, '_> {
 
     /// What is known here is known at `to` too, if every other way there knows it.
     fn edge(&mut self, to: Block, condition: Option<(Value, bool)>) {
+        if self.hot.as_ref().is_some_and(|hot| to == hot.failed) {
+            return;
+        }
         if self.facts.dead {
+            if self.is_hot() {
+                // What is built where no way leads is finished all the same.
+                let facts = &self.facts;
+                self.ways.entry(to).or_insert_with(|| facts.clone());
+            }
             return;
         }
         let mut facts = self.facts.clone();
@@ -105,19 +113,52 @@ impl Build<'_, '_> {
 
     /// A number that a word is not above.
     pub fn most(&self, value: Value) -> u64 {
+        self.most_within(value, 4)
+    }
+
+    /// As [`Self::most`], looking at so many instructions one behind the other.
+    fn most_within(&self, value: Value, depth: u32) -> u64 {
         if let Some(number) = self.number(value) {
             return number;
         }
-        if let ValueDef::Result(inst, _) = self.b.func.dfg.value_def(value)
-            && let InstructionData::Binary {
-                opcode: Opcode::Band,
-                args,
-            } = self.b.func.dfg.insts[inst]
-        {
-            let masks = args.iter().filter_map(|&mask| self.number(mask));
-            return masks.min().unwrap_or(u64::MAX);
+        let dfg = &self.b.func.dfg;
+        let bits = dfg.value_type(value).bits();
+        let all = u64::MAX >> 64u32.saturating_sub(bits);
+        let (Some(inst), Some(depth)) = (dfg.value_def(value).inst(), depth.checked_sub(1)) else {
+            return all;
+        };
+        let most = |value: Value| self.most_within(value, depth);
+        match dfg.insts[inst] {
+            InstructionData::Unary {
+                opcode: Opcode::Uextend,
+                arg,
+            } => most(arg),
+            InstructionData::Load {
+                opcode: Opcode::Uload16,
+                ..
+            } => u64::from(u16::MAX),
+            InstructionData::Load {
+                opcode: Opcode::Uload32,
+                ..
+            } => u64::from(u32::MAX),
+            InstructionData::Binary { opcode, args } => {
+                let [a, b] = args;
+                match opcode {
+                    Opcode::Band => most(a).min(most(b)),
+                    Opcode::Bor | Opcode::Bxor => {
+                        let both = most(a) | most(b);
+                        u64::MAX.checked_shr(both.leading_zeros()).unwrap_or(0)
+                    }
+                    Opcode::Ushr => match self.number(b) {
+                        Some(by) if by < 64 => most(a) >> by,
+                        _ => most(a),
+                    },
+                    Opcode::Iadd => most(a).saturating_add(most(b)).min(all),
+                    _ => all,
+                }
+            }
+            _ => all,
         }
-        u64::MAX
     }
 
     /// A condition that says something of values.

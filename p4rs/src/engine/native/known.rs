@@ -16,6 +16,7 @@ use std::rc::Rc;
 use cranelift_codegen::ir::Value;
 
 use super::super::interp::code::Slot;
+use super::hot::Trail;
 
 /// What is known of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(super) struct Facts {
     numbers: Vec<(Value, u64)>,
     /// No way leads here.
     pub dead: bool,
+    /// See [`super::hot`].
+    pub trail: Trail,
 }
 
 impl Facts {
@@ -65,6 +68,7 @@ impl Facts {
             parts: vec![nothing; slots.div_ceil(PART)],
             numbers: Vec::new(),
             dead: false,
+            trail: Trail::default(),
         }
     }
 
@@ -116,6 +120,7 @@ impl Facts {
             *self = other.clone();
             return;
         }
+        self.trail.confused |= self.trail != other.trail;
         for (own, theirs) in self.parts.iter_mut().zip(&other.parts) {
             if Rc::ptr_eq(own, theirs) || own == theirs {
                 continue;

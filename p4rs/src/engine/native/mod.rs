@@ -22,6 +22,7 @@ mod cut;
 mod deduce;
 mod footprint;
 mod hint;
+mod hot;
 mod known;
 mod lanes;
 mod order;
@@ -30,6 +31,7 @@ mod packet;
 mod parse;
 mod part;
 mod probe;
+mod profile;
 mod program;
 mod prune;
 mod recall;
@@ -65,6 +67,8 @@ use runtime::{Context, NO_TABLE};
 use widths::Widths;
 
 pub(crate) use lanes::{LANES, Lanes};
+pub(crate) use part::Part as HotPart;
+pub(crate) use profile::{Profile, Steps};
 pub(crate) use program::{pna_given, v1model_given};
 pub(crate) use recall::{Recall, Sets, Touched, flow_of, is_known};
 
@@ -87,30 +91,39 @@ pub(crate) enum Fate {
 }
 
 /// The context of passes that come one after the other.
-pub(crate) struct Passage(Context);
+pub(crate) struct Passage<'h> {
+    context: Context,
+    /// Code for the ways that most packets take, and how many packets took others since it was asked.
+    hot: Option<&'h Part>,
+    pub others: u32,
+}
 
-impl Passage {
+impl<'h> Passage<'h> {
     /// For the packets of a thread.
-    pub fn new(guard: &Guard) -> Self {
+    pub fn new(guard: &Guard, hot: Option<&'h Part>) -> Self {
         let mut context = Context::empty();
         context.shard = shard_offset(guard.number());
-        Self(context)
+        Self {
+            context,
+            hot,
+            others: 0,
+        }
     }
 
     /// Tells what the architecture gives the packets that come from now on, see [`pna_given`] and [`v1model_given`].
     pub fn give(&mut self, now: Time, given: &[u64; 6]) {
-        self.0.begin_at(now, given);
+        self.context.begin_at(now, given);
     }
 
     /// Tells what the next packet will probably touch.
     #[inline]
     pub fn expect(&mut self, expected: &Touched) {
-        self.0.places = *expected;
+        self.context.places = *expected;
     }
 
     /// What the last packet touched.
     pub fn touched(&self) -> &Touched {
-        &self.0.places
+        &self.context.places
     }
 }
 
@@ -147,54 +160,29 @@ impl std::fmt::Debug for Native {
 impl Native {
     /// Compiles the program of a machine.
     pub fn compile(machine: &Machine) -> Result<Self, Unsupported> {
-        let code = &machine.code;
-        let controls = code.controls.iter().flatten().map(|(_, body)| body);
-        let states = code
-            .parsers
-            .iter()
-            .flatten()
-            .flat_map(|(_, parser)| &parser.states);
-        let bodies = controls.chain(states.map(|state| &state.body));
-        let size = bodies
-            .map(|body| support::size(code, body, 48))
-            .fold(0, u64::saturating_add);
-        if size > MAX_SIZE {
-            return Err(Unsupported("a program of this size"));
-        }
-        let scan = footprint::footprint(code);
-        if scan.odd_bits {
-            return Err(Unsupported("headers that are not whole bytes"));
-        }
-        let order = Order::of(machine);
-        let side_by_side = order.is_some();
-        let order = order.unwrap_or_default();
-        let memory = scan.flags;
-        let registers = |instance| {
-            let register = machine.externs().register(instance).ok();
-            let plain = register.and_then(|register| register.plain());
-            plain.map_or(WORD, |plain| plain.bytes * 8)
-        };
-        let widths = Widths::new(code, &memory, &program::given(&machine.arch), &registers);
         let regions = Regions::of(machine);
-        let plan = Plan {
-            machine,
-            regions: &regions,
-            scan: (&memory, &widths, &order, &scan.taken),
-            side_by_side,
-            kinds: (KINDS_SIZE / size.max(1)) as usize,
-            gates: ways::gates(code),
-            emits: !scan.interpreted_emit,
-        };
-        let parts = plan.compile()?;
-        Ok(Self {
+        let (parts, memory) = with_plan(machine, &regions, |plan| {
             // The first two regions are never written, or never read.
-            memory: ranges(&memory, code.sink as usize * 2),
+            let memory = ranges(plan.scan.0, machine.code.sink as usize * 2);
+            Ok((plan.compile()?, memory))
+        })?;
+        Ok(Self {
+            memory,
             room: parts.iter().map(|part| part.room).max().unwrap_or(0),
             side_by_side: parts.iter().all(|part| part.side_by_side),
             cuts: parts.iter().flat_map(|part| part.cuts.clone()).collect(),
             parts,
             regions,
         })
+    }
+
+    /// Compiles the ways that most packets of a profile took; none where that is of no use.
+    pub fn compile_hot(&self, machine: &Machine, profile: &Profile) -> Option<HotPart> {
+        let part = with_plan(machine, &self.regions, |plan| {
+            Ok(plan.compile_hot(profile).filter(|_| plan.emits))
+        });
+        let part = part.ok().flatten();
+        part.filter(|part| part.room <= self.room)
     }
 
     /// Fetches what a packet touched.
@@ -235,12 +223,21 @@ impl Native {
 
     /// Runs one pass over a packet, or over the one in the run's state, which has begun and holds no values yet.
     #[inline]
-    pub fn run(&self, run: &mut Run<'_>, passage: &mut Passage, packet: Option<&[u8]>) -> Fate {
-        let context = &mut passage.0;
+    pub fn run(&self, run: &mut Run<'_>, passage: &mut Passage<'_>, packet: Option<&[u8]>) -> Fate {
+        let context = &mut passage.context;
         self.begin(run, context, packet);
         // Nothing else is transmitted before the pass ends.
-        context.head = run.out.room(self.room).as_mut_ptr();
-        let word = self.enter(&raw mut *context);
+        let room = self.room + context.bits as usize / 8;
+        context.head = run.out.room(room).as_mut_ptr();
+        let mut word = outcome::ANEW;
+        if let Some(hot) = passage.hot {
+            word = hot.run(&raw mut *context);
+        }
+        if word == outcome::ANEW {
+            passage.others += 1;
+            self.begin_values(run, context);
+            word = self.enter(&raw mut *context);
+        }
         if word == outcome::SEND {
             // SAFETY: the packet is still borrowed by whoever asked for the pass.
             let payload = unsafe { context.payload(run.state.cursor) };
@@ -263,37 +260,45 @@ impl Native {
             run.state.head.resize(self.room, 0);
         }
         self.begin(run, context, packet);
+        self.begin_values(run, context);
         context.begin_at(run.now, given);
         context.head = run.state.head.as_mut_ptr();
         context.shard = shard_offset(usize::MAX);
         context.places = Touched::default();
     }
 
-    /// Readies the context of a pass, but for room for outgoing headers. What is not set here is set before it is read.
+    /// Readies the context of a pass for any code, but for room for outgoing headers; the code for all needs
+    /// [`Self::begin_values`], too.
     #[inline(always)]
     fn begin(&self, run: &mut Run<'_>, context: &mut Context, packet: Option<&[u8]>) {
+        let state = &mut *run.state;
+        let bytes = packet.unwrap_or(&state.packet);
+        context.packet = bytes.as_ptr();
+        context.bits = bytes.len() as u64 * 8;
+        context.kept = u64::from(packet.is_none());
+        context.cursor = &raw mut state.cursor;
+        context.budget = &raw mut state.budget;
+        context.applied = state.applied.as_mut_ptr();
+        context.table = NO_TABLE;
+        context.touched = recall::FIRST;
+        context.run = (&raw mut *run).cast();
+    }
+
+    /// Sets back what code for all kinds of packets changes on its way. What is not set here is set before it is read.
+    #[inline(always)]
+    fn begin_values(&self, run: &mut Run<'_>, context: &mut Context) {
         let state = &mut *run.state;
         for &(first, end) in &self.memory {
             state.slots.get_mut(first..end).unwrap_or_default().fill(0);
         }
         state.cursor = 0;
-        let bytes = packet.unwrap_or(&state.packet);
-        context.packet = bytes.as_ptr();
-        context.bits = bytes.len() as u64 * 8;
-        context.kept = u64::from(packet.is_none());
         context.slots = state.slots.as_mut_ptr();
-        context.cursor = &raw mut state.cursor;
-        context.budget = &raw mut state.budget;
         context.dropped = 0;
         context.sent = 0;
         context.port = 0;
         context.checksum_error = 0;
         context.special = 0;
         context.row = std::ptr::null();
-        context.table = NO_TABLE;
-        context.applied = state.applied.as_mut_ptr();
-        context.touched = recall::FIRST;
-        context.run = (&raw mut *run).cast();
     }
 
     /// What became of the packet, once the code has returned `word`.
@@ -318,6 +323,51 @@ impl Native {
             Fate::Egress(context.egress as u32)
         }
     }
+}
+
+/// What parts of a machine's code are made from.
+fn with_plan<T>(
+    machine: &Machine,
+    regions: &Regions,
+    make: impl FnOnce(&Plan<'_>) -> Result<T, Unsupported>,
+) -> Result<T, Unsupported> {
+    let code = &machine.code;
+    let controls = code.controls.iter().flatten().map(|(_, body)| body);
+    let states = code
+        .parsers
+        .iter()
+        .flatten()
+        .flat_map(|(_, parser)| &parser.states);
+    let bodies = controls.chain(states.map(|state| &state.body));
+    let size = bodies
+        .map(|body| support::size(code, body, 48))
+        .fold(0, u64::saturating_add);
+    if size > MAX_SIZE {
+        return Err(Unsupported("a program of this size"));
+    }
+    let scan = footprint::footprint(code);
+    if scan.odd_bits {
+        return Err(Unsupported("headers that are not whole bytes"));
+    }
+    let order = Order::of(machine);
+    let side_by_side = order.is_some();
+    let order = order.unwrap_or_default();
+    let registers = |instance| {
+        let register = machine.externs().register(instance).ok();
+        let plain = register.and_then(|register| register.plain());
+        plain.map_or(WORD, |plain| plain.bytes * 8)
+    };
+    let given = program::given(&machine.arch);
+    let widths = Widths::new(code, &scan.flags, &given, &registers);
+    make(&Plan {
+        machine,
+        regions,
+        scan: (&scan.flags, &widths, &order, &scan.taken),
+        side_by_side,
+        kinds: (KINDS_SIZE / size.max(1)) as usize,
+        gates: ways::gates(code),
+        emits: !scan.interpreted_emit,
+    })
 }
 
 /// Appends a packet that is to be sent, whose headers the state has.

@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 
 use super::super::bits::{WORD, mask};
 use super::super::externs::HashAlgorithm;
-use super::super::interp::code::Pack;
+use super::super::interp::code::{Pack, Slot};
 use super::Unsupported;
 use super::build::{Build, Val};
 use super::runtime::algorithm;
@@ -186,6 +186,24 @@ impl Build<'_, '_> {
                 (self.choose(valid, sum, zero).value, most)
             }
         })
+    }
+
+    /// Adds to a sum of 16 bits, whose carries count at the lowest one. What was added before is at hand with its carries, as a rule:
+    /// they need be added back once only, for the last sum that anyone asks for.
+    pub fn sum_up(&mut self, slot: Slot, (more, most): (Value, u64)) {
+        let before = self.get(slot);
+        let before = self.narrow(before);
+        let with_carries = self.unfolded.get(&before).copied();
+        let (before, most_before) = match (self.number(before), with_carries) {
+            (Some(number), _) => (before, number),
+            (None, Some((sum, most))) if most < u64::from(u32::MAX) * 64 => (sum, most),
+            _ => (before, 0xffff),
+        };
+        let sum = self.b.ins().iadd(before, more);
+        let most = most.saturating_add(most_before);
+        let value = self.fold(sum, most);
+        self.unfolded.insert(value, (sum, most));
+        self.set(slot, Val { value, wide: false });
     }
 
     /// Carries added back until 16 bits are left.

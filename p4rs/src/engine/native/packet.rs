@@ -9,10 +9,11 @@ use std::mem::offset_of;
 
 use super::super::externs::{HashAlgorithm, Plain};
 use super::super::interp::code::{
-    Agg, Checksum, ChecksumAction, Dest, Ex, Extern, Operand, Prim, Shape,
+    Agg, Checksum, ChecksumAction, Dest, Ex, Extern, Operand, Prim, Shape, Slot,
 };
 use super::Unsupported;
-use super::build::{Build, Val};
+use super::build::{Build, DROPPED, PORT, SENT, Val};
+use super::hot::Later;
 use super::runtime::{Context, Site, TOUCHED, algorithm, status};
 use super::support;
 use crate::ir::{ExternInstance, Handle};
@@ -274,22 +275,14 @@ impl Build<'_, '_> {
             Extern::Hash { .. } => return self.hash(op),
             Extern::SumClear(slot) => self.clear(*slot, 1),
             Extern::SumAdd(slot, data) => {
-                let (sum, most) = self.raw_sum(data)?;
-                let before = self.get(*slot);
-                let before = self.narrow(before);
-                let sum = self.b.ins().iadd(before, sum);
-                let value = self.fold(sum, most.saturating_add(0xffff));
-                self.set(*slot, Val { value, wide: false });
+                let more = self.raw_sum(data)?;
+                self.sum_up(*slot, more);
             }
             Extern::SumSubtract(slot, data) => {
                 let (sum, most) = self.raw_sum(data)?;
                 let sum = self.fold(sum, most);
                 let inverted = self.b.ins().bxor_imm_u(sum, 0xffff);
-                let before = self.get(*slot);
-                let before = self.narrow(before);
-                let sum = self.b.ins().iadd(before, inverted);
-                let value = self.fold(sum, 0x1_fffe);
-                self.set(*slot, Val { value, wide: false });
+                self.sum_up(*slot, (inverted, 0xffff));
             }
             Extern::SumGet(slot) => {
                 let sum = self.get(*slot);
@@ -308,6 +301,17 @@ impl Build<'_, '_> {
                 self.set(*port, drop);
                 self.clear(*group, 1);
             }
+            Extern::Drop if self.is_hot() => {
+                let (yes, no) = (self.iconst(1), self.iconst(0));
+                self.decide(&[(DROPPED, yes), (SENT, no)]);
+            }
+            Extern::SendTo(port) if self.is_hot() => {
+                let port = self.ex(port)?;
+                let port = self.mask_to(port, 32);
+                let (yes, no) = (self.iconst(1), self.iconst(0));
+                self.decide(&[(DROPPED, no), (SENT, yes), (PORT, port.value)]);
+            }
+            Extern::AddEntry { .. } if self.is_hot() => self.begin_anew(),
             Extern::Drop => {
                 let (yes, no) = (self.iconst(1), self.iconst(0));
                 self.store_context(yes, offset_of!(Context, dropped));
@@ -335,6 +339,13 @@ impl Build<'_, '_> {
             _ => return Err(Unsupported("an extern")),
         }
         Ok(self.constant(0))
+    }
+
+    /// What is decided about the packet, on a way that is hot.
+    fn decide(&mut self, decisions: &[(Slot, Value)]) {
+        for &(place, value) in decisions {
+            self.know(self.cursor_place() + place, value);
+        }
     }
 
     /// The cells of a register, where machine code can reach them.
@@ -367,9 +378,18 @@ impl Build<'_, '_> {
 
     /// Notes the place of a cell, where caches do not hold the register; once for all cells at this index.
     fn touch_cell(&mut self, plain: Plain, (known, index): (Value, Value)) {
-        if let Some(first) = self.regions.cells(&plain)
-            && self.touched.insert((index, plain.row))
-        {
+        let Some(first) = self.regions.cells(&plain) else {
+            return;
+        };
+        let row = plain.row;
+        let new = if self.is_hot() {
+            let new = !self.has_noted(index, row);
+            self.leave_for_later(Later::Noted { index, row });
+            new
+        } else {
+            self.touched.insert((index, row))
+        };
+        if new {
             let zero = self.iconst(0);
             let index = match self.number(known) {
                 Some(1) => index,
@@ -391,6 +411,12 @@ impl Build<'_, '_> {
 
     /// Where the next place is noted, and stands as the flow's last packet left it; and the count of bytes before it.
     pub fn next_place(&mut self) -> (Value, Value) {
+        if self.is_hot() {
+            let at = u64::from(self.facts.trail.touched) % TOUCHED;
+            let at = at as i64 + offset_of!(Context, places) as i64;
+            let at = self.b.ins().iadd_imm_s(self.context, at);
+            return (at, at);
+        }
         let count = self.load_context(types::I64, offset_of!(Context, touched));
         let place = self.b.ins().band_imm_u(count, TOUCHED as i64 - 1);
         let at = self.b.ins().iadd(self.context, place);
@@ -403,6 +429,10 @@ impl Build<'_, '_> {
 
     /// Goes on to the next place.
     pub fn touched_one(&mut self, count: Value) {
+        if self.is_hot() {
+            self.facts.trail.touched += size_of::<u32>() as u32;
+            return;
+        }
         let more = self.b.ins().iadd_imm_s(count, size_of::<u32>() as i64);
         self.store_context(more, offset_of!(Context, touched));
     }
@@ -410,6 +440,13 @@ impl Build<'_, '_> {
     fn read_cell(&mut self, plain: Plain, index: Value) -> (Value, Val) {
         let (known, at) = self.cell(plain, index);
         self.touch_cell(plain, (known, index));
+        if self.is_hot() {
+            match self.cell_to_be(&plain, index) {
+                Ok(None) => {}
+                Ok(Some(value)) => return (known, Val { value, wide: false }),
+                Err(_) => self.begin_anew(),
+            }
+        }
         let flags = MemFlagsData::trusted();
         let word = if plain.bytes == 4 {
             let word = self.b.ins().load(types::I32, flags, at, 0);
@@ -425,23 +462,55 @@ impl Build<'_, '_> {
     fn write_cell(&mut self, plain: Plain, index: Value, value: Val) {
         let (known, at) = self.cell(plain, index);
         let value = self.narrow(value);
-        let initial = self.iconst(plain.initial);
-        let word = self.b.ins().bxor(value, initial);
         let (write, after) = (self.b.create_block(), self.b.create_block());
+        if let Some(anew) = self.anew() {
+            if self.number(known) == Some(0) {
+                return;
+            }
+            self.brif(known, write, &[], after, &[]);
+            if self.ways.contains_key(&after) {
+                self.enter(after);
+                self.b.ins().jump(anew, &[]);
+            }
+            self.enter(write);
+            let value = self.mask_to(Val { value, wide: false }, plain.bytes * 8);
+            let value = value.value;
+            self.leave_for_later(Later::Cell {
+                plain,
+                index,
+                at,
+                value,
+            });
+            return;
+        }
         self.brif(known, write, &[], after, &[]);
         self.enter(write);
-        let flags = MemFlagsData::trusted();
-        if plain.bytes == 4 {
-            let word = self.b.ins().ireduce(types::I32, word);
-            self.b.ins().store(flags, word, at, 0);
-        } else {
-            self.b.ins().store(flags, word, at, 0);
-        }
+        self.store_cell(&plain, at, value);
         self.jump(after);
         self.enter(after);
     }
 
+    /// Writes a cell.
+    pub fn store_cell(&mut self, plain: &Plain, at: Value, value: Value) {
+        let initial = self.iconst(plain.initial);
+        let word = self.b.ins().bxor(value, initial);
+        let flags = MemFlagsData::trusted();
+        let word = if plain.bytes == 4 {
+            self.b.ins().ireduce(types::I32, word)
+        } else {
+            word
+        };
+        self.b.ins().store(flags, word, at, 0);
+    }
+
     fn register(&mut self, op: &Extern) -> Result<Val, Unsupported> {
+        if let Extern::RegisterRead { instance, .. } | Extern::RegisterWrite { instance, .. } = op
+            && self.is_hot()
+            && self.plain_register(*instance).is_none()
+        {
+            self.begin_anew();
+            return Ok(self.constant(0));
+        }
         match op {
             Extern::RegisterWrite {
                 instance,
@@ -593,6 +662,11 @@ impl Build<'_, '_> {
                 let wrong = self.b.create_block();
                 self.brif(same, after, &[], wrong, &[]);
                 self.enter(wrong);
+                if self.is_hot() {
+                    self.end_anew();
+                    self.enter(after);
+                    return Ok(());
+                }
                 let yes = self.iconst(1);
                 self.store_context(yes, offset_of!(Context, checksum_error));
             }

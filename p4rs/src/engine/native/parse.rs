@@ -279,7 +279,11 @@ impl Build<'_, '_> {
     }
 
     /// Whether a case's tests all hold; `None` when they always do.
-    fn all_hold(&mut self, tests: &[Test], values: &[Val]) -> Result<Option<Value>, Unsupported> {
+    pub fn all_hold(
+        &mut self,
+        tests: &[Test],
+        values: &[Val],
+    ) -> Result<Option<Value>, Unsupported> {
         let mut all = None;
         for (test, &value) in tests.iter().zip(values) {
             let Some(matches) = self.test(test, value)? else {
@@ -392,7 +396,7 @@ struct Way {
 }
 
 /// Whether cases name different numbers, but for a last one that any number fits.
-fn apart(cases: &[(Vec<Test>, Goto)]) -> bool {
+pub(super) fn apart(cases: &[(Vec<Test>, Goto)]) -> bool {
     let mut seen = FxHashSet::default();
     let last = cases.len().saturating_sub(1);
     cases

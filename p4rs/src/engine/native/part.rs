@@ -18,6 +18,7 @@ use super::super::interp::{Machine, Slot};
 use super::build::{Build, signature};
 use super::cut::Cut;
 use super::order::Order;
+use super::profile::Profile;
 use super::region::Regions;
 use super::runtime::{Context, Site};
 use super::widths::Widths;
@@ -30,7 +31,12 @@ pub(super) enum Kinds {
     Usual,
     /// Whatever comes.
     All,
+    /// Those that take the ways which most packets took; see [`super::hot`].
+    Hot,
 }
+
+/// Which part of a profile's packets makes a way usual: the first that leads to code of acceptable size.
+const SHARES: [u32; 3] = [24, 8, 3];
 
 /// What the parts are made from.
 pub(super) struct Plan<'p> {
@@ -55,7 +61,7 @@ pub(super) struct Plan<'p> {
 unsafe impl Sync for Plan<'_> {}
 
 /// A compiled function.
-pub(super) struct Part {
+pub(crate) struct Part {
     /// Owns the code; taken when dropped.
     module: Option<JITModule>,
     entry: extern "C" fn(*mut Context) -> u32,
@@ -74,6 +80,12 @@ unsafe impl Send for Part {}
 // SAFETY: as above.
 unsafe impl Sync for Part {}
 
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part").finish_non_exhaustive()
+    }
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
         if let Some(module) = self.module.take() {
@@ -86,7 +98,7 @@ impl Drop for Part {
 impl Part {
     /// Runs a pass from its beginning; the word that tells its end.
     #[inline(always)]
-    pub fn run(&self, context: *mut Context) -> u32 {
+    pub(super) fn run(&self, context: *mut Context) -> u32 {
         // SAFETY: the context belongs to the caller, whose pass has not begun.
         unsafe { (*context).sites = self.sites.as_ptr() };
         (self.entry)(context)
@@ -94,10 +106,22 @@ impl Part {
 }
 
 impl Plan<'_> {
+    /// Makes the part for the ways that at least every so manieth packet of a profile took; none where it would be of use to
+    /// few of them.
+    pub fn compile_hot(&self, profile: &Profile) -> Option<Part> {
+        let packets = profile.packets();
+        SHARES.iter().find_map(|share| {
+            let hot = Some((profile, packets.div_ceil(*share).max(1)));
+            self.part(Kinds::Hot, hot, |_| BTreeSet::new())
+                .ok()
+                .flatten()
+        })
+    }
+
     /// Makes the parts.
     pub fn compile(&self) -> Result<Vec<Part>, Unsupported> {
         if self.kinds == 0 || !self.emits {
-            let all = self.part(Kinds::All, |_| BTreeSet::new())?;
+            let all = self.part(Kinds::All, None, |_| BTreeSet::new())?;
             return Ok(all.into_iter().collect());
         }
         let (to_usual, from_all) = channel();
@@ -105,13 +129,13 @@ impl Plan<'_> {
         thread::scope(|scope| {
             let usual = move || {
                 // Nobody listens, or says anything, where the other part cannot be made: then nothing is to agree with.
-                self.part(Kinds::Usual, |own| {
+                self.part(Kinds::Usual, None, |own| {
                     let _gone = to_all.send(own);
                     from_all.recv().unwrap_or_default()
                 })
             };
             let usual = thread::Builder::new().spawn_scoped(scope, usual);
-            let all = self.part(Kinds::All, |own| {
+            let all = self.part(Kinds::All, None, |own| {
                 let _gone = to_usual.send(own);
                 from_usual.recv().unwrap_or_default()
             });
@@ -126,6 +150,7 @@ impl Plan<'_> {
     fn part(
         &self,
         kinds: Kinds,
+        hot: Option<(&Profile, u32)>,
         agree: impl FnOnce(BTreeSet<Cut>) -> BTreeSet<Cut>,
     ) -> Result<Option<Part>, Unsupported> {
         let mut module = JITModule::new(jit()?);
@@ -143,11 +168,17 @@ impl Plan<'_> {
             let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
             let of = (self.machine, self.regions);
             let mut build = Build::new(of, builder, imports, self.scan, &mut sites);
-            build.side_by_side = self.side_by_side;
+            build.side_by_side = self.side_by_side && hot.is_none();
             build.part = kinds;
             build.kinds = self.kinds;
             build.gates.clone_from(&self.gates);
+            if let Some((profile, least)) = hot {
+                build.begin_hot(profile, least);
+            }
             if !build.pass(self.emits)? {
+                return Ok(None);
+            }
+            if hot.is_some_and(|(profile, _)| build.covered() < profile.packets().div_ceil(8)) {
                 return Ok(None);
             }
             let made = (

@@ -47,7 +47,7 @@ pub(super) struct Asked<'p> {
 }
 
 /// A key that is looked up.
-struct Key {
+pub(super) struct Key {
     words: Vec<Value>,
     /// Two words each; the last word is in none where there is an odd number of them.
     pairs: Vec<Value>,
@@ -118,7 +118,7 @@ impl Build<'_, '_> {
     }
 
     /// The row of an exact key: where the flow's last packet found it, else where the index names it.
-    fn found(
+    pub fn found(
         &mut self,
         asked: &Asked<'_>,
         key: &Key,
@@ -126,11 +126,17 @@ impl Build<'_, '_> {
     ) -> Result<Value, Unsupported> {
         let path = asked.path;
         let far = path.far_from.zip(self.regions.rows(asked.index));
+        let far = far.filter(|_| !self.is_hot() || self.is_far(asked.index));
+        let touched = self.facts.trail.touched;
         let found = self.b.create_block();
         let row = self.b.append_block_param(found, types::I64);
         if let Some((from, first)) = far {
             let (expected, search) = (self.b.create_block(), self.b.create_block());
-            self.if_far(path, from, expected, search);
+            if self.is_hot() {
+                self.b.ins().jump(expected, &[]);
+            } else {
+                self.if_far(path, from, expected, search);
+            }
             self.inside(expected, false);
             let row = self.expected(path, first, key, search);
             self.b.ins().jump(found, &[BlockArg::Value(row)]);
@@ -147,8 +153,14 @@ impl Build<'_, '_> {
         self.agree(searched, path.key, key, other);
         if let Some((from, first)) = far {
             let (note, on) = (self.b.create_block(), self.b.create_block());
-            self.if_far(path, from, note, on);
+            if self.is_hot() {
+                self.b.ins().jump(note, &[]);
+            } else {
+                self.if_far(path, from, note, on);
+            }
             self.inside(note, true);
+            // The same place, whichever way has found the row.
+            self.facts.trail.touched = touched;
             self.note_row(first, number);
             self.b.ins().jump(on, &[]);
             self.inside(on, false);
@@ -205,7 +217,7 @@ impl Build<'_, '_> {
     }
 
     /// A key with its words in pairs, too: half as many to compare, in registers that are free.
-    fn packed_key(&mut self, words: Vec<Value>) -> Key {
+    pub fn packed_key(&mut self, words: Vec<Value>) -> Key {
         let pairs = words.chunks_exact(2).map(|pair| {
             let first = self.b.ins().scalar_to_vector(types::I64X2, pair[0]);
             self.b.ins().insertlane(first, pair[1], 1)
@@ -227,7 +239,7 @@ impl Build<'_, '_> {
     }
 
     /// The row that wins in a ternary table: the best of the first group that has one, where no group behind could win.
-    fn tuple(
+    pub fn tuple(
         &mut self,
         path: &TablePath,
         tuples: &Tuples,
@@ -492,7 +504,7 @@ impl Build<'_, '_> {
 
     /// Goes to `other` where the time of a row is over. No time at all never is; a row that started later than now is
     /// looked at by the runtime.
-    fn in_time(&mut self, row: Value, other: Block) {
+    pub fn in_time(&mut self, row: Value, other: Block) {
         let (now, start) = (self.now, self.load(types::I64, row, TablePath::START));
         let ran = self.b.ins().isub(now, start);
         let timeout = self.load(types::I64, row, TablePath::TIMEOUT);
@@ -517,13 +529,21 @@ impl Build<'_, '_> {
         let index = self.iconst(u64::from(asked.index));
         self.store_context(row, offset_of!(Context, row));
         self.store_context(index, offset_of!(Context, table));
+        let Answer { hit, action, data } = self.answer_of(row, asked.path);
+        let args = [hit, action, data].map(BlockArg::Value);
+        self.b.ins().jump(done, &args);
+    }
+
+    /// What a row says.
+    pub fn answer_of(&mut self, row: Value, path: &TablePath) -> Answer {
         let action = self
             .b
             .ins()
             .uload16(types::I64, FLAGS, row, TablePath::ACTION as i32);
-        let data = self.b.ins().iadd_imm_s(row, asked.path.data as i64);
-        let hit = self.iconst(1);
-        let args = [hit, action, data].map(BlockArg::Value);
-        self.b.ins().jump(done, &args);
+        Answer {
+            hit: self.iconst(1),
+            action,
+            data: self.b.ins().iadd_imm_s(row, path.data as i64),
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::super::bits;
 use super::super::interp::code::Slot;
 use super::super::outputs::DropReason;
 use super::Unsupported;
-use super::build::{Build, Exits, Falls, Val};
+use super::build::{Build, DROPPED, Exits, Falls, PORT, SENT, Val};
 use super::part::Kinds;
 use super::runtime::{Context, status};
 
@@ -124,10 +124,18 @@ impl Build<'_, '_> {
         word
     }
 
-    fn control(&mut self, index: u32) -> Result<(), Unsupported> {
+    /// A control, and what follows it: for all ways together, or for each one that is hot.
+    fn control_then(
+        &mut self,
+        index: u32,
+        rest: impl Fn(&mut Self) -> Result<(), Unsupported>,
+    ) -> Result<(), Unsupported> {
         self.control_apart(index)?;
+        if self.is_hot() {
+            return self.each_way(rest);
+        }
         self.meet();
-        Ok(())
+        rest(self)
     }
 
     /// A control, behind which ways may be kept apart still.
@@ -136,6 +144,9 @@ impl Build<'_, '_> {
         let Some(Some((_, body))) = code.controls.get(index as usize) else {
             return Ok(());
         };
+        if self.is_hot() {
+            return self.hot_control(body);
+        }
         if self.splits() {
             let (ret, stop) = (self.b.create_block(), self.status_block());
             self.exits = Exits {
@@ -189,18 +200,24 @@ impl Build<'_, '_> {
         self.brif(condition, over, &[], on, &[]);
         self.b.set_cold_block(over);
         self.enter(over);
-        self.spill();
-        self.leave(code);
+        if self.is_hot() {
+            self.end_anew();
+        } else {
+            self.spill();
+            self.leave(code);
+        }
         self.enter(on);
     }
 
     /// Leaves with a drop when the condition holds.
-    fn drop_if(&mut self, condition: Value, reason: DropReason) {
+    fn drop_if(&mut self, condition: Value, reason: DropReason) -> Result<(), Unsupported> {
         let (lost, on) = (self.b.create_block(), self.b.create_block());
         self.brif(condition, lost, &[], on, &[]);
         self.enter(lost);
+        self.finish_way()?;
         self.leave(status::DROP | reason as u32);
         self.enter(on);
+        Ok(())
     }
 
     /// Whether something was asked of the architecture that only the interpreter asks for.
@@ -214,12 +231,14 @@ impl Build<'_, '_> {
 
     /// Emits the headers and leaves.
     fn send(&mut self, deparser: u32) -> Result<(), Unsupported> {
-        self.control(deparser)?;
-        self.keep_cursor();
-        let written = self.written();
-        self.store_context(written, offset_of!(Context, head_len));
-        self.leave(outcome::SEND);
-        Ok(())
+        self.control_then(deparser, |build| {
+            build.finish_way()?;
+            build.keep_cursor();
+            let written = build.written();
+            build.store_context(written, offset_of!(Context, head_len));
+            build.leave(outcome::SEND);
+            Ok(())
+        })
     }
 
     /// A pass from its beginning: parses, and goes on with the error. For the usual kinds of packets where everything that
@@ -233,6 +252,19 @@ impl Build<'_, '_> {
     ) -> Result<bool, Unsupported> {
         self.clear_all();
         begin(self);
+        if self.is_hot() {
+            let mut most = 0;
+            for way in self.hot_parser(parser)? {
+                self.enter(way);
+                let none = self.constant(0);
+                rest(self, none)?;
+                most = most.max(std::mem::take(&mut self.room));
+            }
+            self.room = most;
+            self.end_hot();
+            self.leave(outcome::ANEW);
+            return Ok(true);
+        }
         if self.part == Kinds::Usual {
             let usual = if emits { self.usual(parser)? } else { None };
             let Some((kinds, other)) = usual else {
@@ -281,9 +313,10 @@ impl Build<'_, '_> {
         for input in &pna.inputs {
             self.set(input.parser_error, error);
         }
-        self.control(pna.pre)?;
-        self.control_apart(pna.main)?;
-        self.each_way(|build| build.pna_done(pna, emits))
+        self.control_then(pna.pre, |build| {
+            build.control_apart(pna.main)?;
+            build.each_way(|build| build.pna_done(pna, emits))
+        })
     }
 
     fn pna_done(&mut self, pna: &Pna, emits: bool) -> Result<(), Unsupported> {
@@ -294,13 +327,14 @@ impl Build<'_, '_> {
         }
         let special = self.special();
         self.hand_over(special, outcome::DECIDE);
-        let dropped = self.load_context(types::I64, offset_of!(Context, dropped));
-        let dropped = self.b.ins().icmp_imm_u(IntCC::NotEqual, dropped, 0);
-        self.drop_if(dropped, DropReason::Ingress);
-        let sent = self.load_context(types::I64, offset_of!(Context, sent));
-        let nowhere = self.b.ins().icmp_imm_u(IntCC::Equal, sent, 0);
-        self.drop_if(nowhere, DropReason::NoDestination);
-        let port = self.load_context(types::I64, offset_of!(Context, port));
+        let dropped = self.decision(DROPPED)?;
+        let zero = self.iconst(0);
+        let dropped = self.compare_words(IntCC::NotEqual, dropped, zero);
+        self.drop_if(dropped, DropReason::Ingress)?;
+        let sent = self.decision(SENT)?;
+        let nowhere = self.is(sent, 0);
+        self.drop_if(nowhere, DropReason::NoDestination)?;
+        let port = self.decision(PORT)?;
         self.store_context(port, offset_of!(Context, egress));
         self.send(pna.deparser)
     }
@@ -336,14 +370,17 @@ impl Build<'_, '_> {
     ) -> Result<(), Unsupported> {
         let std = &arch.std;
         self.set(std.parser_error, error);
-        self.control(arch.verify)?;
-        let wrong = self.load_context(types::I64, offset_of!(Context, checksum_error));
-        let wrong = self.b.ins().icmp_imm_u(IntCC::NotEqual, wrong, 0);
-        let (one, before) = (self.constant(1), self.get(std.checksum_error));
-        let flag = self.choose(wrong, one, before);
-        self.set(std.checksum_error, flag);
-        self.control_apart(arch.ingress)?;
-        self.each_way(|build| build.v1model_queued(arch, emits, length))
+        self.control_then(arch.verify, |build| {
+            if !build.is_hot() {
+                let wrong = build.load_context(types::I64, offset_of!(Context, checksum_error));
+                let wrong = build.b.ins().icmp_imm_u(IntCC::NotEqual, wrong, 0);
+                let (one, before) = (build.constant(1), build.get(std.checksum_error));
+                let flag = build.choose(wrong, one, before);
+                build.set(std.checksum_error, flag);
+            }
+            build.control_apart(arch.ingress)?;
+            build.each_way(|build| build.v1model_queued(arch, emits, length))
+        })
     }
 
     fn v1model_queued(
@@ -361,7 +398,7 @@ impl Build<'_, '_> {
         let port = self.get(std.egress_spec);
         let drop = self.constant(arch.drop_port);
         let dropped = self.equal(port, drop);
-        self.drop_if(dropped, DropReason::Ingress);
+        self.drop_if(dropped, DropReason::Ingress)?;
 
         let port = self.mask_to(port, 32);
         self.store_context(port.value, offset_of!(Context, egress));
@@ -374,7 +411,10 @@ impl Build<'_, '_> {
         let [queued, left] = [4, 5].map(|index| self.given(index));
         self.set(std.enq_timestamp, queued);
         self.set(std.egress_timestamp, left);
-        self.control(arch.egress)?;
+        self.control_then(arch.egress, |build| build.v1model_left(arch, emits))
+    }
+
+    fn v1model_left(&mut self, arch: &V1Model, emits: bool) -> Result<(), Unsupported> {
         if !emits {
             self.spill();
             self.leave(outcome::EGRESS);
@@ -382,12 +422,11 @@ impl Build<'_, '_> {
         }
         let special = self.special();
         self.hand_over(special, outcome::EGRESS);
-        let port = self.get(std.egress_spec);
+        let port = self.get(arch.std.egress_spec);
         let drop = self.constant(arch.drop_port);
         let dropped = self.equal(port, drop);
-        self.drop_if(dropped, DropReason::Egress);
-        self.control(arch.compute)?;
-        self.send(arch.deparser)
+        self.drop_if(dropped, DropReason::Egress)?;
+        self.control_then(arch.compute, |build| build.send(arch.deparser))
     }
 }
 

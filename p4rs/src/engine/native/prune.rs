@@ -28,6 +28,13 @@ pub(super) fn prune(func: &mut Function, accesses: &[Access], cells: u32) {
 /// Whether an instruction does nothing but compute its results.
 fn pure(func: &Function, inst: Inst, accesses: &FxHashMap<Inst, Access>) -> bool {
     let opcode: Opcode = func.dfg.insts[inst].opcode();
+    // Whatever is loaded is there.
+    if matches!(
+        opcode,
+        Opcode::Load | Opcode::Uload8 | Opcode::Uload16 | Opcode::Uload32 | Opcode::Sload32
+    ) {
+        return true;
+    }
     let acts = opcode.is_terminator()
         || opcode.is_branch()
         || opcode.is_call()

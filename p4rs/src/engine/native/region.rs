@@ -110,16 +110,17 @@ impl Pieces {
         let at = (origin as usize).wrapping_add(number as usize * self.stride);
         let first = std::ptr::without_provenance::<u8>(at);
         prefetch_at(first);
-        if self.second != 0 {
-            prefetch_at(first.wrapping_add(self.second));
-        }
+        // Mostly another line; the same one costs no more than to ask.
+        prefetch_at(first.wrapping_add(self.second));
     }
 }
 
 /// The regions of a machine.
 #[derive(Debug)]
 pub(super) struct Regions {
-    all: Vec<Region>,
+    all: [Region; REGIONS],
+    /// How many there are, the one that is none among them.
+    len: usize,
     /// The words of their first numbers: of each table's rows, of registers by where those begin that lie side by side, and of
     /// counters by their number.
     tables: Vec<Option<u32>>,
@@ -131,7 +132,8 @@ impl Regions {
     /// Those whose memory caches may not hold, as many as there are numbers for.
     pub fn of(machine: &Machine) -> Self {
         let mut regions = Self {
-            all: vec![Region::None],
+            all: [const { Region::None }; REGIONS],
+            len: 1,
             tables: Vec::new(),
             registers: FxHashMap::default(),
             counters: FxHashMap::default(),
@@ -174,12 +176,13 @@ impl Regions {
 
     /// The word of the first number of the first of some new regions, where there is room for them.
     fn add<const MANY: usize>(&mut self, regions: [Region; MANY]) -> Option<u32> {
-        let first = self.all.len();
-        let room = first + MANY <= REGIONS;
-        room.then(|| {
-            self.all.extend(regions);
-            (first as u32) << NUMBER_BITS
-        })
+        let first = self.len;
+        let room = self.all.get_mut(first..first + MANY)?;
+        for (to, region) in room.iter_mut().zip(regions) {
+            *to = region;
+        }
+        self.len += MANY;
+        Some((first as u32) << NUMBER_BITS)
     }
 
     /// The word of a table's row 0.
@@ -215,10 +218,10 @@ impl Regions {
         let shard = shard_offset(guard.number());
         for &word in words {
             let number = word & (NUMBERS as u32 - 1);
-            match self.all.get((word >> NUMBER_BITS) as usize) {
-                Some(Region::Pieces(pieces)) => pieces.fetch(shard, number),
-                Some(Region::Buckets(index)) => prefetch_at(index.named(guard, number)),
-                Some(Region::None) | None => return,
+            match &self.all[(word >> NUMBER_BITS) as usize] {
+                Region::Pieces(pieces) => pieces.fetch(shard, number),
+                Region::Buckets(index) => prefetch_at(index.named(guard, number)),
+                Region::None => return,
             }
         }
     }

@@ -281,6 +281,39 @@ pub(super) extern "C" fn missed(
     context.answer(&found)
 }
 
+/// What a lookup in a table that is simple would find: the answer as [`lookup`] gives it. Nothing is counted, and the
+/// context's row is null where there is none. The last word is [`place`]'s.
+pub(super) extern "C" fn peek(
+    context: *mut Context,
+    table: *const MatchTable,
+    key: *const u64,
+    place: u64,
+) -> u64 {
+    // SAFETY: machine code's own arguments.
+    let (run, table, key) = unsafe { asked(context, table, key, place) };
+    let found = table.peek(run.guard, key, run.now);
+    // SAFETY: the context is the caller's.
+    unsafe { (*context).answer(&found) }
+}
+
+/// What a table that is plain answers where there is no entry: the answer as [`lookup`] gives it. Nothing is counted; the
+/// first bucket where the key was looked for is noted in a large table. The last word is [`place`]'s.
+pub(super) extern "C" fn peek_default(
+    context: *mut Context,
+    table: *const MatchTable,
+    key: *const u64,
+    place: u64,
+) -> u64 {
+    // SAFETY: machine code's own arguments.
+    let (run, table, key) = unsafe { asked(context, table, key, place) };
+    let found = table.miss(run.guard);
+    // SAFETY: the context is the caller's.
+    let context = unsafe { &mut *context };
+    context.touch_found(run, place as u32, key, &found);
+    context.touched = FIRST;
+    context.answer(&found)
+}
+
 /// Fetches what a lookup by machine code will read, and lets other packets go on meanwhile.
 pub(super) extern "C" fn fetch(
     context: *mut Context,

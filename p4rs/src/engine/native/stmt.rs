@@ -16,6 +16,9 @@ use super::support;
 impl Build<'_, '_> {
     /// One statement.
     pub fn stmt(&mut self, stmt: &Stmt) -> Result<Falls, Unsupported> {
+        if let Some(falls) = self.hot_stmt(stmt) {
+            return falls;
+        }
         if !support::stmt(stmt) {
             self.interpreted(stmt);
             return Ok(Falls::Through);

@@ -23,7 +23,12 @@ type Fetched = FxHashSet<(usize, Value, Option<Block>)>;
 fn parts(stmt: &Stmt) -> bool {
     matches!(
         stmt,
-        Stmt::If(..) | Stmt::Call(_) | Stmt::Apply(_) | Stmt::Block(_)
+        Stmt::If(..)
+            | Stmt::Call(_)
+            | Stmt::Apply(_)
+            | Stmt::SwitchAction { .. }
+            | Stmt::Switch { .. }
+            | Stmt::Block(_)
     )
 }
 

@@ -6,7 +6,7 @@
 use cranelift_codegen::ir::{Inst, InstBuilder, MemFlagsData, Signature, Type, Value, types};
 use std::mem::offset_of;
 
-use super::super::interp::code::TableCode;
+use super::super::interp::code::{ActionBinding, TableCode};
 use super::Unsupported;
 use super::build::{Build, Falls, UNREACHABLE, Val, signature};
 use super::cut::Cut;
@@ -21,6 +21,9 @@ impl Build<'_, '_> {
         let Some(Some(table)) = code.tables.get(index as usize) else {
             return Err(Unsupported("a table"));
         };
+        if self.is_hot() {
+            return Err(Unsupported("a table among parts of an expression"));
+        }
         if !support::table(table) {
             let number = self.iconst(u64::from(index));
             self.keep_cursor();
@@ -159,7 +162,7 @@ impl Build<'_, '_> {
     }
 
     /// The words of a key.
-    fn key_words(&mut self, index: u32, table: &TableCode) -> Result<Vec<Value>, Unsupported> {
+    pub fn key_words(&mut self, index: u32, table: &TableCode) -> Result<Vec<Value>, Unsupported> {
         let layout = match self.machine.tables.get(index as usize) {
             Some(table) => table.key_layout(),
             None => return Err(Unsupported("a table")),
@@ -221,29 +224,7 @@ impl Build<'_, '_> {
                 self.brif(is, run, &[], other, &[]);
             }
             self.enter(run);
-            if !binding.data.is_empty() {
-                let data = found.data;
-                let flags = MemFlagsData::trusted();
-                let mut at = 0;
-                for &(slot, width, _) in &binding.data {
-                    let low = self.b.ins().load(types::I64, flags, data, at);
-                    at += 8;
-                    let value = if width > 64 {
-                        let high = self.b.ins().load(types::I64, flags, data, at);
-                        at += 8;
-                        Val {
-                            value: self.b.ins().iconcat(low, high),
-                            wide: true,
-                        }
-                    } else {
-                        Val {
-                            value: low,
-                            wide: false,
-                        }
-                    };
-                    self.set(slot, value);
-                }
-            }
+            self.load_data(binding, found.data);
             self.call(&binding.call)?;
             if splits {
                 self.ends(Falls::Through, &mut ends);
@@ -277,5 +258,29 @@ impl Build<'_, '_> {
             self.enter(after);
         }
         Ok(())
+    }
+
+    /// Puts action data into the action's parameters.
+    pub fn load_data(&mut self, binding: &ActionBinding, data: Value) {
+        let flags = MemFlagsData::trusted();
+        let mut at = 0;
+        for &(slot, width, _) in &binding.data {
+            let low = self.b.ins().load(types::I64, flags, data, at);
+            at += 8;
+            let value = if width > 64 {
+                let high = self.b.ins().load(types::I64, flags, data, at);
+                at += 8;
+                Val {
+                    value: self.b.ins().iconcat(low, high),
+                    wide: true,
+                }
+            } else {
+                Val {
+                    value: low,
+                    wide: false,
+                }
+            };
+            self.set(slot, value);
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::ptr;
 use super::super::externs::CounterCells;
 use super::super::tables::{MatchTable, START, TIMEOUT, UNSEEN};
 use super::build::{Build, Val};
+use super::hot::Later;
 use super::runtime::Context;
 use crate::ir::{ExternInstance, Handle};
 
@@ -35,7 +36,7 @@ impl Build<'_, '_> {
             match self.number(known) {
                 Some(0) => return,
                 Some(_) => {}
-                None => self.only_if(known, after),
+                None => self.only_if(known, self.anew().unwrap_or(after)),
             }
         }
         let far = self.regions.counts(instance);
@@ -54,15 +55,27 @@ impl Build<'_, '_> {
         let machine = self.machine;
         let table = machine.tables.get(index as usize);
         let table = table.filter(|_| self.acting == Some(index));
+        if self.is_hot() && self.row.is_none() && self.acting == Some(index) {
+            return;
+        }
         let Some(cells) = table.and_then(MatchTable::whole_counters) else {
+            if self.is_hot() {
+                return self.begin_anew();
+            }
             let index = self.iconst(u64::from(index));
             let args = [self.context, index, bytes];
             self.b.ins().call(self.imports.count_direct, &args);
             return;
         };
         let after = self.b.create_block();
-        let row = self.load_context(types::I64, offset_of!(Context, row));
-        self.only_if(row, after);
+        let row = match self.row {
+            Some(row) => row,
+            None => {
+                let row = self.load_context(types::I64, offset_of!(Context, row));
+                self.only_if(row, after);
+                row
+            }
+        };
         let flags = MemFlagsData::trusted();
         let value = self.b.ins().load(types::I64, flags, row, 0);
         // The entry's number is the lower half of its header.
@@ -79,7 +92,8 @@ impl Build<'_, '_> {
         far: Option<u32>,
         after: Block,
     ) {
-        let other = self.b.create_block();
+        let hot = self.anew();
+        let other = hot.unwrap_or_else(|| self.b.create_block());
         let (path, flags) = (cells.path(), MemFlagsData::trusted());
         let shards = self.iconst(path.shards as u64);
         if let Some(first) = far {
@@ -101,14 +115,12 @@ impl Build<'_, '_> {
         let log = path.cell.trailing_zeros();
         let offset = self.b.ins().ishl_imm_u(from, i64::from(log));
         let at = self.b.ins().iadd(origin, offset);
-        for (word, more) in [(0, None), (WORD, Some(bytes))] {
-            let sum = self.b.ins().load(types::I64, flags, at, word);
-            let sum = match more {
-                None => self.b.ins().iadd_imm_s(sum, 1),
-                Some(more) => self.b.ins().iadd(sum, more),
-            };
-            self.b.ins().store(flags, sum, at, word);
+        if hot.is_some() {
+            self.b.ins().jump(after, &[]);
+            self.inside(after, false);
+            return self.leave_for_later(Later::Count { at, bytes });
         }
+        self.add_packet(at, bytes);
         self.b.ins().jump(after, &[]);
         self.inside(other, true);
         let cells = self.iconst(ptr::from_ref(cells) as u64);
@@ -118,12 +130,33 @@ impl Build<'_, '_> {
         self.inside(after, false);
     }
 
+    /// Adds a packet with so many bytes to a cell.
+    pub fn add_packet(&mut self, at: Value, bytes: Value) {
+        let flags = MemFlagsData::trusted();
+        for (word, more) in [(0, None), (WORD, Some(bytes))] {
+            let sum = self.b.ins().load(types::I64, flags, at, word);
+            let sum = match more {
+                None => self.b.ins().iadd_imm_s(sum, 1),
+                Some(more) => self.b.ins().iadd(sum, more),
+            };
+            self.b.ins().store(flags, sum, at, word);
+        }
+    }
+
     /// Starts the timer of the entry that was hit anew, with the time of a profile if one is given.
     pub fn restart(&mut self, profile: Option<Value>) {
         let table = self
             .acting
             .and_then(|table| self.machine.tables.get(table as usize));
         let learner = table.is_some_and(MatchTable::is_learner);
+        if let Some(anew) = self.anew() {
+            // A timer that is to be written is rare.
+            match self.row.filter(|_| learner) {
+                Some(row) => self.timed(row, profile, anew),
+                None => self.begin_anew(),
+            }
+            return;
+        }
         let [late, after] = [0; 2].map(|_| self.b.create_block());
         if learner {
             let row = self.load_context(types::I64, offset_of!(Context, row));
@@ -173,6 +206,10 @@ impl Build<'_, '_> {
         let Some(last) = times.len().checked_sub(1) else {
             return self.iconst(0);
         };
+        if let Some(number) = self.number(profile) {
+            let time = times.get(usize::try_from(number).unwrap_or(last).min(last));
+            return self.iconst(time.copied().unwrap_or(0));
+        }
         let (last, base) = (self.iconst(last as u64), self.iconst(times.as_ptr() as u64));
         let profile = self.b.ins().umin(profile, last);
         let offset = self.b.ins().ishl_imm_u(profile, 3);

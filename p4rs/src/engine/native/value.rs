@@ -122,15 +122,20 @@ impl Build<'_, '_> {
                 self.flag(any)
             }
             Ex::Call(call, result) => {
-                self.call(call)?;
+                self.in_one_way(|build| build.call(call))?;
                 self.meet();
                 self.get(*result)
             }
             Ex::Apply { table, hit } => {
-                let (found, _) = self.apply(*table)?;
+                let (found, _) = if self.is_hot() {
+                    self.hot_answer(*table)?
+                } else {
+                    self.apply(*table)?
+                };
                 self.meet();
                 let wanted = if *hit { IntCC::NotEqual } else { IntCC::Equal };
-                let same = self.b.ins().icmp_imm_u(wanted, found, 0);
+                let zero = self.iconst(0);
+                let same = self.compare_words(wanted, found, zero);
                 self.flag(same)
             }
             Ex::Prim(prim) => self.prim(prim)?,
@@ -159,6 +164,10 @@ impl Build<'_, '_> {
         if support::pure(a) && support::pure(b) {
             let (a, b) = (self.ex(a)?, self.ex(b)?);
             return Ok(self.choose(condition, a, b));
+        }
+        if self.is_hot() {
+            self.begin_anew();
+            return Ok(self.constant(0));
         }
         let wide = self.widths.ex(a).max(self.widths.ex(b)) > 64;
         let ty = if wide { types::I128 } else { types::I64 };
@@ -206,6 +215,9 @@ impl Build<'_, '_> {
             }
             if let Some(number) = self.number(value) {
                 return self.constant(u128::from(number & mask));
+            }
+            if self.most(value) <= mask && mask.wrapping_add(1).is_power_of_two() {
+                return Val { value, wide: false };
             }
             let mask = self.iconst(mask);
             return Val {

@@ -110,6 +110,9 @@ impl Found {
 impl Build<'_, '_> {
     /// Whether ways that could meet here may be kept apart.
     pub fn splits(&self) -> bool {
+        if self.is_hot() {
+            return true;
+        }
         self.split
             && !self.in_loop()
             && !self.apart
@@ -118,7 +121,7 @@ impl Build<'_, '_> {
     }
 
     /// Leaves the way that control is on: the block where it goes on later.
-    fn park(&mut self) -> Block {
+    pub fn park(&mut self) -> Block {
         let block = self.b.create_block();
         self.jump(block);
         block
@@ -147,6 +150,9 @@ impl Build<'_, '_> {
 
     /// Ways that agree meet; control goes on with one, the others are parked.
     pub fn regroup(&mut self, ends: Vec<Block>) -> Falls {
+        if self.is_hot() {
+            return self.keep_apart(ends);
+        }
         let most = if self.splits() {
             MOST.saturating_sub(self.stashed).max(1)
         } else {
@@ -187,6 +193,17 @@ impl Build<'_, '_> {
         Falls::Through
     }
 
+    /// No ways meet; control goes on with one, the others are parked.
+    fn keep_apart(&mut self, ends: Vec<Block>) -> Falls {
+        let mut ends = ends.into_iter();
+        let Some(first) = ends.next() else {
+            return Falls::Away;
+        };
+        self.enter(first);
+        self.parked = ends.collect();
+        Falls::Through
+    }
+
     /// All ways that are parked meet with the one that control is on.
     pub fn meet(&mut self) {
         if self.parked.is_empty() {
@@ -207,6 +224,10 @@ impl Build<'_, '_> {
         &mut self,
         rest: impl Fn(&mut Self) -> Result<(), Unsupported>,
     ) -> Result<(), Unsupported> {
+        if self.is_hot() && self.facts.dead {
+            self.b.ins().trap(UNREACHABLE);
+            return Ok(());
+        }
         let others = std::mem::take(&mut self.parked);
         let (turn, room) = (self.places.turn(), self.room);
         self.stashed += others.len();

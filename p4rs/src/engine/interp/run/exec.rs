@@ -31,11 +31,8 @@ impl Run<'_> {
             }
             Stmt::Assign(dest, value) => self.assign(dest, value)?,
             Stmt::If(cond, then, otherwise) => {
-                return if self.eval(cond)? != 0 {
-                    self.exec(then)
-                } else {
-                    self.exec(otherwise)
-                };
+                let holds = self.holds(cond)?;
+                return self.exec(if holds { then } else { otherwise });
             }
             Stmt::Apply(table) => {
                 self.apply(*table)?;
@@ -127,6 +124,20 @@ impl Run<'_> {
         Ok(Flow::Next)
     }
 
+    /// Whether a condition holds; each of its parts that is asked for is a decision.
+    fn holds(&mut self, cond: &Ex) -> Result<bool, Stop> {
+        Ok(match cond {
+            Ex::Not(value) => !self.holds(value)?,
+            Ex::And(pair) => self.holds(&pair.0)? && self.holds(&pair.1)?,
+            Ex::Or(pair) => self.holds(&pair.0)? || self.holds(&pair.1)?,
+            part => {
+                let holds = self.eval(part)? != 0;
+                self.state.steps.take(u32::from(holds));
+                holds
+            }
+        })
+    }
+
     fn assign(&mut self, dest: &Dest, value: &Operand) -> Result<(), Stop> {
         match value {
             Operand::One(ex) => {
@@ -145,6 +156,7 @@ impl Run<'_> {
 
     /// One turn of a loop's body; `continue` is like reaching its end.
     fn body(&mut self, body: &[Stmt]) -> Result<Flow, Stop> {
+        self.state.steps.leave();
         self.turn(DropReason::LoopLimit)?;
         Ok(match self.exec(body)? {
             Flow::Continue => Flow::Next,
@@ -213,13 +225,15 @@ impl Run<'_> {
         default: &[Stmt],
     ) -> Result<Flow, Stop> {
         let subject: SmallVec<[u128; 4]> = self.operand_words(subject)?;
-        for (labels, body) in cases {
+        for (case, (labels, body)) in (1..).zip(cases) {
             for label in labels {
                 if self.operand_words(label)? == subject {
+                    self.state.steps.take(case);
                     return self.exec(body);
                 }
             }
         }
+        self.state.steps.take(0);
         self.exec(default)
     }
 

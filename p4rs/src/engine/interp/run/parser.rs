@@ -77,10 +77,11 @@ impl Run<'_> {
         {
             let value = self.eval(ex)?;
             let sign = signed.then_some(*width);
-            for (tests, goto) in cases {
+            for (case, (tests, goto)) in (0..).zip(cases) {
                 if let [test] = tests.as_slice()
                     && self.scalar_test(test, value, sign)?
                 {
+                    self.state.steps.take(case);
                     return Ok(*goto);
                 }
             }
@@ -93,7 +94,7 @@ impl Run<'_> {
                 subject.signed.then_some(subject.width),
             ));
         }
-        'cases: for (tests, goto) in cases {
+        'cases: for (case, (tests, goto)) in (0..).zip(cases) {
             let mut at = 0;
             for test in tests {
                 if let Test::Set(set, span) = test {
@@ -122,12 +123,14 @@ impl Run<'_> {
                 }
                 at += 1;
             }
+            self.state.steps.take(case);
             return Ok(*goto);
         }
         self.no_match()
     }
 
-    fn no_match(&self) -> Result<Goto, Stop> {
+    fn no_match(&mut self) -> Result<Goto, Stop> {
+        self.state.steps.leave();
         let errors = &self.machine.code.errors;
         if errors.quiet_no_match {
             Ok(Goto::Accept)

@@ -37,6 +37,7 @@ impl<'r> Run<'r> {
         if self.tracer.is_some() {
             self.trace_apply(code, table, &found, binding);
         }
+        self.state.steps.apply(found.hit, found.action);
         self.load_params(binding, found.data);
         if let (Some((dest, colors)), Some(color)) = (&code.meter, found.color) {
             let address = self.address(&dest.place, true)?;

@@ -11,6 +11,11 @@ use super::super::known::Fact;
 use super::super::runtime::Context;
 use super::{Build, Home, Val};
 
+/// What was decided about the packet on a way that is hot, behind the place of the cursor.
+pub(in super::super) const DROPPED: Slot = 2;
+pub(in super::super) const SENT: Slot = 3;
+pub(in super::super) const PORT: Slot = 4;
+
 impl Build<'_, '_> {
     fn home(&mut self, slot: Slot) -> Home {
         let at = slot as usize;
@@ -22,7 +27,12 @@ impl Build<'_, '_> {
         let home = if self.apart {
             self.own_home(slot)
         } else if self.memory.get(at).copied().unwrap_or(true) {
-            Home::Memory
+            // Nobody else reads slots where no interpreter runs.
+            if self.is_hot() {
+                Home::Wide(self.b.declare_var(types::I128))
+            } else {
+                Home::Memory
+            }
         } else {
             match self.widths.of(slot) {
                 0 => Home::Zero,
@@ -68,6 +78,9 @@ impl Build<'_, '_> {
         self.cells.clear(&mut self.b);
         self.set_cursor(zero);
         self.know(self.cursor_place() + 1, zero);
+        for place in [DROPPED, SENT, PORT] {
+            self.know(self.cursor_place() + place, zero);
+        }
     }
 
     /// Whether a slot is a field of a header that is known to have been taken from the packet.

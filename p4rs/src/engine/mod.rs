@@ -95,6 +95,8 @@ pub struct Config {
     /// Packets that the interpreter runs, at first and whenever most packets take other ways than before, to find out which
     /// ways those are: they get machine code of their own then. None for 0.
     pub watched_packets: u32,
+    /// Of so many packets one is watched then, at most one of a batch.
+    pub watched_one_in: u32,
 }
 
 /// What runs the packets; both do the same.
@@ -131,6 +133,7 @@ impl Default for Config {
             side_by_side_from: 1 << 14,
             remembered_entries: 1 << 23,
             watched_packets: 256,
+            watched_one_in: 64,
         }
     }
 }
@@ -245,12 +248,10 @@ impl Engine {
     /// # Errors
     /// When the program uses something that this engine does not run; see [`LoadError`].
     pub fn new(program: Arc<Checked>, config: Config) -> Result<Self, LoadError> {
-        let watched = config.watched_packets;
         let machine = Machine::load(program, config)?;
-        let watched = if machine.native.is_some() { watched } else { 0 };
         Ok(Self {
+            watch: Arc::new(Watch::new(&machine)),
             machine: Arc::new(machine),
-            watch: Arc::new(Watch::new(watched)),
             pool: Mutex::new(Vec::new()),
             recall: Recall::default(),
             received: AtomicU64::new(0),
@@ -288,7 +289,7 @@ impl Engine {
     /// Waits until the ways that most packets have taken so far have code of their own, if that is being made; whether they have.
     pub fn settle(&self) -> bool {
         self.watch.settle();
-        self.watch.has_code()
+        self.watch.made() > 0
     }
 
     /// The choices made at load time.
@@ -424,7 +425,8 @@ impl Worker<'_> {
         let packets = packets.into_iter();
         let mut packets = packets.map(|(port, bytes)| Received { now, port, bytes });
         self.engine.watch.renew(&mut self.version, &mut self.hot);
-        if self.engine.watch.wants_one() {
+        let received = &self.engine.received;
+        if self.engine.watch.wants_one(received) {
             match packets.next() {
                 Some(packet) => self.watched(&guard, packet, out),
                 None => self.engine.watch.add(&self.engine.machine, None),
@@ -562,11 +564,16 @@ impl Worker<'_> {
         engine.watch.add(&engine.machine, taken.as_deref());
     }
 
-    fn tell(&mut self) {
-        if self.ran[0] >= TELL {
+    /// Tells how many packets took ways with code of their own.
+    fn tell_ways(&mut self, from: u32) {
+        if self.ran[0] >= from {
             let [ran, others] = std::mem::take(&mut self.ran);
             self.engine.watch.tell(&self.engine.machine, ran, others);
         }
+    }
+
+    fn tell(&mut self) {
+        self.tell_ways(TELL);
         for state in self.lanes.iter_mut().flat_map(|lanes| lanes.states()) {
             state.count_into(&mut self.state);
         }
@@ -588,6 +595,7 @@ impl Worker<'_> {
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
         self.tell();
+        self.tell_ways(1);
         let mut pool = self.engine.pool.lock();
         if pool.len() < POOL {
             pool.push((std::mem::take(&mut self.state), self.lanes.take()));

@@ -12,7 +12,7 @@
 //! Invariant: packets do the same with any such code, or with none.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
@@ -32,8 +32,10 @@ const MOST: u64 = 1 << 24;
 pub(crate) struct Watch {
     /// Packets of a profile; 0 where none is wanted.
     packets: u32,
-    /// How many are to be watched still.
+    /// How many are to be watched still, one of so many, and how many there are to be before the next one.
     wanted: AtomicU32,
+    one_in: u64,
+    next: AtomicU64,
     /// Counts the code that was made.
     version: AtomicU32,
     state: Mutex<State>,
@@ -59,11 +61,18 @@ fn far(machine: &Machine) -> Vec<bool> {
 }
 
 impl Watch {
-    /// With profiles of so many packets.
-    pub fn new(packets: u32) -> Self {
+    /// As a machine's configuration says.
+    pub fn new(machine: &Machine) -> Self {
+        let config = machine.config();
+        let packets = machine
+            .native
+            .as_ref()
+            .map_or(0, |_| config.watched_packets);
         Self {
             packets,
             wanted: AtomicU32::new(packets),
+            one_in: u64::from(config.watched_one_in),
+            next: AtomicU64::new(0),
             version: AtomicU32::new(0),
             state: Mutex::new(State {
                 wait: FIRST,
@@ -72,12 +81,18 @@ impl Watch {
         }
     }
 
-    /// Whether a packet is to be watched.
+    /// Whether a packet is to be watched, when so many have come.
     #[inline]
-    pub fn wants_one(&self) -> bool {
-        let fewer = |wanted: u32| wanted.checked_sub(1);
+    pub fn wants_one(&self, received: &AtomicU64) -> bool {
+        self.wanted.load(Ordering::Relaxed) > 0 && self.claim(received.load(Ordering::Relaxed))
+    }
+
+    fn claim(&self, received: u64) -> bool {
         let order = Ordering::Relaxed;
-        self.wanted.load(order) > 0 && self.wanted.fetch_update(order, order, fewer).is_ok()
+        let later = |next: u64| (received >= next).then_some(received + self.one_in);
+        let fewer = |wanted: u32| wanted.checked_sub(1);
+        self.next.fetch_update(order, order, later).is_ok()
+            && self.wanted.fetch_update(order, order, fewer).is_ok()
     }
 
     /// What a packet decided, where that is of use.
@@ -155,8 +170,8 @@ impl Watch {
         }
     }
 
-    /// Whether usual ways have code.
-    pub fn has_code(&self) -> bool {
-        self.state.lock().hot.is_some()
+    /// How often code was made.
+    pub fn made(&self) -> u32 {
+        self.version.load(Ordering::Acquire)
     }
 }

@@ -142,13 +142,14 @@ fn what_cannot_be_applied_is_not_shown() {
     );
 }
 
-/// Where p4c's `testdata` lies, if the environment says so.
-fn samples() -> Option<PathBuf> {
-    let directory = std::env::var_os("P4C_SAMPLES").map(PathBuf::from);
-    if directory.is_none() {
-        eprintln!("P4C_SAMPLES is not set: p4c's samples are not compared");
+/// Where p4c's `testdata` lies, if the environment names the samples there.
+fn testdata() -> Option<PathBuf> {
+    let samples = std::env::var_os("P4C_SAMPLES").map(PathBuf::from);
+    let testdata = samples.and_then(|samples| samples.parent().map(Path::to_path_buf));
+    if testdata.is_none() {
+        eprintln!("P4C_SAMPLES names no folder: p4c's samples are not compared");
     }
-    directory
+    testdata
 }
 
 /// The first line in which two texts differ, with where it stands.
@@ -189,11 +190,11 @@ fn compare(source: &Path, golden: &Path, include: &Path) -> Outcome {
     }
 }
 
-/// `P4C_SAMPLES=<p4c>/testdata cargo test -p p4rs p4c_samples -- --nocapture` compares with p4c's own outputs, and fails
+/// `P4C_SAMPLES=<p4c>/testdata/p4_16_samples cargo test -p p4rs p4c_samples -- --nocapture` compares with p4c's own outputs, and fails
 /// when fewer than `P4C_SAMPLES_MIN` agree.
 #[test]
 fn p4c_samples_agree() {
-    let Some(testdata) = samples() else { return };
+    let Some(testdata) = testdata() else { return };
     let outputs = testdata.join("p4_16_samples_outputs");
     let mut goldens: Vec<PathBuf> = Vec::new();
     for directory in ["", "dash", "fabric_20190420", "omec", "pins"] {

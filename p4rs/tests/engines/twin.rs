@@ -50,6 +50,7 @@ impl Twin {
                 side_by_side_from: 0,
                 remembered_entries,
                 watched_packets,
+                watched_one_in: 1,
                 ..Default::default()
             };
             Engine::new(Arc::clone(&checked), config).ok()

@@ -27,6 +27,7 @@ use super::cut::{Cut, Cuts};
 use super::hot::Hot;
 use super::known::{Facts, Test};
 use super::order::Order;
+use super::packet::Origin;
 use super::part::Kinds;
 use super::region::Regions;
 use super::runtime::{Context, Site, status};
@@ -115,6 +116,8 @@ pub(super) struct Build<'a, 'f> {
     pub binary: FxHashSet<Value>,
     /// Conditions that stand in words.
     pub flags: FxHashMap<Value, Value>,
+    /// Values that were read from the packet.
+    pub origins: FxHashMap<Value, Origin>,
     /// Sums whose carries have been added back, as they were with them, and the most that they may have been.
     pub unfolded: FxHashMap<Value, (Value, u64)>,
     cells: Cells,
@@ -228,6 +231,7 @@ impl<'a, 'f> Build<'a, 'f> {
             tests: FxHashMap::default(),
             binary: FxHashSet::default(),
             flags: FxHashMap::default(),
+            origins: FxHashMap::default(),
             unfolded: FxHashMap::default(),
             cells,
             sites,

@@ -78,6 +78,14 @@ impl Facts {
         self.parts.get(part).map_or(Fact::Unknown, |part| part[at])
     }
 
+    /// The value that a slot is known to have, whether or not it is a number.
+    pub fn value_of(&self, slot: Slot) -> Option<Value> {
+        match self.of(slot) {
+            Fact::Is(value) => Some(value),
+            Fact::Unknown | Fact::Number(_) => None,
+        }
+    }
+
     /// Something is known of a slot, and nothing else.
     pub fn set(&mut self, slot: Slot, fact: Fact) {
         let (part, at) = (slot as usize / PART, slot as usize % PART);

@@ -235,8 +235,7 @@ impl Native {
         }
         if word == outcome::ANEW {
             passage.others += 1;
-            self.begin_values(run, context);
-            word = self.enter(&raw mut *context);
+            word = self.enter_all(run, context);
         }
         if word == outcome::SEND {
             // SAFETY: the packet is still borrowed by whoever asked for the pass.
@@ -299,6 +298,13 @@ impl Native {
         context.checksum_error = 0;
         context.special = 0;
         context.row = std::ptr::null();
+    }
+
+    /// Runs the code for all packets.
+    #[inline(never)]
+    fn enter_all(&self, run: &mut Run<'_>, context: &mut Context) -> u32 {
+        self.begin_values(run, context);
+        self.enter(&raw mut *context)
     }
 
     /// What became of the packet, once the code has returned `word`.

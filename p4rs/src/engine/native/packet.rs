@@ -18,6 +18,14 @@ use super::runtime::{Context, Site, TOUCHED, algorithm, status};
 use super::support;
 use crate::ir::{ExternInstance, Handle};
 
+/// Where in the packet a field of a header was read: where the header begins, its bytes, and the field's first bit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    base: Value,
+    end: u32,
+    at: u32,
+}
+
 impl Build<'_, '_> {
     /// An operation; the value of those that have one.
     pub fn prim(&mut self, prim: &Prim) -> Result<Val, Unsupported> {
@@ -84,7 +92,11 @@ impl Build<'_, '_> {
         }
         let mut at = 0;
         for leaf in &shape.leaves {
-            let value = self.read((base, shape.bits / 8), at, leaf.width);
+            let end = shape.bits / 8;
+            let value = self.read((base, end), at, leaf.width);
+            if !value.wide {
+                self.origins.insert(value.value, Origin { base, end, at });
+            }
             self.set(slot + leaf.slot, value);
             at += leaf.width;
         }
@@ -207,11 +219,17 @@ impl Build<'_, '_> {
             let (write, after) = (self.b.create_block(), self.b.create_block());
             self.brif(valid, write, &[], after, &[]);
             self.enter(write);
-            let fields = shape
-                .leaves
-                .iter()
-                .map(|leaf| (get(self, at + leaf.slot), leaf.width));
-            let fields: Vec<(Val, u32)> = fields.collect();
+            let fields = shape.leaves.iter().map(|leaf| {
+                let value = get(self, at + leaf.slot);
+                // As it was read, even if it is known to be a number.
+                let origin = first.map_or(Some(value.value), |first| {
+                    self.facts.value_of(first + at + leaf.slot)
+                });
+                let origin = origin.and_then(|value| self.origins.get(&value).copied());
+                (value, leaf.width, origin)
+            });
+            let fields: Vec<(Val, u32, Option<Origin>)> = fields.collect();
+            let fields = self.together(&fields);
             let words = self.pack(&fields);
             let written = self.written();
             let head = self.b.use_var(self.head);
@@ -223,6 +241,40 @@ impl Build<'_, '_> {
             self.enter(after);
         }
         Ok(())
+    }
+
+    /// Fields of which some that lie side by side in the packet are read as one, as far as they go into one word.
+    fn together(&mut self, fields: &[(Val, u32, Option<Origin>)]) -> Vec<(Val, u32)> {
+        let mut made = Vec::with_capacity(fields.len());
+        let (mut first, mut to) = (0, 0);
+        while let Some(&(value, width, origin)) = fields.get(first) {
+            let origin = origin.filter(|origin| origin.at.is_multiple_of(8) && to % 8 == 0);
+            let (mut many, mut bits) = (1, width);
+            if let Some(origin) = origin {
+                let mut end = origin.at + width;
+                for (i, (_, width, behind)) in fields.iter().enumerate().skip(first + 1) {
+                    let behind = behind.is_some_and(|o| o.base == origin.base && o.at == end);
+                    end += width;
+                    if !behind || to % 64 + end - origin.at > 64 {
+                        break;
+                    }
+                    if end.is_multiple_of(8) {
+                        (many, bits) = (i - first + 1, end - origin.at);
+                    }
+                }
+            }
+            let field = match origin {
+                Some(origin) if many > 1 => {
+                    let value = self.load_bytes((origin.base, origin.end), origin.at / 8, bits / 8);
+                    (Val { value, wide: false }, bits)
+                }
+                _ => (value, width),
+            };
+            made.push(field);
+            to += bits;
+            first += many;
+        }
+        made
     }
 
     /// An index that is out of range when it does not fit a word.

@@ -31,87 +31,113 @@ const REGIONS: usize = 1 << (32 - NUMBER_BITS);
 /// Bytes of a register or a counter from which on caches do not hold it.
 const FAR: u64 = 1 << 18;
 
-/// Memory of one kind.
-#[derive(Debug)]
-enum Region {
+/// How places of a region are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    /// There are none.
+    #[default]
     None,
-    Pieces(Pieces),
-    Buckets(Arc<HashIndex>),
+    /// Pieces of one size, one behind the other in chunks: see [`Words`].
+    Pieces,
+    /// Such pieces, of which every thread has its own.
+    OfThread,
+    /// Buckets of an index.
+    Buckets,
 }
 
-/// Pieces of one size, one behind the other in chunks: see [`Words`].
+/// Memory of one kind.
 #[derive(Debug)]
-struct Pieces {
+struct Region {
+    kind: Kind,
     /// Where a chunk's pieces would begin, by leading zeros, as [`Words::origins`] has them; or where, for each thread, that is told.
     origins: *const u64,
-    by_thread: bool,
     stride: usize,
     /// How far behind the first line of a piece another one may be.
     second: usize,
+    index: Option<Arc<HashIndex>>,
     /// The origins where nobody else keeps them.
-    _own: Box<[u64]>,
+    _own: Vec<u64>,
 }
 
 // SAFETY: what the pointer leads to is only read, by loads that other threads' stores may meet.
-unsafe impl Send for Pieces {}
+unsafe impl Send for Region {}
 // SAFETY: as above.
-unsafe impl Sync for Pieces {}
+unsafe impl Sync for Region {}
 
-impl Pieces {
+impl Region {
+    const NONE: Self = Self {
+        kind: Kind::None,
+        origins: std::ptr::null(),
+        stride: 0,
+        second: 0,
+        index: None,
+        _own: Vec::new(),
+    };
+
     fn rows(rows: &Words) -> Self {
         let stride = rows.stride() * size_of::<u64>();
         Self {
+            kind: Kind::Pieces,
             origins: rows.origins(),
-            by_thread: false,
             stride,
             second: (stride - size_of::<u64>()).min(LINE_BYTES),
-            _own: Box::default(),
+            ..Self::NONE
+        }
+    }
+
+    fn buckets(index: &Arc<HashIndex>) -> Self {
+        Self {
+            kind: Kind::Buckets,
+            index: Some(Arc::clone(index)),
+            ..Self::NONE
         }
     }
 
     /// Pieces that lie in one chunk.
     fn flat(first: usize, stride: usize) -> Self {
         let origin = first.wrapping_sub(FIRST_ROWS as usize * stride) as u64;
-        let own: Box<[u64]> = vec![origin; CHUNKS].into();
+        let own = vec![origin; CHUNKS];
         Self {
+            kind: Kind::Pieces,
             origins: own.as_ptr(),
-            by_thread: false,
             stride,
-            second: 0,
             _own: own,
+            ..Self::NONE
         }
     }
 
     /// Cells that every thread has of its own.
     fn counts(path: CellPath) -> Self {
         Self {
+            kind: Kind::OfThread,
             origins: std::ptr::with_exposed_provenance(path.shards),
-            by_thread: true,
             stride: path.cell as usize,
-            second: 0,
-            _own: Box::default(),
+            ..Self::NONE
         }
     }
 
-    /// Fetches a piece.
+    /// Fetches a piece of those that begin where `origins` tell.
     #[inline(always)]
-    fn fetch(&self, shard: u64, number: u32) {
+    fn fetch(&self, origins: *const u64, number: u32) {
         let number = u64::from(number) + FIRST_ROWS;
         let zeros = (number.leading_zeros() - FEWEST_ZEROS) as usize;
-        let mut origins = self.origins;
-        // SAFETY: the machine, or what is kept here, has as many origins as there may be chunks, and those of every thread.
-        let origin = unsafe {
-            if self.by_thread {
-                let of_thread = origins.byte_add(shard as usize);
-                origins = (*of_thread.cast::<AtomicPtr<u64>>()).load(Ordering::Relaxed);
-            }
-            (*origins.add(zeros).cast::<AtomicU64>()).load(Ordering::Relaxed)
-        };
+        // SAFETY: the machine, or what is kept here, has as many origins as there may be chunks.
+        let origin = unsafe { (*origins.add(zeros).cast::<AtomicU64>()).load(Ordering::Relaxed) };
         let at = (origin as usize).wrapping_add(number as usize * self.stride);
         let first = std::ptr::without_provenance::<u8>(at);
         prefetch_at(first);
         // Mostly another line; the same one costs no more than to ask.
         prefetch_at(first.wrapping_add(self.second));
+    }
+
+    /// The origins of a thread's own pieces.
+    #[inline(always)]
+    fn origins_of(&self, shard: u64) -> *const u64 {
+        // SAFETY: the machine has origins of every thread.
+        unsafe {
+            let of_thread = self.origins.byte_add(shard as usize);
+            (*of_thread.cast::<AtomicPtr<u64>>()).load(Ordering::Relaxed)
+        }
     }
 }
 
@@ -132,7 +158,7 @@ impl Regions {
     /// Those whose memory caches may not hold, as many as there are numbers for.
     pub fn of(machine: &Machine) -> Self {
         let mut regions = Self {
-            all: [const { Region::None }; REGIONS],
+            all: [Region::NONE; REGIONS],
             len: 1,
             tables: Vec::new(),
             registers: FxHashMap::default(),
@@ -140,10 +166,7 @@ impl Regions {
         };
         for table in &machine.tables {
             let rows = table.far_memory().and_then(|(rows, buckets)| {
-                regions.add([
-                    Region::Pieces(Pieces::rows(rows)),
-                    Region::Buckets(Arc::clone(buckets)),
-                ])
+                regions.add([Region::rows(rows), Region::buckets(buckets)])
             });
             regions.tables.push(rows);
         }
@@ -156,8 +179,7 @@ impl Regions {
                 && far(plain.size, plain.stride as usize)
                 && !regions.registers.contains_key(&plain.row)
             {
-                let cells = Pieces::flat(plain.row, plain.stride as usize);
-                let first = regions.add([Region::Pieces(cells)]);
+                let first = regions.add([Region::flat(plain.row, plain.stride as usize)]);
                 regions
                     .registers
                     .extend(first.map(|first| (plain.row, first)));
@@ -165,7 +187,7 @@ impl Regions {
             if let Ok(counter) = machine.externs().counter(instance) {
                 let path = counter.cells().path();
                 if far(counter.size(), path.cell as usize) {
-                    let first = regions.add([Region::Pieces(Pieces::counts(path))]);
+                    let first = regions.add([Region::counts(path)]);
                     let number = instance.index();
                     regions.counters.extend(first.map(|first| (number, first)));
                 }
@@ -218,10 +240,16 @@ impl Regions {
         let shard = shard_offset(guard.number());
         for &word in words {
             let number = word & (NUMBERS as u32 - 1);
-            match &self.all[(word >> NUMBER_BITS) as usize] {
-                Region::Pieces(pieces) => pieces.fetch(shard, number),
-                Region::Buckets(index) => prefetch_at(index.named(guard, number)),
-                Region::None => return,
+            let region = &self.all[(word >> NUMBER_BITS) as usize];
+            match region.kind {
+                Kind::Pieces => region.fetch(region.origins, number),
+                Kind::OfThread => region.fetch(region.origins_of(shard), number),
+                Kind::Buckets => {
+                    if let Some(index) = &region.index {
+                        prefetch_at(index.named(guard, number));
+                    }
+                }
+                Kind::None => return,
             }
         }
     }

@@ -5,6 +5,7 @@ mod language;
 mod packets;
 mod pna;
 mod related;
+mod usual_ways;
 mod v1model;
 
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! Machine code: a loaded program compiled when it is loaded, by Cranelift.
 //!
 //! ```text
-//! lowered code ─▶ footprint, widths, usual ─▶ build (value, stmt, parse, packet, pack, table, probe, tally, program) ─▶ machine code
+//! lowered code ─▶ footprint, widths, usual ─▶ build (value, stmt, parse, packet, register, pack, table, probe, tally, program) ─▶ machine code
 //!                                                                                       │
 //! packet ─▶ Native::run ─▶ parser, controls, deparser in one function ◀─▶ runtime: tables, externs, interpreter
+//! watched packets ─▶ profile ─▶ build (hot) ─▶ a function for the ways that most of them take, asked first
 //! ```
 //!
 //! In: a loaded [`Machine`]. Out: what a pass did with its packet, exactly as the interpreter would have done.
@@ -36,6 +37,7 @@ mod program;
 mod prune;
 mod recall;
 mod region;
+mod register;
 mod runtime;
 mod stmt;
 mod stretch;

@@ -88,22 +88,19 @@ impl Build<'_, '_> {
             self.b.append_block_param(done, types::I64);
         }
         let (missed, other) = (self.b.create_block(), self.b.create_block());
-        let row = match &asked.path.tuples {
-            Some(tuples) => self.tuple(asked.path, tuples, &key, (missed, other)),
-            None => self.found(&asked, &key, (missed, other))?,
-        };
-        if asked.path.timed {
-            self.in_time(row, other);
-        }
+        let (row, hash) = self.live_row(&asked, &key, (missed, other))?;
         self.hit(&asked, row, done);
-        for (block, function) in [
-            (missed, runtime::missed as *const u8),
-            (other, runtime::lookup_simple as *const u8),
-        ] {
+        for block in [missed, other] {
             self.inside(block, true);
             let place = self.place_of(key.words.len(), None, asked.index)?;
             let key = self.unpacked(&key, memory);
-            let call = self.call_table(function as u64, asked.table, key, place);
+            let call = if block == missed {
+                let function = runtime::missed as *const u8 as u64;
+                self.call_missed(function, asked.table, (key, hash), place)
+            } else {
+                let function = runtime::lookup_simple as *const u8 as u64;
+                self.call_table(function, asked.table, key, place)
+            };
             let answer = self.answered(call);
             let args = [answer.hit, answer.action, answer.data].map(BlockArg::Value);
             self.b.ins().jump(done, &args);
@@ -117,13 +114,37 @@ impl Build<'_, '_> {
         })
     }
 
-    /// The row of an exact key: where the flow's last packet found it, else where the index names it.
-    pub fn found(
+    /// The row of a key, in time; and what goes to `missed` in the key's place, its hash, where there is one.
+    pub fn live_row(
         &mut self,
         asked: &Asked<'_>,
         key: &Key,
         (missed, other): (Block, Block),
-    ) -> Result<Value, Unsupported> {
+    ) -> Result<(Value, Option<Value>), Unsupported> {
+        let (row, hash) = match &asked.path.tuples {
+            Some(tuples) => {
+                let row = self.tuple(asked.path, tuples, key, (missed, other));
+                (row, None)
+            }
+            None => {
+                let (row, hash) = self.found(asked, key, (missed, other))?;
+                (row, Some(hash))
+            }
+        };
+        if asked.path.timed {
+            self.in_time(row, other);
+        }
+        Ok((row, hash))
+    }
+
+    /// The row of an exact key: where the flow's last packet found it, else where the index names it; and the key's hash, which is
+    /// known where nothing was found.
+    fn found(
+        &mut self,
+        asked: &Asked<'_>,
+        key: &Key,
+        (missed, other): (Block, Block),
+    ) -> Result<(Value, Value), Unsupported> {
         let path = asked.path;
         let far = path.far_from.zip(self.regions.rows(asked.index));
         let far = far.filter(|_| !self.is_hot() || self.is_far(asked.index));
@@ -167,7 +188,7 @@ impl Build<'_, '_> {
         }
         self.b.ins().jump(found, &[BlockArg::Value(searched)]);
         self.inside(found, false);
-        Ok(row)
+        Ok((row, tag))
     }
 
     /// Goes to `far` where the table has so many entries that caches do not hold it, else to `near`.
@@ -239,7 +260,7 @@ impl Build<'_, '_> {
     }
 
     /// The row that wins in a ternary table: the best of the first group that has one, where no group behind could win.
-    pub fn tuple(
+    fn tuple(
         &mut self,
         path: &TablePath,
         tuples: &Tuples,
@@ -504,7 +525,7 @@ impl Build<'_, '_> {
 
     /// Goes to `other` where the time of a row is over. No time at all never is; a row that started later than now is
     /// looked at by the runtime.
-    pub fn in_time(&mut self, row: Value, other: Block) {
+    fn in_time(&mut self, row: Value, other: Block) {
         let (now, start) = (self.now, self.load(types::I64, row, TablePath::START));
         let ran = self.b.ins().isub(now, start);
         let timeout = self.load(types::I64, row, TablePath::TIMEOUT);

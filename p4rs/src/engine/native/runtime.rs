@@ -265,19 +265,21 @@ pub(super) extern "C" fn lookup_simple(
     context.answer(&found)
 }
 
-/// Takes note that machine code has found nothing in a table that is plain: the answer as [`lookup`] gives it.
+/// Takes note that machine code has found nothing in a table that is plain, its key having this hash: the answer as [`lookup`]
+/// gives it.
 pub(super) extern "C" fn missed(
     context: *mut Context,
     table: *const MatchTable,
     key: *const u64,
     place: u64,
+    hash: u64,
 ) -> u64 {
     // SAFETY: machine code's own arguments.
     let (run, table, key) = unsafe { asked(context, table, key, place) };
     let found = run.missed(place as u32, table, key);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
-    context.touch_found(run, place as u32, key, &found);
+    context.touch_buckets(run, (place as u32, table), hash);
     context.answer(&found)
 }
 
@@ -303,13 +305,14 @@ pub(super) extern "C" fn peek_default(
     table: *const MatchTable,
     key: *const u64,
     place: u64,
+    hash: u64,
 ) -> u64 {
     // SAFETY: machine code's own arguments.
-    let (run, table, key) = unsafe { asked(context, table, key, place) };
+    let (run, table, _) = unsafe { asked(context, table, key, place) };
     let found = table.miss(run.guard);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
-    context.touch_found(run, place as u32, key, &found);
+    context.touch_buckets(run, (place as u32, table), hash);
     context.touched = FIRST;
     context.answer(&found)
 }
@@ -602,6 +605,17 @@ impl Context {
                 self.touch(regions.bucket(index, first));
                 self.touch(second.and_then(|second| regions.bucket(index, second)));
             }
+        }
+    }
+
+    /// Notes the lines of a lookup in a large table that has found nothing.
+    fn touch_buckets(&mut self, run: &Run<'_>, (index, table): (u32, &MatchTable), hash: u64) {
+        let regions = run.machine.native.as_ref().map(|native| &native.regions);
+        let regions = regions.filter(|regions| regions.rows(index).is_some() && table.is_far());
+        if let Some(regions) = regions {
+            let (first, second) = table.buckets(run.guard, hash);
+            self.touch(regions.bucket(index, first));
+            self.touch(second.and_then(|second| regions.bucket(index, second)));
         }
     }
 

@@ -98,6 +98,19 @@ impl Build<'_, '_> {
         self.call_at(function, &args, Some(types::I64))
     }
 
+    /// Calls a function that answers for a key that is nowhere.
+    pub fn call_missed(
+        &mut self,
+        function: u64,
+        table: u64,
+        (key, hash): (Value, Option<Value>),
+        place: Value,
+    ) -> Inst {
+        let hash = hash.unwrap_or_else(|| self.iconst(0));
+        let args = [self.context, self.iconst(table), key, place, hash];
+        self.call_at(function, &args, Some(types::I64))
+    }
+
     /// Calls a function of the runtime by its address.
     pub fn call_at(&mut self, function: u64, args: &[Value], result: Option<Type>) -> Inst {
         let mut called = Signature::new(self.b.func.signature.call_conv);

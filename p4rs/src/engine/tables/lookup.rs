@@ -184,6 +184,11 @@ impl MatchTable {
         far.then(|| (&*self.store.rows, &self.store.exact))
     }
 
+    /// The names of the buckets where a key of this hash would be named.
+    pub fn buckets(&self, guard: &Guard, hash: u64) -> (u32, Option<u32>) {
+        self.store.exact.names(guard, hash)
+    }
+
     /// The number of the row that has a key, where a lookup has found it; else the names of the buckets where it would be named.
     pub fn row_or_buckets(
         &self,

@@ -16,12 +16,13 @@ use super::build::{Build, DROPPED, PORT, SENT, Val};
 use super::runtime::{Context, Site, algorithm, status};
 use super::support;
 
-/// Where in the packet a field of a header was read: where the header begins, its bytes, and the field's first bit.
+/// Where in the packet a field of a header was read: where the header begins, its bytes, and the field's first bit and width.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
     base: Value,
     end: u32,
     at: u32,
+    width: u32,
 }
 
 impl Build<'_, '_> {
@@ -93,7 +94,15 @@ impl Build<'_, '_> {
             let end = shape.bits / 8;
             let value = self.read((base, end), at, leaf.width);
             if !value.wide {
-                self.origins.insert(value.value, Origin { base, end, at });
+                self.origins.insert(
+                    value.value,
+                    Origin {
+                        base,
+                        end,
+                        at,
+                        width: leaf.width,
+                    },
+                );
             }
             self.set(slot + leaf.slot, value);
             at += leaf.width;
@@ -224,6 +233,8 @@ impl Build<'_, '_> {
                     self.facts.value_of(first + at + leaf.slot)
                 });
                 let origin = origin.and_then(|value| self.origins.get(&value).copied());
+                // A wider field may have the same value.
+                let origin = origin.filter(|origin| origin.width == leaf.width);
                 (value, leaf.width, origin)
             });
             let fields: Vec<(Val, u32, Option<Origin>)> = fields.collect();

@@ -142,3 +142,61 @@ fn a_packet_that_leaves_a_usual_way_late_changes_nothing_twice() {
     });
     assert_eq!(state[0], state[1]);
 }
+
+/// Fields of one header in fields of another: of the same width and side by side there, too, or wider, or in another order.
+const COPIED: &str = r#"
+#include <core.p4>
+#include <pna.p4>
+header from_t { bit<8> a; bit<8> b; bit<8> c; bit<4> d; bit<4> e; bit<16> f; bit<24> g; }
+header to_t { bit<16> wide; bit<8> c; bit<4> d; bit<4> e; bit<8> b; bit<16> f; bit<24> g; bit<8> a; bit<8> narrow; }
+struct headers { from_t from; to_t to; }
+struct meta_t { }
+parser P(packet_in p, out headers hdr, inout meta_t meta, in pna_main_parser_input_metadata_t istd) {
+    state start { p.extract(hdr.from); transition accept; }
+}
+control Pre(in headers hdr, inout meta_t meta, in pna_pre_input_metadata_t istd, inout pna_pre_output_metadata_t ostd) { apply { } }
+control M(inout headers hdr, inout meta_t meta, in pna_main_input_metadata_t istd, inout pna_main_output_metadata_t ostd) {
+    apply {
+        hdr.to.setValid();
+        hdr.to.wide = (bit<16>)hdr.from.a;
+        hdr.to.c = hdr.from.c;
+        hdr.to.d = hdr.from.d;
+        hdr.to.e = hdr.from.e;
+        hdr.to.b = hdr.from.b;
+        hdr.to.f = hdr.from.f;
+        hdr.to.g = hdr.from.g;
+        hdr.to.a = hdr.from.a;
+        hdr.to.narrow = (bit<8>)hdr.from.d;
+        if (hdr.from.a == 0xa0) { hdr.from.b = hdr.from.a; }
+        send_to_port((PortId_t)1);
+    }
+}
+control D(packet_out p, in headers hdr, in meta_t meta, in pna_main_output_metadata_t ostd) { apply { p.emit(hdr.from); p.emit(hdr.to); } }
+PNA_NIC(P(), Pre(), M(), D()) main;
+"#;
+
+#[test]
+fn fields_are_read_together_only_where_they_lie_side_by_side() {
+    for watched_packets in [0, 4] {
+        let config = Config {
+            watched_packets,
+            watched_one_in: 1,
+            ..Config::default()
+        };
+        let engine = engine_with(COPIED, config);
+        for round in 0..8 {
+            let (mut worker, mut out) = (engine.worker(), Outputs::default());
+            let packet = [0xa0, 0xb1, 0xc2, 0xde, 0xf1, 0xf2, 1, 2, 3, 0xee];
+            worker.batch(Time(0), [(3, packet.as_slice())], &mut out);
+            let sent: Vec<Vec<u8>> = out.transmitted().map(|(_, bytes)| bytes.to_vec()).collect();
+            let mut expected = vec![0xa0, 0xa0, 0xc2, 0xde, 0xf1, 0xf2, 1, 2, 3];
+            expected.extend([
+                0, 0xa0, 0xc2, 0xde, 0xb1, 0xf1, 0xf2, 1, 2, 3, 0xa0, 0xd, 0xee,
+            ]);
+            assert_eq!(sent, [expected], "round {round}");
+            drop(worker);
+            engine.settle();
+        }
+        assert_eq!(engine.watch.made(), watched_packets / 4);
+    }
+}

@@ -22,7 +22,7 @@ use super::native::{HotPart, Profile};
 
 /// Packets after which workers tell what theirs did.
 pub(crate) const TELL: u32 = 1 << 13;
-/// Packets between two attempts: at first, at most where there is no code, and at most.
+/// Packets between two attempts: at first; at most while packets do what is rare, which is soon over; and at most.
 const FIRST: u64 = 1 << 14;
 const NONE: u64 = 1 << 19;
 const MOST: u64 = 1 << 24;
@@ -36,7 +36,7 @@ pub(crate) struct Watch {
     wanted: AtomicU32,
     one_in: u64,
     next: AtomicU64,
-    /// Counts the code that was made.
+    /// Changes whenever the code does.
     version: AtomicU32,
     state: Mutex<State>,
 }
@@ -45,6 +45,9 @@ pub(crate) struct Watch {
 struct State {
     profile: Profile,
     hot: Option<Arc<HotPart>>,
+    /// How often code was made, and whether it could not be made of the last profile.
+    made: u32,
+    failed: bool,
     /// Whether a compiler is at work, or what it was last.
     compiler: Option<JoinHandle<()>>,
     /// Packets since the last attempt, those of them that took other ways, and how many there are to be before the next one.
@@ -53,6 +56,14 @@ struct State {
     wait: u64,
     /// By table, whether caches did not hold it at the last attempt.
     far: Vec<bool>,
+}
+
+impl State {
+    /// Whether a compiler is at work.
+    fn is_busy(&self) -> bool {
+        let compiler = self.compiler.as_ref();
+        compiler.is_some_and(|compiler| !compiler.is_finished())
+    }
 }
 
 /// By table, whether caches do not hold it.
@@ -112,13 +123,19 @@ impl Watch {
         state.compiler = compiler.spawn(compile).ok();
     }
 
+    /// Makes code of a profile. Where it cannot be made, there is none: what there was is for packets of another time.
     fn compile(&self, machine: &Machine, profile: &Profile) {
         let native = machine.native.as_ref();
-        let hot = native.and_then(|native| native.compile_hot(machine, profile));
-        if hot.is_some() {
-            self.state.lock().hot = hot.map(Arc::new);
-            self.version.fetch_add(1, Ordering::Release);
-        }
+        let useful = profile.is_useful();
+        let hot = native.filter(|_| useful);
+        let hot = hot.and_then(|native| native.compile_hot(machine, profile));
+        let mut state = self.state.lock();
+        state.made += u32::from(hot.is_some());
+        state.failed = useful && hot.is_none();
+        let old = std::mem::replace(&mut state.hot, hot.map(Arc::new));
+        self.version.fetch_add(1, Ordering::Release);
+        drop(state);
+        drop(old);
     }
 
     /// Replaces code that is not the last one.
@@ -127,7 +144,9 @@ impl Watch {
         if self.version.load(Ordering::Acquire) != *version {
             let state = self.state.lock();
             *version = self.version.load(Ordering::Acquire);
-            hot.clone_from(&state.hot);
+            let new = state.hot.clone();
+            drop(state);
+            *hot = new;
         }
     }
 
@@ -139,26 +158,32 @@ impl Watch {
         let mut state = self.state.lock();
         state.ran += u64::from(ran);
         state.others += u64::from(others);
-        let busy = |compiler: &JoinHandle<()>| !compiler.is_finished();
-        if state.compiler.as_ref().is_some_and(busy) {
+        if state.is_busy() {
             (state.ran, state.others) = (0, 0);
         }
         if state.ran < state.wait {
             return;
         }
-        let most = if state.hot.is_some() { MOST } else { NONE };
+        let most = if state.hot.is_some() || state.failed {
+            MOST
+        } else {
+            NONE
+        };
         if state.others * 4 > state.ran || state.far != far(machine) {
             state.wait = (state.wait * 2).min(most);
             self.wanted.store(self.packets, Ordering::Relaxed);
         } else {
-            state.wait = FIRST;
+            state.wait = (state.wait / 2).max(FIRST);
         }
         (state.ran, state.others) = (0, 0);
     }
 
-    /// The next packets are watched, whatever the last ones did.
+    /// The next packets are watched, whatever the last ones did, unless some are or a compiler is at work.
     pub fn again(&self) {
-        self.wanted.store(self.packets, Ordering::Relaxed);
+        let state = self.state.lock();
+        if !state.is_busy() && state.profile.packets() == 0 {
+            self.wanted.store(self.packets, Ordering::Relaxed);
+        }
     }
 
     /// Waits for a compiler that is at work.
@@ -172,6 +197,6 @@ impl Watch {
 
     /// How often code was made.
     pub fn made(&self) -> u32 {
-        self.version.load(Ordering::Acquire)
+        self.state.lock().made
     }
 }

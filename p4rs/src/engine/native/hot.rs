@@ -47,6 +47,10 @@ pub(super) struct Hot<'p> {
     within: u32,
     /// Packets of the profile whose ways have code up to their end.
     covered: u32,
+    /// What the table that was applied last answers first.
+    answer: Option<u32>,
+    /// Most bytes of headers that a way sends.
+    pub room: usize,
 }
 
 /// How far a way has come.
@@ -58,6 +62,8 @@ pub(super) struct Trail {
     later: u32,
     /// Bytes behind the beginning of the places that were touched.
     pub touched: u32,
+    /// Bytes of headers that are sent.
+    pub room: u32,
     /// Different ways have met.
     pub confused: bool,
 }
@@ -68,6 +74,7 @@ impl Default for Trail {
             at: 0,
             later: 0,
             touched: FIRST as u32,
+            room: 0,
             confused: false,
         }
     }
@@ -112,6 +119,8 @@ impl<'a> Build<'a, '_> {
             exited: Vec::new(),
             within: 0,
             covered: 0,
+            answer: None,
+            room: 0,
         });
     }
 }
@@ -140,6 +149,11 @@ impl Build<'_, '_> {
             usual.truncate(1);
         }
         usual
+    }
+
+    /// Whether there is far more code than ways that part may make.
+    fn is_too_large(&self) -> bool {
+        self.b.func.dfg.num_insts() > SIZE * 2
     }
 
     /// The packet begins anew: what follows is not reached.
@@ -213,13 +227,12 @@ impl Build<'_, '_> {
                     index: at,
                     value,
                     ..
-                } if other.base == plain.base => {
-                    return if at == index {
-                        Ok(Some(value))
-                    } else {
-                        Err(Unsupported("a cell that may have been written"))
-                    };
-                }
+                } if other.base == plain.base => match (self.number(at), self.number(index)) {
+                    _ if at == index => return Ok(Some(value)),
+                    (Some(one), Some(other)) if one == other => return Ok(Some(value)),
+                    (Some(_), Some(_)) => {}
+                    _ => return Err(Unsupported("a cell that may have been written")),
+                },
                 _ => {}
             }
         }
@@ -264,6 +277,7 @@ impl Build<'_, '_> {
         }
         if let Some(hot) = &mut self.hot {
             hot.covered += hot.profile.count(trail.at);
+            hot.room = hot.room.max(trail.room as usize);
         }
         Ok(())
     }

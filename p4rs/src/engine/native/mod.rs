@@ -181,7 +181,7 @@ impl Native {
     /// Compiles the ways that most packets of a profile took; none where that is of no use.
     pub fn compile_hot(&self, machine: &Machine, profile: &Profile) -> Option<HotPart> {
         let part = with_plan(machine, &self.regions, |plan| {
-            Ok(plan.compile_hot(profile).filter(|_| plan.emits))
+            Ok(plan.emits.then(|| plan.compile_hot(profile)).flatten())
         });
         let part = part.ok().flatten();
         part.filter(|part| part.room <= self.room)

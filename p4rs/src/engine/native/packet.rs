@@ -217,6 +217,7 @@ impl Build<'_, '_> {
         };
         for (at, shape) in headers {
             let bytes = shape.bits / 8;
+            self.facts.trail.room += bytes;
             self.room += bytes as usize;
             let valid = get(self, *at);
             let valid = self.truth(valid);

@@ -18,7 +18,7 @@ use super::super::interp::{Machine, Slot};
 use super::build::{Build, signature};
 use super::cut::Cut;
 use super::order::Order;
-use super::profile::Profile;
+use super::profile::{Profile, USEFUL};
 use super::region::Regions;
 use super::runtime::{Context, Site};
 use super::widths::Widths;
@@ -178,7 +178,8 @@ impl Plan<'_> {
             if !build.pass(self.emits)? {
                 return Ok(None);
             }
-            if hot.is_some_and(|(profile, _)| build.covered() < profile.packets().div_ceil(8)) {
+            if hot.is_some_and(|(profile, _)| build.covered() < profile.packets().div_ceil(USEFUL))
+            {
                 return Ok(None);
             }
             let made = (

@@ -45,7 +45,9 @@ impl Steps {
     /// A decision.
     #[inline]
     pub fn take(&mut self, outcome: u32) {
-        if let Some(taken) = &mut self.taken {
+        if let Some(taken) = &mut self.taken
+            && !self.astray
+        {
             taken.push(outcome);
         }
     }
@@ -79,6 +81,9 @@ pub(super) fn parts(answer: u32) -> (bool, u32) {
     (answer >> 16 != 0, answer & 0xffff)
 }
 
+/// Code that is not for one packet in so many is of no use.
+pub(super) const USEFUL: u32 = 8;
+
 /// A place in a tree: the beginning, or what follows a decision.
 pub(super) type Place = u32;
 
@@ -94,6 +99,8 @@ struct Node {
 #[derive(Debug)]
 pub(crate) struct Profile {
     nodes: Vec<Node>,
+    /// Packets that did what most do.
+    useful: u32,
 }
 
 impl Default for Profile {
@@ -101,6 +108,7 @@ impl Default for Profile {
     fn default() -> Self {
         Self {
             nodes: vec![Node::default()],
+            useful: 0,
         }
     }
 }
@@ -110,6 +118,7 @@ impl Profile {
     pub fn add(&mut self, taken: Option<&[u32]>) {
         let mut at = 0;
         self.came(at);
+        self.useful += u32::from(taken.is_some());
         for &outcome in taken.unwrap_or_default() {
             let known = self.outcomes(at as Place);
             let next = known.iter().find(|(other, _)| *other == outcome);
@@ -137,6 +146,11 @@ impl Profile {
     /// Packets in all.
     pub fn packets(&self) -> u32 {
         self.count(0)
+    }
+
+    /// Whether enough packets did what most do.
+    pub fn is_useful(&self) -> bool {
+        self.useful * USEFUL >= self.packets()
     }
 
     /// Packets that came to a place.

@@ -12,7 +12,7 @@ use super::super::bits;
 use super::super::interp::code::Slot;
 use super::super::outputs::DropReason;
 use super::Unsupported;
-use super::build::{Build, DROPPED, Exits, Falls, PORT, SENT, Val};
+use super::build::{Build, DROPPED, Exits, Falls, PORT, SENT, UNREACHABLE, Val};
 use super::part::Kinds;
 use super::runtime::{Context, status};
 
@@ -209,15 +209,19 @@ impl Build<'_, '_> {
         self.enter(on);
     }
 
-    /// Leaves with a drop when the condition holds.
-    fn drop_if(&mut self, condition: Value, reason: DropReason) -> Result<(), Unsupported> {
+    /// Leaves with a drop when the condition holds; false where it always does, and the way has ended.
+    fn drop_if(&mut self, condition: Value, reason: DropReason) -> Result<bool, Unsupported> {
         let (lost, on) = (self.b.create_block(), self.b.create_block());
         self.brif(condition, lost, &[], on, &[]);
         self.enter(lost);
         self.finish_way()?;
         self.leave(status::DROP | reason as u32);
         self.enter(on);
-        Ok(())
+        let ends = self.is_hot() && self.facts.dead;
+        if ends {
+            self.b.ins().trap(UNREACHABLE);
+        }
+        Ok(!ends)
     }
 
     /// Whether something was asked of the architecture that only the interpreter asks for.
@@ -253,14 +257,12 @@ impl Build<'_, '_> {
         self.clear_all();
         begin(self);
         if self.is_hot() {
-            let mut most = 0;
             for way in self.hot_parser(parser)? {
                 self.enter(way);
                 let none = self.constant(0);
                 rest(self, none)?;
-                most = most.max(std::mem::take(&mut self.room));
             }
-            self.room = most;
+            self.room = self.hot.as_ref().map_or(0, |hot| hot.room);
             self.end_hot();
             self.leave(outcome::ANEW);
             return Ok(true);
@@ -330,10 +332,14 @@ impl Build<'_, '_> {
         let dropped = self.decision(DROPPED)?;
         let zero = self.iconst(0);
         let dropped = self.compare_words(IntCC::NotEqual, dropped, zero);
-        self.drop_if(dropped, DropReason::Ingress)?;
+        if !self.drop_if(dropped, DropReason::Ingress)? {
+            return Ok(());
+        }
         let sent = self.decision(SENT)?;
         let nowhere = self.is(sent, 0);
-        self.drop_if(nowhere, DropReason::NoDestination)?;
+        if !self.drop_if(nowhere, DropReason::NoDestination)? {
+            return Ok(());
+        }
         let port = self.decision(PORT)?;
         self.store_context(port, offset_of!(Context, egress));
         self.send(pna.deparser)
@@ -398,7 +404,9 @@ impl Build<'_, '_> {
         let port = self.get(std.egress_spec);
         let drop = self.constant(arch.drop_port);
         let dropped = self.equal(port, drop);
-        self.drop_if(dropped, DropReason::Ingress)?;
+        if !self.drop_if(dropped, DropReason::Ingress)? {
+            return Ok(());
+        }
 
         let port = self.mask_to(port, 32);
         self.store_context(port.value, offset_of!(Context, egress));
@@ -425,7 +433,9 @@ impl Build<'_, '_> {
         let port = self.get(arch.std.egress_spec);
         let drop = self.constant(arch.drop_port);
         let dropped = self.equal(port, drop);
-        self.drop_if(dropped, DropReason::Egress)?;
+        if !self.drop_if(dropped, DropReason::Egress)? {
+            return Ok(());
+        }
         self.control_then(arch.compute, |build| build.send(arch.deparser))
     }
 }

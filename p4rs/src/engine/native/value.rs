@@ -525,7 +525,7 @@ impl Build<'_, '_> {
                 temp,
                 slots,
             } => {
-                self.call(call)?;
+                self.in_one_way(|build| build.call(call))?;
                 self.meet();
                 self.copy(*ret, *temp, *slots)?;
                 *temp

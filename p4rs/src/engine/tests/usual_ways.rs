@@ -114,6 +114,40 @@ fn tables_that_outgrow_the_caches_get_other_code() {
 }
 
 #[test]
+fn packets_that_are_dropped_take_usual_ways_too() {
+    let engines = [loaded(32), loaded(0)];
+    // Every other packet is dropped, one of eight has no way with code.
+    let packets: Vec<Vec<u8>> = (0..256u32)
+        .map(|at| packet(3, if at % 8 == 7 { 2 } else { (at % 2) as u8 }))
+        .collect();
+    for round in 0..8 {
+        let outs = engines.each_ref().map(|engine| {
+            let (mut worker, mut out) = (engine.worker(), Outputs::default());
+            for packets in packets.chunks(16) {
+                let packets = packets.iter().map(|packet| (3, packet.as_slice()));
+                worker.batch(Time(0), packets, &mut out);
+            }
+            drop(worker);
+            engine.settle();
+            let sent: Vec<Vec<u8>> = out.transmitted().map(|(_, bytes)| bytes.to_vec()).collect();
+            (sent, out.drops)
+        });
+        assert_eq!(outs[0], outs[1], "round {round}");
+        assert!(outs[0].1.len() >= 64, "some are dropped");
+    }
+    assert_eq!(engines.each_ref().map(|engine| engine.watch.made()), [1, 0]);
+    let [ours, theirs] = engines.each_ref().map(state);
+    assert_eq!(ours, theirs);
+}
+
+/// What packets of kind 3 left behind.
+fn state(engine: &Engine) -> String {
+    let externs: Vec<_> = engine.program().externs.iter().map(|(it, _)| it).collect();
+    let read = |&it: &_| (engine.register(it, 3).ok(), engine.counter(it, 3).ok());
+    format!("{:?}", externs.iter().map(read).collect::<Vec<_>>())
+}
+
+#[test]
 fn a_packet_that_leaves_a_usual_way_late_changes_nothing_twice() {
     let engines = [loaded(32), loaded(0)];
     let mut sent = 0;
@@ -135,11 +169,7 @@ fn a_packet_that_leaves_a_usual_way_late_changes_nothing_twice() {
         sent += outs[0].0.len();
     }
     assert_eq!(sent, 10);
-    let state = engines.each_ref().map(|engine| {
-        let externs: Vec<_> = engine.program().externs.iter().map(|(it, _)| it).collect();
-        let read = |&it: &_| (engine.register(it, 3).ok(), engine.counter(it, 3).ok());
-        format!("{:?}", externs.iter().map(read).collect::<Vec<_>>())
-    });
+    let state = engines.each_ref().map(state);
     assert_eq!(state[0], state[1]);
 }
 

@@ -19,6 +19,9 @@ impl Build<'_, '_> {
     /// A statement where ways may part, or where they end.
     pub fn hot_stmt(&mut self, stmt: &Stmt) -> Option<Result<Falls, Unsupported>> {
         self.hot.as_ref()?;
+        if self.is_too_large() {
+            return Some(Err(Unsupported("so many usual ways")));
+        }
         Some(match stmt {
             stmt if !support::stmt(stmt) => Ok(self.end_anew()),
             Stmt::If(cond, then, otherwise) => self.hot_branch(cond, then, otherwise),
@@ -172,7 +175,6 @@ impl Build<'_, '_> {
         index: u32,
         then: &dyn Fn(&mut Self, u32) -> Result<Falls, Unsupported>,
     ) -> Result<Falls, Unsupported> {
-        let usual = self.usual_here();
         let (code, machine) = (self.code, self.machine);
         let (Some(Some(code)), Some(table)) = (
             code.tables.get(index as usize),
@@ -180,8 +182,16 @@ impl Build<'_, '_> {
         ) else {
             return Err(Unsupported("a table"));
         };
-        if usual.is_empty() || !support::table(code) || table.simple_words().is_none() {
+        if self.facts.dead || !support::table(code) || table.simple_words().is_none() {
             return Ok(self.end_anew());
+        }
+        let key = self.key_words(index, code)?;
+        let usual = self.usual_here();
+        if usual.is_empty() {
+            return Ok(self.end_anew());
+        }
+        if let Some(hot) = &mut self.hot {
+            hot.answer = usual.first().map(|&(answer, _)| answer);
         }
         let of = |wanted: bool| -> Vec<(u32, Place)> {
             let usual = usual.iter().map(|&(outcome, next)| (parts(outcome), next));
@@ -189,7 +199,6 @@ impl Build<'_, '_> {
             usual.map(|((_, action), next)| (action, next)).collect()
         };
         let (hits, misses) = (of(true), of(false));
-        let key = self.key_words(index, code)?;
         let memory = self.stack((key.len() as u32 * 8).max(8));
         let missed = self.b.create_block();
         let anew = self.anew().unwrap_or(missed);
@@ -379,14 +388,12 @@ impl Build<'_, '_> {
 
     /// Applies a table within an expression: its most usual answer.
     pub fn hot_answer(&mut self, index: u32) -> Result<(Value, Value), Unsupported> {
-        let usual = self.in_one_way(|build| build.usual_here());
-        let (hit, action) = usual
-            .first()
-            .map_or((false, NO_ACTION), |&(outcome, _)| parts(outcome));
         let through = |_: &mut Self, _| Ok(Falls::Through);
         if self.in_one_way(|build| build.hot_apply(index, &through))? == Falls::Away {
             self.nowhere();
         }
+        let answer = self.hot.as_mut().and_then(|hot| hot.answer.take());
+        let (hit, action) = answer.map_or((false, NO_ACTION), parts);
         Ok((self.iconst(u64::from(hit)), self.iconst(u64::from(action))))
     }
 }

@@ -7,7 +7,6 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, types};
 use std::mem::offset_of;
 
-use super::super::super::interp::STANDSTILL;
 use super::super::super::interp::code::{Goto, Next, ParserCode};
 use super::super::Unsupported;
 use super::super::build::Build;
@@ -15,6 +14,9 @@ use super::super::parse::apart;
 use super::super::runtime::Context;
 use super::super::support;
 use super::Later;
+
+/// Transitions on one way: more are rare, and far from what is checked for standstill.
+const TURNS: u32 = 64;
 
 impl Build<'_, '_> {
     /// The usual ways through a parser: where they have ended without an error.
@@ -41,8 +43,7 @@ impl Build<'_, '_> {
         ends: &mut Vec<Block>,
     ) -> Result<(), Unsupported> {
         let code = parser.states.get(state);
-        let Some(code) = code.filter(|code| turns < STANDSTILL && support::select(&code.next))
-        else {
+        let Some(code) = code.filter(|code| turns < TURNS && support::select(&code.next)) else {
             self.end_anew();
             return Ok(());
         };

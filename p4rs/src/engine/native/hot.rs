@@ -40,9 +40,7 @@ pub(super) struct Hot<'p> {
     pub failed: Block,
     /// What is left for the end, each with the number of what was left before it on its way, from 1 on.
     later: Vec<(Later, u32)>,
-    /// Ways that have returned from the body that is being built, and those that have left the control around it.
-    returned: Vec<Block>,
-    exited: Vec<Block>,
+    left: Left,
     /// Within so many expressions, in which ways cannot part.
     within: u32,
     /// Packets of the profile whose ways have code up to their end.
@@ -51,6 +49,13 @@ pub(super) struct Hot<'p> {
     answer: Option<u32>,
     /// Most bytes of headers that a way sends.
     pub room: usize,
+}
+
+/// Ways that have returned from the body that is being built, and those that have left the control around it.
+#[derive(Debug, Default)]
+struct Left {
+    returned: Vec<Block>,
+    exited: Vec<Block>,
 }
 
 /// How far a way has come.
@@ -115,8 +120,7 @@ impl<'a> Build<'a, '_> {
             anew,
             failed,
             later: Vec::new(),
-            returned: Vec::new(),
-            exited: Vec::new(),
+            left: Left::default(),
             within: 0,
             covered: 0,
             answer: None,
@@ -303,12 +307,8 @@ impl Build<'_, '_> {
         let Some(Hot { anew, failed, .. }) = self.hot else {
             return;
         };
-        self.b.switch_to_block(failed);
-        self.b.seal_block(failed);
-        self.b.set_cold_block(failed);
+        self.inside(failed, true);
         self.b.ins().jump(anew, &[]);
-        self.b.switch_to_block(anew);
-        self.b.seal_block(anew);
-        self.b.set_cold_block(anew);
+        self.inside(anew, true);
     }
 }

@@ -153,11 +153,7 @@ impl Build<'_, '_> {
         let row = self.b.append_block_param(found, types::I64);
         if let Some((from, first)) = far {
             let (expected, search) = (self.b.create_block(), self.b.create_block());
-            if self.is_hot() {
-                self.b.ins().jump(expected, &[]);
-            } else {
-                self.if_far(path, from, expected, search);
-            }
+            self.if_far(path, from, expected, search);
             self.inside(expected, false);
             let row = self.expected(path, first, key, search);
             self.b.ins().jump(found, &[BlockArg::Value(row)]);
@@ -174,11 +170,7 @@ impl Build<'_, '_> {
         self.agree(searched, path.key, key, other);
         if let Some((from, first)) = far {
             let (note, on) = (self.b.create_block(), self.b.create_block());
-            if self.is_hot() {
-                self.b.ins().jump(note, &[]);
-            } else {
-                self.if_far(path, from, note, on);
-            }
+            self.if_far(path, from, note, on);
             self.inside(note, true);
             // The same place, whichever way has found the row.
             self.facts.trail.touched = touched;
@@ -191,8 +183,13 @@ impl Build<'_, '_> {
         Ok((row, tag))
     }
 
-    /// Goes to `far` where the table has so many entries that caches do not hold it, else to `near`.
+    /// Goes to `far` where the table has so many entries that caches do not hold it, else to `near`. On a usual way that was
+    /// asked when its code was made.
     fn if_far(&mut self, path: &TablePath, from: u64, far: Block, near: Block) {
+        if self.is_hot() {
+            self.b.ins().jump(far, &[]);
+            return;
+        }
         let count = self.iconst(path.count as u64);
         let count = self.load(types::I64, count, 0);
         let from = self.iconst(from);

@@ -17,6 +17,7 @@ use super::super::outputs::DropReason;
 use super::super::tables::{Entry, Found, MatchTable, prefetch_at};
 use super::lanes::Lane;
 use super::recall::{FIRST, Touched};
+use super::region::Regions;
 use crate::ir::{ExternInstance, Handle};
 
 /// A node that the interpreter runs.
@@ -261,7 +262,7 @@ pub(super) extern "C" fn lookup_simple(
     let found = run.look_up_simple(place as u32, table, key);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
-    context.touch_found(run, place as u32, key, &found);
+    context.touch_found(run, (place as u32, table), key, &found);
     context.answer(&found)
 }
 
@@ -559,6 +560,12 @@ pub(super) fn algorithm(algorithm: HashAlgorithm) -> Option<usize> {
     ALGORITHMS.iter().position(|&known| known == algorithm)
 }
 
+/// The regions in which a table's lookups are noted, where it is so large that caches do not hold it.
+fn far_regions<'r>(run: &Run<'r>, (index, table): (u32, &MatchTable)) -> Option<&'r Regions> {
+    let regions = run.machine.native.as_ref().map(|native| &native.regions);
+    regions.filter(|regions| regions.rows(index).is_some() && table.is_far())
+}
+
 impl Context {
     /// Notes what a lookup found, which stays while the packet's guard lives; the word for machine code.
     #[inline(always)]
@@ -589,30 +596,26 @@ impl Context {
     }
 
     /// Notes the lines of a lookup in a large table whose entries are found by their key alone.
-    fn touch_found(&mut self, run: &Run<'_>, index: u32, key: &[u64], found: &Found<'_>) {
-        let machine = run.machine;
-        let (Some(table), Some(native)) = (machine.tables.get(index as usize), &machine.native)
-        else {
+    fn touch_found(
+        &mut self,
+        run: &Run<'_>,
+        (index, table): (u32, &MatchTable),
+        key: &[u64],
+        found: &Found<'_>,
+    ) {
+        let Some(regions) = far_regions(run, (index, table)) else {
             return;
         };
-        let regions = &native.regions;
-        if !table.is_far() || regions.rows(index).is_none() {
-            return;
-        }
-        match table.row_or_buckets(run.guard, key, found) {
-            Ok(row) => self.touch(regions.row(index, row)),
-            Err((first, second)) => {
-                self.touch(regions.bucket(index, first));
-                self.touch(second.and_then(|second| regions.bucket(index, second)));
-            }
+        let hash = table.hash_key(key);
+        match table.row_number(run.guard, (key, hash), found) {
+            Some(row) => self.touch(regions.row(index, row)),
+            None => self.touch_buckets(run, (index, table), hash),
         }
     }
 
     /// Notes the lines of a lookup in a large table that has found nothing.
     fn touch_buckets(&mut self, run: &Run<'_>, (index, table): (u32, &MatchTable), hash: u64) {
-        let regions = run.machine.native.as_ref().map(|native| &native.regions);
-        let regions = regions.filter(|regions| regions.rows(index).is_some() && table.is_far());
-        if let Some(regions) = regions {
+        if let Some(regions) = far_regions(run, (index, table)) {
             let (first, second) = table.buckets(run.guard, hash);
             self.touch(regions.bucket(index, first));
             self.touch(second.and_then(|second| regions.bucket(index, second)));

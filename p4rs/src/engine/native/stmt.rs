@@ -240,9 +240,19 @@ impl Build<'_, '_> {
         cases: &[(Vec<Operand>, Vec<Stmt>)],
         default: &[Stmt],
     ) -> Result<Falls, Unsupported> {
-        let subject = self.scalar_operand(subject)?;
+        let blocks = self.case_blocks(subject, cases)?;
         let bodies: Vec<&[Stmt]> = cases.iter().map(|(_, body)| body.as_slice()).collect();
-        let blocks: Vec<Block> = bodies.iter().map(|_| self.b.create_block()).collect();
+        self.finish_cases(&blocks, &bodies, default)
+    }
+
+    /// Goes to the block of the first case that fits, one for each; control stands where none does.
+    pub fn case_blocks(
+        &mut self,
+        subject: &Operand,
+        cases: &[(Vec<Operand>, Vec<Stmt>)],
+    ) -> Result<Vec<Block>, Unsupported> {
+        let subject = self.scalar_operand(subject)?;
+        let blocks: Vec<Block> = cases.iter().map(|_| self.b.create_block()).collect();
         for ((labels, _), &block) in cases.iter().zip(&blocks) {
             for label in labels {
                 let label = self.scalar_operand(label)?;
@@ -252,7 +262,7 @@ impl Build<'_, '_> {
                 self.enter(other);
             }
         }
-        self.finish_cases(&blocks, &bodies, default)
+        Ok(blocks)
     }
 
     /// The body of a loop: `next` follows it and `continue`, `out` follows `break`.

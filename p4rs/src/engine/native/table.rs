@@ -22,7 +22,7 @@ impl Build<'_, '_> {
             return Err(Unsupported("a table"));
         };
         if self.is_hot() {
-            return Err(Unsupported("a table among parts of an expression"));
+            return self.hot_answer(index);
         }
         if !support::table(table) {
             let number = self.iconst(u64::from(index));
@@ -169,7 +169,7 @@ impl Build<'_, '_> {
         Ok(self.in_memory(&words))
     }
 
-    fn in_memory(&mut self, words: &[Value]) -> Value {
+    pub fn in_memory(&mut self, words: &[Value]) -> Value {
         let memory = self.stack((words.len() as u32 * 8).max(8));
         self.stored(words, memory)
     }

@@ -127,11 +127,7 @@ impl Build<'_, '_> {
                 self.get(*result)
             }
             Ex::Apply { table, hit } => {
-                let (found, _) = if self.is_hot() {
-                    self.hot_answer(*table)?
-                } else {
-                    self.apply(*table)?
-                };
+                let (found, _) = self.apply(*table)?;
                 self.meet();
                 let wanted = if *hit { IntCC::NotEqual } else { IntCC::Equal };
                 let zero = self.iconst(0);

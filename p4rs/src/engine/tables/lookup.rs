@@ -189,17 +189,16 @@ impl MatchTable {
         self.store.exact.names(guard, hash)
     }
 
-    /// The number of the row that has a key, where a lookup has found it; else the names of the buckets where it would be named.
-    pub fn row_or_buckets(
+    /// The number of the row that has a key of this hash, where a lookup has found it.
+    pub fn row_number(
         &self,
         guard: &Guard,
-        key: &[u64],
+        (key, hash): (&[u64], u64),
         found: &Found<'_>,
-    ) -> Result<u32, (u32, Option<u32>)> {
-        let (index, hash) = (&self.store.exact, self.hash_key(key));
+    ) -> Option<u32> {
         let has_key = |row| self.store.row(row).has_key(&self.store.shape, key);
-        let row = found.entry.and_then(|_| index.find(guard, hash, has_key));
-        row.ok_or_else(|| index.names(guard, hash))
+        let find = |_| self.store.exact.find(guard, hash, has_key);
+        found.entry.and_then(find)
     }
 
     /// Where a lookup that is to come will look, in a table with [`MatchTable::plain_words`]; `None` where it is empty.

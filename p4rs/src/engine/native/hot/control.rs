@@ -3,7 +3,7 @@
 //! In: statements. Out: code for the outcomes that are usual. Invariant: decisions are met in the order in which the
 //! interpreter makes them.
 
-use cranelift_codegen::ir::{Block, InstBuilder, StackSlot, Value, types};
+use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
 use std::mem::offset_of;
 
 use super::super::super::interp::code::{Call, Ex, Operand, Stmt, TableCode, Target};
@@ -13,7 +13,7 @@ use super::super::probe::{Answer, Asked};
 use super::super::profile::{Place, parts};
 use super::super::runtime::{self, Context, NO_ACTION};
 use super::super::support;
-use super::Later;
+use super::{Later, Left};
 
 impl Build<'_, '_> {
     /// A statement where ways may part, or where they end.
@@ -72,9 +72,9 @@ impl Build<'_, '_> {
         let block = self.park();
         if let Some(hot) = &mut self.hot {
             let left = if control {
-                &mut hot.exited
+                &mut hot.left.exited
             } else {
-                &mut hot.returned
+                &mut hot.left.returned
             };
             left.push(block);
         }
@@ -143,19 +143,12 @@ impl Build<'_, '_> {
         cases: &[(Vec<Operand>, Vec<Stmt>)],
         default: &[Stmt],
     ) -> Result<Falls, Unsupported> {
-        let subject = self.scalar_operand(subject)?;
-        let mut ways: Vec<(Block, &[Stmt], u32)> = Vec::new();
-        for (outcome, (labels, body)) in (1..).zip(cases) {
-            let block = self.b.create_block();
-            for label in labels {
-                let label = self.scalar_operand(label)?;
-                let is = self.equal(label, subject);
-                let other = self.b.create_block();
-                self.brif(is, block, &[], other, &[]);
-                self.enter(other);
-            }
-            ways.push((block, body, outcome));
-        }
+        let blocks = self.case_blocks(subject, cases)?;
+        let bodies = cases.iter().map(|(_, body)| body.as_slice());
+        let ways = blocks.into_iter().zip(bodies).zip(1..);
+        let mut ways: Vec<(Block, &[Stmt], u32)> = ways
+            .map(|((block, body), outcome)| (block, body, outcome))
+            .collect();
         let none = self.b.create_block();
         self.jump(none);
         ways.push((none, default, 0));
@@ -199,7 +192,6 @@ impl Build<'_, '_> {
             usual.map(|((_, action), next)| (action, next)).collect()
         };
         let (hits, misses) = (of(true), of(false));
-        let memory = self.stack((key.len() as u32 * 8).max(8));
         let missed = self.b.create_block();
         let anew = self.anew().unwrap_or(missed);
         let before = self.facts.clone();
@@ -221,7 +213,7 @@ impl Build<'_, '_> {
                 (row.0, self.answer_of(row.0, path))
             }
             None => {
-                let key = self.stored(&key, memory);
+                let key = self.in_memory(&key);
                 let place = self.place_of(table.key_layout().words, None, index)?;
                 let function = runtime::peek as *const u8 as u64;
                 let call = self.call_table(function, address, key, place);
@@ -240,11 +232,10 @@ impl Build<'_, '_> {
                     // No way leads there.
                     continue;
                 }
-                self.b.switch_to_block(missed);
-                self.b.seal_block(missed);
+                self.inside(missed, false);
                 self.facts = before.clone();
                 if path.is_some() {
-                    found = self.default_of((index, address), (&key, hash), memory)?;
+                    found = self.default_of((index, address), (&key, hash))?;
                 }
             }
             self.leave_for_later(Later::Applied { table: index, hit });
@@ -281,10 +272,9 @@ impl Build<'_, '_> {
         &mut self,
         (index, table): (u32, u64),
         (key, hash): (&[Value], Option<Value>),
-        memory: StackSlot,
     ) -> Result<Answer, Unsupported> {
         let words = key.len();
-        let key = self.stored(key, memory);
+        let key = self.in_memory(key);
         let place = self.place_of(words, None, index)?;
         if self.is_far(index) {
             let touched = self.iconst(u64::from(self.facts.trail.touched));
@@ -318,7 +308,7 @@ impl Build<'_, '_> {
 
     /// Calls a body, behind which its ways stay apart.
     pub fn hot_called(&mut self, call: &Call) -> Result<(), Unsupported> {
-        let (returned, exited) = (self.take_returned(), self.take_exited());
+        let around = self.take_left();
         self.depth += 1;
         let falls = match call.target {
             Target::Parser(_) => Ok(self.end_anew()),
@@ -327,19 +317,18 @@ impl Build<'_, '_> {
         self.depth -= 1;
         let mut ends = Vec::new();
         self.ends(falls?, &mut ends);
-        ends.extend(self.take_returned());
-        let mut left = self.take_exited();
+        let mut left = self.take_left();
+        ends.append(&mut left.returned);
         if !call.places.is_empty() {
-            for end in ends.iter_mut().chain(&mut left) {
+            for end in ends.iter_mut().chain(&mut left.exited) {
                 self.enter(*end);
                 self.copy_outs(&call.places)?;
                 *end = self.park();
             }
         }
         if let Some(hot) = &mut self.hot {
-            hot.returned = returned;
-            hot.exited = exited;
-            hot.exited.extend(left);
+            hot.left = around;
+            hot.left.exited.append(&mut left.exited);
         }
         if self.regroup(ends) == Falls::Away {
             self.nowhere();
@@ -347,17 +336,10 @@ impl Build<'_, '_> {
         Ok(())
     }
 
-    /// Ways that have returned from the body that was built.
-    pub(super) fn take_returned(&mut self) -> Vec<Block> {
+    /// Ways that have left what was built.
+    pub(super) fn take_left(&mut self) -> Left {
         let hot = self.hot.as_mut();
-        hot.map(|hot| std::mem::take(&mut hot.returned))
-            .unwrap_or_default()
-    }
-
-    /// Ways that have left the control around it.
-    pub(super) fn take_exited(&mut self) -> Vec<Block> {
-        let hot = self.hot.as_mut();
-        hot.map(|hot| std::mem::take(&mut hot.exited))
+        hot.map(|hot| std::mem::take(&mut hot.left))
             .unwrap_or_default()
     }
 
@@ -366,8 +348,8 @@ impl Build<'_, '_> {
         let falls = self.stmts(body)?;
         let mut ends = Vec::new();
         self.ends(falls, &mut ends);
-        ends.extend(self.take_returned());
-        ends.extend(self.take_exited());
+        let left = self.take_left();
+        ends.extend(left.returned.into_iter().chain(left.exited));
         if self.regroup(ends) == Falls::Away {
             self.nowhere();
         }

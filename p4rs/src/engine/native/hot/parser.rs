@@ -50,13 +50,13 @@ impl Build<'_, '_> {
         let falls = self.stmts(&code.body)?;
         let mut ways = Vec::new();
         self.ends(falls, &mut ways);
-        for left in self.take_exited() {
-            self.enter(left);
+        let left = self.take_left();
+        for way in left.exited {
+            self.enter(way);
             self.end_anew();
         }
         // What returns has accepted the packet.
-        let returned = self.take_returned();
-        for way in returned {
+        for way in left.returned {
             self.enter(way);
             self.hot_parsed(turns, ends);
         }

@@ -14,6 +14,7 @@
 //! Invariant: up to the end of its way a packet has changed nothing that outlives its pass but hints.
 
 mod control;
+mod learn;
 mod parser;
 
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value, types};
@@ -26,6 +27,7 @@ use super::build::{Build, DROPPED, Exits, Falls, SENT, UNREACHABLE};
 use super::profile::{Place, Profile};
 use super::recall::FIRST;
 use super::runtime::Context;
+use learn::{Learned, Missed};
 
 /// Instructions above which no way gets code any more.
 const SIZE: usize = 40_000;
@@ -41,6 +43,9 @@ pub(super) struct Hot<'p> {
     /// What is left for the end, each with the number of what was left before it on its way, from 1 on.
     later: Vec<(Later, u32)>,
     left: Left,
+    /// Entries that ways add, and the key that the table which was applied last has not found.
+    learned: Vec<Learned>,
+    missed: Option<Missed>,
     /// Within so many expressions, in which ways cannot part.
     within: u32,
     /// Packets of the profile whose ways have code up to their end.
@@ -101,6 +106,8 @@ pub(super) enum Later {
     Count { at: Value, bytes: Value },
     /// The place of registers' cells was noted; there is nothing to do.
     Noted { index: Value, row: usize },
+    /// An entry is added.
+    Learned { at: usize },
     /// What is left of the packet's budget.
     Budget { at: Value, left: Value },
 }
@@ -121,6 +128,8 @@ impl<'a> Build<'a, '_> {
             failed,
             later: Vec::new(),
             left: Left::default(),
+            learned: Vec::new(),
+            missed: None,
             within: 0,
             covered: 0,
             answer: None,
@@ -274,6 +283,7 @@ impl Build<'_, '_> {
                 } => self.store_cell(&plain, at, value),
                 Later::Count { at, bytes } => self.add_packet(at, bytes),
                 Later::Noted { .. } => {}
+                Later::Learned { at } => self.add_learned(at)?,
                 Later::Budget { at, left } => {
                     self.b.ins().store(flags, left, at, 0);
                 }

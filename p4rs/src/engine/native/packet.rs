@@ -449,21 +449,9 @@ impl Build<'_, '_> {
         if let Some(block) = self.b.current_block() {
             self.b.set_cold_block(block);
         }
-        let mut words = Vec::new();
-        for (operand, width) in data {
-            let value = self.scalar_operand(operand)?;
-            let (low, high) = self.halves(value);
-            words.push(low);
-            if *width > 64 {
-                words.push(high);
-            }
-        }
+        let words = self.words_of(data)?;
         let profile = self.index(profile)?;
-        let slot = self.stack((words.len() as u32 * 8).max(8));
-        for (i, &word) in (0..).zip(&words) {
-            self.b.ins().stack_store(types::I64, word, slot, i * 8);
-        }
-        let at = self.b.ins().stack_addr(types::I64, slot, 0);
+        let at = self.in_memory(&words);
         let (action, count) = (
             self.iconst(u64::from(action)),
             self.iconst(words.len() as u64),

@@ -432,6 +432,39 @@ pub(super) extern "C" fn learn(
     u64::from(run.learn(action as u16, data, timeout))
 }
 
+/// What an entry to be added consists of, as one word: words of its key, words of its data, its action; `None` where they do not
+/// fit.
+pub(super) fn shape(key: usize, data: usize, action: u16) -> Option<u64> {
+    let (key, data) = (u16::try_from(key).ok()?, u16::try_from(data).ok()?);
+    Some(u64::from(key) << 48 | u64::from(data) << 32 | u64::from(action))
+}
+
+/// Adds an entry whose key a table has not found, the words of the key and of its data one behind the other; `shape` is
+/// [`shape`]'s.
+pub(super) extern "C" fn learn_missed(
+    context: *mut Context,
+    table: *const MatchTable,
+    words: *const u64,
+    shape: u64,
+    hash: u64,
+    timeout: u64,
+) {
+    let (key, data) = ((shape >> 48) as usize, (shape >> 32) as u16 as usize);
+    // SAFETY: as for `asked`; machine code built the words.
+    let (run, table, words) = unsafe {
+        let words = std::slice::from_raw_parts(words, key + data);
+        (run(context), &*table, words)
+    };
+    let (key, data) = words.split_at(key);
+    table.learn(
+        run.guard,
+        run.now,
+        (key, hash),
+        (shape as u16, data),
+        timeout,
+    );
+}
+
 /// Starts the timer of the entry that was hit anew; with another profile when `set` is 1.
 pub(super) extern "C" fn restart(context: *mut Context, set: u64, profile: u64) {
     // SAFETY: see `run`.

@@ -201,7 +201,7 @@ impl Build<'_, '_> {
     }
 
     /// The time of a profile, as [`super::super::interp::Run::expire_time`] tells it.
-    fn expire_time(&mut self, profile: Value) -> Value {
+    pub fn expire_time(&mut self, profile: Value) -> Value {
         let times = &self.machine.config().expire_profiles_ns;
         let Some(last) = times.len().checked_sub(1) else {
             return self.iconst(0);

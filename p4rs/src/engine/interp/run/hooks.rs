@@ -120,7 +120,6 @@ impl<'r> Run<'r> {
 
     /// Adds the entry whose lookup missed; action data as words.
     pub(crate) fn learn(&mut self, action: u16, data: &[u64], timeout: u64) -> bool {
-        self.state.steps.leave();
         let learner = self.machine.tables.get(self.last.table as usize);
         let learned = learner.filter(|_| !self.last.hit).and_then(|table| {
             let key = self.state.key.as_slice();

@@ -13,6 +13,7 @@ use super::super::probe::{Answer, Asked};
 use super::super::profile::{Place, parts};
 use super::super::runtime::{self, Context, NO_ACTION};
 use super::super::support;
+use super::learn::Missed;
 use super::{Later, Left};
 
 impl Build<'_, '_> {
@@ -21,6 +22,9 @@ impl Build<'_, '_> {
         self.hot.as_ref()?;
         if self.is_too_large() {
             return Some(Err(Unsupported("so many usual ways")));
+        }
+        if let Some(learned) = self.hot_learn(stmt) {
+            return Some(learned.map(|()| Falls::Through));
         }
         Some(match stmt {
             stmt if !support::stmt(stmt) => Ok(self.end_anew()),
@@ -175,7 +179,11 @@ impl Build<'_, '_> {
         ) else {
             return Err(Unsupported("a table"));
         };
-        if self.facts.dead || !support::table(code) || table.simple_words().is_none() {
+        if self.facts.dead
+            || !support::table(code)
+            || table.simple_words().is_none()
+            || self.is_to_learn(index)
+        {
             return Ok(self.end_anew());
         }
         let key = self.key_words(index, code)?;
@@ -241,6 +249,10 @@ impl Build<'_, '_> {
             self.leave_for_later(Later::Applied { table: index, hit });
             self.acting = Some(index);
             self.row = hit.then_some(row);
+            if let Some(hot) = &mut self.hot {
+                let (table, key) = (index, key.clone());
+                hot.missed = (!hit).then_some(Missed { table, key, hash });
+            }
             for (action, next) in usual {
                 let (run, other) = (self.b.create_block(), self.b.create_block());
                 let is = self.is(found.action, u64::from(action));

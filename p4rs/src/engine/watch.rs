@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 
 use super::interp::Machine;
-use super::native::{HotPart, Profile};
+use super::native::{HotCode, Profile};
 
 /// Packets after which workers tell what theirs did.
 pub(crate) const TELL: u32 = 1 << 13;
@@ -44,7 +44,7 @@ pub(crate) struct Watch {
 #[derive(Debug, Default)]
 struct State {
     profile: Profile,
-    hot: Option<Arc<HotPart>>,
+    hot: Option<Arc<HotCode>>,
     /// How often code was made, and whether it could not be made of the last profile.
     made: u32,
     failed: bool,
@@ -140,7 +140,7 @@ impl Watch {
 
     /// Replaces code that is not the last one.
     #[inline]
-    pub fn renew(&self, version: &mut u32, hot: &mut Option<Arc<HotPart>>) {
+    pub fn renew(&self, version: &mut u32, hot: &mut Option<Arc<HotCode>>) {
         if self.version.load(Ordering::Acquire) != *version {
             let state = self.state.lock();
             *version = self.version.load(Ordering::Acquire);

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use super::interp::{PacketState, Packets, Received};
-use super::native::{HotPart, LANES, Lanes, Sets, Touched, flow_of, is_known};
+use super::native::{
+    Ahead, HotCode, LANES, Lanes, SCOUTS, Scouts, Sets, Touched, flow_of, is_known,
+};
 use super::tables::MatchTable;
 use super::tables::epoch::{self, Guard};
 use super::watch::TELL;
@@ -47,12 +49,13 @@ pub struct Worker<'e> {
     state: PacketState,
     /// For packets side by side, once tables are large.
     lanes: Option<Box<Lanes>>,
+    scouts: Option<Scouts>,
     /// What packets of known flows touch.
     sets: Option<Arc<Sets>>,
     /// Most of the last packets touched what their flows' packets had touched before.
     steady: bool,
     /// Code for the ways that most packets take, and which one it is.
-    hot: Option<Arc<HotPart>>,
+    hot: Option<Arc<HotCode>>,
     version: u32,
     /// Packets that ran one after the other, and those of them that took other ways, since that was told.
     ran: [u32; 2],
@@ -66,6 +69,7 @@ impl<'e> Worker<'e> {
             engine,
             state,
             lanes,
+            scouts: None,
             sets: None,
             steady: false,
             hot: None,
@@ -158,7 +162,12 @@ impl<'e> Worker<'e> {
                 steady &= known.sum::<usize>() >= enough;
             }
             let same = match (&mut self.lanes, &machine.native) {
-                (Some(lanes), Some(native)) if fit && !steady && packets.len() > 1 => {
+                (Some(lanes), Some(native))
+                    if fit
+                        && !steady
+                        && packets.len() > 1
+                        && self.hot.as_ref().is_none_or(|hot| hot.scout.is_none()) =>
+                {
                     lanes.run(machine, native, guard, packets, out);
                     self.sets.as_ref().map_or(0, |sets| {
                         let same = |((&flow, known), touched)| sets.note(flow, known, touched);
@@ -195,11 +204,32 @@ impl<'e> Worker<'e> {
                 native.fetch(guard, known);
             }
         };
+        let mut expected = *known;
+        let scout = hot.and_then(|hot| hot.scout.as_ref());
+        if let Some(part) = scout {
+            let mut unknown: SmallVec<[_; SCOUTS]> = SmallVec::new();
+            for (at, (known, packet)) in known.iter().zip(packets).enumerate() {
+                if !is_known(known) {
+                    let given = one.given(packet);
+                    let (now, bytes) = (packet.now, packet.bytes);
+                    unknown.push((at, Ahead { now, given, bytes }));
+                }
+            }
+            if self.scouts.is_none() {
+                self.scouts = Scouts::new().ok();
+            }
+            if let (Some(scouts), false) = (&mut self.scouts, unknown.is_empty()) {
+                let found = scouts.run(guard, part, unknown.iter().map(|(_, ahead)| *ahead));
+                for ((at, _), found) in unknown.iter().zip(found) {
+                    expected[*at] = *found;
+                }
+            }
+        }
         known.iter().take(AHEAD).for_each(fetch);
         let mut same = 0;
         for (at, ((&packet, &flow), known_of)) in packets.iter().zip(flows).zip(known).enumerate() {
             known.get(at + AHEAD).into_iter().for_each(fetch);
-            one.expect(known_of);
+            one.expect(&expected[at]);
             one.process(packet);
             let touched = one.touched();
             same += usize::from(touched.is_some_and(|touched| sets.note(flow, known_of, touched)));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::arch::{Arch, Intents, Job};
 use super::super::bits::BitWriter;
 use super::super::externs::{Color, Externs, Replication};
-use super::super::native::{HotPart, Native, Passage, Steps, Touched};
+use super::super::native::{HotCode, Native, Passage, Steps, Touched};
 use super::super::outputs::{DropReason, Outputs};
 use super::super::tables::{
     self, Entry, IdleTimeout, MatchTable, Profile, TableError, epoch::Guard,
@@ -218,7 +218,7 @@ impl<'r> Packets<'r> {
         guard: &'r Guard,
         state: &'r mut PacketState,
         out: &'r mut Outputs,
-        hot: Option<&'r HotPart>,
+        hot: Option<&'r HotCode>,
     ) -> Self {
         let native = machine.native.as_ref();
         Self {
@@ -260,6 +260,13 @@ impl<'r> Packets<'r> {
             }
             _ => arch.run(run, packet.port, packet.bytes),
         }
+    }
+
+    /// What the architecture gives a packet.
+    pub fn given(&mut self, packet: &Received<'_>) -> [u64; 6] {
+        self.run.now = packet.now;
+        self.port = None;
+        self.run.machine.arch.given(&self.run, packet.port)
     }
 
     /// Packets that took other ways than those with code of their own.

@@ -26,7 +26,7 @@ use super::Unsupported;
 use super::build::{Build, DROPPED, Exits, Falls, SENT, UNREACHABLE};
 use super::profile::{Place, Profile};
 use super::recall::FIRST;
-use super::runtime::Context;
+use super::runtime::{self, Context};
 use learn::{Learned, Missed};
 
 /// Instructions above which no way gets code any more.
@@ -35,6 +35,8 @@ const SIZE: usize = 40_000;
 /// What is built.
 pub(super) struct Hot<'p> {
     profile: &'p Profile,
+    /// The code is for scouts, see [`super::scout`].
+    scout: bool,
     /// Packets that make an outcome usual.
     least: u32,
     /// Where a packet begins anew: as it is, and with a status word.
@@ -102,8 +104,8 @@ pub(super) enum Later {
         at: Value,
         value: Value,
     },
-    /// A packet with so many bytes is counted in a cell.
-    Count { at: Value, bytes: Value },
+    /// A packet with so many bytes is counted in a cell; in one that caches do not hold where it is `far`.
+    Count { at: Value, bytes: Value, far: bool },
     /// The place of registers' cells was noted; there is nothing to do.
     Noted { index: Value, row: usize },
     /// An entry is added.
@@ -114,7 +116,7 @@ pub(super) enum Later {
 
 impl<'a> Build<'a, '_> {
     /// From here on code is for usual ways only: those that so many packets took.
-    pub fn begin_hot(&mut self, profile: &'a Profile, least: u32) {
+    pub fn begin_hot(&mut self, profile: &'a Profile, least: u32, scout: bool) {
         let (anew, failed) = (self.b.create_block(), self.status_block());
         self.exits = Exits {
             ret: anew,
@@ -123,6 +125,7 @@ impl<'a> Build<'a, '_> {
         };
         self.hot = Some(Hot {
             profile,
+            scout,
             least,
             anew,
             failed,
@@ -142,6 +145,17 @@ impl Build<'_, '_> {
     /// Whether what is built is for usual ways only.
     pub fn is_hot(&self) -> bool {
         self.hot.is_some()
+    }
+
+    /// Whether what is built is for scouts, which fetch what usual ways will need.
+    pub fn is_scout(&self) -> bool {
+        self.hot.as_ref().is_some_and(|hot| hot.scout)
+    }
+
+    /// A scout asks for the lines at two addresses, and lets others go on.
+    pub fn pause(&mut self, first: Value, second: Value) {
+        let args = [self.context, first, second];
+        self.call_at(runtime::pause as *const u8 as u64, &args, None);
     }
 
     /// Packets of the profile whose ways have code up to their end.
@@ -270,6 +284,10 @@ impl Build<'_, '_> {
         let flags = MemFlagsData::trusted();
         for what in self.left().into_iter().rev() {
             match what {
+                Later::Count { at, far: true, .. } if self.is_scout() => {
+                    self.b.ins().call(self.imports.fetch_cell, &[at]);
+                }
+                _ if self.is_scout() => {}
                 Later::Applied { table, hit } => {
                     let at =
                         (table as usize * size_of::<[u64; 2]>()) as i32 + if hit { 0 } else { 8 };
@@ -281,7 +299,7 @@ impl Build<'_, '_> {
                 Later::Cell {
                     plain, at, value, ..
                 } => self.store_cell(&plain, at, value),
-                Later::Count { at, bytes } => self.add_packet(at, bytes),
+                Later::Count { at, bytes, .. } => self.add_packet(at, bytes),
                 Later::Noted { .. } => {}
                 Later::Learned { at } => self.add_learned(at)?,
                 Later::Budget { at, left } => {

@@ -39,6 +39,7 @@ mod recall;
 mod region;
 mod register;
 mod runtime;
+mod scout;
 mod stmt;
 mod stretch;
 mod support;
@@ -69,9 +70,10 @@ use runtime::{Context, NO_TABLE};
 use widths::Widths;
 
 pub(crate) use lanes::{LANES, Lanes};
-pub(crate) use part::Part as HotPart;
+pub(crate) use part::HotCode;
 pub(crate) use profile::{Profile, Steps};
 pub(crate) use program::{pna_given, v1model_given};
+pub(crate) use scout::{Ahead, SCOUTS, Scouts};
 pub(crate) use recall::{Recall, Sets, Touched, flow_of, is_known};
 
 /// Why a program is left to the interpreter.
@@ -96,13 +98,13 @@ pub(crate) enum Fate {
 pub(crate) struct Passage<'h> {
     context: Context,
     /// Code for the ways that most packets take, and how many packets took others since it was asked.
-    hot: Option<&'h Part>,
+    hot: Option<&'h HotCode>,
     pub others: u32,
 }
 
 impl<'h> Passage<'h> {
     /// For the packets of a thread.
-    pub fn new(guard: &Guard, hot: Option<&'h Part>) -> Self {
+    pub fn new(guard: &Guard, hot: Option<&'h HotCode>) -> Self {
         let mut context = Context::empty();
         context.shard = shard_offset(guard.number());
         Self {
@@ -179,12 +181,12 @@ impl Native {
     }
 
     /// Compiles the ways that most packets of a profile took; none where that is of no use.
-    pub fn compile_hot(&self, machine: &Machine, profile: &Profile) -> Option<HotPart> {
+    pub fn compile_hot(&self, machine: &Machine, profile: &Profile) -> Option<HotCode> {
         let part = with_plan(machine, &self.regions, |plan| {
             Ok(plan.emits.then(|| plan.compile_hot(profile)).flatten())
         });
         let part = part.ok().flatten();
-        part.filter(|part| part.room <= self.room)
+        part.filter(|part| part.pass.room <= self.room)
     }
 
     /// Fetches what a packet touched.
@@ -233,7 +235,7 @@ impl Native {
         context.head = run.out.room(room).as_mut_ptr();
         let mut word = outcome::ANEW;
         if let Some(hot) = passage.hot {
-            word = hot.run(&raw mut *context);
+            word = hot.pass.run(&raw mut *context);
         }
         if word == outcome::ANEW {
             passage.others += 1;

@@ -15,10 +15,12 @@ use cranelift_module::{Linkage, Module};
 use rustc_hash::FxHashMap;
 
 use super::super::interp::{Machine, Slot};
+use super::super::tables::MatchTable;
 use super::build::{Build, signature};
 use super::cut::Cut;
 use super::order::Order;
 use super::profile::{Profile, USEFUL};
+use super::program::outcome;
 use super::region::Regions;
 use super::runtime::{Context, Site};
 use super::widths::Widths;
@@ -74,6 +76,14 @@ pub(crate) struct Part {
     pub cuts: Vec<u32>,
 }
 
+/// Code for the ways that most packets take, and for the scouts of those packets, where any table is so large that these are of
+/// use.
+#[derive(Debug)]
+pub(crate) struct HotCode {
+    pub pass: Part,
+    pub scout: Option<Part>,
+}
+
 // SAFETY: the code is never changed after it was made, the module is used again only to free it, and the nodes behind
 // the sites belong to the machine that owns this and are never changed; nothing here is shared mutable state.
 unsafe impl Send for Part {}
@@ -108,13 +118,19 @@ impl Part {
 impl Plan<'_> {
     /// Makes the part for the ways that at least every so manieth packet of a profile took; none where it would be of use to
     /// few of them.
-    pub fn compile_hot(&self, profile: &Profile) -> Option<Part> {
+    pub fn compile_hot(&self, profile: &Profile) -> Option<HotCode> {
         let packets = profile.packets();
         SHARES.iter().find_map(|share| {
-            let hot = Some((profile, packets.div_ceil(*share).max(1)));
-            self.part(Kinds::Hot, hot, |_| BTreeSet::new())
-                .ok()
-                .flatten()
+            let least = packets.div_ceil(*share).max(1);
+            let make = |scout| {
+                let hot = Some((profile, least, scout));
+                let made = self.part(Kinds::Hot, hot, |_| BTreeSet::new());
+                made.ok().flatten()
+            };
+            let pass = make(false)?;
+            let far = self.machine.tables.iter().any(MatchTable::is_far);
+            let scout = if far { make(true) } else { None };
+            Some(HotCode { pass, scout })
         })
     }
 
@@ -150,7 +166,7 @@ impl Plan<'_> {
     fn part(
         &self,
         kinds: Kinds,
-        hot: Option<(&Profile, u32)>,
+        hot: Option<(&Profile, u32, bool)>,
         agree: impl FnOnce(BTreeSet<Cut>) -> BTreeSet<Cut>,
     ) -> Result<Option<Part>, Unsupported> {
         let mut module = JITModule::new(jit()?);
@@ -172,13 +188,13 @@ impl Plan<'_> {
             build.part = kinds;
             build.kinds = self.kinds;
             build.gates.clone_from(&self.gates);
-            if let Some((profile, least)) = hot {
-                build.begin_hot(profile, least);
+            if let Some((profile, least, scout)) = hot {
+                build.begin_hot(profile, least, scout);
             }
             if !build.pass(self.emits)? {
                 return Ok(None);
             }
-            if hot.is_some_and(|(profile, _)| build.covered() < profile.packets().div_ceil(USEFUL))
+            if hot.is_some_and(|(profile, ..)| build.covered() < profile.packets().div_ceil(USEFUL))
             {
                 return Ok(None);
             }
@@ -193,6 +209,9 @@ impl Plan<'_> {
             build.b.finalize(module.target_config());
             places.meet(agree(places.all()));
             places.write(&mut context.func);
+            if hot.is_some_and(|(_, _, scout)| scout) {
+                prune::end_early(&mut context.func, outcome::ANEW);
+            }
             prune::prune(&mut context.func, &accesses.0, accesses.1);
             made
         };

@@ -19,12 +19,12 @@ use cranelift_codegen::ir::{
     Block, BlockArg, Endianness, InstBuilder, MemFlagsData, StackSlot, Type, Value, types,
 };
 
-use super::super::tables::{TablePath, Tuples};
+use super::super::tables::{DefaultPath, MatchTable, TablePath, Tuples};
 use super::Unsupported;
 use super::build::Build;
 use super::cut::Cut;
 use super::region::NUMBERS;
-use super::runtime::{self, Context};
+use super::runtime::{self, Context, LINE_BYTES};
 
 /// What applying a table finds.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,13 @@ pub(super) struct Asked<'p> {
     pub index: u32,
     pub cut: Option<Cut>,
     pub path: &'p TablePath,
+}
+
+/// What is known of a key that was looked for: its hash, and the offset of its first bucket in its segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashed {
+    pub tag: Value,
+    pub bucket: Value,
 }
 
 /// A key that is looked up.
@@ -96,7 +103,7 @@ impl Build<'_, '_> {
             let key = self.unpacked(&key, memory);
             let call = if block == missed {
                 let function = runtime::missed as *const u8 as u64;
-                self.call_missed(function, asked.table, (key, hash), place)
+                self.call_missed(function, asked.table, (key, hash.map(|hash| hash.tag)), place)
             } else {
                 let function = runtime::lookup_simple as *const u8 as u64;
                 self.call_table(function, asked.table, key, place)
@@ -120,7 +127,7 @@ impl Build<'_, '_> {
         asked: &Asked<'_>,
         key: &Key,
         (missed, other): (Block, Block),
-    ) -> Result<(Value, Option<Value>), Unsupported> {
+    ) -> Result<(Value, Option<Hashed>), Unsupported> {
         let (row, hash) = match &asked.path.tuples {
             Some(tuples) => {
                 let row = self.tuple(asked.path, tuples, key, (missed, other));
@@ -144,14 +151,15 @@ impl Build<'_, '_> {
         asked: &Asked<'_>,
         key: &Key,
         (missed, other): (Block, Block),
-    ) -> Result<(Value, Value), Unsupported> {
+    ) -> Result<(Value, Hashed), Unsupported> {
         let path = asked.path;
         let far = path.far_from.zip(self.regions.rows(asked.index));
         let far = far.filter(|_| !self.is_hot() || self.is_far(asked.index));
         let touched = self.facts.trail.touched;
         let found = self.b.create_block();
         let row = self.b.append_block_param(found, types::I64);
-        if let Some((from, first)) = far {
+        let scout = far.is_some() && self.is_scout();
+        if let Some((from, first)) = far.filter(|_| !scout) {
             let (expected, search) = (self.b.create_block(), self.b.create_block());
             self.if_far(path, from, expected, search);
             self.inside(expected, false);
@@ -164,9 +172,14 @@ impl Build<'_, '_> {
             self.fetched(asked, key.words.len(), tag)?;
         }
         let view = self.iconst(path.view as u64);
-        let slot = self.search(view, tag, missed);
+        let (slot, bucket) = self.search((view, tag), scout, missed);
         let number = self.row_number(slot, other);
         let searched = self.row(path, number);
+        if scout {
+            let lines = (path.row - 1).min(LINE_BYTES);
+            let second = self.b.ins().iadd_imm_s(searched, lines as i64);
+            self.pause(searched, second);
+        }
         self.agree(searched, path.key, key, other);
         if let Some((from, first)) = far {
             let (note, on) = (self.b.create_block(), self.b.create_block());
@@ -180,7 +193,7 @@ impl Build<'_, '_> {
         }
         self.b.ins().jump(found, &[BlockArg::Value(searched)]);
         self.inside(found, false);
-        Ok((row, tag))
+        Ok((row, Hashed { tag, bucket }))
     }
 
     /// Goes to `far` where the table has so many entries that caches do not hold it, else to `near`. On a usual way that was
@@ -292,7 +305,7 @@ impl Build<'_, '_> {
         self.inside(several, false);
         let tag = self.tag(path, &masked);
         let view = self.load(types::I64, group, Tuples::VIEW);
-        let slot = self.search(view, tag, next);
+        let (slot, _) = self.search((view, tag), false, next);
         let number = self.row_number(slot, other);
         let row = self.row(path, number);
         self.agree(row, path.key, &masked, other);
@@ -381,8 +394,14 @@ impl Build<'_, '_> {
         Ok(())
     }
 
-    /// The address of the first slot that has the tag, in the index whose view lies at an address.
-    fn search(&mut self, view: Value, tag: Value, missed: Block) -> Value {
+    /// The address of the first slot that has the tag, in the index whose view lies at an address; and the offset of the tag's
+    /// first bucket, which is known at `missed`, too. A scout waits for that bucket if it is to.
+    fn search(
+        &mut self,
+        (view, tag): (Value, Value),
+        waits: bool,
+        missed: Block,
+    ) -> (Value, Value) {
         let found = self.b.create_block();
         let bucket = self.b.append_block_param(found, types::I64);
         let bits = self.b.append_block_param(found, types::I64);
@@ -401,8 +420,11 @@ impl Build<'_, '_> {
             .ins()
             .ishl_imm_u(tag, i64::from(TablePath::BUCKET_LOG));
         let first = self.b.ins().band(bytes, mask);
-        self.slots((segment, first), tag, found);
         let at = self.b.ins().iadd(segment, first);
+        if waits {
+            self.pause(at, at);
+        }
+        self.slots((segment, first), tag, found);
         let over = self.b.ins().uload32(FLAGS, at, 0);
         let over = self.b.ins().band_imm_u(over, TablePath::OVER as i64);
         let apart = self.b.create_block();
@@ -414,7 +436,43 @@ impl Build<'_, '_> {
         self.inside(found, false);
         let bit = self.b.ins().ctz(bits);
         let offset = self.b.ins().ishl_imm_u(bit, 2);
-        self.b.ins().iadd(bucket, offset)
+        (self.b.ins().iadd(bucket, offset), first)
+    }
+
+    /// Notes the bucket where a key was looked for, of a table that caches do not hold.
+    pub fn note_bucket(&mut self, index: u32, hashed: Hashed) {
+        let first = self.regions.buckets(index);
+        let Some(first) = first.filter(|_| self.is_far(index)) else {
+            return;
+        };
+        let (top, bits) = TablePath::NAME;
+        let above = self.b.ins().ushr_imm_u(hashed.tag, i64::from(top));
+        let above = self.b.ins().ishl_imm_u(above, i64::from(bits));
+        let log = i64::from(TablePath::BUCKET_LOG);
+        let number = self.b.ins().ushr_imm_u(hashed.bucket, log);
+        let name = self.b.ins().bor(above, number);
+        let name = self.b.ins().band_imm_u(name, NUMBERS as i64 - 1);
+        self.touch(first, name);
+    }
+
+    /// What a table answers where there is no entry.
+    pub fn default_of(&mut self, table: &MatchTable) -> Answer {
+        let path = table.default_path();
+        let place = self.iconst(path.place as u64);
+        let default = self.load(types::I64, place, 0);
+        let data = self.load(types::I64, default, DefaultPath::DATA);
+        let action = match path.action {
+            Some(action) => self.iconst(u64::from(action)),
+            None => {
+                let offset = DefaultPath::ACTION as i32;
+                self.b.ins().uload16(types::I64, FLAGS, default, offset)
+            }
+        };
+        Answer {
+            hit: self.iconst(0),
+            action,
+            data,
+        }
     }
 
     /// Goes to `found` with the bucket at an offset and two bits for each slot that has the tag, where there is one.

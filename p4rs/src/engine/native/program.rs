@@ -235,6 +235,11 @@ impl Build<'_, '_> {
 
     /// Emits the headers and leaves.
     fn send(&mut self, deparser: u32) -> Result<(), Unsupported> {
+        if self.is_scout() {
+            self.finish_way()?;
+            self.leave(outcome::SEND);
+            return Ok(());
+        }
         self.control_then(deparser, |build| {
             build.finish_way()?;
             build.keep_cursor();

@@ -4,9 +4,10 @@
 //! live where some way leads to a load of it before a store. What cleared the cells at first is needed by fewer loads: a
 //! field of a header is read where the header was taken from the packet, and set there. Invariant: every load finds what it found before.
 
+use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::flowgraph::ControlFlowGraph;
-use cranelift_codegen::ir::{Block, Function, Inst, Opcode};
-use rustc_hash::FxHashMap;
+use cranelift_codegen::ir::{Block, Function, Inst, InstBuilder, Opcode, types};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::cells::{Access, Kind};
 
@@ -22,6 +23,43 @@ pub(super) fn prune(func: &mut Function, accesses: &[Access], cells: u32) {
         if !dead_stores(func, &accesses, words) {
             break;
         }
+    }
+}
+
+/// Ends a function where nothing is called any more: what it would compute from there on is of use to nobody.
+pub(super) fn end_early(func: &mut Function, word: u32) {
+    let graph = ControlFlowGraph::with_function(func);
+    let blocks: Vec<Block> = func.layout.blocks().collect();
+    let calls = |&block: &Block| {
+        let mut insts = func.layout.block_insts(block);
+        insts.any(|inst| func.dfg.insts[inst].opcode().is_call())
+    };
+    let mut useful: FxHashSet<Block> = blocks.iter().copied().filter(calls).collect();
+    let mut more: Vec<Block> = useful.iter().copied().collect();
+    while let Some(block) = more.pop() {
+        for before in graph.pred_iter(block) {
+            if useful.insert(before.block) {
+                more.push(before.block);
+            }
+        }
+    }
+    for block in blocks {
+        let goes_on = graph.succ_iter(block).any(|next| useful.contains(&next));
+        if goes_on {
+            continue;
+        }
+        if useful.contains(&block) {
+            if let Some(last) = func.layout.last_inst(block) {
+                func.layout.remove_inst(last);
+            }
+        } else {
+            while let Some(inst) = func.layout.last_inst(block) {
+                func.layout.remove_inst(inst);
+            }
+        }
+        let mut cursor = FuncCursor::new(func).at_bottom(block);
+        let word = cursor.ins().iconst(types::I32, i64::from(word));
+        cursor.ins().return_(&[word]);
     }
 }
 

@@ -212,6 +212,11 @@ impl Regions {
         self.tables.get(table as usize).copied().flatten()
     }
 
+    /// The word of the first bucket of a table's index.
+    pub fn buckets(&self, table: u32) -> Option<u32> {
+        Some(self.rows(table)? + (1 << NUMBER_BITS))
+    }
+
     /// The word of row `number`, where there is one.
     pub fn row(&self, table: u32, number: u32) -> Option<u32> {
         let first = self.rows(table)?;
@@ -220,8 +225,7 @@ impl Regions {
 
     /// The word of a bucket, by what its index calls it.
     pub fn bucket(&self, table: u32, name: u32) -> Option<u32> {
-        let rows = self.rows(table)?;
-        Some((rows + (1 << NUMBER_BITS)) | name & (NUMBERS as u32 - 1))
+        Some(self.buckets(table)? | name & (NUMBERS as u32 - 1))
     }
 
     /// The word of the first cells of a register and of those that lie beside it.

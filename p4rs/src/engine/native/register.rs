@@ -46,7 +46,7 @@ impl Build<'_, '_> {
     }
 
     /// Notes the place of a cell, where caches do not hold the register; once for all cells at this index.
-    fn touch_cell(&mut self, plain: Plain, (known, index): (Value, Value)) {
+    fn touch_cell(&mut self, plain: Plain, (known, index, at): (Value, Value, Value)) {
         let Some(first) = self.regions.cells(&plain) else {
             return;
         };
@@ -58,6 +58,9 @@ impl Build<'_, '_> {
         } else {
             self.touched.insert((index, row))
         };
+        if new && self.is_scout() {
+            self.pause(at, at);
+        }
         if new {
             let zero = self.iconst(0);
             let index = match self.number(known) {
@@ -108,7 +111,7 @@ impl Build<'_, '_> {
 
     fn read_cell(&mut self, plain: Plain, index: Value) -> (Value, Val) {
         let (known, at) = self.cell(plain, index);
-        self.touch_cell(plain, (known, index));
+        self.touch_cell(plain, (known, index, at));
         if self.is_hot() {
             match self.cell_to_be(&plain, index) {
                 Ok(None) => {}

@@ -18,6 +18,7 @@ use super::super::tables::{Entry, Found, MatchTable, prefetch_at};
 use super::lanes::Lane;
 use super::recall::{FIRST, Touched};
 use super::region::Regions;
+use super::scout::Post;
 use crate::ir::{ExternInstance, Handle};
 
 /// A node that the interpreter runs.
@@ -77,6 +78,8 @@ pub(super) struct Context {
     pub sites: *const Site,
     /// The lane that the packet runs in, unless it runs alone.
     pub lane: *const Lane,
+    /// The scout that runs, where one does.
+    pub scout: *const Post,
     /// Places that the packet touched, and where the next one goes, in bytes; it goes round where there is no more room. What was
     /// not touched yet is what the last packet of the flow touched there.
     pub places: Touched,
@@ -297,25 +300,6 @@ pub(super) extern "C" fn peek(
     let found = table.peek(run.guard, key, run.now);
     // SAFETY: the context is the caller's.
     unsafe { (*context).answer(&found) }
-}
-
-/// What a table that is plain answers where there is no entry: the answer as [`lookup`] gives it. Nothing is counted; the
-/// first bucket where the key was looked for is noted in a large table. The last word is [`place`]'s.
-pub(super) extern "C" fn peek_default(
-    context: *mut Context,
-    table: *const MatchTable,
-    key: *const u64,
-    place: u64,
-    hash: u64,
-) -> u64 {
-    // SAFETY: machine code's own arguments.
-    let (run, table, _) = unsafe { asked(context, table, key, place) };
-    let found = table.miss(run.guard);
-    // SAFETY: the context is the caller's.
-    let context = unsafe { &mut *context };
-    context.touch_buckets(run, (place as u32, table), hash);
-    context.touched = FIRST;
-    context.answer(&found)
 }
 
 /// Fetches what a lookup by machine code will read, and lets other packets go on meanwhile.
@@ -565,6 +549,16 @@ extern "C" fn fetch_entry<const WORDS: usize, const LEARNER: bool>(
     found.action.map_or(nothing, u64::from)
 }
 
+/// Fetches two lines for a scout, and lets other scouts go on meanwhile.
+pub(super) extern "C" fn pause(context: *mut Context, first: *const u8, second: *const u8) {
+    prefetch_at(first);
+    prefetch_at(second);
+    // SAFETY: a scout outlives its errands.
+    if let Some(scout) = unsafe { (*context).scout.as_ref() } {
+        scout.wait();
+    }
+}
+
 /// Fetches a register's cell.
 pub(super) extern "C" fn fetch_cell(cell: *const u8) {
     prefetch_at(cell);
@@ -731,6 +725,7 @@ impl Context {
             run: ptr::null_mut(),
             sites: ptr::null(),
             lane: ptr::null(),
+            scout: ptr::null(),
             places: Touched::default(),
             touched: FIRST,
         }

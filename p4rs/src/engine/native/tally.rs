@@ -118,7 +118,8 @@ impl Build<'_, '_> {
         if hot.is_some() {
             self.b.ins().jump(after, &[]);
             self.inside(after, false);
-            return self.leave_for_later(Later::Count { at, bytes });
+            let far = far.is_some();
+            return self.leave_for_later(Later::Count { at, bytes, far });
         }
         self.add_packet(at, bytes);
         self.b.ins().jump(after, &[]);

@@ -25,9 +25,10 @@ use super::words::prefetch;
 /// A segment with two full buckets but so little load holds keys of one hash: growing would not help.
 const HOPELESS: usize = 16;
 
-/// A bucket's name is its number in its segment, and in front of it the bits of a tag above these.
-const TOP: u32 = 16;
-const BUCKET_BITS: u32 = MAX_BUCKETS.trailing_zeros();
+/// A bucket's name is its number in its segment, and in front of it the bits of a tag above these; machine code names buckets the
+/// same way.
+pub(crate) const TOP: u32 = 16;
+pub(crate) const BUCKET_BITS: u32 = MAX_BUCKETS.trailing_zeros();
 
 /// A hash index.
 #[derive(Debug, Default)]

@@ -21,11 +21,11 @@
 use std::mem::offset_of;
 
 use super::bucket::{BUCKET_BYTES_LOG, NUMBER, OVER, Place};
-use super::exact::SECOND;
+use super::exact::{BUCKET_BITS, SECOND, TOP};
 use super::hasher::{LANES, Seeds};
 use super::key::KeyClass;
 use super::record::{NAMED, START, TIMEOUT};
-use super::table::MatchTable;
+use super::table::{DefaultAction, MatchTable};
 use super::tuples::{END, Order};
 use super::words::{FEWEST_ZEROS, FIRST_ROWS};
 
@@ -94,11 +94,37 @@ impl TablePath {
     pub const PLACE_LOG: u32 = size_of::<Place>().trailing_zeros();
     /// See [`super::exact`]'s `second`.
     pub const SECOND: (u32, u32, u32) = SECOND;
+    /// Bits of a hash below those that stand in front of a bucket's name, and bits of its number in its segment.
+    pub const NAME: (u32, u32) = (TOP, BUCKET_BITS);
     pub const BEFORE: u64 = FIRST_ROWS;
     pub const FEWEST_ZEROS: u32 = FEWEST_ZEROS;
 }
 
+/// What a table answers where there is no entry, as machine code reads it. Offsets are in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DefaultPath {
+    /// The action, where it never changes.
+    pub action: Option<u16>,
+    /// Where the address of the default action in force is.
+    pub place: *const u64,
+}
+
+impl DefaultPath {
+    /// Where a default action has its number, 16 bits, and the address of its data.
+    pub const ACTION: usize = offset_of!(DefaultAction, action);
+    pub const DATA: usize = offset_of!(DefaultAction, at);
+}
+
 impl MatchTable {
+    /// How machine code finds the default action.
+    pub fn default_path(&self) -> DefaultPath {
+        let constant = self.config.const_default;
+        DefaultPath {
+            action: constant.then_some(self.config.default.0 as u16),
+            place: self.default.place(),
+        }
+    }
+
     /// How machine code finds entries by itself; `None` where it cannot.
     pub fn path(&self) -> Option<TablePath> {
         let words = self.simple_words()?;

@@ -42,6 +42,11 @@ impl<T: Send + Sync + 'static> Rcu<T> {
         }
     }
 
+    /// Where machine code finds the address of the value in force; null where there is none.
+    pub fn place(&self) -> *const u64 {
+        std::ptr::from_ref(&self.current).cast()
+    }
+
     /// The value in force.
     #[inline]
     pub fn load<'g>(&'g self, _guard: &'g Guard) -> Option<&'g T> {

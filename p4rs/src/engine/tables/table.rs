@@ -3,7 +3,7 @@
 //! In: entries. Out: views, typed errors; [`super::lookup`] is the packet's side. Invariant: what is stored was checked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -54,6 +54,16 @@ pub(crate) struct TableConfig {
 pub(super) struct DefaultAction {
     pub action: u16,
     pub data: Box<[AtomicU64]>,
+    /// Where the data begins.
+    pub at: AtomicPtr<AtomicU64>,
+}
+
+impl DefaultAction {
+    fn new(action: u16, data: &[u64]) -> Self {
+        let data = shared(data);
+        let at = AtomicPtr::new(data.as_ptr().cast_mut());
+        Self { action, data, at }
+    }
 }
 
 /// A table with its entries.
@@ -106,10 +116,7 @@ impl MatchTable {
             params: &params,
         };
         let program_default = (*action as u16, encode(&config.actions, call, true).ok()?);
-        let default = DefaultAction {
-            action: program_default.0,
-            data: shared(&program_default.1),
-        };
+        let default = DefaultAction::new(program_default.0, &program_default.1);
         let lines = store.shape.stride().div_ceil(8) as u64;
         Some(Self {
             far_from: config.far_lines / lines.max(1),
@@ -354,10 +361,7 @@ impl MatchTable {
 
     fn put_default(&self, action: u16, data: &[u64]) {
         let _one = self.set_default.lock();
-        self.default.put(DefaultAction {
-            action,
-            data: shared(data),
-        });
+        self.default.put(DefaultAction::new(action, data));
     }
 
     pub fn reset_default(&self) -> Result<(), TableError> {

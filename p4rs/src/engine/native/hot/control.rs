@@ -9,7 +9,7 @@ use std::mem::offset_of;
 use super::super::super::interp::code::{Call, Ex, Operand, Stmt, TableCode, Target};
 use super::super::Unsupported;
 use super::super::build::{Build, Falls, UNREACHABLE};
-use super::super::probe::{Answer, Asked};
+use super::super::probe::Asked;
 use super::super::profile::{Place, parts};
 use super::super::runtime::{self, Context, NO_ACTION};
 use super::super::support;
@@ -220,6 +220,7 @@ impl Build<'_, '_> {
                 hash = row.1;
                 (row.0, self.answer_of(row.0, path))
             }
+            None if self.is_scout() => return Ok(self.end_anew()),
             None => {
                 let key = self.in_memory(&key);
                 let place = self.place_of(table.key_layout().words, None, index)?;
@@ -243,7 +244,10 @@ impl Build<'_, '_> {
                 self.inside(missed, false);
                 self.facts = before.clone();
                 if path.is_some() {
-                    found = self.default_of((index, address), (&key, hash))?;
+                    found = self.default_of(table);
+                }
+                if let Some(hashed) = hash {
+                    self.note_bucket(index, hashed);
                 }
             }
             self.leave_for_later(Later::Applied { table: index, hit });
@@ -251,6 +255,7 @@ impl Build<'_, '_> {
             self.row = hit.then_some(row);
             if let Some(hot) = &mut self.hot {
                 let (table, key) = (index, key.clone());
+                let hash = hash.map(|hashed| hashed.tag);
                 hot.missed = (!hit).then_some(Missed { table, key, hash });
             }
             for (action, next) in usual {
@@ -277,25 +282,6 @@ impl Build<'_, '_> {
             self.end_anew();
         }
         Ok(self.regroup(ends))
-    }
-
-    /// What a table answers where it has found nothing.
-    fn default_of(
-        &mut self,
-        (index, table): (u32, u64),
-        (key, hash): (&[Value], Option<Value>),
-    ) -> Result<Answer, Unsupported> {
-        let words = key.len();
-        let key = self.in_memory(key);
-        let place = self.place_of(words, None, index)?;
-        if self.is_far(index) {
-            let touched = self.iconst(u64::from(self.facts.trail.touched));
-            self.store_context(touched, offset_of!(Context, touched));
-            self.facts.trail.touched += size_of::<u32>() as u32;
-        }
-        let function = runtime::peek_default as *const u8 as u64;
-        let call = self.call_missed(function, table, (key, hash), place);
-        Ok(self.answered(call))
     }
 
     /// Whether a table is so large that caches do not hold it, as things are.

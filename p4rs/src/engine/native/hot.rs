@@ -104,8 +104,8 @@ pub(super) enum Later {
         at: Value,
         value: Value,
     },
-    /// A packet with so many bytes is counted in a cell; in one that caches do not hold where it is `far`.
-    Count { at: Value, bytes: Value, far: bool },
+    /// A packet with so many bytes is counted in a cell.
+    Count { at: Value, bytes: Value },
     /// The place of registers' cells was noted; there is nothing to do.
     Noted { index: Value, row: usize },
     /// An entry is added.
@@ -284,9 +284,6 @@ impl Build<'_, '_> {
         let flags = MemFlagsData::trusted();
         for what in self.left().into_iter().rev() {
             match what {
-                Later::Count { at, far: true, .. } if self.is_scout() => {
-                    self.b.ins().call(self.imports.fetch_cell, &[at]);
-                }
                 _ if self.is_scout() => {}
                 Later::Applied { table, hit } => {
                     let at =
@@ -299,7 +296,7 @@ impl Build<'_, '_> {
                 Later::Cell {
                     plain, at, value, ..
                 } => self.store_cell(&plain, at, value),
-                Later::Count { at, bytes, .. } => self.add_packet(at, bytes),
+                Later::Count { at, bytes } => self.add_packet(at, bytes),
                 Later::Noted { .. } => {}
                 Later::Learned { at } => self.add_learned(at)?,
                 Later::Budget { at, left } => {

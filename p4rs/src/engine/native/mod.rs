@@ -73,8 +73,8 @@ pub(crate) use lanes::{LANES, Lanes};
 pub(crate) use part::HotCode;
 pub(crate) use profile::{Profile, Steps};
 pub(crate) use program::{pna_given, v1model_given};
-pub(crate) use scout::{Ahead, SCOUTS, Scouts};
 pub(crate) use recall::{Recall, Sets, Touched, flow_of, is_known};
+pub(crate) use scout::{Ahead, SCOUTS, Scouts};
 
 /// Why a program is left to the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

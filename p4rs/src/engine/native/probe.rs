@@ -103,7 +103,12 @@ impl Build<'_, '_> {
             let key = self.unpacked(&key, memory);
             let call = if block == missed {
                 let function = runtime::missed as *const u8 as u64;
-                self.call_missed(function, asked.table, (key, hash.map(|hash| hash.tag)), place)
+                self.call_missed(
+                    function,
+                    asked.table,
+                    (key, hash.map(|hash| hash.tag)),
+                    place,
+                )
             } else {
                 let function = runtime::lookup_simple as *const u8 as u64;
                 self.call_table(function, asked.table, key, place)

@@ -118,8 +118,7 @@ impl Build<'_, '_> {
         if hot.is_some() {
             self.b.ins().jump(after, &[]);
             self.inside(after, false);
-            let far = far.is_some();
-            return self.leave_for_later(Later::Count { at, bytes, far });
+            return self.leave_for_later(Later::Count { at, bytes });
         }
         self.add_packet(at, bytes);
         self.b.ins().jump(after, &[]);

@@ -46,6 +46,28 @@ impl Bucket {
         slots.map(|slot| slot & !OVER).filter(|&slot| slot != 0)
     }
 
+    /// How many slots name no record; a record whose tag is zero is not seen.
+    #[inline]
+    pub fn free(&self) -> u32 {
+        self.with_tag(0).count_ones()
+    }
+
+    /// Puts a value into a slot that names no record; false where there is none.
+    #[inline]
+    pub fn put(&self, value: u64) -> bool {
+        let mut free = self.with_tag(0);
+        while free != 0 {
+            let slot = &self.0[free.trailing_zeros() as usize % SLOTS];
+            let before = slot.load(Ordering::Relaxed);
+            if before & !OVER == 0 {
+                slot.store(value | before, Ordering::Release);
+                return true;
+            }
+            free &= free - 1;
+        }
+        false
+    }
+
     /// Puts a value in place of another; false where that is not here.
     pub fn change(&self, from: u64, to: u64) -> bool {
         let mut slots = self.0.iter();

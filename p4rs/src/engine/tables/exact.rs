@@ -77,15 +77,20 @@ fn pair(tag: u32, buckets: &[Bucket]) -> (&Bucket, &Bucket) {
 }
 
 /// Puts a slot into its first bucket while that has room to spare, so that most lookups read one; else into the emptier.
+#[inline]
 fn place(buckets: &[Bucket], value: u64) -> bool {
-    const SPARE: usize = 2;
-    let (first, second) = pair((value >> 32) as u32, buckets);
-    let free = |bucket: &Bucket| SLOTS - bucket.taken().count();
-    if free(first) < SPARE && free(second) > free(first) {
-        first.set_over();
-        return second.change(0, value);
+    const SPARE: u32 = 2;
+    let tag = (value >> 32) as u32;
+    let own = &buckets[first(tag, buckets.len() - 1)];
+    let free = own.free();
+    if free < SPARE {
+        let other = &buckets[second(tag, buckets.len() - 1)];
+        if other.free() > free {
+            own.set_over();
+            return other.put(value);
+        }
     }
-    first.change(0, value)
+    own.put(value)
 }
 
 /// A segment with these slots; larger than wanted where they do not fit.

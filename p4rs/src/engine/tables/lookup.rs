@@ -451,6 +451,7 @@ impl MatchTable {
             form: Form::Direct,
             action,
             data,
+            timer: (timeout_ns, now),
             one_shot: None,
         };
         let mut ledger = stripe.ledger.lock();
@@ -469,8 +470,7 @@ impl MatchTable {
                 stripe.remove(guard, &mut ledger, over.header().entry);
                 self.release(1);
             }
-            let arm = |ledger: &mut Ledger, entry| stripe.arm(ledger, entry, timeout_ns, now);
-            self.learn_new(guard, stripe, &mut ledger, (key, hash), draft, arm)
+            self.learn_new(guard, stripe, &mut ledger, (key, hash), draft)
         };
         if entry.is_none() {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -485,12 +485,11 @@ impl MatchTable {
         ledger: &mut Ledger,
         key: (&[u64], u64),
         draft: Draft<'_>,
-        arm: impl FnOnce(&mut Ledger, u32),
     ) -> Option<u32> {
         if !self.reserve() {
             return None;
         }
-        let added = stripe.insert_exact(guard, ledger, key, draft, arm);
+        let added = stripe.insert_exact(guard, ledger, key, draft, |_, _| {});
         if added.is_none() {
             self.release(1);
         }

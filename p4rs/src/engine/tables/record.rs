@@ -143,8 +143,16 @@ impl<'g> Entry<'g> {
         self.words.as_ptr().cast()
     }
 
-    /// Writes a row that no packet can see yet.
-    pub fn write(self, shape: &Shape, header: Header, encoded: (&[u64], &[u64]), data: &[u64]) {
+    /// Writes a row that no packet can see yet; `timer` is its timeout, and when that starts.
+    #[inline]
+    pub fn write(
+        self,
+        shape: &Shape,
+        header: Header,
+        timer: (u64, Time),
+        encoded: (&[u64], &[u64]),
+        data: &[u64],
+    ) {
         let form = match header.form {
             Form::Direct => 0,
             Form::Member => 1,
@@ -157,14 +165,15 @@ impl<'g> Entry<'g> {
             | u64::from(header.entry);
         store(self.words, 0, first);
         if shape.timed {
-            store(self.words, TIMEOUT, 0);
-            store(self.words, START, 0);
+            store(self.words, TIMEOUT, timer.0);
+            store(self.words, START, timer.1.0);
         }
         let put = |at: usize, values: &[u64]| {
-            let to = self.words.get(at..).unwrap_or_default();
-            to.iter()
-                .zip(values)
-                .for_each(|(to, &value)| to.store(value, Ordering::Relaxed));
+            if let Some(to) = self.words.get(at..at + values.len()) {
+                for (to, &value) in to.iter().zip(values) {
+                    to.store(value, Ordering::Relaxed);
+                }
+            }
         };
         put(shape.key, encoded.0);
         if shape.masked {

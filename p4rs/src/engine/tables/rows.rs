@@ -201,6 +201,7 @@ impl MatchTable {
             form: Form::Direct,
             action: number as u16,
             data: &data,
+            timer: (0, Time(0)),
             one_shot: None,
         };
         let prepare = |ledger: &mut Ledger, entry| {

@@ -93,6 +93,8 @@ pub(crate) struct Draft<'a> {
     pub form: Form,
     pub action: u16,
     pub data: &'a [u64],
+    /// Timeout, and when its timer starts; 0 for none.
+    pub timer: (u64, Time),
     pub one_shot: Option<Arc<OneShot>>,
 }
 
@@ -347,13 +349,14 @@ impl Stripe {
     }
 
     /// A row with a match and an action; no packet sees it yet.
+    #[inline(always)]
     fn write(
         &self,
         ledger: &mut Ledger,
         entry: u32,
         matched: (&[u64], &[u64]),
         draft: Draft<'_>,
-    ) -> Option<u32> {
+    ) -> Option<(u32, Entry<'_>)> {
         let row = self.take_row(ledger)?;
         let header = Header {
             entry,
@@ -376,8 +379,8 @@ impl Stripe {
                 draft.data
             }
         };
-        words.write(&self.store.shape, header, matched, data);
-        Some(row)
+        words.write(&self.store.shape, header, draft.timer, matched, data);
+        Some((row, words))
     }
 
     /// Adds an entry; the caller knows that none has this match. `prepare` may set what belongs to the entry besides
@@ -441,6 +444,7 @@ impl Stripe {
     }
 
     /// A new entry and its row, whole but for the index, so that no packet finds it.
+    #[inline(always)]
     fn prepared(
         &self,
         ledger: &mut Ledger,
@@ -449,17 +453,22 @@ impl Stripe {
         prepare: impl FnOnce(&mut Ledger, u32),
     ) -> Option<(u32, u32)> {
         let entry = ledger.entries.take()?;
-        let Some(row) = self.write(ledger, entry, (value, mask), draft) else {
+        let Some((row, words)) = self.write(ledger, entry, (value, mask), draft) else {
             ledger.entries.give_unused(entry);
             return None;
         };
-        self.row(row)
-            .write_order(&self.store.shape, priority, ledger.sequence);
+        let shape = &self.store.shape;
+        words.write_order(shape, priority, ledger.sequence);
         ledger.sequence += 1;
         if let Some(counters) = &self.counters {
             counters.store(entry, super::super::externs::CounterData::default());
         }
-        self.set_place(entry, LIVE | u64::from(row));
+        let due = words.deadline(shape).map_or(0, |deadline| {
+            let due = timers::bucket(deadline);
+            ledger.queue.add(due, entry);
+            due
+        });
+        self.set_place(entry, LIVE | u64::from(due) << 32 | u64::from(row));
         ledger.live += 1;
         self.fetch_next(ledger);
         prepare(ledger, entry);
@@ -478,10 +487,9 @@ impl Stripe {
         let old = self.row(place as u32);
         let encoded = old.encoded(&self.store.shape);
         let matched = (&*encoded.value, &*encoded.mask);
-        let Some(row) = self.write(ledger, entry, matched, draft) else {
+        let Some((row, new)) = self.write(ledger, entry, matched, draft) else {
             return false;
         };
-        let new = self.row(row);
         new.write_order(
             &self.store.shape,
             encoded.priority,

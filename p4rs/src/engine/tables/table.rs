@@ -483,6 +483,7 @@ fn draft(bound: &Bound) -> Draft<'_> {
         form: bound.form,
         action: bound.action,
         data: &bound.data,
+        timer: (0, Time(0)),
         one_shot: bound.one_shot.clone(),
     }
 }

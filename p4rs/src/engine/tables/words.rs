@@ -85,13 +85,18 @@ impl Words {
     }
 
     /// The row; makes its chunk.
+    #[inline]
     pub fn make(&self, row: u32) -> &[AtomicU64] {
-        if self.get(row).is_none() {
-            self.make_chunk(row);
+        match self.get(row) {
+            Some(row) => row,
+            None => {
+                self.make_chunk(row);
+                self.get(row).unwrap_or_default()
+            }
         }
-        self.get(row).unwrap_or_default()
     }
 
+    #[inline(never)]
     fn make_chunk(&self, row: u32) {
         let mut chunks = self.chunks.lock();
         let Some(origin) = self.origins.get(behind(row).0) else {

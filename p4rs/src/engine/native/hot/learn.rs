@@ -107,10 +107,9 @@ impl Build<'_, '_> {
         else {
             return Ok(());
         };
-        let (Some(table), Some(hash)) = (
-            self.machine.tables.get(missed.table as usize),
-            missed.hash,
-        ) else {
+        let (Some(table), Some(hash)) =
+            (self.machine.tables.get(missed.table as usize), missed.hash)
+        else {
             return Err(Unsupported("an entry of no table"));
         };
         let shape = runtime::shape(missed.key.len(), data.len(), action);

@@ -10,6 +10,11 @@ use super::super::record::Entry;
 use super::super::timer;
 use super::{LIVE, Ledger, QUEUED, Stripe};
 
+/// The bucket of the timer queue in which a deadline is looked at, as a place notes it.
+pub(super) fn bucket(deadline: u64) -> u32 {
+    timer::bucket(deadline).min(QUEUED as u32)
+}
+
 impl Stripe {
     /// Sets an entry's timeout, starts its timer and queues it.
     pub fn arm(&self, ledger: &mut Ledger, entry: u32, timeout_ns: u64, now: Time) {
@@ -35,7 +40,7 @@ impl Stripe {
         let Some(deadline) = self.entry(entry).deadline(&self.store.shape) else {
             return self.set_queued(entry, 0);
         };
-        let due = u64::from(timer::bucket(deadline)).min(QUEUED);
+        let due = u64::from(bucket(deadline));
         let queued = place >> 32 & QUEUED;
         if queued == 0 || due < queued {
             self.set_queued(entry, due);
@@ -56,7 +61,7 @@ impl Stripe {
             return false;
         };
         let queued = self.place(row.header().entry) >> 32 & QUEUED;
-        queued == 0 || u64::from(timer::bucket(deadline)) < queued
+        queued == 0 || u64::from(bucket(deadline)) < queued
     }
 
     /// Up to `max` entries that are due by `now`; they are no longer queued: the caller removes them or arms them.

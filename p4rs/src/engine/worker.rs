@@ -215,14 +215,11 @@ impl<'e> Worker<'e> {
                     unknown.push((at, Ahead { now, given, bytes }));
                 }
             }
-            if self.scouts.is_none() {
-                self.scouts = Scouts::new().ok();
-            }
-            if let (Some(scouts), false) = (&mut self.scouts, unknown.is_empty()) {
-                let found = scouts.run(guard, part, unknown.iter().map(|(_, ahead)| *ahead));
-                for ((at, _), found) in unknown.iter().zip(found) {
-                    expected[*at] = *found;
-                }
+            let ahead = unknown.iter().map(|(_, ahead)| *ahead);
+            let scouts = self.scouts.get_or_insert_default();
+            let found = scouts.run(guard, part, ahead);
+            for ((at, _), found) in unknown.iter().zip(found) {
+                expected[*at] = *found;
             }
         }
         known.iter().take(AHEAD).for_each(fetch);

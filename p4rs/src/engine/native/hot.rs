@@ -17,7 +17,7 @@ mod control;
 mod learn;
 mod parser;
 
-use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{Block, Inst, InstBuilder, MemFlagsData, Value, types};
 use std::mem::offset_of;
 
 use super::super::externs::Plain;
@@ -26,7 +26,7 @@ use super::Unsupported;
 use super::build::{Build, DROPPED, Exits, Falls, SENT, UNREACHABLE};
 use super::profile::{Place, Profile};
 use super::recall::FIRST;
-use super::runtime::{self, Context};
+use super::runtime::{Context, Frame};
 use learn::{Learned, Missed};
 
 /// Instructions above which no way gets code any more.
@@ -37,6 +37,8 @@ pub(super) struct Hot<'p> {
     profile: &'p Profile,
     /// The code is for scouts, see [`super::scout`].
     scout: bool,
+    /// Where they wait.
+    waits: Vec<Inst>,
     /// Packets that make an outcome usual.
     least: u32,
     /// Where a packet begins anew: as it is, and with a status word.
@@ -126,6 +128,7 @@ impl<'a> Build<'a, '_> {
         self.hot = Some(Hot {
             profile,
             scout,
+            waits: Vec::new(),
             least,
             anew,
             failed,
@@ -152,10 +155,25 @@ impl Build<'_, '_> {
         self.hot.as_ref().is_some_and(|hot| hot.scout)
     }
 
-    /// A scout asks for the lines at two addresses, and lets others go on.
-    pub fn pause(&mut self, first: Value, second: Value) {
-        let args = [self.context, first, second];
-        self.call_at(runtime::pause as *const u8 as u64, &args, None);
+    /// A scout asks for the lines at two addresses, and waits.
+    pub fn pause(&mut self, lines: [Value; 2]) {
+        let frame = self.load_context(types::I64, offset_of!(Context, frame));
+        let flags = MemFlagsData::trusted();
+        let asked = offset_of!(Frame, asked) as i32;
+        for (line, offset) in lines.into_iter().zip([asked, asked + 8]) {
+            self.b.ins().store(flags, line, frame, offset);
+        }
+        let wait = self.b.ins().nop();
+        if let Some(hot) = &mut self.hot {
+            hot.waits.push(wait);
+        }
+    }
+
+    /// Where scouts wait.
+    pub fn waits(&mut self) -> Vec<Inst> {
+        let hot = self.hot.as_mut();
+        hot.map(|hot| std::mem::take(&mut hot.waits))
+            .unwrap_or_default()
     }
 
     /// Packets of the profile whose ways have code up to their end.

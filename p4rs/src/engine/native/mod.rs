@@ -40,6 +40,7 @@ mod region;
 mod register;
 mod runtime;
 mod scout;
+mod stages;
 mod stmt;
 mod stretch;
 mod support;

@@ -24,7 +24,7 @@ use super::program::outcome;
 use super::region::Regions;
 use super::runtime::{Context, Site};
 use super::widths::Widths;
-use super::{Unsupported, declare, jit, prune, reference};
+use super::{Unsupported, declare, jit, prune, reference, stages};
 
 /// Which packets a part is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,13 +204,15 @@ impl Plan<'_> {
                 std::mem::take(&mut build.cuts),
             );
             let accesses = build.accesses();
+            let waits = build.waits();
             build.b.seal_all_blocks();
             let mut places = std::mem::take(&mut build.places);
             build.b.finalize(module.target_config());
             places.meet(agree(places.all()));
             places.write(&mut context.func);
             if hot.is_some_and(|(_, _, scout)| scout) {
-                prune::end_early(&mut context.func, outcome::ANEW);
+                prune::end_early(&mut context.func, &waits, outcome::ANEW);
+                stages::cut(&mut context.func, &waits)?;
             }
             prune::prune(&mut context.func, &accesses.0, accesses.1);
             made

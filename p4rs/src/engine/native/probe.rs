@@ -183,7 +183,7 @@ impl Build<'_, '_> {
         if scout {
             let lines = (path.row - 1).min(LINE_BYTES);
             let second = self.b.ins().iadd_imm_s(searched, lines as i64);
-            self.pause(searched, second);
+            self.pause([searched, second]);
         }
         self.agree(searched, path.key, key, other);
         if let Some((from, first)) = far {
@@ -427,7 +427,7 @@ impl Build<'_, '_> {
         let first = self.b.ins().band(bytes, mask);
         let at = self.b.ins().iadd(segment, first);
         if waits {
-            self.pause(at, at);
+            self.pause([at, at]);
         }
         self.slots((segment, first), tag, found);
         let over = self.b.ins().uload32(FLAGS, at, 0);

@@ -26,6 +26,8 @@ pub(super) mod outcome {
     pub const EGRESS: u32 = 2;
     /// The packet is of another kind than this code is for: nothing was done.
     pub const ANEW: u32 = 3;
+    /// A scout waits for memory.
+    pub const WAITS: u32 = 4;
 }
 
 /// Slots that the architecture sets, with their widths.

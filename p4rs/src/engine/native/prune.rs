@@ -26,15 +26,12 @@ pub(super) fn prune(func: &mut Function, accesses: &[Access], cells: u32) {
     }
 }
 
-/// Ends a function where nothing is called any more: what it would compute from there on is of use to nobody.
-pub(super) fn end_early(func: &mut Function, word: u32) {
+/// Ends a function where none of these instructions follows any more: what it would compute from there on is of use to nobody.
+pub(super) fn end_early(func: &mut Function, last: &[Inst], word: u32) {
     let graph = ControlFlowGraph::with_function(func);
     let blocks: Vec<Block> = func.layout.blocks().collect();
-    let calls = |&block: &Block| {
-        let mut insts = func.layout.block_insts(block);
-        insts.any(|inst| func.dfg.insts[inst].opcode().is_call())
-    };
-    let mut useful: FxHashSet<Block> = blocks.iter().copied().filter(calls).collect();
+    let of = last.iter().filter_map(|&inst| func.layout.inst_block(inst));
+    let mut useful: FxHashSet<Block> = of.collect();
     let mut more: Vec<Block> = useful.iter().copied().collect();
     while let Some(block) = more.pop() {
         for before in graph.pred_iter(block) {

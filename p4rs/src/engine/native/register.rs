@@ -59,7 +59,7 @@ impl Build<'_, '_> {
             self.touched.insert((index, row))
         };
         if new && self.is_scout() {
-            self.pause(at, at);
+            self.pause([at, at]);
         }
         if new {
             let zero = self.iconst(0);

@@ -18,7 +18,6 @@ use super::super::tables::{Entry, Found, MatchTable, prefetch_at};
 use super::lanes::Lane;
 use super::recall::{FIRST, Touched};
 use super::region::Regions;
-use super::scout::Post;
 use crate::ir::{ExternInstance, Handle};
 
 /// A node that the interpreter runs.
@@ -78,12 +77,23 @@ pub(super) struct Context {
     pub sites: *const Site,
     /// The lane that the packet runs in, unless it runs alone.
     pub lane: *const Lane,
-    /// The scout that runs, where one does.
-    pub scout: *const Post,
+    /// What code in stages keeps; see [`super::stages`].
+    pub frame: *mut Frame,
     /// Places that the packet touched, and where the next one goes, in bytes; it goes round where there is no more room. What was
     /// not touched yet is what the last packet of the flow touched there.
     pub places: Touched,
     pub touched: u64,
+}
+
+/// What a scout's code keeps from one stage to the next.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(super) struct Frame {
+    /// The stage whose turn it is.
+    pub stage: u32,
+    /// What it waits for: two lines, which may be one.
+    pub asked: [usize; 2],
+    pub kept: [[u64; 16]; 16],
 }
 
 /// Bytes of a cache line.
@@ -549,16 +559,6 @@ extern "C" fn fetch_entry<const WORDS: usize, const LEARNER: bool>(
     found.action.map_or(nothing, u64::from)
 }
 
-/// Fetches two lines for a scout, and lets other scouts go on meanwhile.
-pub(super) extern "C" fn pause(context: *mut Context, first: *const u8, second: *const u8) {
-    prefetch_at(first);
-    prefetch_at(second);
-    // SAFETY: a scout outlives its errands.
-    if let Some(scout) = unsafe { (*context).scout.as_ref() } {
-        scout.wait();
-    }
-}
-
 /// Fetches a register's cell.
 pub(super) extern "C" fn fetch_cell(cell: *const u8) {
     prefetch_at(cell);
@@ -725,7 +725,7 @@ impl Context {
             run: ptr::null_mut(),
             sites: ptr::null(),
             lane: ptr::null(),
-            scout: ptr::null(),
+            frame: ptr::null_mut(),
             places: Touched::default(),
             touched: FIRST,
         }

@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use super::interp::{PacketState, Packets, Received};
-use super::native::{
-    Ahead, HotCode, LANES, Lanes, SCOUTS, Scouts, Sets, Touched, flow_of, is_known,
-};
+use super::native::{HotCode, LANES, Lanes, Scouts, Sets, Touched, flow_of, is_known};
 use super::tables::MatchTable;
 use super::tables::epoch::{self, Guard};
 use super::watch::TELL;
@@ -205,22 +203,14 @@ impl<'e> Worker<'e> {
             }
         };
         let mut expected = *known;
-        let scout = hot.and_then(|hot| hot.scout.as_ref());
-        if let Some(part) = scout {
-            let mut unknown: SmallVec<[_; SCOUTS]> = SmallVec::new();
+        if let Some(part) = hot.and_then(|hot| hot.scout.as_ref()) {
+            let scouts = self.scouts.get_or_insert_default();
             for (at, (known, packet)) in known.iter().zip(packets).enumerate() {
-                if !is_known(known) {
-                    let given = one.given(packet);
-                    let (now, bytes) = (packet.now, packet.bytes);
-                    unknown.push((at, Ahead { now, given, bytes }));
+                if let (false, Some(given)) = (is_known(known), one.given(packet)) {
+                    scouts.send(at, (packet.now, given), packet.bytes);
                 }
             }
-            let ahead = unknown.iter().map(|(_, ahead)| *ahead);
-            let scouts = self.scouts.get_or_insert_default();
-            let found = scouts.run(guard, part, ahead);
-            for ((at, _), found) in unknown.iter().zip(found) {
-                expected[*at] = *found;
-            }
+            scouts.run(guard, part, |at, found| expected[at] = *found);
         }
         known.iter().take(AHEAD).for_each(fetch);
         let mut same = 0;

@@ -239,34 +239,40 @@ impl<'r> Packets<'r> {
     /// Runs a packet to completion.
     #[inline]
     pub fn process(&mut self, packet: Received<'_>) {
-        let arch = &self.run.machine.arch;
-        let run = &mut self.run;
-        if packet.bytes.len() > run.machine.config.max_packet_len {
-            run.out.drops.push(DropReason::TooLong);
+        if packet.bytes.len() > self.run.machine.config.max_packet_len {
+            self.run.out.drops.push(DropReason::TooLong);
             return;
         }
-        run.state.begin();
-        if run.now != packet.now {
-            run.now = packet.now;
-            self.port = None;
-        }
+        self.run.state.begin();
+        let seen = self.run.tracer.is_some() || self.run.state.steps.watches();
+        let by_machine = !seen && self.given(&packet).is_some();
+        let run = &mut self.run;
+        let arch = &run.machine.arch;
         match &mut self.passage {
-            Some((native, passage)) if run.tracer.is_none() && !run.state.steps.watches() => {
-                if self.port != Some(packet.port) {
-                    self.port = Some(packet.port);
-                    passage.give(run.now, &arch.given(run, packet.port));
-                }
+            Some((native, passage)) if by_machine => {
                 arch.run_native(run, (native, passage), packet.port, packet.bytes);
             }
-            _ => arch.run(run, packet.port, packet.bytes),
+            _ => {
+                if run.now != packet.now {
+                    run.now = packet.now;
+                    self.port = None;
+                }
+                arch.run(run, packet.port, packet.bytes);
+            }
         }
     }
 
-    /// What the architecture gives a packet.
-    pub fn given(&mut self, packet: &Received<'_>) -> [u64; 6] {
-        self.run.now = packet.now;
-        self.port = None;
-        self.run.machine.arch.given(&self.run, packet.port)
+    /// What the architecture gives a packet that machine code runs.
+    #[inline]
+    pub fn given(&mut self, packet: &Received<'_>) -> Option<&[u64; 6]> {
+        let run = &mut self.run;
+        let (_, passage) = self.passage.as_mut()?;
+        if (run.now, self.port) != (packet.now, Some(packet.port)) {
+            run.now = packet.now;
+            self.port = Some(packet.port);
+            passage.give(run.now, &run.machine.arch.given(run, packet.port));
+        }
+        Some(passage.given())
     }
 
     /// Packets that took other ways than those with code of their own.

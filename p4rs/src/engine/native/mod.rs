@@ -75,7 +75,7 @@ pub(crate) use part::HotCode;
 pub(crate) use profile::{Profile, Steps};
 pub(crate) use program::{pna_given, v1model_given};
 pub(crate) use recall::{Recall, Sets, Touched, flow_of, is_known};
-pub(crate) use scout::{Ahead, SCOUTS, Scouts};
+pub(crate) use scout::Scouts;
 
 /// Why a program is left to the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +118,11 @@ impl<'h> Passage<'h> {
     /// Tells what the architecture gives the packets that come from now on, see [`pna_given`] and [`v1model_given`].
     pub fn give(&mut self, now: Time, given: &[u64; 6]) {
         self.context.begin_at(now, given);
+    }
+
+    /// What the architecture gives the packets that come now.
+    pub fn given(&self) -> &[u64; 6] {
+        &self.context.given
     }
 
     /// Tells what the next packet will probably touch.

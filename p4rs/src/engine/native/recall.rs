@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::tables::{advise_huge, fold, prefetch_at};
+use super::super::tables::{fold, prefetch_at, zeroes};
 use super::runtime::LINE_BYTES;
 
 /// Places remembered of a packet.
@@ -39,14 +39,22 @@ pub(super) const FIRST: u64 = 4;
 /// The tag, and the places.
 type Way = [AtomicU64; WORDS];
 
-/// Two cache lines.
-#[derive(Debug, Default)]
-#[repr(C, align(128))]
-struct Set([Way; WAYS]);
+/// Words of a set: two cache lines, of which the ways take all but the last.
+const SET: usize = 16;
+type Set = [AtomicU64; SET];
 
-/// A number of sets that never changes.
+/// The ways of a set.
+fn ways(set: &Set) -> impl Iterator<Item = &Way> {
+    set.as_chunks().0.iter().take(WAYS)
+}
+
+/// A number of sets that never changes, a power of two.
 #[derive(Debug)]
-pub(crate) struct Sets(Box<[Set]>);
+pub(crate) struct Sets {
+    words: Vec<AtomicU64>,
+    first: usize,
+    len: usize,
+}
 
 /// What is remembered, and grows with the tables.
 #[derive(Debug, Default)]
@@ -62,10 +70,10 @@ impl Recall {
         let sets = entries.div_ceil(ENTRIES).next_power_of_two();
         let wanted = usize::try_from(sets).unwrap_or(1);
         let len = self.len.load(Ordering::Relaxed);
-        let own = known.as_ref().map_or(0, |sets| sets.0.len());
+        let own = known.as_ref().map_or(0, |sets| sets.len);
         if own != len || len < wanted {
             let mut sets = self.sets.lock();
-            if sets.as_ref().is_none_or(|sets| sets.0.len() < wanted) {
+            if sets.as_ref().is_none_or(|sets| sets.len < wanted) {
                 *sets = Some(Arc::new(Sets::new(wanted)));
                 self.len.store(wanted, Ordering::Relaxed);
             }
@@ -75,16 +83,14 @@ impl Recall {
 }
 
 impl Sets {
-    fn new(sets: usize) -> Self {
-        let zeroed = Box::<[Set]>::new_zeroed_slice(sets);
-        // SAFETY: a set is atomic words and nothing else, for which all-zero bytes are valid.
-        let sets = unsafe { zeroed.assume_init() };
-        advise_huge(&sets);
-        Self(sets)
+    fn new(len: usize) -> Self {
+        let (words, first) = zeroes(len * SET);
+        Self { words, first, len }
     }
 
     fn set(&self, hash: u64) -> Option<&Set> {
-        self.0.get(hash as usize & (self.0.len() - 1))
+        let first = self.first + (hash as usize & (self.len - 1)) * SET;
+        self.words.get(first..)?.first_chunk()
     }
 
     /// Fetches what is known of a flow.
@@ -125,11 +131,14 @@ impl Sets {
         let Some(set) = self.set(flow) else {
             return;
         };
-        let way = way_of(set, flow).unwrap_or_else(|| {
+        let way = way_of(set, flow).or_else(|| {
             let free = |way: &&Way| way[0].load(Ordering::Relaxed) == 0;
-            let other = &set.0[(flow >> 40) as usize % WAYS];
-            set.0.iter().find(free).unwrap_or(other)
+            let other = ways(set).nth((flow >> 40) as usize % WAYS);
+            ways(set).find(free).or(other)
         });
+        let Some(way) = way else {
+            return;
+        };
         let mut touched = *touched;
         touched[0] = touched[0] & !TAG | tag(flow);
         for (to, word) in way.iter().zip(touched) {
@@ -165,9 +174,7 @@ pub(super) fn halves(touched: &Touched) -> [u32; 2 * size_of::<Touched>() / 8] {
 #[inline]
 fn way_of(set: &Set, flow: u64) -> Option<&Way> {
     let tag = tag(flow);
-    set.0
-        .iter()
-        .find(|way| way[0].load(Ordering::Relaxed) & TAG == tag)
+    ways(set).find(|way| way[0].load(Ordering::Relaxed) & TAG == tag)
 }
 
 /// A hash of what tells a packet's flow from others: addresses, protocol and ports of IP, as network cards spread packets over
@@ -263,12 +270,12 @@ mod tests {
     #[test]
     fn room_grows_with_the_flows_and_is_shared() {
         let (recall, sets) = sets(1000);
-        assert_eq!(sets.0.len(), 256);
+        assert_eq!(sets.len, 256);
         let (mut mine, mut theirs) = (Some(sets), None);
         recall.renew(1000, &mut theirs);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
         recall.renew(5000, &mut theirs);
-        assert_eq!(theirs.as_ref().map(|sets| sets.0.len()), Some(2048));
+        assert_eq!(theirs.as_ref().map(|sets| sets.len), Some(2048));
         recall.renew(10, &mut mine);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
     }

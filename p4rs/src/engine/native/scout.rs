@@ -39,14 +39,18 @@ struct Scout {
 }
 
 /// The scouts of one worker.
-pub(crate) struct Scouts(Vec<(Box<Context>, Box<Scout>)>);
+pub(crate) struct Scouts {
+    all: Vec<(Box<Context>, Box<Scout>)>,
+    /// For which packets they are out.
+    out: Vec<usize>,
+}
 
 // SAFETY: the pointers in a context lead to its scout, which goes with it, or are those of an errand that is done.
 unsafe impl Send for Scouts {}
 
 impl std::fmt::Debug for Scouts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Scouts").field(&self.0.len()).finish()
+        f.debug_struct("Scouts").finish_non_exhaustive()
     }
 }
 
@@ -61,52 +65,58 @@ impl Default for Scouts {
             context.frame = &raw mut scout.frame;
             (context, scout)
         };
-        Self((0..SCOUTS).map(scout).collect())
+        Self {
+            all: (0..SCOUTS).map(scout).collect(),
+            out: Vec::with_capacity(SCOUTS),
+        }
     }
 }
 
-/// A packet to scout for: what the architecture gives it, and its bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ahead<'p> {
-    pub now: Time,
-    pub given: [u64; 6],
-    pub bytes: &'p [u8],
-}
-
 impl Scouts {
-    /// Scouts for up to [`SCOUTS`] packets; what each will probably touch.
-    pub fn run<'p>(
-        &mut self,
-        guard: &Guard,
-        part: &Part,
-        packets: impl Iterator<Item = Ahead<'p>>,
-    ) -> impl Iterator<Item = &Touched> {
+    /// Sends a scout for packet `at`, unless all are out: what the architecture gives the packet, and its bytes.
+    #[inline]
+    pub fn send(&mut self, at: usize, (now, given): (Time, &[u64; 6]), bytes: &[u8]) {
+        let Some((context, scout)) = self.all.get_mut(self.out.len()) else {
+            return;
+        };
+        scout.frame.stage = 0;
+        (scout.budget, scout.cursor) = (BUDGET, 0);
+        context.packet = bytes.as_ptr();
+        context.bits = bytes.len() as u64 * 8;
+        context.places = Touched::default();
+        context.begin_at(now, given);
+        // Headers lie in the first two lines.
+        prefetch_at(context.packet);
+        prefetch_at(context.packet.wrapping_add(LINE_BYTES));
+        self.out.push(at);
+    }
+
+    /// Lets the scouts that were sent go on until all are back; `found` is told what each packet will probably touch. The packets
+    /// are still there.
+    pub fn run(&mut self, guard: &Guard, part: &Part, mut found: impl FnMut(usize, &Touched)) {
         let shard = shard_offset(guard.number());
-        let mut out: SmallVec<[*mut Context; SCOUTS]> = SmallVec::new();
-        for ((context, scout), packet) in self.0.iter_mut().zip(packets) {
-            scout.frame.stage = 0;
-            (scout.budget, scout.cursor) = (BUDGET, 0);
-            context.packet = packet.bytes.as_ptr();
-            context.bits = packet.bytes.len() as u64 * 8;
+        let mut away: SmallVec<[*mut Context; SCOUTS]> = SmallVec::new();
+        for (context, _) in self.all.iter_mut().take(self.out.len()) {
             context.shard = shard;
-            context.places = Touched::default();
-            context.begin_at(packet.now, &packet.given);
-            // Headers lie in the first two lines.
-            prefetch_at(context.packet);
-            prefetch_at(context.packet.wrapping_add(LINE_BYTES));
-            out.push(&raw mut **context);
+            away.push(&raw mut **context);
         }
-        let sent = out.len();
-        while !out.is_empty() {
-            out.retain(|context| {
-                let waits = part.run(*context) == outcome::WAITS;
-                // SAFETY: the context and its frame are a scout's, which nobody else uses.
-                let [first, second] = unsafe { (*(**context).frame).asked };
-                prefetch_at(std::ptr::without_provenance(first));
-                prefetch_at(std::ptr::without_provenance(second));
-                waits
-            });
+        while !away.is_empty() {
+            let mut still = 0;
+            for at in 0..away.len() {
+                let context = away[at];
+                if part.run(context) == outcome::WAITS {
+                    // SAFETY: the context and its frame are a scout's, which nobody else uses.
+                    let [first, second] = unsafe { (*(*context).frame).asked };
+                    prefetch_at(std::ptr::without_provenance(first));
+                    prefetch_at(std::ptr::without_provenance(second));
+                    away[still] = context;
+                    still += 1;
+                }
+            }
+            away.truncate(still);
         }
-        self.0.iter().take(sent).map(|(context, _)| &context.places)
+        for (at, (context, _)) in self.out.drain(..).zip(&self.all) {
+            found(at, &context.places);
+        }
     }
 }

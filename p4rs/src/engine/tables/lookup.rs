@@ -464,7 +464,7 @@ impl MatchTable {
                 stripe.note(&mut ledger, entry, Notes::default());
                 stripe.arm(&mut ledger, entry, timeout_ns, now);
             }
-            replaced.then_some(entry)
+            replaced.then(|| stripe.entry(entry))
         } else {
             if let Some(over) = known {
                 stripe.remove(guard, &mut ledger, over.header().entry);
@@ -475,17 +475,18 @@ impl MatchTable {
         if entry.is_none() {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
-        entry.map(|entry| stripe.entry(entry))
+        entry
     }
 
-    fn learn_new(
+    #[inline]
+    fn learn_new<'g>(
         &self,
         guard: &Guard,
-        stripe: &Stripe,
+        stripe: &'g Stripe,
         ledger: &mut Ledger,
         key: (&[u64], u64),
         draft: Draft<'_>,
-    ) -> Option<u32> {
+    ) -> Option<Entry<'g>> {
         if !self.reserve() {
             return None;
         }

@@ -98,4 +98,4 @@ pub use rows::NewRows;
 pub use selector::GroupMember;
 pub(crate) use selector::Profile;
 pub(crate) use table::{MatchTable, TableConfig};
-pub(crate) use words::{CHUNKS, FEWEST_ZEROS, FIRST_ROWS, Words, advise_huge, prefetch_at};
+pub(crate) use words::{CHUNKS, FEWEST_ZEROS, FIRST_ROWS, Words, advise_huge, prefetch_at, zeroes};

@@ -397,12 +397,13 @@ impl Stripe {
         let index = match &self.index {
             Index::Exact(_) => {
                 let key = (&*encoded.value, self.hash(encoded));
-                return self.insert_exact(guard, ledger, key, draft, prepare);
+                let added = self.insert_exact(guard, ledger, key, draft, prepare)?;
+                return Some(added.header().entry);
             }
             index => index,
         };
         let matched = (&*encoded.value, &*encoded.mask, encoded.priority);
-        let (entry, row) = self.prepared(ledger, matched, draft, prepare)?;
+        let (entry, row, _) = self.prepared(ledger, matched, draft, prepare)?;
         let added = match index {
             Index::Exact(_) => false,
             Index::Lpm(index) => index.insert(guard, hasher, &ByNumber(self), encoded, entry),
@@ -429,18 +430,18 @@ impl Stripe {
         (key, hash): (&[u64], u64),
         draft: Draft<'_>,
         prepare: impl FnOnce(&mut Ledger, u32),
-    ) -> Option<u32> {
+    ) -> Option<Entry<'_>> {
         let Index::Exact(index) = &self.index else {
             return None;
         };
-        let (entry, row) = self.prepared(ledger, (key, &[], 0), draft, prepare)?;
+        let (entry, row, words) = self.prepared(ledger, (key, &[], 0), draft, prepare)?;
         let added = index.insert(guard, hash, row);
         if added {
-            self.row(row).name();
+            words.name();
         } else {
             self.forget(ledger, entry, row);
         }
-        added.then_some(entry)
+        added.then_some(words)
     }
 
     /// A new entry and its row, whole but for the index, so that no packet finds it.
@@ -451,7 +452,7 @@ impl Stripe {
         (value, mask, priority): (&[u64], &[u64], i32),
         draft: Draft<'_>,
         prepare: impl FnOnce(&mut Ledger, u32),
-    ) -> Option<(u32, u32)> {
+    ) -> Option<(u32, u32, Entry<'_>)> {
         let entry = ledger.entries.take()?;
         let Some((row, words)) = self.write(ledger, entry, (value, mask), draft) else {
             ledger.entries.give_unused(entry);
@@ -472,7 +473,7 @@ impl Stripe {
         ledger.live += 1;
         self.fetch_next(ledger);
         prepare(ledger, entry);
-        Some((entry, row))
+        Some((entry, row, words))
     }
 
     /// Gives an entry another action, without a timeout. False when there is no room.

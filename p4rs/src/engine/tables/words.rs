@@ -105,8 +105,7 @@ impl Words {
         if origin.load(Ordering::Relaxed).is_null() {
             // As many rows as all chunks before it have, and those before the first.
             let rows = self.stride << (place(row).0 as u32 + FIRST);
-            let words = zeroes(rows + 2 * LINE / 8);
-            let skip = words.as_ptr().align_offset(LINE).min(LINE / 8);
+            let (words, skip) = zeroes(rows + LINE / 8);
             // Atomic words may be changed through a shared pointer.
             let mut at = words[skip..].as_ptr().cast_mut().wrapping_sub(rows);
             if at.is_null() {
@@ -118,12 +117,15 @@ impl Words {
     }
 }
 
-fn zeroes(words: usize) -> Vec<AtomicU64> {
-    let zeroed = Box::<[AtomicU64]>::new_zeroed_slice(words);
+/// At least so many words from the second number on, which begins two cache lines. A type with that alignment would have its memory
+/// written by the allocator, page by page, before it can be asked for in huge ones.
+pub(crate) fn zeroes(words: usize) -> (Vec<AtomicU64>, usize) {
+    let zeroed = Box::<[AtomicU64]>::new_zeroed_slice(words + LINE / 8);
     // SAFETY: all-zero bytes are a valid `AtomicU64`.
     let words = unsafe { zeroed.assume_init() };
     advise_huge(&words);
-    words.into_vec()
+    let skip = words.as_ptr().align_offset(LINE).min(LINE / 8);
+    (words.into_vec(), skip)
 }
 
 /// Cells of any kind by number, made in chunks that never move.

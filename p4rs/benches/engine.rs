@@ -1,7 +1,7 @@
 //! Packets per second of both engines on the project's own program for NICs: established connections, first packets,
 //! plain routing, uniform and Zipf, over many live flows; how two workers scale; how long loading takes.
 //!
-//! In: `--frontends`, `--endpoints`, `--flows`, `--packets`, `--turns`, `--side-by-side-from`,
+//! In: `--frontends`, `--endpoints`, `--flows`, `--packets`, `--turns`, `--far-from`,
 //! `--remembered-entries` as in [`Config`], `--native` to leave the interpreter out, `--only PATH SIZE` for one path with packets of one size. Out:
 //! medians and the best of all turns as a table, ratios within the run. Ports in memory. What is measured is the time
 //! that a thread has run, so that other work on the machine disturbs little.
@@ -245,7 +245,7 @@ fn engine(execution: Execution) -> (Engine, f64) {
         execution,
         unlimited_tables: true,
         host_ports: vec![1],
-        side_by_side_from: option("--side-by-side-from").unwrap_or(default.side_by_side_from),
+        far_from: option("--far-from").unwrap_or(default.far_from),
         remembered_entries: option("--remembered-entries").unwrap_or(default.remembered_entries),
         ..default
     };

@@ -55,16 +55,13 @@ fn the_projects_programs_do_the_same_on_both_engines() {
     for program in ["nicproxy_pna.p4", "nicproxy_v1model.p4"] {
         let file = format!("{}/../p4/{program}", env!("CARGO_MANIFEST_DIR"));
         let sources = Sources::from_disk(file.as_str());
-        let mut sent = 0;
+        let (mut sent, mut scouted) = (0, 0);
         for round in 0..3 {
             let seed = number("NICPROXY_SEED", 1) + round;
             match compare(&sources, seed, 400) {
                 Ok(Some(twin)) => {
                     assert!(twin.native(), "{program} becomes machine code");
-                    assert!(
-                        twin.side_by_side(),
-                        "{program} has no need to be run in order"
-                    );
+                    scouted += twin.scouted();
                     sent += twin.sent;
                 }
                 Ok(None) => panic!("{program} does not load"),
@@ -74,6 +71,7 @@ fn the_projects_programs_do_the_same_on_both_engines() {
         // Entries of other seeds than usual may lead nowhere.
         let usual = std::env::var("NICPROXY_SEED").is_err();
         assert!(sent > 0 || !usual, "{program}: some packets leave");
+        assert!(scouted > 0 || !usual, "{program}: scouts are sent");
     }
 }
 
@@ -129,7 +127,7 @@ fn services() -> String {
 }
 
 #[test]
-fn packets_of_few_connections_side_by_side_do_what_they_would_one_after_the_other() {
+fn packets_of_few_connections_do_what_they_would_have_done_without_scouts() {
     few_connections(0);
 }
 
@@ -163,6 +161,7 @@ fn few_connections(remembered_entries: u64) {
     twin.state()
         .unwrap_or_else(|difference| panic!("{difference}"));
     assert!(twin.hot, "usual ways have code");
+    assert!(twin.scouted() > 0, "scouts are sent");
     assert!(twin.sent > 1000, "most packets leave: {}", twin.sent);
 }
 
@@ -208,22 +207,22 @@ fn generated_programs_do_the_same_on_both_engines() {
 }
 
 #[test]
-fn generated_programs_with_state_do_side_by_side_what_they_would_one_after_the_other() {
+fn generated_programs_with_state_do_the_same_on_both_engines() {
     let (from, rounds) = (number("NICPROXY_SEED", 1), number("NICPROXY_ROUNDS", 40));
-    let (mut side_by_side, mut sent, mut hot) = (0, 0, 0);
+    let (mut scouted, mut sent, mut hot) = (0, 0, 0);
     for seed in from..from + rounds {
         let text = stateful::program(&mut Random::new(seed), seed % 2 == 1);
         let twin = same(&text, seed);
-        side_by_side += u64::from(twin.side_by_side());
+        scouted += u64::from(twin.scouted() > 0);
         hot += u64::from(twin.hot);
         sent += twin.sent;
     }
-    assert_eq!(
-        side_by_side, rounds,
-        "all programs run packets side by side"
+    assert!(
+        scouted * 8 >= rounds,
+        "scouts are sent in {scouted} of {rounds} programs"
     );
     assert!(sent > 0, "some packets leave");
-    println!("{hot} of {rounds} programs have code for usual ways");
+    println!("{hot} of {rounds} programs have code for usual ways, {scouted} send scouts");
     assert!(
         hot * 8 >= rounds,
         "usual ways have code in {hot} of {rounds} programs"

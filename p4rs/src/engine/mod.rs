@@ -49,7 +49,7 @@ pub use worker::Worker;
 use crate::ir;
 use crate::valid::Checked;
 use interp::{Machine, PacketState, Received};
-use native::{Lanes, Recall};
+use native::{Recall, Scouts};
 use tables::epoch;
 use watch::Watch;
 
@@ -87,9 +87,9 @@ pub struct Config {
     pub max_packet_len: usize,
     /// What runs the packets.
     pub execution: Execution,
-    /// Entries from which on machine code runs the packets of a batch side by side, so that they wait for memory
-    /// together. What comes of them is the same.
-    pub side_by_side_from: u64,
+    /// Entries from which on caches do not hold the tables: memory is then fetched before packets need it. What comes of them is
+    /// the same.
+    pub far_from: u64,
     /// Tables' entries for whose flows is remembered which memory their packets need, once it is worth while: 32 bytes for each.
     pub remembered_entries: u64,
     /// Packets that the interpreter runs, at first and whenever most packets take other ways than before, to find out which
@@ -130,7 +130,7 @@ impl Default for Config {
             max_passes: 256,
             max_packet_len: 65_535,
             execution: Execution::default(),
-            side_by_side_from: 1 << 14,
+            far_from: 1 << 14,
             remembered_entries: 1 << 23,
             watched_packets: 256,
             watched_one_in: 64,
@@ -226,16 +226,19 @@ pub struct Statistics {
     pub drops: Vec<(DropReason, u64)>,
     /// Learned entries that found no room.
     pub learn_failures: u64,
+    /// Packets whose memory was fetched before they ran, since nothing was remembered of their flows.
+    pub scouted: u64,
 }
 
 /// A program loaded and ready to run.
 pub struct Engine {
     machine: Arc<Machine>,
     watch: Arc<Watch>,
-    pool: Mutex<Vec<(PacketState, Option<Box<Lanes>>)>>,
+    pool: Mutex<Vec<(PacketState, Option<Scouts>)>>,
     recall: Recall,
     received: AtomicU64,
     transmitted: AtomicU64,
+    scouted: AtomicU64,
     drops: [AtomicU64; DropReason::ALL.len()],
 }
 
@@ -256,6 +259,7 @@ impl Engine {
             recall: Recall::default(),
             received: AtomicU64::new(0),
             transmitted: AtomicU64::new(0),
+            scouted: AtomicU64::new(0),
             drops: Default::default(),
         })
     }
@@ -273,12 +277,6 @@ impl Engine {
     /// Whether machine code runs the packets.
     pub fn is_native(&self) -> bool {
         self.machine.native.is_some()
-    }
-
-    /// Whether machine code runs the packets of a batch side by side once tables are large.
-    pub fn is_side_by_side(&self) -> bool {
-        let native = self.machine.native.as_ref();
-        native.is_some_and(native::Native::side_by_side)
     }
 
     /// Watches the next packets, see [`Config::watched_packets`]; the engine does so by itself where it is worth while.
@@ -329,8 +327,8 @@ impl Engine {
     /// Someone who processes packets; one per thread is best.
     pub fn worker(&self) -> Worker<'_> {
         let pooled = self.pool.lock().pop();
-        let (state, lanes) = pooled.unwrap_or_else(|| (self.machine.new_state(), None));
-        Worker::new(self, state, lanes)
+        let (state, scouts) = pooled.unwrap_or_else(|| (self.machine.new_state(), None));
+        Worker::new(self, state, scouts)
     }
 
     /// Lets time pass: learned entries expire, idle entries are reported and their timers start anew.
@@ -349,6 +347,7 @@ impl Engine {
                 .map(|&r| (r, self.drops[r as usize].load(Ordering::Relaxed)))
                 .collect(),
             learn_failures: self.machine.learn_failures(),
+            scouted: self.scouted.load(Ordering::Relaxed),
         }
     }
 }

@@ -110,16 +110,6 @@ impl Outputs {
         self.log.clear();
     }
 
-    /// Takes the digests and log messages of a packet that was processed beside others.
-    pub(crate) fn absorb(&mut self, other: &mut Self) {
-        if !other.digests.is_empty() {
-            self.digests.append(&mut other.digests);
-        }
-        if !other.log.is_empty() {
-            self.log.append(&mut other.log);
-        }
-    }
-
     /// Room for so many bytes, where the next packet will begin.
     #[inline]
     pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {

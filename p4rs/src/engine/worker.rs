@@ -1,4 +1,4 @@
-//! Someone who processes packets: one after the other or side by side, with what is known of their flows at hand.
+//! Someone who processes packets, one after the other: with what is known of their flows at hand, or with scouts sent ahead.
 //!
 //! In: batches of packets. Out: what became of them, in their order; what was counted, told after every batch. Invariant: what
 //! comes of a packet does not depend on the way in which it is run.
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use super::interp::{PacketState, Packets, Received};
-use super::native::{HotCode, LANES, Lanes, Scouts, Sets, Touched, flow_of, is_known};
+use super::native::{HotCode, SCOUTS, Scouts, Sets, Touched, flow_of, is_known};
 use super::tables::MatchTable;
 use super::tables::epoch::{self, Guard};
 use super::watch::TELL;
@@ -20,6 +20,7 @@ use super::{DropReason, Engine, Outputs, POOL, Time, Tracer};
 struct Counted {
     received: u64,
     transmitted: u64,
+    scouted: u64,
     drops: [u64; DropReason::ALL.len()],
 }
 
@@ -35,9 +36,11 @@ impl Counted {
 }
 
 /// Packets whose flows are looked for together.
-const TOGETHER: usize = 4 * LANES;
+const TOGETHER: usize = 4 * SCOUTS;
 /// How many packets ahead of the one that runs memory is fetched.
 const AHEAD: usize = 4;
+/// Groups of packets for which no scouts are sent after one most of whose packets took other ways than their scouts know.
+const IDLE: u32 = 16;
 
 /// Processes packets, with a packet's working memory of its own. Its counts reach [`Engine::statistics`] after every
 /// batch.
@@ -45,13 +48,11 @@ const AHEAD: usize = 4;
 pub struct Worker<'e> {
     engine: &'e Engine,
     state: PacketState,
-    /// For packets side by side, once tables are large.
-    lanes: Option<Box<Lanes>>,
+    /// For packets of flows that are not known, once tables are large; and groups of packets for which none are sent.
     scouts: Option<Scouts>,
+    idle: u32,
     /// What packets of known flows touch.
     sets: Option<Arc<Sets>>,
-    /// Most of the last packets touched what their flows' packets had touched before.
-    steady: bool,
     /// Code for the ways that most packets take, and which one it is.
     hot: Option<Arc<HotCode>>,
     version: u32,
@@ -62,14 +63,13 @@ pub struct Worker<'e> {
 
 impl<'e> Worker<'e> {
     /// With a packet's working memory.
-    pub(super) fn new(engine: &'e Engine, state: PacketState, lanes: Option<Box<Lanes>>) -> Self {
+    pub(super) fn new(engine: &'e Engine, state: PacketState, scouts: Option<Scouts>) -> Self {
         Self {
             engine,
             state,
-            lanes,
-            scouts: None,
+            scouts,
+            idle: 0,
             sets: None,
-            steady: false,
             hot: None,
             version: 0,
             ran: [0; 2],
@@ -102,7 +102,9 @@ impl<'e> Worker<'e> {
             }
         }
         let machine = &self.engine.machine;
-        if Lanes::for_machine(&mut self.lanes, machine).is_none() {
+        let config = machine.config();
+        let entries: u64 = machine.tables.iter().map(MatchTable::len).sum();
+        if machine.native.is_none() || entries < config.far_from {
             let before = (out.transmitted().len(), out.drops.len());
             let hot = self.hot.as_deref();
             let mut one = Packets::new(machine, &guard, &mut self.state, out, hot);
@@ -116,8 +118,7 @@ impl<'e> Worker<'e> {
             self.ran[0] += received as u32;
             self.ran[1] += others;
         } else {
-            let entries: u64 = machine.tables.iter().map(MatchTable::len).sum();
-            let entries = entries.min(machine.config().remembered_entries);
+            let entries = entries.min(config.remembered_entries);
             if entries > 0 {
                 self.engine.recall.renew(entries, &mut self.sets);
             }
@@ -136,8 +137,6 @@ impl<'e> Worker<'e> {
     /// Runs packets that need more memory than caches hold.
     fn together(&mut self, guard: &Guard, packets: &[Received<'_>], out: &mut Outputs) {
         let before = (out.transmitted().len(), out.drops.len());
-        let machine = &self.engine.machine;
-        let longest = machine.config().max_packet_len;
         let mut flows = [0; TOGETHER];
         if let Some(sets) = &self.sets {
             for (packet, flow) in packets.iter().zip(&mut flows) {
@@ -145,84 +144,60 @@ impl<'e> Worker<'e> {
                 sets.fetch_set(*flow);
             }
         }
-        for (packets, flows) in packets.chunks(LANES).zip(flows.chunks(LANES)) {
-            let flows = &flows[..packets.len()];
-            let fit = packets.iter().all(|packet| packet.bytes.len() <= longest);
-            let enough = (packets.len() * 3 / 4).max(1);
-            let mut known = [Touched::default(); LANES];
-            let mut steady = self.steady;
-            if let Some(sets) = &self.sets {
-                let touched = known.iter_mut().zip(flows);
-                let known = touched.map(|(known, &flow)| {
-                    *known = sets.touched(flow);
-                    usize::from(is_known(known))
-                });
-                steady &= known.sum::<usize>() >= enough;
-            }
-            let same = match (&mut self.lanes, &machine.native) {
-                (Some(lanes), Some(native))
-                    if fit
-                        && !steady
-                        && packets.len() > 1
-                        && self.hot.as_ref().is_none_or(|hot| hot.scout.is_none()) =>
-                {
-                    lanes.run(machine, native, guard, packets, out);
-                    self.sets.as_ref().map_or(0, |sets| {
-                        let same = |((&flow, known), touched)| sets.note(flow, known, touched);
-                        let flows = flows.iter().zip(&known).zip(lanes.touched());
-                        flows.map(same).filter(|&same| same).count()
-                    })
-                }
-                _ => self.ahead(guard, packets, (flows, &known), out),
-            };
-            self.steady = same >= enough;
+        for (packets, flows) in packets.chunks(SCOUTS).zip(flows.chunks(SCOUTS)) {
+            self.group(guard, packets, flows, out);
         }
         self.counted.add(packets.len(), before, out);
     }
 
-    /// Runs packets one after the other and fetches ahead what their flows' last ones touched; how many touched the same.
-    fn ahead(
-        &mut self,
-        guard: &Guard,
-        packets: &[Received<'_>],
-        (flows, known): (&[u64], &[Touched; LANES]),
-        out: &mut Outputs,
-    ) -> usize {
+    /// Runs packets one after the other, and fetches ahead what their flows' last ones touched, or what scouts find.
+    fn group(&mut self, guard: &Guard, packets: &[Received<'_>], flows: &[u64], out: &mut Outputs) {
         let machine = &self.engine.machine;
+        let mut known = [Touched::default(); SCOUTS];
+        if let Some(sets) = &self.sets {
+            for (known, &flow) in known.iter_mut().zip(flows) {
+                *known = sets.touched(flow);
+            }
+        }
         let hot = self.hot.as_deref();
         let mut one = Packets::new(machine, guard, &mut self.state, out, hot);
-        self.ran[0] += packets.len() as u32;
-        let Some(sets) = &self.sets else {
-            packets.iter().for_each(|&packet| one.process(packet));
-            self.ran[1] += one.others();
-            return 0;
-        };
+        let mut expected = known;
+        let unknown = |known: &&Touched| !is_known(known);
+        let unknown = known.iter().take(packets.len()).filter(unknown).count();
+        let part = hot.and_then(|hot| hot.scout.as_ref());
+        // One by itself would find nobody to go on while it waits.
+        let part = part.filter(|_| self.idle == 0 && unknown > 1);
+        self.idle = self.idle.saturating_sub(1);
+        if let Some(part) = part {
+            let scouts = self.scouts.get_or_insert_default();
+            for (at, (known, packet)) in known.iter().zip(packets).enumerate() {
+                if let (false, Some(given)) = (is_known(known), one.given(packet)) {
+                    scouts.send(at, (packet.now, given), packet.bytes);
+                    self.counted.scouted += 1;
+                }
+            }
+            scouts.run(guard, part, |at, found| expected[at] = *found);
+        }
         let fetch = |known| {
             if let Some(native) = &machine.native {
                 native.fetch(guard, known);
             }
         };
-        let mut expected = *known;
-        if let Some(part) = hot.and_then(|hot| hot.scout.as_ref()) {
-            let scouts = self.scouts.get_or_insert_default();
-            for (at, (known, packet)) in known.iter().zip(packets).enumerate() {
-                if let (false, Some(given)) = (is_known(known), one.given(packet)) {
-                    scouts.send(at, (packet.now, given), packet.bytes);
-                }
-            }
-            scouts.run(guard, part, |at, found| expected[at] = *found);
-        }
         known.iter().take(AHEAD).for_each(fetch);
-        let mut same = 0;
-        for (at, ((&packet, &flow), known_of)) in packets.iter().zip(flows).zip(known).enumerate() {
+        for (at, (&packet, &flow)) in packets.iter().zip(flows).enumerate() {
             known.get(at + AHEAD).into_iter().for_each(fetch);
             one.expect(&expected[at]);
             one.process(packet);
-            let touched = one.touched();
-            same += usize::from(touched.is_some_and(|touched| sets.note(flow, known_of, touched)));
+            if let (Some(sets), Some(touched)) = (&self.sets, one.touched()) {
+                sets.note(flow, &known[at], touched);
+            }
         }
-        self.ran[1] += one.others();
-        same
+        let others = one.others();
+        if part.is_some() && others as usize * 2 > packets.len() {
+            self.idle = IDLE;
+        }
+        self.ran[0] += packets.len() as u32;
+        self.ran[1] += others;
     }
 
     pub(super) fn one(
@@ -258,9 +233,6 @@ impl<'e> Worker<'e> {
 
     fn tell(&mut self) {
         self.tell_ways(TELL);
-        for state in self.lanes.iter_mut().flat_map(|lanes| lanes.states()) {
-            state.count_into(&mut self.state);
-        }
         self.engine.machine.tell(&mut self.state);
         let counted = std::mem::take(&mut self.counted);
         let add = |to: &AtomicU64, count: u64| {
@@ -270,6 +242,7 @@ impl<'e> Worker<'e> {
         };
         add(&self.engine.received, counted.received);
         add(&self.engine.transmitted, counted.transmitted);
+        add(&self.engine.scouted, counted.scouted);
         for (to, count) in self.engine.drops.iter().zip(counted.drops) {
             add(to, count);
         }
@@ -282,7 +255,7 @@ impl Drop for Worker<'_> {
         self.tell_ways(1);
         let mut pool = self.engine.pool.lock();
         if pool.len() < POOL {
-            pool.push((std::mem::take(&mut self.state), self.lanes.take()));
+            pool.push((std::mem::take(&mut self.state), self.scouts.take()));
         }
     }
 }

@@ -38,16 +38,16 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// Loads a program; `None` when it does not compile or is not one that the engine runs. Batches run side by side where
-    /// they may at all, but for packets of flows that are remembered; after so many packets have been watched the ways that
-    /// they took have code of their own.
+    /// Loads a program; `None` when it does not compile or is not one that the engine runs. What packets of flows touch
+    /// is remembered for as many entries; after so many packets have been watched the ways that they took have code of their own, and
+    /// scouts go ahead of packets of flows that are not known.
     pub fn load(sources: &Sources, remembered_entries: u64, watched_packets: u32) -> Option<Self> {
         let checked = Arc::new(p4rs::compile(sources).ok()?.checked);
         let engine = |execution| {
             let config = p4rs::engine::Config {
                 execution,
                 host_ports: vec![1],
-                side_by_side_from: 0,
+                far_from: 0,
                 remembered_entries,
                 watched_packets,
                 watched_one_in: 1,
@@ -69,9 +69,9 @@ impl Twin {
         self.engines[0].is_native()
     }
 
-    /// Whether batches run side by side there.
-    pub fn side_by_side(&self) -> bool {
-        self.engines[0].is_side_by_side()
+    /// Packets there for which scouts were sent.
+    pub fn scouted(&self) -> u64 {
+        self.engines[0].statistics().scouted
     }
 
     fn tables(&self) -> Vec<Handle<Table>> {

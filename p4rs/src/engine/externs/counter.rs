@@ -110,14 +110,6 @@ impl CounterCells {
         self.add(cell, 1, bytes);
     }
 
-    /// The cell that no thread but this one counts in, once it has: packets, bytes.
-    #[inline]
-    pub fn own(&self, cell: u32) -> Option<&[AtomicU64; CELL]> {
-        let own = epoch::thread_number().filter(|&own| own < SHARDS - 1)?;
-        let words = self.shards.get(own)?.get()?.get(cell)?;
-        words.try_into().ok()
-    }
-
     /// Counts packets.
     #[inline]
     pub fn add(&self, cell: u32, count: u64, bytes: u64) {

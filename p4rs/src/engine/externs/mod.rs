@@ -12,7 +12,7 @@ mod replication;
 mod state;
 
 pub(crate) use checksum::InternetSum;
-pub(crate) use counter::{CellPath, CounterArray, CounterCells, add_alone, shard_offset};
+pub(crate) use counter::{CellPath, CounterArray, CounterCells, shard_offset};
 pub use counter::{CounterData, CounterUnit};
 pub(crate) use hash::{HashAlgorithm, crc32_step};
 pub use meter::{Color, MeterConfig, MeterUnit};

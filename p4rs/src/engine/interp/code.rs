@@ -597,11 +597,6 @@ impl Code {
             Target::Parser(_) => None,
         }
     }
-
-    /// What applying a table does, unless it was left out.
-    pub fn table(&self, index: u32) -> Option<&TableCode> {
-        self.tables.get(index as usize)?.as_ref()
-    }
 }
 
 /// Indices of the core errors.

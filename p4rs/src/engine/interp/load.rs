@@ -152,7 +152,7 @@ impl Loader<'_> {
             .property(table, &["counters", "pna_direct_counter"])
             .is_some();
         let made = MatchTable::new(TableConfig {
-            far_lines: self.config.side_by_side_from,
+            far_lines: self.config.far_from,
             handle,
             keys: keys.clone(),
             actions: actions.clone(),

@@ -100,15 +100,6 @@ impl PacketState {
         }
     }
 
-    /// Adds up what was counted here to `other`.
-    pub fn count_into(&mut self, other: &mut Self) {
-        for (from, to) in self.applied.iter_mut().zip(&mut other.applied) {
-            for (from, to) in from.iter_mut().zip(to) {
-                *to += std::mem::take(from);
-            }
-        }
-    }
-
     /// What follows the parsed part.
     pub fn payload(&self) -> &[u8] {
         self.packet

@@ -23,10 +23,8 @@ use super::super::interp::Machine;
 use super::super::interp::code::{Call, Code, Dest, Operand, PlaceArg, Slot, Target};
 use super::Unsupported;
 use super::cells::{Access, Cells};
-use super::cut::{Cut, Cuts};
 use super::hot::Hot;
 use super::known::{Facts, Test};
-use super::order::Order;
 use super::packet::Origin;
 use super::part::Kinds;
 use super::region::Regions;
@@ -69,8 +67,6 @@ pub(super) struct Imports {
     pub payload_hash: FuncRef,
     pub register_read: FuncRef,
     pub register_write: FuncRef,
-    pub fetch_cell: FuncRef,
-    pub arrive: FuncRef,
 }
 
 /// Where control goes from inside a body.
@@ -136,11 +132,6 @@ pub(super) struct Build<'a, 'f> {
     pub written: Variable,
     pub room: usize,
     pub loops: u32,
-    /// See [`super::lanes`].
-    pub side_by_side: bool,
-    pub cuts: Vec<u32>,
-    /// Where packets wait.
-    pub places: Cuts,
     /// Which packets the code is for, and how many kinds may have code of their own.
     pub part: Kinds,
     pub kinds: usize,
@@ -152,19 +143,12 @@ pub(super) struct Build<'a, 'f> {
     pub split: bool,
     pub parked: Vec<Block>,
     pub stashed: usize,
-    /// See [`super::order`], and whether what is built now lies in a stretch.
-    pub order: &'a Order,
-    pub in_stretch: bool,
-    /// Slots are variables of their own just now.
-    pub apart: bool,
     /// The table whose action is built now, where the context has the row that it hit.
     pub acting: Option<u32>,
     /// That row, on ways that are hot.
     pub row: Option<Value>,
     /// See [`super::hot`].
     pub hot: Option<Hot<'a>>,
-    /// What is built now runs seldom, or where time is no matter: it is to lie apart from the rest.
-    pub seldom: bool,
     pub depth: u32,
 }
 
@@ -183,12 +167,7 @@ impl<'a, 'f> Build<'a, 'f> {
         (machine, regions): (&'a Machine, &'a Regions),
         mut b: FunctionBuilder<'f>,
         imports: Imports,
-        scan: (
-            &'a [bool],
-            &'a Widths<'a>,
-            &'a Order,
-            &'a FxHashMap<Slot, Slot>,
-        ),
+        scan: (&'a [bool], &'a Widths<'a>, &'a FxHashMap<Slot, Slot>),
         sites: &'a mut Vec<Site>,
     ) -> Self {
         let entry = b.create_block();
@@ -222,7 +201,7 @@ impl<'a, 'f> Build<'a, 'f> {
             b,
             imports,
             memory: scan.0,
-            taken: scan.3,
+            taken: scan.2,
             widths: scan.1,
             homes: vec![Home::None; code.slots as usize],
             interpreted_tables: false,
@@ -251,9 +230,6 @@ impl<'a, 'f> Build<'a, 'f> {
             written,
             room: 0,
             loops: 0,
-            side_by_side: false,
-            cuts: Vec::new(),
-            places: Cuts::default(),
             part: Kinds::All,
             kinds: 0,
             touched: FxHashSet::default(),
@@ -261,13 +237,9 @@ impl<'a, 'f> Build<'a, 'f> {
             split: false,
             parked: Vec::new(),
             stashed: 0,
-            order: scan.2,
-            in_stretch: false,
-            apart: false,
             acting: None,
             row: None,
             hot: None,
-            seldom: false,
             depth: 0,
         }
     }
@@ -310,9 +282,6 @@ impl<'a, 'f> Build<'a, 'f> {
     pub fn enter(&mut self, to: Block) {
         self.b.switch_to_block(to);
         self.b.seal_block(to);
-        if self.seldom {
-            self.b.set_cold_block(to);
-        }
         match self.ways.remove(&to) {
             Some(facts) => self.facts = facts,
             None => {
@@ -332,14 +301,6 @@ impl<'a, 'f> Build<'a, 'f> {
     pub fn enter_loop(&mut self, to: Block) {
         self.b.switch_to_block(to);
         self.facts.forget();
-    }
-
-    /// A place to wait at: its number is greater than that of every one that comes before it on any way.
-    pub fn next_cut(&mut self) -> Option<Cut> {
-        if self.in_loop() {
-            return None;
-        }
-        self.places.next()
     }
 
     /// What reads and writes cells.

@@ -35,10 +35,9 @@ impl Build<'_, '_> {
                 let a = self.cond(&pair.0)?;
                 if let Some(known) = self.number(a) {
                     if (known == 0) == matches!(ex, Ex::And(_)) {
-                        self.places.skip();
                         return Ok(a);
                     }
-                    return self.second(&pair.1);
+                    return self.cond(&pair.1);
                 }
                 let (more, done) = (self.b.create_block(), self.b.create_block());
                 self.b.append_block_param(done, types::I8);
@@ -49,7 +48,7 @@ impl Build<'_, '_> {
                     self.brif(a, done, &known, more, &[]);
                 }
                 self.enter(more);
-                let b = self.second(&pair.1)?;
+                let b = self.cond(&pair.1)?;
                 self.go(done, &[b.into()]);
                 self.enter(done);
                 Ok(self.b.block_params(done)[0])
@@ -99,22 +98,10 @@ impl Build<'_, '_> {
             self.choose_way(&pair.0, yes, more)?;
         }
         if !self.ways.contains_key(&more) {
-            self.places.skip();
             return Ok(());
         }
         self.enter(more);
-        let before = self.places.enter();
-        let done = self.choose_way(&pair.1, yes, no);
-        self.places.leave(before);
-        done
-    }
-
-    /// A condition that is asked for where another one has not decided yet.
-    fn second(&mut self, ex: &Ex) -> Result<Value, Unsupported> {
-        let before = self.places.enter();
-        let condition = self.cond(ex);
-        self.places.leave(before);
-        condition
+        self.choose_way(&pair.1, yes, no)
     }
 
     /// Whether two values are equal.

@@ -19,14 +19,10 @@
 mod build;
 mod cells;
 mod condition;
-mod cut;
 mod deduce;
 mod footprint;
-mod hint;
 mod hot;
 mod known;
-mod lanes;
-mod order;
 mod pack;
 mod packet;
 mod parse;
@@ -42,7 +38,6 @@ mod runtime;
 mod scout;
 mod stages;
 mod stmt;
-mod stretch;
 mod support;
 mod table;
 mod tally;
@@ -63,19 +58,17 @@ use super::interp::{Machine, PacketState, Run};
 use super::outputs::{DropReason, Outputs};
 use super::tables::epoch::Guard;
 use build::{Imports, signature};
-use order::Order;
 use part::{Part, Plan};
 use program::outcome;
 use region::Regions;
 use runtime::{Context, NO_TABLE};
 use widths::Widths;
 
-pub(crate) use lanes::{LANES, Lanes};
 pub(crate) use part::HotCode;
 pub(crate) use profile::{Profile, Steps};
 pub(crate) use program::{pna_given, v1model_given};
 pub(crate) use recall::{Recall, Sets, Touched, flow_of, is_known};
-pub(crate) use scout::Scouts;
+pub(crate) use scout::{SCOUTS, Scouts};
 
 /// Why a program is left to the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -151,10 +144,6 @@ pub(crate) struct Native {
     memory: Vec<(usize, usize)>,
     /// Most bytes of outgoing headers.
     room: usize,
-    /// Whether packets of a batch may be on their way side by side.
-    side_by_side: bool,
-    /// Tables whose lookups may be waited for.
-    cuts: Vec<u32>,
     /// What is remembered of packets is in these.
     regions: Regions,
 }
@@ -179,8 +168,6 @@ impl Native {
         Ok(Self {
             memory,
             room: parts.iter().map(|part| part.room).max().unwrap_or(0),
-            side_by_side: parts.iter().all(|part| part.side_by_side),
-            cuts: parts.iter().flat_map(|part| part.cuts.clone()).collect(),
             parts,
             regions,
         })
@@ -200,16 +187,6 @@ impl Native {
     pub fn fetch(&self, guard: &Guard, touched: &Touched) {
         let [_, places @ ..] = recall::halves(touched);
         self.regions.fetch(guard, &places);
-    }
-
-    /// Whether packets of a batch may be on their way side by side; see [`lanes`].
-    pub fn side_by_side(&self) -> bool {
-        self.side_by_side
-    }
-
-    /// Tables whose lookups may be waited for.
-    pub fn cuts(&self) -> &[u32] {
-        &self.cuts
     }
 
     /// Runs machine code from the beginning of a pass; the word that tells its end.
@@ -255,25 +232,6 @@ impl Native {
             return Fate::Sent;
         }
         self.fate(run, context, word)
-    }
-
-    /// Readies the context of a pass for a lane. What it points to must stay in its place until the pass ends.
-    fn prepare(
-        &self,
-        run: &mut Run<'_>,
-        context: &mut Context,
-        given: &[u64; 6],
-        packet: Option<&[u8]>,
-    ) {
-        if run.state.head.len() < self.room {
-            run.state.head.resize(self.room, 0);
-        }
-        self.begin(run, context, packet);
-        self.begin_values(run, context);
-        context.begin_at(run.now, given);
-        context.head = run.state.head.as_mut_ptr();
-        context.shard = shard_offset(usize::MAX);
-        context.places = Touched::default();
     }
 
     /// Readies the context of a pass for any code, but for room for outgoing headers; the code for all needs
@@ -365,9 +323,6 @@ fn with_plan<T>(
     if scan.odd_bits {
         return Err(Unsupported("headers that are not whole bytes"));
     }
-    let order = Order::of(machine);
-    let side_by_side = order.is_some();
-    let order = order.unwrap_or_default();
     let registers = |instance| {
         let register = machine.externs().register(instance).ok();
         let plain = register.and_then(|register| register.plain());
@@ -378,8 +333,7 @@ fn with_plan<T>(
     make(&Plan {
         machine,
         regions,
-        scan: (&scan.flags, &widths, &order, &scan.taken),
-        side_by_side,
+        scan: (&scan.flags, &widths, &scan.taken),
         kinds: (KINDS_SIZE / size.max(1)) as usize,
         gates: ways::gates(code),
         emits: !scan.interpreted_emit,
@@ -442,7 +396,7 @@ fn jit() -> Result<JITBuilder, Unsupported> {
 /// A runtime function: name, address, words it takes, what it returns.
 type Function = (&'static str, fn() -> *const u8, usize, Option<Type>);
 
-const FUNCTIONS: &[Function; 14] = &[
+const FUNCTIONS: &[Function; 12] = &[
     (
         "interpret",
         || runtime::interpret as *const u8,
@@ -456,7 +410,7 @@ const FUNCTIONS: &[Function; 14] = &[
         Some(types::I64),
     ),
     ("apply", || runtime::apply as *const u8, 2, Some(types::I32)),
-    ("count", || runtime::count as *const u8, 4, None),
+    ("count", || runtime::count as *const u8, 3, None),
     (
         "count_direct",
         || runtime::count_direct as *const u8,
@@ -490,13 +444,11 @@ const FUNCTIONS: &[Function; 14] = &[
         5,
         None,
     ),
-    ("fetch_cell", || runtime::fetch_cell as *const u8, 1, None),
-    ("arrive", || runtime::arrive as *const u8, 2, None),
 ];
 
 /// Declares the runtime's functions, in the order of [`FUNCTIONS`].
-fn declare(module: &mut JITModule) -> Result<[FuncId; 14], Unsupported> {
-    let mut ids = [FuncId::from_u32(0); 14];
+fn declare(module: &mut JITModule) -> Result<[FuncId; 12], Unsupported> {
+    let mut ids = [FuncId::from_u32(0); 12];
     for (id, (name, _, params, result)) in ids.iter_mut().zip(FUNCTIONS) {
         let mut made = module.make_signature();
         signature(&mut made, *params, *result);
@@ -509,7 +461,7 @@ fn declare(module: &mut JITModule) -> Result<[FuncId; 14], Unsupported> {
 
 /// Makes them known to a function.
 fn reference(
-    ids: [FuncId; 14],
+    ids: [FuncId; 12],
     module: &mut JITModule,
     function: &mut cranelift_codegen::ir::Function,
 ) -> Imports {
@@ -527,8 +479,6 @@ fn reference(
         payload_hash,
         register_read,
         register_write,
-        fetch_cell,
-        arrive,
     ] = references;
     Imports {
         interpret,
@@ -543,7 +493,5 @@ fn reference(
         payload_hash,
         register_read,
         register_write,
-        fetch_cell,
-        arrive,
     }
 }

@@ -1,11 +1,8 @@
 //! The parts of a program's machine code: one for the usual kinds of packets, one for all others.
 //!
 //! In: what is known of a lowered program. Out: compiled functions, in the order in which a packet enters them. They are
-//! made at the same time, on a thread each: a compiler's work grows faster than its function. Invariant: a place where
-//! packets wait has the same number in all parts.
+//! made at the same time, on a thread each: a compiler's work grows faster than its function.
 
-use std::collections::BTreeSet;
-use std::sync::mpsc::channel;
 use std::thread;
 
 use cranelift_codegen::ir::{UserFuncName, types};
@@ -17,8 +14,6 @@ use rustc_hash::FxHashMap;
 use super::super::interp::{Machine, Slot};
 use super::super::tables::MatchTable;
 use super::build::{Build, signature};
-use super::cut::Cut;
-use super::order::Order;
 use super::profile::{Profile, USEFUL};
 use super::program::outcome;
 use super::region::Regions;
@@ -44,13 +39,7 @@ const SHARES: [u32; 3] = [24, 8, 3];
 pub(super) struct Plan<'p> {
     pub machine: &'p Machine,
     pub regions: &'p Regions,
-    pub scan: (
-        &'p [bool],
-        &'p Widths<'p>,
-        &'p Order,
-        &'p FxHashMap<Slot, Slot>,
-    ),
-    pub side_by_side: bool,
+    pub scan: (&'p [bool], &'p Widths<'p>, &'p FxHashMap<Slot, Slot>),
     /// Kinds of packets that may have code of their own.
     pub kinds: usize,
     pub gates: Vec<Slot>,
@@ -71,9 +60,6 @@ pub(crate) struct Part {
     sites: Box<[Site]>,
     /// Most bytes of outgoing headers.
     pub room: usize,
-    pub side_by_side: bool,
-    /// Tables whose lookups may be waited for.
-    pub cuts: Vec<u32>,
 }
 
 /// Code for the ways that most packets take, and for the scouts of those packets, where any table is so large that these are of
@@ -124,7 +110,7 @@ impl Plan<'_> {
             let least = packets.div_ceil(*share).max(1);
             let make = |scout| {
                 let hot = Some((profile, least, scout));
-                let made = self.part(Kinds::Hot, hot, |_| BTreeSet::new());
+                let made = self.part(Kinds::Hot, hot);
                 made.ok().flatten()
             };
             let pass = make(false)?;
@@ -137,24 +123,12 @@ impl Plan<'_> {
     /// Makes the parts.
     pub fn compile(&self) -> Result<Vec<Part>, Unsupported> {
         if self.kinds == 0 || !self.emits {
-            let all = self.part(Kinds::All, None, |_| BTreeSet::new())?;
-            return Ok(all.into_iter().collect());
+            return Ok(self.part(Kinds::All, None)?.into_iter().collect());
         }
-        let (to_usual, from_all) = channel();
-        let (to_all, from_usual) = channel();
         thread::scope(|scope| {
-            let usual = move || {
-                // Nobody listens, or says anything, where the other part cannot be made: then nothing is to agree with.
-                self.part(Kinds::Usual, None, |own| {
-                    let _gone = to_all.send(own);
-                    from_all.recv().unwrap_or_default()
-                })
-            };
+            let usual = || self.part(Kinds::Usual, None);
             let usual = thread::Builder::new().spawn_scoped(scope, usual);
-            let all = self.part(Kinds::All, None, |own| {
-                let _gone = to_usual.send(own);
-                from_usual.recv().unwrap_or_default()
-            });
+            let all = self.part(Kinds::All, None);
             // Without a thread, without such kinds, or where they cannot have code, all packets are what others are.
             let usual = usual.ok().and_then(|usual| usual.join().ok());
             let usual = usual.and_then(Result::ok).flatten();
@@ -162,12 +136,11 @@ impl Plan<'_> {
         })
     }
 
-    /// Makes one part; none for usual kinds where there are none. `agree` tells the other part's places.
+    /// Makes one part; none for usual kinds where there are none.
     fn part(
         &self,
         kinds: Kinds,
         hot: Option<(&Profile, u32, bool)>,
-        agree: impl FnOnce(BTreeSet<Cut>) -> BTreeSet<Cut>,
     ) -> Result<Option<Part>, Unsupported> {
         let mut module = JITModule::new(jit()?);
         let imports = declare(&mut module)?;
@@ -179,12 +152,11 @@ impl Plan<'_> {
         context.func.name = UserFuncName::user(0, entry.as_u32());
         let mut frontend = FunctionBuilderContext::new();
         let mut sites = Vec::new();
-        let (room, side_by_side, cuts) = {
+        let room = {
             let imports = reference(imports, &mut module, &mut context.func);
             let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
             let of = (self.machine, self.regions);
             let mut build = Build::new(of, builder, imports, self.scan, &mut sites);
-            build.side_by_side = self.side_by_side && hot.is_none();
             build.part = kinds;
             build.kinds = self.kinds;
             build.gates.clone_from(&self.gates);
@@ -198,24 +170,17 @@ impl Plan<'_> {
             {
                 return Ok(None);
             }
-            let made = (
-                build.room,
-                build.side_by_side,
-                std::mem::take(&mut build.cuts),
-            );
+            let room = build.room;
             let accesses = build.accesses();
             let waits = build.waits();
             build.b.seal_all_blocks();
-            let mut places = std::mem::take(&mut build.places);
             build.b.finalize(module.target_config());
-            places.meet(agree(places.all()));
-            places.write(&mut context.func);
             if hot.is_some_and(|(_, _, scout)| scout) {
                 prune::end_early(&mut context.func, &waits, outcome::ANEW);
                 stages::cut(&mut context.func, &waits)?;
             }
             prune::prune(&mut context.func, &accesses.0, accesses.1);
-            made
+            room
         };
         module
             .define_function(entry, &mut context)
@@ -234,8 +199,6 @@ impl Plan<'_> {
             entry,
             sites: sites.into_boxed_slice(),
             room,
-            side_by_side,
-            cuts,
         }))
     }
 }

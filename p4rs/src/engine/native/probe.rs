@@ -22,7 +22,6 @@ use cranelift_codegen::ir::{
 use super::super::tables::{DefaultPath, MatchTable, TablePath, Tuples};
 use super::Unsupported;
 use super::build::Build;
-use super::cut::Cut;
 use super::region::NUMBERS;
 use super::runtime::{self, Context, LINE_BYTES};
 
@@ -37,12 +36,11 @@ pub(super) struct Answer {
     pub data: Value,
 }
 
-/// A table that is looked up: its address, its number, and where packets wait before.
+/// A table that is looked up: its address and its number.
 #[derive(Clone, Debug)]
 pub(super) struct Asked<'p> {
     pub table: u64,
     pub index: u32,
-    pub cut: Option<Cut>,
     pub path: &'p TablePath,
 }
 
@@ -75,7 +73,7 @@ impl Build<'_, '_> {
     /// Goes on with a block inside a lookup, where as much is known as before it.
     fn within(&mut self, to: Block, cold: bool) {
         self.b.switch_to_block(to);
-        if cold || self.seldom {
+        if cold {
             self.b.set_cold_block(to);
         }
     }
@@ -99,7 +97,7 @@ impl Build<'_, '_> {
         self.hit(&asked, row, done);
         for block in [missed, other] {
             self.inside(block, true);
-            let place = self.place_of(key.words.len(), None, asked.index)?;
+            let place = self.place_of(key.words.len(), asked.index)?;
             let key = self.unpacked(&key, memory);
             let call = if block == missed {
                 let function = runtime::missed as *const u8 as u64;
@@ -173,9 +171,6 @@ impl Build<'_, '_> {
             self.inside(search, false);
         }
         let tag = self.tag(path, key);
-        if asked.cut.is_some() {
-            self.fetched(asked, key.words.len(), tag)?;
-        }
         let view = self.iconst(path.view as u64);
         let (slot, bucket) = self.search((view, tag), scout, missed);
         let number = self.row_number(slot, other);
@@ -382,21 +377,6 @@ impl Build<'_, '_> {
         let seed = self.iconst(path.seeds.sum);
         let mixed = sum.map_or(seed, |sum| self.b.ins().imul(sum, seed));
         self.b.ins().ushr_imm_u(mixed, 32)
-    }
-
-    /// Where packets run side by side, fetches what will be read, and lets others go on meanwhile.
-    fn fetched(&mut self, asked: &Asked<'_>, words: usize, tag: Value) -> Result<(), Unsupported> {
-        let (wait, go) = (self.b.create_block(), self.b.create_block());
-        let lane = self.load_context(types::I64, offset_of!(Context, lane));
-        self.b.ins().brif(lane, wait, &[], go, &[]);
-        self.inside(wait, true);
-        let table = self.iconst(asked.table);
-        let place = self.place_of(words, asked.cut.clone(), asked.index)?;
-        let args = [self.context, table, tag, place];
-        self.call_at(runtime::fetch as *const u8 as u64, &args, None);
-        self.b.ins().jump(go, &[]);
-        self.inside(go, false);
-        Ok(())
     }
 
     /// The address of the first slot that has the tag, in the index whose view lies at an address; and the offset of the tag's

@@ -282,7 +282,6 @@ impl Build<'_, '_> {
             let mut most = 0;
             for kind in kinds {
                 self.enter(kind);
-                self.places.section(2);
                 let none = self.constant(0);
                 self.split = true;
                 rest(self, none)?;
@@ -294,9 +293,7 @@ impl Build<'_, '_> {
             self.leave(outcome::ANEW);
             return Ok(true);
         }
-        self.places.section(1);
         let error = self.parsed(parser)?;
-        self.places.section(2);
         rest(self, error)?;
         Ok(true)
     }

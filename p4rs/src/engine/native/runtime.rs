@@ -14,8 +14,7 @@ use super::super::externs::{CounterCells, HashAlgorithm};
 use super::super::interp::code::{Agg, Call, Ex, Goto, Prim, Slot, Stmt};
 use super::super::interp::{Flow, LastApply, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
-use super::super::tables::{Entry, Found, MatchTable, prefetch_at};
-use super::lanes::Lane;
+use super::super::tables::{Entry, Found, MatchTable};
 use super::recall::{FIRST, Touched};
 use super::region::Regions;
 use crate::ir::{ExternInstance, Handle};
@@ -75,8 +74,6 @@ pub(super) struct Context {
     pub given: [u64; 6],
     pub run: *mut core::ffi::c_void,
     pub sites: *const Site,
-    /// The lane that the packet runs in, unless it runs alone.
-    pub lane: *const Lane,
     /// What code in stages keeps; see [`super::stages`].
     pub frame: *mut Frame,
     /// Places that the packet touched, and where the next one goes, in bytes; it goes round where there is no more room. What was
@@ -236,10 +233,6 @@ pub(super) extern "C" fn lookup(
     unsafe { (*context).answer(&found) }
 }
 
-/// What is asked about a table's key: the answer as [`lookup`] gives it. The last word is [`place`]'s.
-pub(super) type TableLookup =
-    extern "C" fn(*mut Context, *const MatchTable, *const u64, u64) -> u64;
-
 /// What a lookup is about: the packet's run, the table, the words of the key.
 ///
 /// # Safety
@@ -266,12 +259,7 @@ pub(super) extern "C" fn lookup_simple(
     place: u64,
 ) -> u64 {
     // SAFETY: machine code's own arguments; a lane outlives the passes in it.
-    let ((run, table, key), lane) =
-        unsafe { (asked(context, table, key, place), (*context).lane.as_ref()) };
-    let cut = (place >> CUT_SHIFT) as u16;
-    if let Some(lane) = lane.filter(|_| cut != 0) {
-        fetch_hashed(lane, run, (place as u32, table), table.hash_key(key), cut);
-    }
+    let (run, table, key) = unsafe { asked(context, table, key, place) };
     let found = run.look_up_simple(place as u32, table, key);
     // SAFETY: the context is the caller's.
     let context = unsafe { &mut *context };
@@ -312,57 +300,11 @@ pub(super) extern "C" fn peek(
     unsafe { (*context).answer(&found) }
 }
 
-/// Fetches what a lookup by machine code will read, and lets other packets go on meanwhile.
-pub(super) extern "C" fn fetch(
-    context: *mut Context,
-    table: *const MatchTable,
-    hash: u64,
-    place: u64,
-) {
-    // SAFETY: as for `asked`; a lane outlives the passes in it.
-    let (run, table, lane) = unsafe { (run(context), &*table, (*context).lane.as_ref()) };
-    if let Some(lane) = lane {
-        let cut = (place >> CUT_SHIFT) as u16;
-        fetch_hashed(lane, run, (place as u32, table), hash, cut);
-    }
-}
-
-fn fetch_hashed(lane: &Lane, run: &Run<'_>, table: (u32, &MatchTable), hash: u64, cut: u16) {
-    if table.1.is_learner() {
-        lane.fetch::<true>(run.guard, table, hash, cut);
-    } else {
-        lane.fetch::<false>(run.guard, table, hash, cut);
-    }
-}
-
-/// A function for the number of words in a plain table's key, if there is one.
-macro_rules! by_words {
-    ($table:expr, $function:ident) => {
-        by_words!($table, $function, 1 2 3 4 5 6 7 8)
-    };
-    ($table:expr, $function:ident, $($words:literal)*) => {
-        match ($table.plain_words(), $table.is_learner()) {
-            $((Some($words), false) => Some($function::<$words, false> as TableLookup),
-            (Some($words), true) => Some($function::<$words, true> as TableLookup),)*
-            _ => None,
-        }
-    };
-}
-
-/// What fetches ahead of a lookup that is to come, for a table that is plain.
-pub(super) fn entry_fetch(table: &MatchTable) -> Option<TableLookup> {
-    by_words!(table, fetch_entry)
-}
-
-/// Words of a key and number of the table, as one word; `None` where they do not fit. The number of the cut before the
-/// lookup, 0 for none, has its place at [`CUT_SHIFT`].
+/// Words of a key and number of the table, as one word; `None` where they do not fit.
 pub(super) fn place(words: usize, table: u32) -> Option<u64> {
     let words = u16::try_from(words).ok()?;
     Some(u64::from(words) << 48 | u64::from(table))
 }
-
-/// Where in a place's word the number of the cut begins: 16 bits.
-pub(super) const CUT_SHIFT: u32 = 32;
 
 /// Applies a table that is not plain, its action included.
 pub(super) extern "C" fn apply(context: *mut Context, table: u64) -> u32 {
@@ -385,20 +327,10 @@ pub(super) extern "C" fn apply(context: *mut Context, table: u64) -> u32 {
     code(result.map(|_| 0))
 }
 
-/// Counts on a cell that machine code does not find, since nobody has counted there on this thread; or, side by side, when
-/// the packets are finished.
-pub(super) extern "C" fn count(
-    context: *mut Context,
-    cells: *const CounterCells,
-    cell: u64,
-    bytes: u64,
-) {
-    // SAFETY: the machine owns the cells and the code that names them, and neither moves; a lane outlives the passes in it.
-    let (cells, lane) = unsafe { (&*cells, (*context).lane.as_ref()) };
-    match (lane, cells.own(cell as u32)) {
-        (Some(lane), Some(own)) => lane.count(own, bytes),
-        _ => cells.count(cell as u32, bytes),
-    }
+/// Counts on a cell that machine code does not find, since nobody has counted there on this thread.
+pub(super) extern "C" fn count(cells: *const CounterCells, cell: u64, bytes: u64) {
+    // SAFETY: the machine owns the cells and the code that names them, and neither moves.
+    unsafe { &*cells }.count(cell as u32, bytes);
 }
 
 /// Counts on the entry that the table's last lookup hit.
@@ -527,48 +459,6 @@ pub(super) extern "C" fn register_write(
             u128::from(index),
             &[u128::from(low) | u128::from(high) << 64],
         );
-    }
-}
-
-/// Fetches the bucket that a lookup will read, for packets side by side. The last word is [`place`]'s; where it has a
-/// cut, waits for the entry, too, and tells the action that the lookup would find if it came now.
-extern "C" fn fetch_entry<const WORDS: usize, const LEARNER: bool>(
-    context: *mut Context,
-    table: *const MatchTable,
-    key: *const u64,
-    place: u64,
-) -> u64 {
-    // SAFETY: as for `asked`; a lane outlives the passes in it.
-    let (run, table, key, lane) = unsafe {
-        let key = &*key.cast::<[u64; WORDS]>();
-        (run(context), &*table, key, (*context).lane.as_ref())
-    };
-    let (cut, nothing) = ((place >> 32) as u16, u64::from(NO_ACTION));
-    let Some(lane) = lane else {
-        return nothing;
-    };
-    let hash = table.hash_array(key);
-    lane.expect(run.guard, (place as u32, table), hash);
-    if cut == 0 {
-        return nothing;
-    }
-    lane.fetch_expected(u32::from(cut));
-    let found = table.peek_plain::<WORDS, LEARNER>(run.guard, key, hash, run.now);
-    // SAFETY: the context is the caller's; the data stays while the packet's guard lives.
-    unsafe { (*context).data = found.data.as_ptr().cast() };
-    found.action.map_or(nothing, u64::from)
-}
-
-/// Fetches a register's cell.
-pub(super) extern "C" fn fetch_cell(cell: *const u8) {
-    prefetch_at(cell);
-}
-
-/// Waits until every earlier packet has left the stretch behind this cut.
-pub(super) extern "C" fn arrive(context: *mut Context, cut: u64) {
-    // SAFETY: a lane outlives the passes in it.
-    if let Some(lane) = unsafe { (*context).lane.as_ref() } {
-        lane.arrive(cut as u32);
     }
 }
 
@@ -724,7 +614,6 @@ impl Context {
             given: [0; 6],
             run: ptr::null_mut(),
             sites: ptr::null(),
-            lane: ptr::null(),
             frame: ptr::null_mut(),
             places: Touched::default(),
             touched: FIRST,

@@ -9,11 +9,68 @@ use super::super::bits::mask;
 use super::super::interp::code::{Ex, Operand, Slot, Stmt};
 use super::super::outputs::DropReason;
 use super::Unsupported;
-use super::build::{Build, Exits, Falls, Val};
+use super::build::{Build, Exits, Falls, UNREACHABLE, Val};
 use super::runtime::{self, Site, status};
 use super::support;
 
+/// Whether ways may part in a statement.
+fn parts(stmt: &Stmt) -> bool {
+    matches!(
+        stmt,
+        Stmt::If(..)
+            | Stmt::Call(_)
+            | Stmt::Apply(_)
+            | Stmt::SwitchAction { .. }
+            | Stmt::Switch { .. }
+            | Stmt::Block(_)
+    )
+}
+
 impl Build<'_, '_> {
+    /// Statements in order.
+    pub fn stmts(&mut self, stmts: &[Stmt]) -> Result<Falls, Unsupported> {
+        let mut left = stmts;
+        while !left.is_empty() {
+            // What makes no ways is built together with what may.
+            let simple = left.iter().take_while(|stmt| !parts(stmt)).count();
+            let (some, rest) = left.split_at(left.len().min(simple + 1));
+            left = rest;
+            let others = std::mem::take(&mut self.parked);
+            let mut falls = self.in_order(some)?;
+            if !others.is_empty() {
+                let stashed = self.stashed;
+                self.stashed += others.len();
+                let mut ends = Vec::new();
+                for other in others {
+                    self.ends(falls, &mut ends);
+                    self.enter(other);
+                    falls = self.in_order(some)?;
+                }
+                self.ends(falls, &mut ends);
+                self.stashed = stashed;
+                falls = self.regroup(ends);
+            }
+            if falls == Falls::Away {
+                return Ok(Falls::Away);
+            }
+        }
+        Ok(Falls::Through)
+    }
+
+    /// Some statements on one way.
+    fn in_order(&mut self, stmts: &[Stmt]) -> Result<Falls, Unsupported> {
+        for stmt in stmts {
+            if self.facts.dead {
+                self.b.ins().trap(UNREACHABLE);
+                return Ok(Falls::Away);
+            }
+            if self.stmt(stmt)? == Falls::Away {
+                return Ok(Falls::Away);
+            }
+        }
+        Ok(Falls::Through)
+    }
+
     /// One statement.
     pub fn stmt(&mut self, stmt: &Stmt) -> Result<Falls, Unsupported> {
         if let Some(falls) = self.hot_stmt(stmt) {
@@ -164,7 +221,6 @@ impl Build<'_, '_> {
         let mut falls = Falls::Away;
         for (block, body) in [(yes, then), (no, otherwise)] {
             if !self.ways.contains_key(&block) {
-                self.places.skip();
                 continue;
             }
             self.enter(block);

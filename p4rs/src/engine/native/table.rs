@@ -9,7 +9,6 @@ use std::mem::offset_of;
 use super::super::interp::code::{ActionBinding, TableCode};
 use super::Unsupported;
 use super::build::{Build, Falls, UNREACHABLE, Val, signature};
-use super::cut::Cut;
 use super::probe::{Answer, Asked};
 use super::runtime::{self, Context};
 use super::support;
@@ -66,19 +65,17 @@ impl Build<'_, '_> {
             let call = self.b.ins().call(self.imports.lookup, &args);
             return Ok(self.answered(call));
         }
-        let cut = self.cut(index);
         let address = std::ptr::from_ref(table) as u64;
         if let Some(path) = &table.path() {
             let asked = Asked {
                 table: address,
                 index,
-                cut,
                 path,
             };
             return self.probe(asked, key);
         }
         let memory = self.in_memory(&key);
-        let place = self.place_of(key.len(), cut, index)?;
+        let place = self.place_of(key.len(), index)?;
         let function = runtime::lookup_simple as *const u8 as u64;
         let call = self.call_table(function, address, memory, place);
         Ok(self.answered(call))
@@ -120,34 +117,10 @@ impl Build<'_, '_> {
         self.b.ins().call_indirect(called, function, args)
     }
 
-    /// The cut before a lookup: packets that run side by side may wait there. None in a stretch, or where a loop leads
-    /// here again.
-    fn cut(&mut self, index: u32) -> Option<Cut> {
-        let table = self.machine.tables.get(index as usize)?;
-        if self.in_stretch || table.plain_words().is_none() {
-            return None;
-        }
-        let cut = self.next_cut();
-        self.side_by_side &= cut.is_some() || !table.is_learner();
-        if cut.is_some() && !self.cuts.contains(&index) {
-            self.cuts.push(index);
-        }
-        cut
-    }
-
     /// What a lookup is told beside its key.
-    pub fn place_of(
-        &mut self,
-        words: usize,
-        cut: Option<Cut>,
-        index: u32,
-    ) -> Result<Value, Unsupported> {
+    pub fn place_of(&mut self, words: usize, index: u32) -> Result<Value, Unsupported> {
         let place = runtime::place(words, index).ok_or(Unsupported("a key"))?;
-        let place = self.iconst(place);
-        if let Some(cut) = cut {
-            self.places.mark(place, cut, runtime::CUT_SHIFT);
-        }
-        Ok(place)
+        Ok(self.iconst(place))
     }
 
     /// Hit flag and action of a packed answer.
@@ -161,12 +134,6 @@ impl Build<'_, '_> {
             32,
         );
         (hit, action.value)
-    }
-
-    /// The words of a key, in memory.
-    pub fn key(&mut self, index: u32, table: &TableCode) -> Result<Value, Unsupported> {
-        let words = self.key_words(index, table)?;
-        Ok(self.in_memory(&words))
     }
 
     pub fn in_memory(&mut self, words: &[Value]) -> Value {

@@ -124,7 +124,7 @@ impl Build<'_, '_> {
         self.b.ins().jump(after, &[]);
         self.inside(other, true);
         let cells = self.iconst(ptr::from_ref(cells) as u64);
-        let args = [self.context, cells, number, bytes];
+        let args = [cells, number, bytes];
         self.b.ins().call(self.imports.count, &args);
         self.b.ins().jump(after, &[]);
         self.inside(after, false);

@@ -115,7 +115,6 @@ impl Build<'_, '_> {
         }
         self.split
             && !self.in_loop()
-            && !self.apart
             && !self.gates.is_empty()
             && self.b.func.dfg.num_insts() < SIZE
     }
@@ -229,14 +228,13 @@ impl Build<'_, '_> {
             return Ok(());
         }
         let others = std::mem::take(&mut self.parked);
-        let (turn, room) = (self.places.turn(), self.room);
+        let room = self.room;
         self.stashed += others.len();
         rest(self)?;
         let mut most = self.room;
         for other in others {
             self.stashed -= 1;
             self.enter(other);
-            self.places.go_back(turn);
             self.room = room;
             rest(self)?;
             most = most.max(self.room);

@@ -87,12 +87,6 @@ impl KeyHasher {
         self.mix(key.len(), |i| key[i])
     }
 
-    /// The hash of a key whose length the compiler knows.
-    #[inline(always)]
-    pub fn hash_array<const WORDS: usize>(&self, key: &[u64; WORDS]) -> u64 {
-        self.mix(WORDS, |i| key[i])
-    }
-
     /// The hash of a key under a mask.
     #[inline(always)]
     pub fn hash_masked(&self, key: &[u64], mask: &[u64]) -> u64 {
@@ -110,9 +104,7 @@ mod tests {
         let hasher = KeyHasher::default();
         let (key, mask) = ([5u64, 7, 9], [4u64, 3, 8]);
         assert_eq!(hasher.hash_masked(&key, &mask), hasher.hash(&[4, 3, 8]));
-        assert_eq!(hasher.hash_array(&key), hasher.hash(&key));
         let long: [u64; 19] = std::array::from_fn(|i| i as u64 * 77);
-        assert_eq!(hasher.hash_array(&long), hasher.hash(&long));
         assert_eq!(
             hasher.hash_masked(&long, &[u64::MAX; 19]),
             hasher.hash(&long)

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::super::Time;
 use super::super::externs::{Color, CounterCells, MeterUnit};
 use super::epoch::Guard;
-use super::exact::{Buckets, HashIndex};
+use super::exact::HashIndex;
 use super::key::{KeyClass, KeyLayout};
 use super::notes::Notes;
 use super::record::{Entry, Form, Header};
-use super::stripe::{Draft, Ledger, Store, Stripe};
+use super::stripe::{Draft, Ledger, Stripe};
 use super::table::MatchTable;
 use super::words::Words;
 
@@ -66,30 +66,6 @@ impl<'g> Found<'g> {
             data,
             entry: Some(entry),
             color: None,
-        }
-    }
-}
-
-/// Where a lookup that is to come will look.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Probe<'g> {
-    buckets: Buckets<'g>,
-    rows: &'g Store,
-}
-
-impl Probe<'_> {
-    /// What it will read first.
-    #[inline(always)]
-    pub fn bucket(&self) -> *const u8 {
-        self.buckets.first()
-    }
-
-    /// What it will probably read then, once that is at hand.
-    #[inline(always)]
-    pub fn lines(&self, fetch: impl FnMut(*const u8)) {
-        match self.buckets.record() {
-            Ok(row) => self.rows.row(row).lines(fetch),
-            Err(other) => other.into_iter().for_each(fetch),
         }
     }
 }
@@ -201,47 +177,6 @@ impl MatchTable {
         found.entry.and_then(find)
     }
 
-    /// Where a lookup that is to come will look, in a table with [`MatchTable::plain_words`]; `None` where it is empty.
-    #[inline(always)]
-    pub fn probe<'g>(&'g self, guard: &'g Guard, hash: u64) -> Option<Probe<'g>> {
-        let buckets = self.store.exact.probe(guard, hash)?;
-        let rows = &self.store;
-        Some(Probe { buckets, rows })
-    }
-
-    /// The hash of a key whose length the compiler knows.
-    #[inline(always)]
-    pub fn hash_array<const WORDS: usize>(&self, key: &[u64; WORDS]) -> u64 {
-        self.store.hasher.hash_array(key)
-    }
-
-    /// What [`MatchTable::peek`] does for a table that is plain, `WORDS` being its [`MatchTable::plain_words`], `LEARNER`
-    /// its [`MatchTable::is_learner`], the hash [`MatchTable::hash_key`]'s.
-    #[inline(always)]
-    pub fn peek_plain<'g, const WORDS: usize, const LEARNER: bool>(
-        &'g self,
-        guard: &'g Guard,
-        key: &[u64; WORDS],
-        hash: u64,
-        now: Time,
-    ) -> Found<'g> {
-        let mut found = None;
-        self.store.exact.find(guard, hash, |row| {
-            let entry = self.store.row(row);
-            let equal = entry.has_key_array::<WORDS, LEARNER>(key);
-            if equal {
-                found = Some(entry);
-            }
-            equal
-        });
-        match found {
-            Some(entry) if !LEARNER || !entry.is_over(now) => {
-                Found::whole(entry, entry.data_behind::<WORDS, LEARNER>())
-            }
-            _ => self.miss(guard),
-        }
-    }
-
     /// What a lookup would find just now in a table with [`MatchTable::simple_words`]; nothing is counted.
     pub fn peek<'g>(&'g self, guard: &'g Guard, key: &[u64], now: Time) -> Found<'g> {
         let hash = self.hash_key(key);
@@ -251,11 +186,6 @@ impl MatchTable {
             Some(entry) => Found::whole(entry, entry.data(&self.store.shape)),
             None => self.miss(guard),
         }
-    }
-
-    /// Whether each hit draws on a meter.
-    pub fn is_metered(&self) -> bool {
-        self.config.direct_meter.is_some()
     }
 
     /// Whether packets add entries.

@@ -90,7 +90,7 @@ pub use entry::{
 pub(crate) use exact::HashIndex;
 pub(crate) use hasher::fold;
 pub(crate) use key::KeyLayout;
-pub(crate) use lookup::{Found, Probe, Query};
+pub(crate) use lookup::{Found, Query};
 pub(crate) use path::{DefaultPath, TablePath, Tuples};
 pub(crate) use rcu::collect;
 pub(crate) use record::{Entry, START, TIMEOUT, UNSEEN};

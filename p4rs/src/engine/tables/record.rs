@@ -236,33 +236,6 @@ impl<'g> Entry<'g> {
         })
     }
 
-    /// Whether the row's key is this one, where the compiler knows how long it is and whether the row has timers.
-    #[inline(always)]
-    pub fn has_key_array<const WORDS: usize, const TIMED: bool>(self, key: &[u64; WORDS]) -> bool {
-        let stored = self.words.get(key_at(TIMED)..key_at(TIMED) + WORDS);
-        stored.is_some_and(|stored| {
-            let pairs = stored.iter().zip(key);
-            pairs.fold(0, |differs, (stored, key)| {
-                differs | stored.load(Ordering::Relaxed) ^ key
-            }) == 0
-        })
-    }
-
-    /// What follows the key of a row without masks: the action data, perhaps with words behind them.
-    #[inline(always)]
-    pub fn data_behind<const WORDS: usize, const TIMED: bool>(self) -> &'g [AtomicU64] {
-        let data = self.words.get(key_at(TIMED) + WORDS..);
-        data.unwrap_or_default()
-    }
-
-    /// Whether the time of a row that has timers is over.
-    #[inline(always)]
-    pub fn is_over(self, now: Time) -> bool {
-        let (timeout, start) = (load(self.words, TIMEOUT), load(self.words, START));
-        let end = start.checked_add(timeout);
-        timeout != 0 && end.is_some_and(|end| end <= now.0)
-    }
-
     /// Whether the row's value and a key agree under a mask.
     #[inline(always)]
     pub fn agrees(self, shape: &Shape, key: &[u64], mask: &[u64]) -> bool {

@@ -127,7 +127,7 @@ fn packets_of_remembered_flows_find_what_is_there_while_other_entries_come_and_g
 /// Every lookup of an exact key begins where the flow's last packet found the entry.
 fn remembering() -> Config {
     Config {
-        side_by_side_from: 0,
+        far_from: 0,
         ..Config::default()
     }
 }
@@ -163,7 +163,6 @@ fn find_while_changing(config: Config) {
 #[test]
 fn what_a_flow_found_counts_only_while_it_is_there() {
     let engine = engine_with(PROGRAM, remembering());
-    assert!(engine.is_side_by_side());
     let set = |what, key: u32, number| {
         change(&engine, what, (key, u64::MAX, HIGH), number);
     };

@@ -46,7 +46,7 @@ fn loaded(watched_packets: u32) -> Engine {
     let config = Config {
         watched_packets,
         watched_one_in: 1,
-        side_by_side_from: 1 << 10,
+        far_from: 1 << 10,
         ..Config::default()
     };
     engine_with(PROGRAM, config)

@@ -24,9 +24,7 @@ impl Build<'_, '_> {
             Some(home) => return *home,
             None => return Home::Memory,
         }
-        let home = if self.apart {
-            self.own_home(slot)
-        } else if self.memory.get(at).copied().unwrap_or(true) {
+        let home = if self.memory.get(at).copied().unwrap_or(true) {
             // Nobody else reads slots where no interpreter runs.
             if self.is_hot() {
                 Home::Wide(self.b.declare_var(types::I128))
@@ -43,15 +41,6 @@ impl Build<'_, '_> {
         };
         self.homes[at] = home;
         home
-    }
-
-    fn own_home(&mut self, slot: Slot) -> Home {
-        let memory = self.memory.get(slot as usize).copied().unwrap_or(true);
-        match self.widths.of(slot) {
-            0 if !memory => Home::Zero,
-            ..=64 if !memory => Home::Narrow(self.b.declare_var(types::I64)),
-            _ => Home::Wide(self.b.declare_var(types::I128)),
-        }
     }
 
     /// Declares every variable and sets it to zero: what no path wrote is zero.

@@ -211,7 +211,6 @@ impl Build<'_, '_> {
                 let asked = Asked {
                     table: address,
                     index,
-                    cut: None,
                     path,
                 };
                 let nothing = if misses.is_empty() { anew } else { missed };
@@ -223,7 +222,7 @@ impl Build<'_, '_> {
             None if self.is_scout() => return Ok(self.end_anew()),
             None => {
                 let key = self.in_memory(&key);
-                let place = self.place_of(table.key_layout().words, None, index)?;
+                let place = self.place_of(table.key_layout().words, index)?;
                 let function = runtime::peek as *const u8 as u64;
                 let call = self.call_table(function, address, key, place);
                 let found = self.answered(call);

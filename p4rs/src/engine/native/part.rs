@@ -180,6 +180,10 @@ impl Plan<'_> {
                 stages::cut(&mut context.func, &waits)?;
             }
             prune::prune(&mut context.func, &accesses.0, accesses.1);
+            if !waits.is_empty() && prune::loads(&context.func, &accesses.0) {
+                // A stage does not find what another one left on the stack.
+                return Err(Unsupported("a scout with variables on its stack"));
+            }
             room
         };
         module

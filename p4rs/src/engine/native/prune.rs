@@ -26,6 +26,13 @@ pub(super) fn prune(func: &mut Function, accesses: &[Access], cells: u32) {
     }
 }
 
+/// Whether any cell is still read.
+pub(super) fn loads(func: &Function, accesses: &[Access]) -> bool {
+    let is_load = |kind| matches!(kind, Kind::Load | Kind::LaterLoad);
+    let mut loads = accesses.iter().filter(|access| is_load(access.kind));
+    loads.any(|access| func.layout.inst_block(access.inst).is_some())
+}
+
 /// Ends a function where none of these instructions follows any more: what it would compute from there on is of use to nobody.
 pub(super) fn end_early(func: &mut Function, last: &[Inst], word: u32) {
     let graph = ControlFlowGraph::with_function(func);

@@ -281,3 +281,121 @@ fn frame_of(cursor: &mut FuncCursor<'_>, context: Value) -> Value {
     let flags = MemFlagsData::trusted();
     cursor.ins().load(types::I64, flags, context, offset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::jit;
+    use super::*;
+    use cranelift_codegen::ir::{AbiParam, UserFuncName};
+    use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+    use cranelift_jit::JITModule;
+    use cranelift_module::{Linkage, Module};
+
+    /// Builds a function of a context, whose pauses are told, cuts it and calls it until it waits no more: what it returned at last,
+    /// how often it waited, and the context's scalar.
+    fn call(
+        bits: u64,
+        build: impl FnOnce(&mut FunctionBuilder<'_>, Value) -> Vec<Inst>,
+    ) -> Result<(u32, usize, u128), Unsupported> {
+        let mut module = JITModule::new(jit().unwrap());
+        let mut context = module.make_context();
+        context
+            .func
+            .signature
+            .params
+            .push(AbiParam::new(types::I64));
+        context
+            .func
+            .signature
+            .returns
+            .push(AbiParam::new(types::I32));
+        let signature = context.func.signature.clone();
+        let id = module
+            .declare_function("cut", Linkage::Export, &signature)
+            .unwrap();
+        context.func.name = UserFuncName::user(0, id.as_u32());
+        let mut frontend = FunctionBuilderContext::new();
+        let mut b = FunctionBuilder::new(&mut context.func, &mut frontend);
+        let entry = b.create_block();
+        b.append_block_params_for_function_params(entry);
+        b.switch_to_block(entry);
+        let param = b.block_params(entry)[0];
+        let waits = build(&mut b, param);
+        b.seal_all_blocks();
+        b.finalize(module.target_config());
+        cut(&mut context.func, &waits)?;
+        module.define_function(id, &mut context).unwrap();
+        module.finalize_definitions().unwrap();
+        let address = module.get_finalized_function(id);
+        // SAFETY: the function was defined above with this signature.
+        let function = unsafe {
+            std::mem::transmute::<*const u8, extern "C" fn(*mut Context) -> u32>(address)
+        };
+        let (mut own, mut frame) = (Context::empty(), Frame::default());
+        own.frame = &raw mut frame;
+        own.bits = bits;
+        let mut waited = 0;
+        let word = loop {
+            match function(&raw mut own) {
+                outcome::WAITS => waited += 1,
+                word => break word,
+            }
+        };
+        // SAFETY: the code is not called any more.
+        unsafe { module.free_memory() };
+        Ok((word, waited, own.scalar))
+    }
+
+    const SCALAR: i32 = offset_of!(Context, scalar) as i32;
+    const BITS: i32 = offset_of!(Context, bits) as i32;
+
+    #[test]
+    fn what_is_needed_later_is_kept_from_one_stage_to_the_next() {
+        let build = |b: &mut FunctionBuilder<'_>, context| {
+            let mut waits = Vec::new();
+            let a = b.ins().load(types::I64, LOOSE, context, BITS);
+            let seven = b.ins().iconst(types::I64, 7);
+            let pair = b.ins().splat(types::I64X2, a);
+            let small = b
+                .ins()
+                .icmp_imm_u(cranelift_codegen::ir::condcodes::IntCC::Equal, a, 5);
+            waits.push(b.ins().nop());
+            let sum = b.ins().iadd(a, seven);
+            let (yes, no) = (b.create_block(), b.create_block());
+            b.ins().brif(small, yes, &[], no, &[]);
+            b.switch_to_block(yes);
+            waits.push(b.ins().nop());
+            // Kept over two waits, and over one.
+            let high = b.ins().extractlane(pair, 1);
+            let both = b.ins().imul(high, sum);
+            b.ins().store(LOOSE, both, context, SCALAR);
+            let one = b.ins().iconst(types::I32, 1);
+            b.ins().return_(&[one]);
+            b.switch_to_block(no);
+            b.ins().store(LOOSE, sum, context, SCALAR);
+            let two = b.ins().iconst(types::I32, 2);
+            b.ins().return_(&[two]);
+            waits
+        };
+        assert_eq!(call(5, build).unwrap(), (1, 2, 5 * 12));
+        assert_eq!(call(9, build).unwrap(), (2, 1, 16));
+    }
+
+    #[test]
+    fn ways_that_meet_behind_different_waits_are_refused() {
+        let build = |b: &mut FunctionBuilder<'_>, context| {
+            let a = b.ins().load(types::I64, LOOSE, context, BITS);
+            let (yes, after) = (b.create_block(), b.create_block());
+            b.ins().brif(a, yes, &[], after, &[]);
+            b.switch_to_block(yes);
+            let wait = b.ins().nop();
+            b.ins().jump(after, &[]);
+            b.switch_to_block(after);
+            b.ins().store(LOOSE, a, context, SCALAR);
+            let one = b.ins().iconst(types::I32, 1);
+            b.ins().return_(&[one]);
+            vec![wait]
+        };
+        assert!(call(1, build).is_err());
+    }
+}

@@ -2,6 +2,7 @@
 
 mod changes;
 mod language;
+mod learned_ways;
 mod packets;
 mod pna;
 mod related;

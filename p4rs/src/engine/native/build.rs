@@ -23,12 +23,12 @@ use super::super::interp::Machine;
 use super::super::interp::code::{Call, Code, Dest, Operand, PlaceArg, Slot, Target};
 use super::Unsupported;
 use super::cells::{Access, Cells};
+use super::context::{Context, Site, status};
 use super::hot::Hot;
 use super::known::{Facts, Test};
 use super::packet::Origin;
 use super::part::Kinds;
 use super::region::Regions;
-use super::runtime::{Context, Site, status};
 use super::support;
 use super::widths::Widths;
 

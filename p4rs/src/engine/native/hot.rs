@@ -24,9 +24,9 @@ use super::super::externs::Plain;
 use super::super::interp::Slot;
 use super::Unsupported;
 use super::build::{Build, DROPPED, Exits, Falls, SENT, UNREACHABLE};
+use super::context::{Context, Frame};
 use super::profile::{Place, Profile};
 use super::recall::FIRST;
-use super::runtime::{Context, Frame};
 use learn::{Learned, Missed};
 
 /// Instructions above which no way gets code any more.

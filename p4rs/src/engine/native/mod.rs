@@ -19,6 +19,7 @@
 mod build;
 mod cells;
 mod condition;
+mod context;
 mod deduce;
 mod footprint;
 mod hot;
@@ -58,10 +59,10 @@ use super::interp::{Machine, PacketState, Run};
 use super::outputs::{DropReason, Outputs};
 use super::tables::epoch::Guard;
 use build::{Imports, signature};
+use context::{Context, NO_TABLE};
 use part::{Part, Plan};
 use program::outcome;
 use region::Regions;
-use runtime::{Context, NO_TABLE};
 use widths::Widths;
 
 pub(crate) use part::HotCode;
@@ -283,7 +284,7 @@ impl Native {
                 return Fate::Sent;
             }
             outcome::DECIDE | outcome::EGRESS => {}
-            word => return Fate::Dropped(runtime::drop_reason(word)),
+            word => return Fate::Dropped(context::drop_reason(word)),
         }
         context.give(&mut run.state.intents);
         // SAFETY: as above; what the context has was found under the run's guard.

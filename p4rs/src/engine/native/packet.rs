@@ -13,7 +13,8 @@ use super::super::interp::code::{
 };
 use super::Unsupported;
 use super::build::{Build, DROPPED, PORT, SENT, Val};
-use super::runtime::{Context, Site, algorithm, status};
+use super::context::{Context, Site, status};
+use super::runtime::algorithm;
 use super::support;
 
 /// Where in the packet a field of a header was read: where the header begins, its bytes, and the field's first bit and width.

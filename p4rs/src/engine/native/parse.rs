@@ -13,7 +13,8 @@ use super::super::interp::code::{Ex, Goto, Next, Number, Operand, ParserCode, Te
 use super::super::outputs::DropReason;
 use super::Unsupported;
 use super::build::{Build, Exits, Falls, Val};
-use super::runtime::{self, Context, Site, status};
+use super::context::{Context, Site, status};
+use super::runtime;
 use super::support;
 use super::usual::{self, Node};
 

@@ -14,10 +14,10 @@ use rustc_hash::FxHashMap;
 use super::super::interp::{Machine, Slot};
 use super::super::tables::MatchTable;
 use super::build::{Build, signature};
+use super::context::{Context, Site};
 use super::profile::{Profile, USEFUL};
 use super::program::outcome;
 use super::region::Regions;
-use super::runtime::{Context, Site};
 use super::widths::Widths;
 use super::{Unsupported, declare, jit, prune, reference, stages};
 

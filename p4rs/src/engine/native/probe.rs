@@ -1,7 +1,7 @@
 //! Machine code that finds an entry by itself: hash, bucket, row, comparison.
 //!
 //! In: the words of a key, and where the table's parts lie ([`TablePath`]). Out: whether an entry was hit, its action and its
-//! data. What is rare is left to the runtime: nothing found, a row of another key, a time that is over, lanes that wait.
+//! data. What is rare is left to the runtime: nothing found, a row of another key, a time that is over.
 //!
 //! ```text
 //! hash ─▶ bucket ─┬─ a slot has the tag ─▶ row ─┬─ its key, in time ─▶ count, note the row ─▶ hit
@@ -22,15 +22,16 @@ use cranelift_codegen::ir::{
 use super::super::tables::{DefaultPath, MatchTable, TablePath, Tuples};
 use super::Unsupported;
 use super::build::Build;
+use super::context::{Context, LINE_BYTES};
 use super::region::NUMBERS;
-use super::runtime::{self, Context, LINE_BYTES};
+use super::runtime;
 
 /// What applying a table finds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     /// Not zero on a hit.
     pub hit: Value,
-    /// The action's number or [`runtime::NO_ACTION`].
+    /// The action's number or [`NO_ACTION`](super::context::NO_ACTION).
     pub action: Value,
     /// Words of its data.
     pub data: Value,

@@ -11,7 +11,7 @@
 //!
 //! Invariant: who makes code of the tree meets the decisions in the order in which the interpreter noted them.
 
-use super::runtime::NO_ACTION;
+use super::context::NO_ACTION;
 
 /// What one packet decided.
 #[derive(Debug, Default)]

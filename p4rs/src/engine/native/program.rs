@@ -13,8 +13,8 @@ use super::super::interp::code::Slot;
 use super::super::outputs::DropReason;
 use super::Unsupported;
 use super::build::{Build, DROPPED, Exits, Falls, PORT, SENT, UNREACHABLE, Val};
+use super::context::{Context, status};
 use super::part::Kinds;
-use super::runtime::{Context, status};
 
 /// What a pass returns, unless it drops the packet.
 pub(super) mod outcome {

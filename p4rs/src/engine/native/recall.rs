@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::super::tables::{fold, prefetch_at, zeroes};
-use super::runtime::LINE_BYTES;
+use super::context::LINE_BYTES;
 
 /// Places remembered of a packet.
 const PLACES: usize = 9;

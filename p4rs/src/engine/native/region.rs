@@ -19,7 +19,7 @@ use super::super::interp::Machine;
 use super::super::tables::{
     CHUNKS, FEWEST_ZEROS, FIRST_ROWS, HashIndex, Words, epoch::Guard, prefetch_at,
 };
-use super::runtime::LINE_BYTES;
+use super::context::LINE_BYTES;
 use crate::ir::{ExternInstance, Handle};
 
 /// Bits of a number.

@@ -11,8 +11,8 @@ use super::super::externs::Plain;
 use super::super::interp::code::Extern;
 use super::Unsupported;
 use super::build::{Build, Val};
+use super::context::{Context, TOUCHED};
 use super::hot::Later;
-use super::runtime::{Context, TOUCHED};
 use super::support;
 use crate::ir::{ExternInstance, Handle};
 

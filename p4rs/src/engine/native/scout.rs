@@ -20,10 +20,10 @@ use smallvec::SmallVec;
 use super::super::Time;
 use super::super::externs::shard_offset;
 use super::super::tables::{epoch::Guard, prefetch_at};
+use super::context::{Context, Frame, LINE_BYTES};
 use super::part::Part;
 use super::program::outcome;
 use super::recall::Touched;
-use super::runtime::{Context, Frame, LINE_BYTES};
 
 /// Scouts side by side: about as many as a core has memory accesses under way.
 pub(crate) const SCOUTS: usize = 16;

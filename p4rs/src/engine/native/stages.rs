@@ -20,8 +20,8 @@ use std::collections::BTreeSet;
 use std::mem::offset_of;
 
 use super::Unsupported;
+use super::context::{Context, Frame};
 use super::program::outcome;
-use super::runtime::{Context, Frame};
 
 /// A function that is cut.
 struct Cutting<'f> {

@@ -10,7 +10,8 @@ use super::super::interp::code::{Ex, Operand, Slot, Stmt};
 use super::super::outputs::DropReason;
 use super::Unsupported;
 use super::build::{Build, Exits, Falls, UNREACHABLE, Val};
-use super::runtime::{self, Site, status};
+use super::context::{Site, status};
+use super::runtime;
 use super::support;
 
 /// Whether ways may part in a statement.

@@ -9,12 +9,13 @@ use std::mem::offset_of;
 use super::super::interp::code::{ActionBinding, TableCode};
 use super::Unsupported;
 use super::build::{Build, Falls, UNREACHABLE, Val, signature};
+use super::context::Context;
 use super::probe::{Answer, Asked};
-use super::runtime::{self, Context};
+use super::runtime;
 use super::support;
 
 impl Build<'_, '_> {
-    /// Applies a table: not zero on a hit, and the action's index or [`super::runtime::NO_ACTION`].
+    /// Applies a table: not zero on a hit, and the action's index or [`super::context::NO_ACTION`].
     pub fn apply(&mut self, index: u32) -> Result<(Value, Value), Unsupported> {
         let code = self.code;
         let Some(Some(table)) = code.tables.get(index as usize) else {

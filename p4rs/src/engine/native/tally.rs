@@ -13,8 +13,8 @@ use std::ptr;
 use super::super::externs::CounterCells;
 use super::super::tables::{MatchTable, START, TIMEOUT, UNSEEN};
 use super::build::{Build, Val};
+use super::context::Context;
 use super::hot::Later;
-use super::runtime::Context;
 use crate::ir::{ExternInstance, Handle};
 
 /// Bytes of a word.

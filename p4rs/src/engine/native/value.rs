@@ -11,7 +11,7 @@ use super::super::interp::code::{Agg, Bin, Ex, Op, Operand, Slot};
 use super::Unsupported;
 use super::build::{Build, Val};
 use super::condition::order;
-use super::runtime::Site;
+use super::context::Site;
 use super::support;
 
 impl Build<'_, '_> {
@@ -540,7 +540,7 @@ impl Build<'_, '_> {
         let flags = MemFlagsData::trusted();
         (0..slots)
             .map(|i| {
-                let offset = super::runtime::Context::slot_offset(i);
+                let offset = super::context::Context::slot_offset(i);
                 let low = self.b.ins().load(types::I64, flags, base, offset);
                 let high = self.b.ins().load(types::I64, flags, base, offset + 8);
                 Val {

@@ -7,8 +7,8 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 
 use super::super::super::interp::code::Slot;
 use super::super::Unsupported;
+use super::super::context::Context;
 use super::super::known::Fact;
-use super::super::runtime::Context;
 use super::{Build, Home, Val};
 
 /// What was decided about the packet on a way that is hot, behind the place of the cursor.

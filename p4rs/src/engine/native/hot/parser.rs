@@ -10,8 +10,8 @@ use std::mem::offset_of;
 use super::super::super::interp::code::{Goto, Next, ParserCode};
 use super::super::Unsupported;
 use super::super::build::Build;
+use super::super::context::Context;
 use super::super::parse::apart;
-use super::super::runtime::Context;
 use super::super::support;
 use super::Later;
 

@@ -255,7 +255,10 @@ impl HashIndex {
         let at = directory.at(tag);
         let full = &directory.segments[at];
         let buckets = full.buckets();
-        let slots: Vec<u64> = buckets.iter().flat_map(Bucket::taken).collect();
+        let mut slots = Vec::with_capacity(buckets.len() * SLOTS);
+        for bucket in buckets {
+            slots.extend(bucket.taken());
+        }
         if buckets.len() >= HOPELESS && slots.len() * HOPELESS < buckets.len() * SLOTS {
             return false;
         }
@@ -292,7 +295,10 @@ impl HashIndex {
     ) {
         let middle = (first + end) / 2;
         let upper = |slot: &u64| ((*slot >> 32) >> shift) as usize >= middle;
-        let (high, low): (Vec<u64>, Vec<u64>) = slots.iter().partition(|slot| upper(slot));
+        let [mut low, mut high] = [0; 2].map(|_| Vec::with_capacity(slots.len()));
+        for slot in slots {
+            if upper(slot) { &mut high } else { &mut low }.push(*slot);
+        }
         let (low, high) = (
             build(&low, MAX_BUCKETS, pool),
             build(&high, MAX_BUCKETS, pool),

@@ -4,7 +4,8 @@
 //! lowered code ─▶ footprint, widths, usual ─▶ build (value, stmt, parse, packet, register, pack, table, probe, tally, program) ─▶ machine code
 //!                                                                                       │
 //! packet ─▶ Native::run ─▶ parser, controls, deparser in one function ◀─▶ runtime: tables, externs, interpreter
-//! watched packets ─▶ profile ─▶ build (hot) ─▶ a function for the ways that most of them take, asked first
+//! watched packets ─▶ profile ─▶ build (hot) ─┬─▶ a function for the ways that most of them take, asked first
+//!                                            └─▶ stages ─▶ the code of scouts, which fetch what such packets will need
 //! ```
 //!
 //! In: a loaded [`Machine`]. Out: what a pass did with its packet, exactly as the interpreter would have done.

@@ -218,7 +218,7 @@ fn generated_programs_with_state_do_the_same_on_both_engines() {
         sent += twin.sent;
     }
     assert!(
-        scouted * 8 >= rounds,
+        scouted * 20 >= rounds,
         "scouts are sent in {scouted} of {rounds} programs"
     );
     assert!(sent > 0, "some packets leave");

@@ -47,7 +47,7 @@ pub(super) struct Context {
     pub data: *const u64,
     /// The row that it hit; null on a miss.
     pub row: *const u64,
-    /// Where the thread's own cells are found; see [`super::super::externs::shard_offset`]. Side by side none are.
+    /// Where the thread's own cells are found; see [`super::super::externs::shard_offset`].
     pub shard: u64,
     /// The table that machine code itself hit last, in this row; [`NO_TABLE`] where the run knows better.
     pub table: u64,

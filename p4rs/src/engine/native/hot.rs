@@ -169,8 +169,13 @@ impl Build<'_, '_> {
         }
     }
 
+    /// Whether scouts wait anywhere.
+    pub fn waits(&self) -> bool {
+        self.hot.as_ref().is_some_and(|hot| !hot.waits.is_empty())
+    }
+
     /// Where scouts wait.
-    pub fn waits(&mut self) -> Vec<Inst> {
+    pub fn take_waits(&mut self) -> Vec<Inst> {
         let hot = self.hot.as_mut();
         hot.map(|hot| std::mem::take(&mut hot.waits))
             .unwrap_or_default()

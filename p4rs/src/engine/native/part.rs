@@ -47,10 +47,6 @@ pub(super) struct Plan<'p> {
     pub emits: bool,
 }
 
-// SAFETY: nothing here is changed; the pointers in the order name nodes of the machine, which is shared, too, and are
-// only compared with others.
-unsafe impl Sync for Plan<'_> {}
-
 /// A compiled function.
 pub(crate) struct Part {
     /// Owns the code; taken when dropped.
@@ -92,10 +88,10 @@ impl Drop for Part {
 }
 
 impl Part {
-    /// Runs a pass from its beginning; the word that tells its end.
+    /// Runs a pass from its beginning, or the next stage of a scout; the word that tells its end.
     #[inline(always)]
     pub(super) fn run(&self, context: *mut Context) -> u32 {
-        // SAFETY: the context belongs to the caller, whose pass has not begun.
+        // SAFETY: the context belongs to the caller, and nobody runs with it.
         unsafe { (*context).sites = self.sites.as_ptr() };
         (self.entry)(context)
     }
@@ -166,17 +162,23 @@ impl Plan<'_> {
             if !build.pass(self.emits)? {
                 return Ok(None);
             }
-            if hot.is_some_and(|(profile, ..)| build.covered() < profile.packets().div_ceil(USEFUL))
-            {
+            let useful = match hot {
+                Some((.., true)) => build.waits(),
+                Some((profile, ..)) => build.covered() >= profile.packets().div_ceil(USEFUL),
+                None => true,
+            };
+            if !useful {
                 return Ok(None);
             }
             let room = build.room;
             let accesses = build.accesses();
-            let waits = build.waits();
+            let waits = build.take_waits();
             build.b.seal_all_blocks();
             build.b.finalize(module.target_config());
-            if hot.is_some_and(|(_, _, scout)| scout) {
+            if !waits.is_empty() {
                 prune::end_early(&mut context.func, &waits, outcome::ANEW);
+                // What nobody reads need not be kept.
+                prune::prune(&mut context.func, &accesses.0, accesses.1);
                 stages::cut(&mut context.func, &waits)?;
             }
             prune::prune(&mut context.func, &accesses.0, accesses.1);

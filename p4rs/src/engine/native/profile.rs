@@ -64,7 +64,7 @@ impl Steps {
         self.passes = self.passes.saturating_add(1);
     }
 
-    /// The packet does what only some do, such as to add an entry.
+    /// The packet does what only some do, such as to run a loop.
     #[inline]
     pub fn leave(&mut self) {
         self.astray = true;

@@ -70,6 +70,10 @@ pub(super) fn end_early(func: &mut Function, last: &[Inst], word: u32) {
 /// Whether an instruction does nothing but compute its results.
 fn pure(func: &Function, inst: Inst, accesses: &FxHashMap<Inst, Access>) -> bool {
     let opcode: Opcode = func.dfg.insts[inst].opcode();
+    // Where a scout waits.
+    if opcode == Opcode::Nop {
+        return false;
+    }
     // Whatever is loaded is there.
     if matches!(
         opcode,

@@ -109,7 +109,10 @@ impl Cutting<'_> {
                 values.all(|value| self.block_of(value) == Some(block))
             })
         };
-        if shared.iter().all(alone) {
+        let waits = self.waits.iter();
+        let waits = waits.filter_map(|&(end, _)| self.func.layout.inst_block(end));
+        let apart = waits.into_iter().all(|block| !shared.contains(&block));
+        if apart && shared.iter().all(alone) {
             Ok(())
         } else {
             Err(Unsupported("ways of scouts that meet"))

@@ -83,8 +83,7 @@ impl Build<'_, '_> {
         self.count_cell(cells, (entry.value, bytes), None, after);
     }
 
-    /// Adds a packet to a cell, whose number has 32 bits, and goes on at `after`; one of a region is noted. Side by side there are
-    /// no cells to be found here: the runtime fetches their lines first.
+    /// Adds a packet to a cell, whose number has 32 bits, and goes on at `after`; one of a region is noted.
     fn count_cell(
         &mut self,
         cells: &CounterCells,

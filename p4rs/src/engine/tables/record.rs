@@ -169,10 +169,9 @@ impl<'g> Entry<'g> {
             store(self.words, START, timer.1.0);
         }
         let put = |at: usize, values: &[u64]| {
-            if let Some(to) = self.words.get(at..at + values.len()) {
-                for (to, &value) in to.iter().zip(values) {
-                    to.store(value, Ordering::Relaxed);
-                }
+            let to = self.words.get(at..).unwrap_or_default();
+            for (to, &value) in to.iter().zip(values) {
+                to.store(value, Ordering::Relaxed);
             }
         };
         put(shape.key, encoded.0);

@@ -24,7 +24,9 @@ impl Build<'_, '_> {
         if self.is_too_large() {
             return Some(Err(Unsupported("so many usual ways")));
         }
-        if let Some(learned) = self.hot_learn(stmt) {
+        if support::stmt(stmt)
+            && let Some(learned) = self.hot_learn(stmt)
+        {
             return Some(learned.map(|()| Falls::Through));
         }
         Some(match stmt {
@@ -253,11 +255,11 @@ impl Build<'_, '_> {
             self.leave_for_later(Later::Applied { table: index, hit });
             self.acting = Some(index);
             self.row = hit.then_some(row);
-            if let Some(hot) = &mut self.hot {
-                let (table, key) = (index, key.clone());
-                let hash = hash.map(|hashed| hashed.tag);
-                hot.missed = (!hit).then_some(Missed { table, key, hash });
-            }
+            let missed = (!hit).then(|| Missed {
+                table: index,
+                key: key.clone(),
+                hash: hash.map(|hashed| hashed.tag),
+            });
             for (action, next) in usual {
                 let (run, other) = (self.b.create_block(), self.b.create_block());
                 let is = self.is(found.action, u64::from(action));
@@ -265,6 +267,9 @@ impl Build<'_, '_> {
                 if self.ways.contains_key(&run) {
                     self.enter(run);
                     self.facts.trail.at = next;
+                    if let Some(hot) = &mut self.hot {
+                        hot.missed.clone_from(&missed);
+                    }
                     self.hot_action(code, (action, found.data))?;
                     let mut acted = Vec::new();
                     self.ends(Falls::Through, &mut acted);

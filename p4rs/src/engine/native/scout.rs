@@ -30,7 +30,7 @@ pub(crate) const SCOUTS: usize = 16;
 /// Transitions of a parser that a scout may take.
 const BUDGET: u32 = 1 << 10;
 
-/// A scout, and what its context points to.
+/// What a scout's context points to while it is out.
 #[derive(Default)]
 struct Scout {
     frame: Frame,
@@ -45,7 +45,7 @@ pub(crate) struct Scouts {
     out: Vec<usize>,
 }
 
-// SAFETY: the pointers in a context lead to its scout, which goes with it, or are those of an errand that is done.
+// SAFETY: the pointers in a context are those of an errand that is done; they are set anew when a scout is sent.
 unsafe impl Send for Scouts {}
 
 impl std::fmt::Debug for Scouts {
@@ -57,14 +57,7 @@ impl std::fmt::Debug for Scouts {
 impl Default for Scouts {
     /// [`SCOUTS`] of them.
     fn default() -> Self {
-        let scout = |_| {
-            let mut scout = Box::<Scout>::default();
-            let mut context = Box::new(Context::empty());
-            context.budget = &raw mut scout.budget;
-            context.cursor = &raw mut scout.cursor;
-            context.frame = &raw mut scout.frame;
-            (context, scout)
-        };
+        let scout = |_| (Box::new(Context::empty()), Box::default());
         Self {
             all: (0..SCOUTS).map(scout).collect(),
             out: Vec::with_capacity(SCOUTS),
@@ -81,6 +74,9 @@ impl Scouts {
         };
         scout.frame.stage = 0;
         (scout.budget, scout.cursor) = (BUDGET, 0);
+        context.frame = &raw mut scout.frame;
+        context.budget = &raw mut scout.budget;
+        context.cursor = &raw mut scout.cursor;
         context.packet = bytes.as_ptr();
         context.bits = bytes.len() as u64 * 8;
         context.places = Touched::default();

@@ -169,11 +169,6 @@ impl Build<'_, '_> {
         }
     }
 
-    /// Whether scouts wait anywhere.
-    pub fn waits(&self) -> bool {
-        self.hot.as_ref().is_some_and(|hot| !hot.waits.is_empty())
-    }
-
     /// Where scouts wait.
     pub fn take_waits(&mut self) -> Vec<Inst> {
         let hot = self.hot.as_mut();

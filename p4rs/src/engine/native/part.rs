@@ -162,8 +162,9 @@ impl Plan<'_> {
             if !build.pass(self.emits)? {
                 return Ok(None);
             }
+            let waits = build.take_waits();
             let useful = match hot {
-                Some((.., true)) => build.waits(),
+                Some((.., true)) => !waits.is_empty(),
                 Some((profile, ..)) => build.covered() >= profile.packets().div_ceil(USEFUL),
                 None => true,
             };
@@ -172,7 +173,6 @@ impl Plan<'_> {
             }
             let room = build.room;
             let accesses = build.accesses();
-            let waits = build.take_waits();
             build.b.seal_all_blocks();
             build.b.finalize(module.target_config());
             if !waits.is_empty() {

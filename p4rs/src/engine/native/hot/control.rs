@@ -255,10 +255,10 @@ impl Build<'_, '_> {
             self.leave_for_later(Later::Applied { table: index, hit });
             self.acting = Some(index);
             self.row = hit.then_some(row);
-            let missed = (!hit).then(|| Missed {
+            let missed = hash.filter(|_| !hit).map(|hashed| Missed {
                 table: index,
                 key: key.clone(),
-                hash: hash.map(|hashed| hashed.tag),
+                hash: hashed.tag,
             });
             for (action, next) in usual {
                 let (run, other) = (self.b.create_block(), self.b.create_block());

@@ -11,13 +11,12 @@ use super::super::build::Build;
 use super::super::runtime;
 use super::Later;
 
-/// A key that a table has not found.
+/// A key that machine code has looked for in a table, and not found.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Missed {
     pub table: u32,
     pub key: Vec<Value>,
-    /// Its hash, where machine code has looked for it.
-    pub hash: Option<Value>,
+    pub hash: Value,
 }
 
 /// An entry that is to be added.
@@ -45,7 +44,7 @@ impl Build<'_, '_> {
         };
         let missed = self.hot.as_ref()?.missed.clone();
         let missed = missed.filter(|missed| Some(missed.table) == self.acting);
-        let Some(missed) = missed.filter(|missed| missed.hash.is_some()) else {
+        let Some(missed) = missed else {
             self.begin_anew();
             return Some(Ok(()));
         };
@@ -85,14 +84,11 @@ impl Build<'_, '_> {
 
     /// Whether an entry is to be added to a table at the end of this way.
     pub(super) fn is_to_learn(&self, table: u32) -> bool {
-        let learned = self.hot.iter().flat_map(|hot| &hot.learned);
-        let all: Vec<u32> = learned.map(|learned| learned.missed.table).collect();
+        let learned = self.hot.as_ref().map_or(&[][..], |hot| &hot.learned);
+        let is_there = |at: usize| learned.get(at).is_some_and(|it| it.missed.table == table);
         let left = self.left();
-        let mut at = left.iter().filter_map(|what| match what {
-            Later::Learned { at } => all.get(*at),
-            _ => None,
-        });
-        at.any(|&other| other == table)
+        let mut left = left.iter();
+        left.any(|what| matches!(what, Later::Learned { at } if is_there(*at)))
     }
 
     /// Adds an entry.
@@ -107,18 +103,15 @@ impl Build<'_, '_> {
         else {
             return Ok(());
         };
-        let (Some(table), Some(hash)) =
-            (self.machine.tables.get(missed.table as usize), missed.hash)
-        else {
-            return Err(Unsupported("an entry of no table"));
-        };
+        let table = self.machine.tables.get(missed.table as usize);
+        let table = table.ok_or(Unsupported("an entry of no table"))?;
         let shape = runtime::shape(missed.key.len(), data.len(), action);
         let shape = shape.ok_or(Unsupported("an entry of this size"))?;
         let words: Vec<Value> = missed.key.iter().chain(&data).copied().collect();
         let words = self.in_memory(&words);
         let table = self.iconst(std::ptr::from_ref(table) as u64);
         let shape = self.iconst(shape);
-        let args = [self.context, table, words, shape, hash, timeout];
+        let args = [self.context, table, words, shape, missed.hash, timeout];
         let function = runtime::learn_missed as *const u8 as u64;
         self.call_at(function, &args, None);
         Ok(())

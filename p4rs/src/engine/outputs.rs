@@ -110,30 +110,30 @@ impl Outputs {
         self.log.clear();
     }
 
-    /// Room for so many bytes, where the next packet will begin.
+    /// Room for so many bytes at least, where the next packet will begin.
     #[inline]
     pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
-        let end = self.end.saturating_add(bytes);
-        if end > self.bytes.len() {
-            self.more_room(end);
+        if self.bytes.len().wrapping_sub(self.end) < bytes {
+            self.more_room(bytes);
         }
-        self.bytes.get_mut(self.end..end).unwrap_or_default()
+        self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
     #[cold]
-    fn more_room(&mut self, end: usize) {
+    fn more_room(&mut self, bytes: usize) {
+        let end = self.end.saturating_add(bytes);
         self.bytes.resize(end.next_power_of_two(), 0);
     }
 
     /// Appends the packet whose first bytes, so many, were written where [`Outputs::room`] said.
     #[inline]
     pub(crate) fn seal(&mut self, port: u32, head: usize, payload: &[u8]) {
-        let to = self.room(head + payload.len());
-        if let Some(to) = to.get_mut(head..) {
+        let len = head + payload.len();
+        if let Some(to) = self.room(len).get_mut(head..len) {
             to.copy_from_slice(payload);
         }
         self.sent.push((port, self.end));
-        self.end += head + payload.len();
+        self.end += len;
     }
 
     /// Appends one packet made of two pieces.

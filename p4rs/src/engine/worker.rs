@@ -3,13 +3,14 @@
 //! In: batches of packets. Out: what became of them, in their order; what was counted, told after every batch. Invariant: what
 //! comes of a packet does not depend on the way in which it is run.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
 use super::interp::{PacketState, Packets, Received};
-use super::native::{HotCode, SCOUTS, Scouts, Sets, Touched, flow_of, is_known};
+use super::native::{HotCode, Places, SCOUTS, Scouts, Sets, Touched, flow_of, is_known};
 use super::tables::MatchTable;
 use super::tables::epoch::{self, Guard};
 use super::watch::TELL;
@@ -41,6 +42,62 @@ const TOGETHER: usize = 4 * SCOUTS;
 const AHEAD: usize = 4;
 /// Groups of packets for which no scouts are sent after one most of whose packets took other ways than their scouts know.
 const IDLE: u32 = 16;
+
+/// What is known of the flows of some packets.
+struct Flows<'p> {
+    packets: &'p [Received<'p>],
+    sets: Option<&'p Sets>,
+    flows: [u64; TOGETHER],
+    known: [Touched; TOGETHER],
+}
+
+impl<'p> Flows<'p> {
+    /// Those of the first packets are known at once.
+    fn new(packets: &'p [Received<'p>], sets: Option<&'p Sets>) -> Self {
+        let mut flows = Self {
+            packets,
+            sets,
+            flows: [0; TOGETHER],
+            known: [Touched::default(); TOGETHER],
+        };
+        (0..2 * SCOUTS).for_each(|at| flows.ask(at));
+        (0..SCOUTS).for_each(|at| flows.read(at));
+        flows
+    }
+
+    /// Fetches what is known of a packet's flow.
+    #[inline]
+    fn ask(&mut self, at: usize) {
+        if let (Some(sets), Some(packet)) = (self.sets, self.packets.get(at)) {
+            let flow = flow_of(packet.port, packet.bytes);
+            self.flows[at] = flow;
+            sets.fetch_set(flow);
+        }
+    }
+
+    /// Reads it.
+    #[inline]
+    fn read(&mut self, at: usize) {
+        if let Some(sets) = self.sets
+            && at < self.packets.len()
+        {
+            self.known[at] = sets.touched(self.flows[at]);
+        }
+    }
+
+    /// Packets of flows of which nothing is known, of some.
+    fn unknown(&self, group: Range<usize>) -> impl Iterator<Item = usize> {
+        group.filter(|&at| !is_known(&self.known[at]))
+    }
+
+    /// Remembers what a packet touched.
+    #[inline]
+    fn note(&self, at: usize, (places, end): (&Places, u64)) {
+        if let Some(sets) = self.sets {
+            sets.note(self.flows[at], &self.known[at], places, end);
+        }
+    }
+}
 
 /// Processes packets, with a packet's working memory of its own. Its counts reach [`Engine::statistics`] after every
 /// batch.
@@ -110,7 +167,7 @@ impl<'e> Worker<'e> {
             let mut one = Packets::new(machine, &guard, &mut self.state, out, hot);
             let mut received = 0;
             packets.for_each(|packet| {
-                one.process(packet);
+                one.process(&packet);
                 received += 1;
             });
             let others = one.others();
@@ -134,70 +191,64 @@ impl<'e> Worker<'e> {
         self.tell();
     }
 
-    /// Runs packets that need more memory than caches hold.
+    /// Runs packets that need more memory than caches hold, one after the other, and fetches ahead what their flows' last ones
+    /// touched, or what scouts find.
     fn together(&mut self, guard: &Guard, packets: &[Received<'_>], out: &mut Outputs) {
         let before = (out.transmitted().len(), out.drops.len());
-        let mut flows = [0; TOGETHER];
-        if let Some(sets) = &self.sets {
-            for (packet, flow) in packets.iter().zip(&mut flows) {
-                *flow = flow_of(packet.port, packet.bytes);
-                sets.fetch_set(*flow);
-            }
-        }
-        for (packets, flows) in packets.chunks(SCOUTS).zip(flows.chunks(SCOUTS)) {
-            self.group(guard, packets, flows, out);
-        }
-        self.counted.add(packets.len(), before, out);
-    }
-
-    /// Runs packets one after the other, and fetches ahead what their flows' last ones touched, or what scouts find.
-    fn group(&mut self, guard: &Guard, packets: &[Received<'_>], flows: &[u64], out: &mut Outputs) {
         let machine = &self.engine.machine;
-        let mut known = [Touched::default(); SCOUTS];
-        if let Some(sets) = &self.sets {
-            for (known, &flow) in known.iter_mut().zip(flows) {
-                *known = sets.touched(flow);
-            }
-        }
         let hot = self.hot.as_deref();
-        let mut one = Packets::new(machine, guard, &mut self.state, out, hot);
-        let mut expected = known;
-        let unknown = |known: &&Touched| !is_known(known);
-        let unknown = known.iter().take(packets.len()).filter(unknown).count();
         let part = hot.and_then(|hot| hot.scout.as_ref());
-        // One by itself would find nobody to go on while it waits.
-        let part = part.filter(|_| self.idle == 0 && unknown > 1);
-        self.idle = self.idle.saturating_sub(1);
-        if let Some(part) = part {
-            let scouts = self.scouts.get_or_insert_default();
-            for (at, (known, packet)) in known.iter().zip(packets).enumerate() {
-                if let (false, Some(given)) = (is_known(known), one.given(packet)) {
-                    scouts.send(at, (packet.now, given), packet.bytes);
-                    self.counted.scouted += 1;
-                }
-            }
-            scouts.run(guard, part, |at, found| expected[at] = *found);
-        }
-        let fetch = |known| {
+        let mut one = Packets::new(machine, guard, &mut self.state, out, hot);
+        let mut flows = Flows::new(packets, self.sets.as_deref());
+        let fetch = |known: &Touched| {
             if let Some(native) = &machine.native {
                 native.fetch(guard, known);
             }
         };
-        known.iter().take(AHEAD).for_each(fetch);
-        for (at, (&packet, &flow)) in packets.iter().zip(flows).enumerate() {
-            known.get(at + AHEAD).into_iter().for_each(fetch);
-            one.expect(&expected[at]);
-            one.process(packet);
-            if let (Some(sets), Some(touched)) = (&self.sets, one.touched()) {
-                sets.note(flow, &known[at], touched);
+        flows.known.iter().take(AHEAD).for_each(fetch);
+        for start in (0..packets.len()).step_by(SCOUTS) {
+            let group = start..packets.len().min(start + SCOUTS);
+            let others = one.others();
+            // One by itself would find nobody to go on while it waits.
+            let wanted = self.idle == 0 && flows.unknown(group.clone()).nth(1).is_some();
+            self.idle = self.idle.saturating_sub(1);
+            let part = part.filter(|_| wanted);
+            let mut found = None;
+            if let Some(part) = part {
+                let scouts = self.scouts.get_or_insert_default();
+                scouts.gather();
+                for at in flows.unknown(group.clone()) {
+                    let packet = packets[at];
+                    if let Some(given) = one.given(&packet) {
+                        scouts.send(at, (packet.now, given), packet.bytes);
+                        self.counted.scouted += 1;
+                    }
+                }
+                scouts.run(guard, part);
+                found = Some(scouts.found().peekable());
+            }
+            for at in group.clone() {
+                flows.ask(at + 2 * SCOUTS);
+                flows.read(at + SCOUTS);
+                flows.known.get(at + AHEAD).into_iter().for_each(fetch);
+                let scouted = found.as_mut().and_then(|found| found.next_if(|&(of, _)| of == at));
+                match scouted {
+                    Some((_, places)) => one.expect(places),
+                    None => one.expect(&flows.known[at]),
+                }
+                one.process(&packets[at]);
+                if let Some(touched) = one.touched() {
+                    flows.note(at, touched);
+                }
+            }
+            let others = one.others() - others;
+            if part.is_some() && others as usize * 2 > group.len() {
+                self.idle = IDLE;
             }
         }
-        let others = one.others();
-        if part.is_some() && others as usize * 2 > packets.len() {
-            self.idle = IDLE;
-        }
         self.ran[0] += packets.len() as u32;
-        self.ran[1] += others;
+        self.ran[1] += one.others();
+        self.counted.add(packets.len(), before, out);
     }
 
     pub(super) fn one(

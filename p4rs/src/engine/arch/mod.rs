@@ -6,7 +6,7 @@
 mod pna;
 mod v1model;
 
-use super::interp::{LastApply, Lower, Run, Slot, Stop};
+use super::interp::{Lower, Run, Slot, Stop};
 use super::native::{Fate, Native, Passage, v1model_given};
 use super::outputs::{Digest, DropReason};
 use super::trace::{Event, Verdict};
@@ -315,7 +315,6 @@ impl Run<'_> {
         if std::mem::take(&mut self.state.intents.used) {
             self.state.intents.clear();
         }
-        self.last = LastApply::NONE;
     }
 
     /// Counts a pass; false when there were too many.

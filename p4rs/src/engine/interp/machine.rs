@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::super::arch::{Arch, Intents, Job};
 use super::super::bits::BitWriter;
 use super::super::externs::{Color, Externs, Replication};
-use super::super::native::{HotCode, Native, Passage, Steps, Touched};
+use super::super::native::{HotCode, Native, Passage, Places, Steps};
 use super::super::outputs::{DropReason, Outputs};
 use super::super::tables::{
     self, Entry, IdleTimeout, MatchTable, Profile, TableError, epoch::Guard,
@@ -169,7 +169,10 @@ impl Machine {
     ) {
         let mut packets = Packets::new(self, guard, state, out, None);
         packets.run.tracer = tracer.map(|tracer| tracer as &mut dyn Tracer);
-        packets.process(packet);
+        if packets.run.tracer.is_some() || packets.run.state.steps.watches() {
+            packets.passage = None;
+        }
+        packets.process(&packet);
     }
 
     /// Tells the tables what packets did with them.
@@ -229,21 +232,20 @@ impl<'r> Packets<'r> {
 
     /// Runs a packet to completion.
     #[inline]
-    pub fn process(&mut self, packet: Received<'_>) {
+    pub fn process(&mut self, packet: &Received<'_>) {
         if packet.bytes.len() > self.run.machine.config.max_packet_len {
             self.run.out.drops.push(DropReason::TooLong);
             return;
         }
         self.run.state.begin();
-        let seen = self.run.tracer.is_some() || self.run.state.steps.watches();
-        let by_machine = !seen && self.given(&packet).is_some();
+        self.given(packet);
         let run = &mut self.run;
         let arch = &run.machine.arch;
         match &mut self.passage {
-            Some((native, passage)) if by_machine => {
+            Some((native, passage)) => {
                 arch.run_native(run, (native, passage), packet.port, packet.bytes);
             }
-            _ => {
+            None => {
                 if run.now != packet.now {
                     run.now = packet.now;
                     self.port = None;
@@ -273,16 +275,17 @@ impl<'r> Packets<'r> {
             .map_or(0, |(_, passage)| passage.others)
     }
 
-    /// Tells which places in large memory the next packet will probably touch.
+    /// Tells which places in large memory the next packet will probably touch, first of all.
     #[inline]
-    pub fn expect(&mut self, expected: &Touched) {
+    pub fn expect(&mut self, expected: &[u64]) {
         if let Some((_, passage)) = &mut self.passage {
             passage.expect(expected);
         }
     }
 
-    /// Places in large memory that the last packet touched.
-    pub fn touched(&self) -> Option<&Touched> {
+    /// Places in large memory that the last packet touched, up to where the next one would be, in bytes.
+    #[inline]
+    pub fn touched(&self) -> Option<(&Places, u64)> {
         self.passage.as_ref().map(|(_, passage)| passage.touched())
     }
 }

@@ -13,7 +13,7 @@ use super::super::interp::code::{Agg, Call, Ex, Prim, Slot, Stmt};
 use super::super::interp::{LastApply, PacketState, Run, Stop};
 use super::super::outputs::DropReason;
 use super::super::tables::{Entry, Found, MatchTable};
-use super::recall::{FIRST, Touched};
+use super::recall::{FIRST, Places};
 use super::region::Regions;
 
 /// A node that the interpreter runs.
@@ -73,9 +73,9 @@ pub(super) struct Context {
     pub sites: *const Site,
     /// What code in stages keeps; see [`super::stages`].
     pub frame: *mut Frame,
-    /// Places that the packet touched, and where the next one goes, in bytes; it goes round where there is no more room. What was
-    /// not touched yet is what the last packet of the flow touched there.
-    pub places: Touched,
+    /// Places that the packet touched, and where the next one goes, in bytes; see [`place_at`]. What was not touched yet is what the
+    /// last packet of the flow touched there, or what its scout found.
+    pub places: Places,
     pub touched: u64,
 }
 
@@ -93,8 +93,13 @@ pub(super) struct Frame {
 /// Bytes of a cache line.
 pub(super) const LINE_BYTES: usize = 64;
 
-/// Bytes of the places that a pass takes note of, a power of two.
-pub(super) const TOUCHED: u64 = size_of::<Touched>() as u64;
+/// Where the last of the places lies that a pass takes note of, in bytes.
+pub(super) const LAST: u64 = (size_of::<Places>() - size_of::<u32>()) as u64;
+
+/// Where a place is noted, in bytes, so many behind the beginning.
+pub(super) fn place_at(touched: u64) -> u64 {
+    touched.min(LAST)
+}
 
 /// Status words: nothing happened, or why execution of a block ends.
 pub(super) mod status {
@@ -269,7 +274,7 @@ impl Context {
             run: ptr::null_mut(),
             sites: ptr::null(),
             frame: ptr::null_mut(),
-            places: Touched::default(),
+            places: Places::default(),
             touched: FIRST,
         }
     }
@@ -277,7 +282,7 @@ impl Context {
     /// The packet touches a place in memory that is large; none where it has no word.
     fn touch(&mut self, word: Option<u32>) {
         if let Some(word) = word {
-            let at = (self.touched % TOUCHED) as usize;
+            let at = place_at(self.touched) as usize;
             let place = &mut self.places[at / size_of::<u64>()];
             let half = at % size_of::<u64>() * 8;
             *place = *place & !(u64::from(u32::MAX) << half) | u64::from(word) << half;

@@ -322,6 +322,10 @@ impl Build<'_, '_> {
                 }
             }
         }
+        if !self.is_scout() {
+            let touched = self.iconst(u64::from(trail.touched));
+            self.store_context(touched, offset_of!(Context, touched));
+        }
         if let Some(hot) = &mut self.hot {
             hot.covered += hot.profile.count(trail.at);
             hot.room = hot.room.max(trail.room as usize);

@@ -56,7 +56,7 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use super::Time;
 use super::bits::WORD;
 use super::externs::{crc32_step, shard_offset};
-use super::interp::{Machine, PacketState, Run};
+use super::interp::{LastApply, Machine, PacketState, Run};
 use super::outputs::{DropReason, Outputs};
 use super::tables::epoch::Guard;
 use build::{Imports, signature};
@@ -69,7 +69,7 @@ use widths::Widths;
 pub(crate) use part::HotCode;
 pub(crate) use profile::{Profile, Steps};
 pub(crate) use program::{pna_given, v1model_given};
-pub(crate) use recall::{Recall, Sets, Touched, flow_of, is_known};
+pub(crate) use recall::{Places, Recall, Sets, Touched, flow_of, is_known};
 pub(crate) use scout::{SCOUTS, Scouts};
 
 /// Why a program is left to the interpreter.
@@ -120,15 +120,17 @@ impl<'h> Passage<'h> {
         &self.context.given
     }
 
-    /// Tells what the next packet will probably touch.
+    /// Tells what the next packet will probably touch, first of all.
     #[inline]
-    pub fn expect(&mut self, expected: &Touched) {
-        self.context.places = *expected;
+    pub fn expect(&mut self, expected: &[u64]) {
+        let places = self.context.places.iter_mut().zip(expected);
+        places.for_each(|(place, expected)| *place = *expected);
     }
 
-    /// What the last packet touched.
-    pub fn touched(&self) -> &Touched {
-        &self.context.places
+    /// What the last packet touched: places up to where the next one would be, in bytes.
+    #[inline]
+    pub fn touched(&self) -> (&Places, u64) {
+        (&self.context.places, self.context.touched)
     }
 }
 
@@ -256,6 +258,7 @@ impl Native {
     /// Sets back what code for all kinds of packets changes on its way. What is not set here is set before it is read.
     #[inline(always)]
     fn begin_values(&self, run: &mut Run<'_>, context: &mut Context) {
+        run.last = LastApply::NONE;
         let state = &mut *run.state;
         for &(first, end) in &self.memory {
             state.slots.get_mut(first..end).unwrap_or_default().fill(0);

@@ -4,9 +4,8 @@
 //! order. Out: the same places fetched ahead for packets of flows that are known, and told to the code that runs them.
 //!
 //! ```text
-//! packet ─ flow's hash ─▶ set: ┌ tag, 9 words ┐ ─▶ fetch ─▶ pass ─▶ words touched
-//!                              │ tag, 9 words │ ◀──── where they differ ────┘
-//!                              └ tag, 9 words ┘
+//! packet ─ flow's hash ─▶ set: ┌ tag, 7 places ┐ ─▶ fetch ─▶ pass ─▶ places touched
+//!                              └ tag, 7 places ┘ ◀──── where they differ ────┘
 //! ```
 //!
 //! Everything here is a hint: a wrong word costs time and nothing else, so words are read and written without any order.
@@ -18,34 +17,32 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::super::tables::{fold, prefetch_at, zeroes};
-use super::context::LINE_BYTES;
 
-/// Places remembered of a packet.
-const PLACES: usize = 9;
+/// Words of a flow: seven places, two in a word; a packet of an open connection touches six.
+const WORDS: usize = 4;
 /// Flows of a set.
-const WAYS: usize = 3;
+const WAYS: usize = 2;
 /// Entries of tables for which there is a set: two for each flow, whose packets are the half of a connection's.
-const ENTRIES: u64 = 4;
+const ENTRIES: u64 = 2;
 
-/// Words of two places, or of the tag and the first place.
-const WORDS: usize = PLACES.div_ceil(2);
-
-/// Places that one packet touched, in order, two in a word, as [`super::region`] names them; 0 where there are no more. The
-/// lower half of the first word is the flow's tag; what lies behind those that are remembered is no matter.
-pub(crate) type Touched = [u64; WORDS.next_power_of_two()];
+/// Places that one packet touched, in order, as [`super::region`] names them; 0 where there are no more. The lower half of the
+/// first word is the flow's tag.
+pub(crate) type Touched = [u64; WORDS];
+/// As [`Touched`], with all the places that a pass takes note of; the last one is that of all further ones.
+pub(crate) type Places = [u64; 2 * WORDS];
 /// Where the first place lies, in bytes.
 pub(super) const FIRST: u64 = 4;
 
 /// The tag, and the places.
 type Way = [AtomicU64; WORDS];
 
-/// Words of a set: two cache lines, of which the ways take all but the last.
-const SET: usize = 16;
+/// Words of a set: a cache line.
+const SET: usize = WAYS * WORDS;
 type Set = [AtomicU64; SET];
 
 /// The ways of a set.
 fn ways(set: &Set) -> impl Iterator<Item = &Way> {
-    set.as_chunks().0.iter().take(WAYS)
+    set.as_chunks().0.iter()
 }
 
 /// A number of sets that never changes, a power of two.
@@ -97,9 +94,7 @@ impl Sets {
     #[inline]
     pub fn fetch_set(&self, hash: u64) {
         if let Some(set) = self.set(hash) {
-            let first = std::ptr::from_ref(set).cast::<u8>();
-            prefetch_at(first);
-            prefetch_at(first.wrapping_add(LINE_BYTES));
+            prefetch_at(std::ptr::from_ref(set).cast());
         }
     }
 
@@ -115,19 +110,20 @@ impl Sets {
         touched
     }
 
-    /// Remembers what a packet of the flow touched; whether that is what was known.
+    /// Remembers what a packet of the flow touched, the first of `places` up to `end` in bytes; whether that is what was known.
+    /// What lies behind may be what was expected.
     #[inline]
-    pub fn note(&self, flow: u64, known: &Touched, touched: &Touched) -> bool {
-        let differ = |at: usize| known[at] ^ touched[at];
+    pub fn note(&self, flow: u64, known: &Touched, places: &Places, end: u64) -> bool {
+        let differ = |at: usize| known[at] ^ places[at];
         let same = (1..WORDS).fold(differ(0) & !TAG, |all, at| all | differ(at)) == 0;
         if !same {
-            self.renew(flow, touched);
+            self.renew(flow, places, end);
         }
         same
     }
 
     #[inline(never)]
-    fn renew(&self, flow: u64, touched: &Touched) {
+    fn renew(&self, flow: u64, places: &Places, end: u64) {
         let Some(set) = self.set(flow) else {
             return;
         };
@@ -139,9 +135,13 @@ impl Sets {
         let Some(way) = way else {
             return;
         };
-        let mut touched = *touched;
-        touched[0] = touched[0] & !TAG | tag(flow);
-        for (to, word) in way.iter().zip(touched) {
+        for ((to, &word), at) in way.iter().zip(places).zip(0..) {
+            let word = match end.saturating_sub(at * size_of::<u64>() as u64) {
+                0 => 0,
+                1..8 => word & TAG,
+                _ => word,
+            };
+            let word = if at == 0 { word & !TAG | tag(flow) } else { word };
             to.store(word, Ordering::Relaxed);
         }
     }
@@ -163,8 +163,8 @@ pub(crate) fn is_known(touched: &Touched) -> bool {
 
 /// The tag, and the places in order.
 #[inline(always)]
-pub(super) fn halves(touched: &Touched) -> [u32; 2 * size_of::<Touched>() / 8] {
-    let mut halves = [0; 2 * size_of::<Touched>() / 8];
+pub(super) fn halves(touched: &Touched) -> [u32; 2 * WORDS] {
+    let mut halves = [0; 2 * WORDS];
     for (pair, &word) in halves.chunks_exact_mut(2).zip(touched) {
         pair.copy_from_slice(&[word as u32, (word >> 32) as u32]);
     }
@@ -191,6 +191,12 @@ pub(crate) fn flow_of(port: u32, bytes: &[u8]) -> u64 {
         let ports = u32::from_le_bytes([head[34], head[35], head[36], head[37]]);
         return flow_v4(ends, ports, head[23], port);
     }
+    other_flow(port, bytes)
+}
+
+/// As [`flow_of`], of any packet.
+#[inline(never)]
+fn other_flow(port: u32, bytes: &[u8]) -> u64 {
     let byte = |at: usize| bytes.get(at).map_or(0, |&byte| u64::from(byte));
     let half = |at: usize| {
         let half = bytes.get(at..).and_then(|rest| rest.first_chunk());
@@ -222,6 +228,7 @@ pub(crate) fn flow_of(port: u32, bytes: &[u8]) -> u64 {
 const PLAIN: usize = 38;
 
 /// The hash of what tells a flow of IPv4.
+#[inline]
 fn flow_v4(ends: u64, ports: u32, protocol: u8, port: u32) -> u64 {
     let with = u64::from(ports) << 32 | u64::from(protocol) << 24 ^ u64::from(port);
     mix(ends, with)

@@ -245,15 +245,15 @@ impl Regions {
         for &word in words {
             let number = word & (NUMBERS as u32 - 1);
             let region = &self.all[(word >> NUMBER_BITS) as usize];
-            match region.kind {
-                Kind::Pieces => region.fetch(region.origins, number),
-                Kind::OfThread => region.fetch(region.origins_of(shard), number),
-                Kind::Buckets => {
-                    if let Some(index) = &region.index {
-                        prefetch_at(index.named(guard, number));
-                    }
-                }
-                Kind::None => return,
+            // Asked one after the other, the most frequent first.
+            if region.kind == Kind::Pieces {
+                region.fetch(region.origins, number);
+            } else if region.kind == Kind::OfThread {
+                region.fetch(region.origins_of(shard), number);
+            } else if let Some(index) = &region.index {
+                prefetch_at(index.named(guard, number));
+            } else {
+                return;
             }
         }
     }

@@ -11,7 +11,7 @@ use super::super::externs::Plain;
 use super::super::interp::code::Extern;
 use super::Unsupported;
 use super::build::{Build, Val};
-use super::context::{Context, TOUCHED};
+use super::context::{Context, LAST, place_at};
 use super::hot::Later;
 use super::support;
 use crate::ir::{ExternInstance, Handle};
@@ -84,13 +84,14 @@ impl Build<'_, '_> {
     /// Where the next place is noted, and stands as the flow's last packet left it; and the count of bytes before it.
     pub fn next_place(&mut self) -> (Value, Value) {
         if self.is_hot() {
-            let at = u64::from(self.facts.trail.touched) % TOUCHED;
+            let at = place_at(u64::from(self.facts.trail.touched));
             let at = at as i64 + offset_of!(Context, places) as i64;
             let at = self.b.ins().iadd_imm_s(self.context, at);
             return (at, at);
         }
         let count = self.load_context(types::I64, offset_of!(Context, touched));
-        let place = self.b.ins().band_imm_u(count, TOUCHED as i64 - 1);
+        let last = self.iconst(LAST);
+        let place = self.b.ins().umin(count, last);
         let at = self.b.ins().iadd(self.context, place);
         let at = self
             .b

@@ -23,7 +23,7 @@ use super::super::tables::{epoch::Guard, prefetch_at};
 use super::context::{Context, Frame, LINE_BYTES};
 use super::part::Part;
 use super::program::outcome;
-use super::recall::Touched;
+use super::recall::Places;
 
 /// Scouts side by side: about as many as a core has memory accesses under way.
 pub(crate) const SCOUTS: usize = 16;
@@ -41,8 +41,8 @@ struct Scout {
 /// The scouts of one worker.
 pub(crate) struct Scouts {
     all: Vec<(Box<Context>, Box<Scout>)>,
-    /// For which packets they are out.
-    out: Vec<usize>,
+    /// For which packets they are out, or were last.
+    of: Vec<usize>,
 }
 
 // SAFETY: the pointers in a context are those of an errand that is done; they are set anew when a scout is sent.
@@ -60,16 +60,21 @@ impl Default for Scouts {
         let scout = |_| (Box::new(Context::empty()), Box::default());
         Self {
             all: (0..SCOUTS).map(scout).collect(),
-            out: Vec::with_capacity(SCOUTS),
+            of: Vec::with_capacity(SCOUTS),
         }
     }
 }
 
 impl Scouts {
-    /// Sends a scout for packet `at`, unless all are out: what the architecture gives the packet, and its bytes.
+    /// Calls all back.
+    pub fn gather(&mut self) {
+        self.of.clear();
+    }
+
+    /// Sends a scout for packet `at`, behind those before it, unless all are out: what the architecture gives the packet, and its bytes.
     #[inline]
     pub fn send(&mut self, at: usize, (now, given): (Time, &[u64; 6]), bytes: &[u8]) {
-        let Some((context, scout)) = self.all.get_mut(self.out.len()) else {
+        let Some((context, scout)) = self.all.get_mut(self.of.len()) else {
             return;
         };
         scout.frame.stage = 0;
@@ -79,20 +84,19 @@ impl Scouts {
         context.cursor = &raw mut scout.cursor;
         context.packet = bytes.as_ptr();
         context.bits = bytes.len() as u64 * 8;
-        context.places = Touched::default();
+        context.places = Places::default();
         context.begin_at(now, given);
         // Headers lie in the first two lines.
         prefetch_at(context.packet);
         prefetch_at(context.packet.wrapping_add(LINE_BYTES));
-        self.out.push(at);
+        self.of.push(at);
     }
 
-    /// Lets the scouts that were sent go on until all are back; `found` is told what each packet will probably touch. The packets
-    /// are still there.
-    pub fn run(&mut self, guard: &Guard, part: &Part, mut found: impl FnMut(usize, &Touched)) {
+    /// Lets the scouts that were sent go on until all are back. The packets are still there.
+    pub fn run(&mut self, guard: &Guard, part: &Part) {
         let shard = shard_offset(guard.number());
         let mut away: SmallVec<[*mut Context; SCOUTS]> = SmallVec::new();
-        for (context, _) in self.all.iter_mut().take(self.out.len()) {
+        for (context, _) in self.all.iter_mut().take(self.of.len()) {
             context.shard = shard;
             away.push(&raw mut **context);
         }
@@ -111,8 +115,11 @@ impl Scouts {
             }
             away.truncate(still);
         }
-        for (at, (context, _)) in self.out.drain(..).zip(&self.all) {
-            found(at, &context.places);
-        }
+    }
+
+    /// What the packets for which scouts were sent will probably touch, in their order.
+    pub fn found(&self) -> impl Iterator<Item = (usize, &Places)> {
+        let all = self.of.iter().zip(&self.all);
+        all.map(|(&at, (context, _))| (at, &context.places))
     }
 }

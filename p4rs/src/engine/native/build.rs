@@ -155,6 +155,12 @@ pub(super) struct Build<'a, 'f> {
 /// Numbers besides the slots of which facts are kept: the cursor, the bytes written, and what was decided about the packet.
 const PLACES: usize = 5;
 
+/// For memory that nobody changes while a pass runs: the packet, the context's pointers, data of entries. It is read where it is
+/// needed first, not where it was asked for.
+pub(super) const FIXED: MemFlagsData = MemFlagsData::trusted()
+    .with_readonly()
+    .with_can_move();
+
 /// Where no way leads.
 pub(super) const UNREACHABLE: TrapCode = TrapCode::unwrap_user(1);
 
@@ -175,8 +181,7 @@ impl<'a, 'f> Build<'a, 'f> {
         b.switch_to_block(entry);
         b.seal_block(entry);
         let context = b.block_params(entry)[0];
-        let flags = MemFlagsData::trusted();
-        let mut load = |ty, offset: usize| b.ins().load(ty, flags, context, offset as i32);
+        let mut load = |ty, offset: usize| b.ins().load(ty, FIXED, context, offset as i32);
         let slots = load(types::I64, offset_of!(Context, slots));
         let packet = load(types::I64, offset_of!(Context, packet));
         let bits = load(types::I64, offset_of!(Context, bits));
@@ -188,7 +193,7 @@ impl<'a, 'f> Build<'a, 'f> {
         let (head, written) = (b.declare_var(types::I64), b.declare_var(types::I64));
         let start = b
             .ins()
-            .load(types::I64, flags, context, offset_of!(Context, head) as i32);
+            .load(types::I64, FIXED, context, offset_of!(Context, head) as i32);
         b.def_var(head, start);
         b.def_var(written, zero);
         let nowhere = b.create_block();
@@ -271,6 +276,14 @@ impl<'a, 'f> Build<'a, 'f> {
             .load(ty, MemFlagsData::trusted(), context, offset as i32)
     }
 
+    /// As [`Self::load_context`], of what nobody changes while a pass runs.
+    pub fn load_fixed(&mut self, offset: usize) -> Value {
+        let context = self.context;
+        self.b
+            .ins()
+            .load(types::I64, FIXED, context, offset as i32)
+    }
+
     pub fn store_context(&mut self, value: Value, offset: usize) {
         let context = self.context;
         self.b
@@ -311,13 +324,13 @@ impl<'a, 'f> Build<'a, 'f> {
 
     /// Writes the cursor to the packet's state.
     pub fn keep_cursor(&mut self) {
-        let at = self.load_context(types::I64, offset_of!(Context, cursor));
+        let at = self.load_fixed(offset_of!(Context, cursor));
         let cursor = self.cursor();
         self.b.ins().store(MemFlagsData::trusted(), cursor, at, 0);
     }
 
     fn reload_cursor(&mut self) {
-        let at = self.load_context(types::I64, offset_of!(Context, cursor));
+        let at = self.load_fixed(offset_of!(Context, cursor));
         let cursor = self
             .b
             .ins()
@@ -379,7 +392,7 @@ impl<'a, 'f> Build<'a, 'f> {
 
     /// Takes a turn from the packet's budget.
     pub fn turn(&mut self, reason: super::super::outputs::DropReason) {
-        let at = self.load_context(types::I64, offset_of!(Context, budget));
+        let at = self.load_fixed(offset_of!(Context, budget));
         let flags = MemFlagsData::trusted();
         let left = self.b.ins().load(types::I32, flags, at, 0);
         let none = self.b.ins().icmp_imm_u(IntCC::Equal, left, 0);

@@ -157,7 +157,7 @@ impl Build<'_, '_> {
 
     /// A scout asks for the lines at two addresses, and waits.
     pub fn pause(&mut self, lines: [Value; 2]) {
-        let frame = self.load_context(types::I64, offset_of!(Context, frame));
+        let frame = self.load_fixed(offset_of!(Context, frame));
         let flags = MemFlagsData::trusted();
         let asked = offset_of!(Frame, asked) as i32;
         for (line, offset) in lines.into_iter().zip([asked, asked + 8]) {

@@ -176,7 +176,7 @@ impl Build<'_, '_> {
         let (other, failed) = (self.b.create_block(), self.status_block());
         // Turns are taken once the end is reached.
         let longest = tree.depth() as i64;
-        let at = self.load_context(types::I64, offset_of!(Context, budget));
+        let at = self.load_fixed(offset_of!(Context, budget));
         let budget = self
             .b
             .ins()

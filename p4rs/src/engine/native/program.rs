@@ -82,7 +82,7 @@ impl Build<'_, '_> {
 
     fn given(&mut self, index: usize) -> Val {
         Val {
-            value: self.load_context(types::I64, offset_of!(Context, given) + 8 * index),
+            value: self.load_fixed(offset_of!(Context, given) + 8 * index),
             wide: false,
         }
     }

@@ -3,12 +3,12 @@
 //! In: a table's number. Out: whether it was hit and which action ran. Invariant: the key has the layout of the
 //! table's own plan.
 
-use cranelift_codegen::ir::{Inst, InstBuilder, MemFlagsData, Signature, Type, Value, types};
+use cranelift_codegen::ir::{Inst, InstBuilder, Signature, Type, Value, types};
 use std::mem::offset_of;
 
 use super::super::interp::code::{ActionBinding, TableCode};
 use super::Unsupported;
-use super::build::{Build, Falls, UNREACHABLE, Val, signature};
+use super::build::{Build, FIXED, Falls, UNREACHABLE, Val, signature};
 use super::context::Context;
 use super::probe::{Answer, Asked};
 use super::runtime;
@@ -243,7 +243,7 @@ impl Build<'_, '_> {
 
     /// Puts action data into the action's parameters.
     pub fn load_data(&mut self, binding: &ActionBinding, data: Value) {
-        let flags = MemFlagsData::trusted();
+        let flags = FIXED;
         let mut at = 0;
         for &(slot, width, _) in &binding.data {
             let low = self.b.ins().load(types::I64, flags, data, at);

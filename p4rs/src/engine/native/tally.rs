@@ -98,7 +98,7 @@ impl Build<'_, '_> {
         if let Some(first) = far {
             self.touch(first, number);
         }
-        let own = self.load_context(types::I64, offset_of!(Context, shard));
+        let own = self.load_fixed(offset_of!(Context, shard));
         let own = self.b.ins().iadd(shards, own);
         let origins = self.b.ins().load(types::I64, flags, own, 0);
         let from = self.plus(number, path.from);
@@ -187,7 +187,7 @@ impl Build<'_, '_> {
             let same = self.b.ins().icmp(IntCC::Equal, timeout, wanted);
             self.only_if(same, late);
         }
-        let now = self.load_context(types::I64, offset_of!(Context, now));
+        let now = self.load_fixed(offset_of!(Context, now));
         // A start in the future has run for no time at all.
         let end = self.b.ins().umax(now, start);
         let passed = self.b.ins().isub(end, start);

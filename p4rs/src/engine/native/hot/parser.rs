@@ -127,7 +127,7 @@ impl Build<'_, '_> {
 
     /// A way through the parser ends after so many transitions.
     fn hot_parsed(&mut self, turns: u32, ends: &mut Vec<Block>) {
-        let at = self.load_context(types::I64, offset_of!(Context, budget));
+        let at = self.load_fixed(offset_of!(Context, budget));
         let flags = MemFlagsData::trusted();
         let budget = self.b.ins().load(types::I32, flags, at, 0);
         let few = self

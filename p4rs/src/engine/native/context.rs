@@ -73,6 +73,8 @@ pub(super) struct Context {
     pub sites: *const Site,
     /// What code in stages keeps; see [`super::stages`].
     pub frame: *mut Frame,
+    /// Rows that tables gave packets before for what the architecture gives them, such as their port; see [`super::probe`].
+    pub last_rows: [*const u64; LAST_ROWS],
     /// Places that the packet touched, and where the next one goes, in bytes; see [`place_at`]. What was not touched yet is what the
     /// last packet of the flow touched there, or what its scout found.
     pub places: Places,
@@ -89,6 +91,12 @@ pub(super) struct Frame {
     pub asked: [usize; 2],
     pub kept: [[u64; 16]; 16],
 }
+
+/// Tables whose last row is kept from one packet to the next.
+pub(super) const LAST_ROWS: usize = 2;
+
+/// The header of a row that no index names.
+static NO_ROW: u64 = 0;
 
 /// Bytes of a cache line.
 pub(super) const LINE_BYTES: usize = 64;
@@ -274,6 +282,7 @@ impl Context {
             run: ptr::null_mut(),
             sites: ptr::null(),
             frame: ptr::null_mut(),
+            last_rows: [&raw const NO_ROW; LAST_ROWS],
             places: Places::default(),
             touched: FIRST,
         }

@@ -5,6 +5,8 @@
 //! Invariant: every way to a block is noted before the block is entered; a value that is handed out was computed on
 //! every way to the place where it is used.
 
+use std::mem::offset_of;
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     Block, BlockArg, InstBuilder, InstructionData, Opcode, Value, ValueDef, types,
@@ -13,6 +15,7 @@ use cranelift_frontend::Variable;
 
 use super::super::interp::code::Slot;
 use super::build::{Build, Val};
+use super::context::Context;
 use super::known::{Fact, Facts, Test};
 
 impl Build<'_, '_> {
@@ -153,11 +156,40 @@ impl Build<'_, '_> {
                         Some(by) if by < 64 => most(a) >> by,
                         _ => most(a),
                     },
+                    Opcode::Ishl => match self.number(b) {
+                        Some(by) if most(a).leading_zeros() >= by as u32 && by < 64 => most(a) << by,
+                        _ => all,
+                    },
                     Opcode::Iadd => most(a).saturating_add(most(b)).min(all),
                     _ => all,
                 }
             }
             _ => all,
+        }
+    }
+
+    /// Whether a word is made of constants and what the architecture gives packets.
+    pub fn is_given(&self, value: Value) -> bool {
+        self.is_given_within(value, 4)
+    }
+
+    fn is_given_within(&self, value: Value, depth: u32) -> bool {
+        let dfg = &self.b.func.dfg;
+        let (Some(inst), Some(depth)) = (dfg.value_def(value).inst(), depth.checked_sub(1)) else {
+            return false;
+        };
+        match dfg.insts[inst] {
+            InstructionData::UnaryImm { .. } => true,
+            InstructionData::Load { arg, offset, .. } => {
+                let given = offset_of!(Context, given);
+                let given = given..given + size_of::<[u64; 6]>();
+                arg == self.context && given.contains(&(i32::from(offset) as usize))
+            }
+            InstructionData::Unary { arg, .. } => self.is_given_within(arg, depth),
+            InstructionData::Binary { args, .. } => {
+                args.iter().all(|&arg| self.is_given_within(arg, depth))
+            }
+            _ => false,
         }
     }
 

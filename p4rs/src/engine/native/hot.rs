@@ -24,7 +24,7 @@ use super::super::externs::Plain;
 use super::super::interp::Slot;
 use super::Unsupported;
 use super::build::{Build, DROPPED, Exits, Falls, SENT, UNREACHABLE};
-use super::context::{Context, Frame};
+use super::context::{Context, Frame, LAST_ROWS};
 use super::profile::{Place, Profile};
 use super::recall::FIRST;
 use learn::{Learned, Missed};
@@ -56,6 +56,8 @@ pub(super) struct Hot<'p> {
     covered: u32,
     /// What the table that was applied last answers first.
     answer: Option<u32>,
+    /// Tables whose last row is kept from one packet to the next.
+    last_rows: Vec<u32>,
     /// Most bytes of headers that a way sends.
     pub room: usize,
 }
@@ -139,6 +141,7 @@ impl<'a> Build<'a, '_> {
             within: 0,
             covered: 0,
             answer: None,
+            last_rows: Vec::new(),
             room: 0,
         });
     }
@@ -153,6 +156,19 @@ impl Build<'_, '_> {
     /// Whether what is built is for scouts, which fetch what usual ways will need.
     pub fn is_scout(&self) -> bool {
         self.hot.as_ref().is_some_and(|hot| hot.scout)
+    }
+
+    /// Where the row is kept that a table gave the packet before, where its key is what the architecture gives packets alone: most of
+    /// them have the same one.
+    pub fn last_row(&mut self, table: u32, key: &[Value]) -> Option<usize> {
+        let given = key.iter().all(|&word| self.is_given(word));
+        let hot = self.hot.as_mut().filter(|_| given)?;
+        let at = hot.last_rows.iter().position(|&other| other == table);
+        let at = at.unwrap_or_else(|| {
+            hot.last_rows.push(table);
+            hot.last_rows.len() - 1
+        });
+        (at < LAST_ROWS).then(|| offset_of!(Context, last_rows) + at * size_of::<*const u64>())
     }
 
     /// A scout asks for the lines at two addresses, and waits.

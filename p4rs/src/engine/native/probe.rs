@@ -148,7 +148,7 @@ impl Build<'_, '_> {
         Ok((row, hash))
     }
 
-    /// The row of an exact key: where the flow's last packet found it, else where the index names it; and the key's hash, which is
+    /// The row of an exact key: where the flow's last packet found it, or the packet before, else where the index names it; and the key's hash, which is
     /// known where nothing was found.
     fn found(
         &mut self,
@@ -163,6 +163,17 @@ impl Build<'_, '_> {
         let found = self.b.create_block();
         let row = self.b.append_block_param(found, types::I64);
         let scout = far.is_some() && self.is_scout();
+        let last = match far {
+            None => self.last_row(asked.index, &key.words),
+            Some(_) => None,
+        };
+        if let Some(last) = last {
+            let search = self.b.create_block();
+            let row = self.load_context(types::I64, last);
+            self.agree_named(row, path, key, search);
+            self.b.ins().jump(found, &[BlockArg::Value(row)]);
+            self.inside(search, false);
+        }
         if let Some((from, first)) = far.filter(|_| !scout) {
             let (expected, search) = (self.b.create_block(), self.b.create_block());
             self.if_far(path, from, expected, search);
@@ -191,6 +202,9 @@ impl Build<'_, '_> {
             self.note_row(first, number);
             self.b.ins().jump(on, &[]);
             self.inside(on, false);
+        }
+        if let Some(last) = last {
+            self.store_context(searched, last);
         }
         self.b.ins().jump(found, &[BlockArg::Value(searched)]);
         self.inside(found, false);
@@ -230,14 +244,19 @@ impl Build<'_, '_> {
         // Another thread may have noted it, whose stores need not all be seen.
         let nowhere = self.b.ins().icmp_imm_u(IntCC::Equal, origin, 0);
         self.unless(nowhere, search);
+        self.agree_named(row, path, key, search);
+        self.touched_one(count);
+        row
+    }
+
+    /// Goes to `search` unless the index still names a row that was found before, and its key is this one.
+    fn agree_named(&mut self, row: Value, path: &TablePath, key: &Key, search: Block) {
         // Read before all that was written before it.
         let header = self.b.ins().atomic_load(types::I64, FLAGS, row);
         let named = self.b.ins().band_imm_u(header, TablePath::NAMED as i64);
         let gone = self.b.ins().icmp_imm_u(IntCC::Equal, named, 0);
         self.unless(gone, search);
         self.agree(row, path.key, key, search);
-        self.touched_one(count);
-        row
     }
 
     /// Notes the row of a number.

@@ -45,7 +45,8 @@ pub(crate) struct Scouts {
     of: Vec<usize>,
 }
 
-// SAFETY: the pointers in a context are those of an errand that is done; they are set anew when a scout is sent.
+// SAFETY: the pointers in a context are those of an errand that is done, set anew when a scout is sent, and those of rows, which stay
+// where they are for as long as the engine lives whose scouts these are.
 unsafe impl Send for Scouts {}
 
 impl std::fmt::Debug for Scouts {

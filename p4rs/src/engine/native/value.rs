@@ -370,12 +370,20 @@ impl Build<'_, '_> {
             }
             Op::Add | Op::Sub | Op::Mul => {
                 let wide = width > 64;
-                let (a, b) = self.both(a, b, wide);
-                let value = match bin.op {
+                let (mut a, mut b) = self.both(a, b, wide);
+                if width == 32 {
+                    // What is more than 32 bits is lost by itself.
+                    a = self.b.ins().ireduce(types::I32, a);
+                    b = self.b.ins().ireduce(types::I32, b);
+                }
+                let mut value = match bin.op {
                     Op::Add => self.b.ins().iadd(a, b),
                     Op::Sub => self.b.ins().isub(a, b),
                     _ => self.b.ins().imul(a, b),
                 };
+                if width == 32 {
+                    value = self.b.ins().uextend(types::I64, value);
+                }
                 self.mask_to(Val { value, wide }, width)
             }
             Op::Div | Op::Mod => {

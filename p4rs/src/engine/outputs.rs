@@ -125,20 +125,22 @@ impl Outputs {
         self.bytes.resize(end.next_power_of_two(), 0);
     }
 
-    /// Appends the packet whose first bytes, so many, were written where [`Outputs::room`] said.
+    /// Appends the packet whose first bytes, so many, were written where [`Outputs::room`] said, room enough for all of it.
     #[inline]
     pub(crate) fn seal(&mut self, port: u32, head: usize, payload: &[u8]) {
-        let len = head + payload.len();
-        if let Some(to) = self.room(len).get_mut(head..len) {
+        let start = self.end;
+        let (behind, end) = (start + head, start + head + payload.len());
+        if let Some(to) = self.bytes.get_mut(behind..end) {
             to.copy_from_slice(payload);
+            self.sent.push((port, start));
+            self.end = end;
         }
-        self.sent.push((port, self.end));
-        self.end += len;
     }
 
     /// Appends one packet made of two pieces.
     pub(crate) fn push(&mut self, port: u32, head: &[u8], payload: &[u8]) {
-        if let Some(to) = self.room(head.len()).get_mut(..head.len()) {
+        let room = self.room(head.len() + payload.len());
+        if let Some(to) = room.get_mut(..head.len()) {
             to.copy_from_slice(head);
         }
         self.seal(port, head.len(), payload);

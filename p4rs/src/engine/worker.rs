@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use super::interp::{PacketState, Packets, Received};
-use super::native::{HotCode, Places, SCOUTS, Scouts, Sets, Touched, flow_of, is_known};
+use super::native::{HotCode, Memory, Places, SCOUTS, Scouts, Sets, Touched, flow_of, is_known};
 use super::tables::MatchTable;
 use super::tables::epoch::{self, Guard};
 use super::watch::TELL;
@@ -46,14 +46,14 @@ const IDLE: u32 = 16;
 /// What is known of the flows of some packets.
 struct Flows<'p> {
     packets: &'p [Received<'p>],
-    sets: Option<&'p Sets>,
+    sets: Option<Sets<'p>>,
     flows: [u64; TOGETHER],
     known: [Touched; TOGETHER],
 }
 
 impl<'p> Flows<'p> {
     /// Those of the first packets are known at once.
-    fn new(packets: &'p [Received<'p>], sets: Option<&'p Sets>) -> Self {
+    fn new(packets: &'p [Received<'p>], sets: Option<Sets<'p>>) -> Self {
         let mut flows = Self {
             packets,
             sets,
@@ -109,7 +109,7 @@ pub struct Worker<'e> {
     scouts: Option<Scouts>,
     idle: u32,
     /// What packets of known flows touch.
-    sets: Option<Arc<Sets>>,
+    sets: Option<Arc<Memory>>,
     /// Code for the ways that most packets take, and which one it is.
     hot: Option<Arc<HotCode>>,
     version: u32,
@@ -199,7 +199,7 @@ impl<'e> Worker<'e> {
         let hot = self.hot.as_deref();
         let part = hot.and_then(|hot| hot.scout.as_ref());
         let mut one = Packets::new(machine, guard, &mut self.state, out, hot);
-        let mut flows = Flows::new(packets, self.sets.as_deref());
+        let mut flows = Flows::new(packets, self.sets.as_ref().map(|sets| sets.sets()));
         let fetch = |known: &Touched| {
             if let Some(native) = &machine.native {
                 native.fetch(guard, known);

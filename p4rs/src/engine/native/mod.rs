@@ -69,7 +69,7 @@ use widths::Widths;
 pub(crate) use part::HotCode;
 pub(crate) use profile::{Profile, Steps};
 pub(crate) use program::{pna_given, v1model_given};
-pub(crate) use recall::{Places, Recall, Sets, Touched, flow_of, is_known};
+pub(crate) use recall::{Memory, Places, Recall, Sets, Touched, flow_of, is_known};
 pub(crate) use scout::{SCOUTS, Scouts};
 
 /// Why a program is left to the interpreter.

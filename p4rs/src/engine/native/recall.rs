@@ -45,25 +45,29 @@ fn ways(set: &Set) -> impl Iterator<Item = &Way> {
     set.as_chunks().0.iter()
 }
 
-/// A number of sets that never changes, a power of two.
+/// Memory of a number of sets that never changes, a power of two.
 #[derive(Debug)]
-pub(crate) struct Sets {
+pub(crate) struct Memory {
     words: Vec<AtomicU64>,
     first: usize,
     len: usize,
 }
 
+/// Sets, as many as a power of two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sets<'m>(&'m [Set]);
+
 /// What is remembered, and grows with the tables.
 #[derive(Debug, Default)]
 pub(crate) struct Recall {
-    sets: Mutex<Option<Arc<Sets>>>,
+    sets: Mutex<Option<Arc<Memory>>>,
     /// How many there are.
     len: AtomicUsize,
 }
 
 impl Recall {
     /// Makes room for the flows that so many entries are of; replaces `known` where that is not what is in force any more.
-    pub fn renew(&self, entries: u64, known: &mut Option<Arc<Sets>>) {
+    pub fn renew(&self, entries: u64, known: &mut Option<Arc<Memory>>) {
         let sets = entries.div_ceil(ENTRIES).next_power_of_two();
         let wanted = usize::try_from(sets).unwrap_or(1);
         let len = self.len.load(Ordering::Relaxed);
@@ -71,7 +75,7 @@ impl Recall {
         if own != len || len < wanted {
             let mut sets = self.sets.lock();
             if sets.as_ref().is_none_or(|sets| sets.len < wanted) {
-                *sets = Some(Arc::new(Sets::new(wanted)));
+                *sets = Some(Arc::new(Memory::new(wanted)));
                 self.len.store(wanted, Ordering::Relaxed);
             }
             known.clone_from(&sets);
@@ -79,20 +83,28 @@ impl Recall {
     }
 }
 
-impl Sets {
+impl Memory {
     fn new(len: usize) -> Self {
         let (words, first) = zeroes(len * SET);
         Self { words, first, len }
     }
 
-    fn set(&self, hash: u64) -> Option<&Set> {
-        let first = self.first + (hash as usize & (self.len - 1)) * SET;
-        self.words.get(first..)?.first_chunk()
+    /// The sets.
+    pub fn sets(&self) -> Sets<'_> {
+        let words = self.words.get(self.first..self.first + self.len * SET);
+        Sets(words.unwrap_or_default().as_chunks().0)
+    }
+}
+
+impl<'m> Sets<'m> {
+    #[inline]
+    fn set(self, hash: u64) -> Option<&'m Set> {
+        self.0.get(hash as usize & self.0.len().wrapping_sub(1))
     }
 
     /// Fetches what is known of a flow.
     #[inline]
-    pub fn fetch_set(&self, hash: u64) {
+    pub fn fetch_set(self, hash: u64) {
         if let Some(set) = self.set(hash) {
             prefetch_at(std::ptr::from_ref(set).cast());
         }
@@ -100,7 +112,7 @@ impl Sets {
 
     /// What the flow's last packet touched; nothing of a flow that is not known, see [`is_known`].
     #[inline]
-    pub fn touched(&self, flow: u64) -> Touched {
+    pub fn touched(self, flow: u64) -> Touched {
         let mut touched = Touched::default();
         if let Some(way) = self.set(flow).and_then(|set| way_of(set, flow)) {
             for (to, word) in touched.iter_mut().zip(way) {
@@ -113,7 +125,7 @@ impl Sets {
     /// Remembers what a packet of the flow touched, the first of `places` up to `end` in bytes; whether that is what was known.
     /// What lies behind may be what was expected.
     #[inline]
-    pub fn note(&self, flow: u64, known: &Touched, places: &Places, end: u64) -> bool {
+    pub fn note(self, flow: u64, known: &Touched, places: &Places, end: u64) -> bool {
         let differ = |at: usize| known[at] ^ places[at];
         let same = (1..WORDS).fold(differ(0) & !TAG, |all, at| all | differ(at)) == 0;
         if !same {
@@ -123,7 +135,7 @@ impl Sets {
     }
 
     #[inline(never)]
-    fn renew(&self, flow: u64, places: &Places, end: u64) {
+    fn renew(self, flow: u64, places: &Places, end: u64) {
         let Some(set) = self.set(flow) else {
             return;
         };
@@ -243,46 +255,58 @@ fn mix(a: u64, b: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn sets(flows: u64) -> (Recall, Arc<Sets>) {
-        let (recall, mut sets) = (Recall::default(), None);
-        recall.renew(flows, &mut sets);
-        let sets = sets.unwrap_or_else(|| Arc::new(Sets::new(1)));
-        (recall, sets)
+    fn memory(flows: u64) -> (Recall, Arc<Memory>) {
+        let (recall, mut memory) = (Recall::default(), None);
+        recall.renew(flows, &mut memory);
+        let memory = memory.unwrap_or_else(|| Arc::new(Memory::new(1)));
+        (recall, memory)
+    }
+
+    /// Bytes behind the beginning, after so many places.
+    fn end(places: u64) -> u64 {
+        FIRST + places * size_of::<u32>() as u64
     }
 
     #[test]
     fn what_a_flow_touched_is_known_again() {
-        let (_recall, sets) = sets(1000);
+        let (_recall, memory) = memory(1000);
+        let sets = memory.sets();
         let touched = [1, 2, 3, 4, 5, 6, 7, 8].map(|word: u64| word << 58 | word << 32 | word << 8);
         let nothing = Touched::default();
         assert!(!is_known(&sets.touched(5)));
         assert_eq!(sets.touched(5), nothing);
-        assert!(!sets.note(5, &nothing, &touched));
+        assert!(!sets.note(5, &nothing, &touched, end(15)));
         let known = sets.touched(5);
         assert!(is_known(&known));
-        let (found, given) = (halves(&known), halves(&touched));
-        assert_eq!(found[1..=PLACES], given[1..=PLACES]);
-        assert_eq!(found[PLACES + 1..], [0; 6]);
-        // What is not remembered makes no difference.
-        let mut more = known;
-        more[WORDS] = 7;
-        assert!(sets.note(5, &known, &more));
-        let mut fewer = nothing;
-        fewer[..2].copy_from_slice(&[7 << 32, 9]);
-        assert!(!sets.note(5, &known, &fewer));
-        assert_eq!(halves(&sets.touched(5))[1..], halves(&fewer)[1..]);
+        assert_eq!(known[1..], touched[1..WORDS]);
+        assert_eq!(halves(&known)[1], halves(&touched[..WORDS].try_into().unwrap())[1]);
+        // What is not remembered makes no difference, nor does the tag.
+        let mut more = touched;
+        (more[0], more[WORDS]) = (touched[0] | 9, 7);
+        assert!(sets.note(5, &known, &more, end(15)));
+        // Of a packet that touched less than was expected, the rest is forgotten.
+        for (places, left) in [(6, [touched[1], touched[2], touched[3] & TAG]), (1, [0; 3]), (0, [0; 3])] {
+            let mut fewer = touched;
+            fewer[0] ^= 1 << 40;
+            assert!(!sets.note(5, &known, &fewer, end(places)));
+            let known = sets.touched(5);
+            assert!(is_known(&known));
+            assert_eq!(known[1..], left, "{places}");
+            assert_eq!(known[0] >> 32, if places > 0 { fewer[0] >> 32 } else { 0 });
+        }
         assert!(!is_known(&sets.touched(5 | 1 << 50)));
     }
 
     #[test]
     fn room_grows_with_the_flows_and_is_shared() {
-        let (recall, sets) = sets(1000);
-        assert_eq!(sets.len, 256);
-        let (mut mine, mut theirs) = (Some(sets), None);
+        let (recall, memory) = memory(1000);
+        assert_eq!(memory.sets().0.len(), 512);
+        assert_eq!(memory.sets().0.as_ptr() as usize % size_of::<Set>(), 0);
+        let (mut mine, mut theirs) = (Some(memory), None);
         recall.renew(1000, &mut theirs);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
         recall.renew(5000, &mut theirs);
-        assert_eq!(theirs.as_ref().map(|sets| sets.len), Some(2048));
+        assert_eq!(theirs.as_ref().map(|memory| memory.len), Some(4096));
         recall.renew(10, &mut mine);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
     }

@@ -231,7 +231,9 @@ impl<'e> Worker<'e> {
                 flows.ask(at + 2 * SCOUTS);
                 flows.read(at + SCOUTS);
                 flows.known.get(at + AHEAD).into_iter().for_each(fetch);
-                let scouted = found.as_mut().and_then(|found| found.next_if(|&(of, _)| of == at));
+                let scouted = found
+                    .as_mut()
+                    .and_then(|found| found.next_if(|&(of, _)| of == at));
                 match scouted {
                     Some((_, places)) => one.expect(places),
                     None => one.expect(&flows.known[at]),

@@ -157,9 +157,7 @@ const PLACES: usize = 5;
 
 /// For memory that nobody changes while a pass runs: the packet, the context's pointers, data of entries. It is read where it is
 /// needed first, not where it was asked for.
-pub(super) const FIXED: MemFlagsData = MemFlagsData::trusted()
-    .with_readonly()
-    .with_can_move();
+pub(super) const FIXED: MemFlagsData = MemFlagsData::trusted().with_readonly().with_can_move();
 
 /// Where no way leads.
 pub(super) const UNREACHABLE: TrapCode = TrapCode::unwrap_user(1);
@@ -279,9 +277,7 @@ impl<'a, 'f> Build<'a, 'f> {
     /// As [`Self::load_context`], of what nobody changes while a pass runs.
     pub fn load_fixed(&mut self, offset: usize) -> Value {
         let context = self.context;
-        self.b
-            .ins()
-            .load(types::I64, FIXED, context, offset as i32)
+        self.b.ins().load(types::I64, FIXED, context, offset as i32)
     }
 
     pub fn store_context(&mut self, value: Value, offset: usize) {

@@ -157,7 +157,9 @@ impl Build<'_, '_> {
                         _ => most(a),
                     },
                     Opcode::Ishl => match self.number(b) {
-                        Some(by) if most(a).leading_zeros() >= by as u32 && by < 64 => most(a) << by,
+                        Some(by) if most(a).leading_zeros() >= by as u32 && by < 64 => {
+                            most(a) << by
+                        }
                         _ => all,
                     },
                     Opcode::Iadd => most(a).saturating_add(most(b)).min(all),

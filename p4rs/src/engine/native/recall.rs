@@ -153,7 +153,11 @@ impl<'m> Sets<'m> {
                 1..8 => word & TAG,
                 _ => word,
             };
-            let word = if at == 0 { word & !TAG | tag(flow) } else { word };
+            let word = if at == 0 {
+                word & !TAG | tag(flow)
+            } else {
+                word
+            };
             to.store(word, Ordering::Relaxed);
         }
     }
@@ -279,13 +283,20 @@ mod tests {
         let known = sets.touched(5);
         assert!(is_known(&known));
         assert_eq!(known[1..], touched[1..WORDS]);
-        assert_eq!(halves(&known)[1], halves(&touched[..WORDS].try_into().unwrap())[1]);
+        assert_eq!(
+            halves(&known)[1],
+            halves(&touched[..WORDS].try_into().unwrap())[1]
+        );
         // What is not remembered makes no difference, nor does the tag.
         let mut more = touched;
         (more[0], more[WORDS]) = (touched[0] | 9, 7);
         assert!(sets.note(5, &known, &more, end(15)));
         // Of a packet that touched less than was expected, the rest is forgotten.
-        for (places, left) in [(6, [touched[1], touched[2], touched[3] & TAG]), (1, [0; 3]), (0, [0; 3])] {
+        for (places, left) in [
+            (6, [touched[1], touched[2], touched[3] & TAG]),
+            (1, [0; 3]),
+            (0, [0; 3]),
+        ] {
             let mut fewer = touched;
             fewer[0] ^= 1 << 40;
             assert!(!sets.note(5, &known, &fewer, end(places)));

@@ -194,3 +194,127 @@ fn what_a_flow_found_counts_only_while_it_is_there() {
     set(Change::Insert, KEPT, 9);
     found(KEPT, Some(9));
 }
+
+/// The program with a table that is asked for the packet's port in the place of one that is asked for what the packet says.
+fn by_port() -> Engine {
+    let program = PROGRAM.replace("hdr.h.k: exact; hdr.h.x: exact;", "istd.input_port: exact;");
+    let config = Config {
+        watched_packets: 64,
+        watched_one_in: 1,
+        ..Config::default()
+    };
+    engine_with(&program, config)
+}
+
+/// Changes the entry of a port.
+fn change_port(engine: &Engine, change: Change, port: u32, number: u32) {
+    let (key, params) = (
+        port.to_be_bytes(),
+        [number.to_be_bytes(), (!number).to_be_bytes()],
+    );
+    let params: Vec<&[u8]> = params.iter().map(<[u8; 4]>::as_slice).collect();
+    let plain = table(engine, "plain");
+    let call = ActionCall {
+        action: action(engine, plain, "first"),
+        params: &params,
+    };
+    let fields = [FieldMatch::Exact(&key)];
+    let entry = NewEntry::new(&fields, call);
+    match change {
+        Change::Insert => engine.insert(Time(0), plain, &entry),
+        Change::Modify => engine.modify(Time(0), plain, &entry),
+        Change::Delete => engine.delete(plain, &fields, 0),
+    }
+    .unwrap();
+}
+
+/// What packets of these ports leave with, one batch of them.
+fn answers_of(engine: &Engine, ports: &[u32]) -> Vec<(u32, u32)> {
+    let packet = [0; 28];
+    let mut out = Outputs::default();
+    let packets = ports.iter().map(|&port| (port, packet.as_slice()));
+    engine.worker().batch(Time(1), packets, &mut out);
+    let number =
+        |bytes: &[u8], at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    let answers = out
+        .transmitted()
+        .map(|(_, bytes)| (number(bytes, 12), number(bytes, 16)));
+    answers.collect()
+}
+
+/// Sends packets until their way has code of its own.
+fn usual_by_port(engine: &Engine, port: u32) {
+    for _ in 0..100 {
+        answers_of(engine, &[port]);
+    }
+    assert!(engine.settle(), "the way has code of its own");
+}
+
+#[test]
+fn the_row_of_a_port_counts_for_its_port_and_while_it_is_there() {
+    let engine = by_port();
+    for port in 0..3 {
+        change_port(&engine, Change::Insert, port, 10 + port);
+    }
+    usual_by_port(&engine, 0);
+    let answer = |number: u32| (number, !number);
+    let ports: Vec<u32> = (0..64).map(|packet| packet / 3 % 4).collect();
+    let expected = |of: &dyn Fn(u32) -> (u32, u32)| -> Vec<(u32, u32)> {
+        ports.iter().map(|&port| of(port)).collect()
+    };
+    let first = expected(&|port| if port < 3 { answer(10 + port) } else { (0, 0) });
+    assert_eq!(answers_of(&engine, &ports), first);
+    change_port(&engine, Change::Modify, 0, 20);
+    change_port(&engine, Change::Delete, 1, 0);
+    change_port(&engine, Change::Insert, 3, 13);
+    let then = expected(&|port| [answer(20), (0, 0), answer(12), answer(13)][port as usize]);
+    assert_eq!(answers_of(&engine, &ports), then);
+}
+
+#[test]
+fn the_row_of_a_port_is_whole_while_it_changes() {
+    let engine = by_port();
+    change_port(&engine, Change::Insert, 5, 1);
+    usual_by_port(&engine, 5);
+    let changes = if cfg!(debug_assertions) {
+        3_000
+    } else {
+        30_000
+    };
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            for number in 2..changes {
+                change_port(&engine, Change::Modify, 5, number);
+                if number % 16 == 0 {
+                    change_port(&engine, Change::Delete, 5, number);
+                    // Its row may be used again.
+                    change_port(&engine, Change::Insert, 6, 0);
+                    change_port(&engine, Change::Insert, 5, number);
+                    change_port(&engine, Change::Delete, 6, 0);
+                }
+            }
+        });
+        let mut newest = 0;
+        loop {
+            let last = changes.is_finished();
+            for (a, b) in answers_of(&engine, &[5; 64]) {
+                assert!(
+                    a == !b || (a, b) == (0, 0),
+                    "all of an entry or nothing: {a} {b}"
+                );
+                assert!(
+                    a == 0 || a >= newest,
+                    "never an older one: {a} after {newest}"
+                );
+                newest = newest.max(a);
+            }
+            if last {
+                break;
+            }
+        }
+    });
+    assert_eq!(
+        answers_of(&engine, &[5; 64]),
+        [(changes - 1, !(changes - 1)); 64]
+    );
+}

@@ -52,7 +52,7 @@ fn sizes() -> Sizes {
             services: option("--services", 10, 100),
             endpoints: option("--endpoints", 4, 10),
         },
-        packets: option("--packets", 1_000, 50_000),
+        packets: option("--packets", 1_000, 10_000),
     }
 }
 

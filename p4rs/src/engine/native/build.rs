@@ -155,9 +155,9 @@ pub(super) struct Build<'a, 'f> {
 /// Numbers besides the slots of which facts are kept: the cursor, the bytes written, and what was decided about the packet.
 const PLACES: usize = 5;
 
-/// For memory that nobody changes while a pass runs: the packet, the context's pointers, data of entries. It is read where it is
-/// needed first, not where it was asked for.
-pub(super) const FIXED: MemFlagsData = MemFlagsData::trusted().with_readonly().with_can_move();
+/// For memory that is there and that nobody changes while a pass runs: the context's pointers. It is read where it is needed first,
+/// not where it was asked for.
+const FIXED: MemFlagsData = MemFlagsData::trusted().with_readonly().with_can_move();
 
 /// Where no way leads.
 pub(super) const UNREACHABLE: TrapCode = TrapCode::unwrap_user(1);
@@ -278,6 +278,17 @@ impl<'a, 'f> Build<'a, 'f> {
     pub fn load_fixed(&mut self, offset: usize) -> Value {
         let context = self.context;
         self.b.ins().load(types::I64, FIXED, context, offset as i32)
+    }
+
+    /// For memory that nobody changes while a pass runs and that is there once that was found out: the packet, data of entries. A
+    /// read is moved to where it is needed first, or out of a loop: never before what was found out on usual ways, which have no
+    /// loop around that.
+    pub fn unchanged(&self) -> MemFlagsData {
+        if self.is_hot() {
+            FIXED
+        } else {
+            MemFlagsData::trusted()
+        }
     }
 
     pub fn store_context(&mut self, value: Value, offset: usize) {

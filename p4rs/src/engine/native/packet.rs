@@ -12,7 +12,7 @@ use super::super::interp::code::{
     Agg, Checksum, ChecksumAction, Dest, Ex, Extern, Operand, Prim, Shape, Slot,
 };
 use super::Unsupported;
-use super::build::{Build, DROPPED, FIXED, PORT, SENT, Val};
+use super::build::{Build, DROPPED, PORT, SENT, Val};
 use super::context::{Context, Site, status};
 use super::runtime::algorithm;
 use super::support;
@@ -146,7 +146,7 @@ impl Build<'_, '_> {
 
     /// Up to eight bytes as a big-endian number.
     fn load_bytes(&mut self, (base, end): (Value, u32), first: u32, bytes: u32) -> Value {
-        let flags = FIXED;
+        let flags = self.unchanged();
         if !bytes.is_power_of_two() && first + 8 <= end {
             // One word with what follows is less work than several pieces.
             let word = self.b.ins().load(types::I64, flags, base, first as i32);

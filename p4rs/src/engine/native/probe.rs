@@ -148,8 +148,8 @@ impl Build<'_, '_> {
         Ok((row, hash))
     }
 
-    /// The row of an exact key: where the flow's last packet found it, or the packet before, else where the index names it; and the key's hash, which is
-    /// known where nothing was found.
+    /// The row of an exact key: where the flow's last packet found it, or any packet before, else where the index names it; and the
+    /// key's hash, which is known where nothing was found.
     fn found(
         &mut self,
         asked: &Asked<'_>,

@@ -22,7 +22,7 @@ use super::super::tables::{fold, prefetch_at, zeroes};
 const WORDS: usize = 4;
 /// Flows of a set.
 const WAYS: usize = 2;
-/// Entries of tables for which there is a set: two for each flow, whose packets are the half of a connection's.
+/// Entries of tables for which there is a set: as many as it has flows, since an open connection is two of both.
 const ENTRIES: u64 = 2;
 
 /// Places that one packet touched, in order, as [`super::region`] names them; 0 where there are no more. The lower half of the

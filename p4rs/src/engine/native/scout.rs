@@ -67,12 +67,13 @@ impl Default for Scouts {
 }
 
 impl Scouts {
-    /// Calls all back.
+    /// All may be sent again.
     pub fn gather(&mut self) {
         self.of.clear();
     }
 
-    /// Sends a scout for packet `at`, behind those before it, unless all are out: what the architecture gives the packet, and its bytes.
+    /// Sends a scout for packet `at`, behind those before it, unless all are out: what the architecture gives the packet, and its
+    /// bytes.
     #[inline]
     pub fn send(&mut self, at: usize, (now, given): (Time, &[u64; 6]), bytes: &[u8]) {
         let Some((context, scout)) = self.all.get_mut(self.of.len()) else {

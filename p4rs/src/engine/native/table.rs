@@ -8,7 +8,7 @@ use std::mem::offset_of;
 
 use super::super::interp::code::{ActionBinding, TableCode};
 use super::Unsupported;
-use super::build::{Build, FIXED, Falls, UNREACHABLE, Val, signature};
+use super::build::{Build, Falls, UNREACHABLE, Val, signature};
 use super::context::Context;
 use super::probe::{Answer, Asked};
 use super::runtime;
@@ -243,7 +243,7 @@ impl Build<'_, '_> {
 
     /// Puts action data into the action's parameters.
     pub fn load_data(&mut self, binding: &ActionBinding, data: Value) {
-        let flags = FIXED;
+        let flags = self.unchanged();
         let mut at = 0;
         for &(slot, width, _) in &binding.data {
             let low = self.b.ins().load(types::I64, flags, data, at);

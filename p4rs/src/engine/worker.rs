@@ -90,6 +90,20 @@ impl<'p> Flows<'p> {
         group.filter(|&at| !is_known(&self.known[at]))
     }
 
+    /// Sends scouts ahead of those; how many.
+    fn scout(&self, group: Range<usize>, scouts: &mut Scouts, one: &mut Packets<'_>) -> u64 {
+        let mut sent = 0;
+        scouts.gather();
+        for at in self.unknown(group) {
+            let packet = &self.packets[at];
+            if let Some(given) = one.given(packet) {
+                scouts.send(at, (packet.now, given), packet.bytes);
+                sent += 1;
+            }
+        }
+        sent
+    }
+
     /// Remembers what a packet touched.
     #[inline]
     fn note(&self, at: usize, (places, end): (&Places, u64)) {
@@ -109,7 +123,7 @@ pub struct Worker<'e> {
     scouts: Option<Scouts>,
     idle: u32,
     /// What packets of known flows touch.
-    sets: Option<Arc<Memory>>,
+    memory: Option<Arc<Memory>>,
     /// Code for the ways that most packets take, and which one it is.
     hot: Option<Arc<HotCode>>,
     version: u32,
@@ -126,7 +140,7 @@ impl<'e> Worker<'e> {
             state,
             scouts,
             idle: 0,
-            sets: None,
+            memory: None,
             hot: None,
             version: 0,
             ran: [0; 2],
@@ -177,7 +191,7 @@ impl<'e> Worker<'e> {
         } else {
             let entries = entries.min(config.remembered_entries);
             if entries > 0 {
-                self.engine.recall.renew(entries, &mut self.sets);
+                self.engine.recall.renew(entries, &mut self.memory);
             }
             loop {
                 let some: SmallVec<[_; TOGETHER]> = packets.by_ref().take(TOGETHER).collect();
@@ -199,7 +213,7 @@ impl<'e> Worker<'e> {
         let hot = self.hot.as_deref();
         let part = hot.and_then(|hot| hot.scout.as_ref());
         let mut one = Packets::new(machine, guard, &mut self.state, out, hot);
-        let mut flows = Flows::new(packets, self.sets.as_ref().map(|sets| sets.sets()));
+        let mut flows = Flows::new(packets, self.memory.as_deref().map(Memory::sets));
         let fetch = |known: &Touched| {
             if let Some(native) = &machine.native {
                 native.fetch(guard, known);
@@ -216,14 +230,7 @@ impl<'e> Worker<'e> {
             let mut found = None;
             if let Some(part) = part {
                 let scouts = self.scouts.get_or_insert_default();
-                scouts.gather();
-                for at in flows.unknown(group.clone()) {
-                    let packet = packets[at];
-                    if let Some(given) = one.given(&packet) {
-                        scouts.send(at, (packet.now, given), packet.bytes);
-                        self.counted.scouted += 1;
-                    }
-                }
+                self.counted.scouted += flows.scout(group.clone(), scouts, &mut one);
                 scouts.run(guard, part);
                 found = Some(scouts.found().peekable());
             }

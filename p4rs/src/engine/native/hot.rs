@@ -161,7 +161,7 @@ impl Build<'_, '_> {
     /// Where the row is kept that a table gave the packet before, where its key is what the architecture gives packets alone: most of
     /// them have the same one.
     pub fn last_row(&mut self, table: u32, key: &[Value]) -> Option<usize> {
-        let given = key.iter().all(|&word| self.is_given(word));
+        let given = self.is_hot() && key.iter().all(|&word| self.is_given(word));
         let hot = self.hot.as_mut().filter(|_| given)?;
         let at = hot.last_rows.iter().position(|&other| other == table);
         let at = at.unwrap_or_else(|| {

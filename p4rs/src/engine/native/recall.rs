@@ -60,8 +60,8 @@ pub(crate) struct Sets<'m>(&'m [Set]);
 /// What is remembered, and grows with the tables.
 #[derive(Debug, Default)]
 pub(crate) struct Recall {
-    sets: Mutex<Option<Arc<Memory>>>,
-    /// How many there are.
+    memory: Mutex<Option<Arc<Memory>>>,
+    /// How many sets there are.
     len: AtomicUsize,
 }
 
@@ -71,14 +71,14 @@ impl Recall {
         let sets = entries.div_ceil(ENTRIES).next_power_of_two();
         let wanted = usize::try_from(sets).unwrap_or(1);
         let len = self.len.load(Ordering::Relaxed);
-        let own = known.as_ref().map_or(0, |sets| sets.len);
+        let own = known.as_ref().map_or(0, |memory| memory.len);
         if own != len || len < wanted {
-            let mut sets = self.sets.lock();
-            if sets.as_ref().is_none_or(|sets| sets.len < wanted) {
-                *sets = Some(Arc::new(Memory::new(wanted)));
+            let mut memory = self.memory.lock();
+            if memory.as_ref().is_none_or(|memory| memory.len < wanted) {
+                *memory = Some(Arc::new(Memory::new(wanted)));
                 self.len.store(wanted, Ordering::Relaxed);
             }
-            known.clone_from(&sets);
+            known.clone_from(&memory);
         }
     }
 }

@@ -206,17 +206,19 @@ impl Load {
         let mut ring = vec![0x5a; RING * self.size];
         let (mut took, mut sent) = (Duration::ZERO, 0);
         for heads in self.heads.chunks(RING) {
+            let mut sending = out.recycle();
             let buffers = ring.chunks_mut(self.size).zip(heads);
             buffers.for_each(|(buffer, head)| buffer[..HEAD].copy_from_slice(head));
             let filled = &ring[..heads.len() * self.size];
             let start = thread_time();
             for batch in filled.chunks(self.size * BATCH) {
-                out.clear();
+                sending.clear();
                 let packets = batch.chunks(self.size).map(|packet| (1, packet));
-                worker.batch(now, packets, &mut out);
-                sent += out.transmitted().len();
+                worker.batch(now, packets, &mut sending);
+                sent += sending.transmitted().len();
             }
             took += thread_time() - start;
+            out = sending.recycle();
         }
         assert_eq!(sent, self.heads.len(), "every packet leaves");
         took.as_secs_f64() * 1e9 / sent as f64

@@ -55,34 +55,45 @@ struct Counters {
 type ForPort<'a> = (u32, Vec<Frame<'a>>);
 
 /// What a thread keeps between batches: memory, and nothing else.
+pub(crate) type Scratch = Made<'static>;
+
+/// What came of a batch of frames.
 #[derive(Default)]
-pub(crate) struct Scratch {
-    out: Outputs,
+pub(crate) struct Made<'p> {
+    out: Outputs<'p>,
     /// What is left to do to each packet to transmit: as much as to the one that it was made of. Empty: nothing.
     offloads: Vec<Offload>,
 }
 
-impl Scratch {
-    fn clear(&mut self) {
-        self.out.clear();
+impl<'p> Made<'p> {
+    /// The memory alone, for other frames.
+    fn recycle<'q>(mut self) -> Made<'q> {
         self.offloads.clear();
+        Made {
+            out: self.out.recycle(),
+            offloads: self.offloads,
+        }
     }
 
-    /// What was made of a frame has as much left to do as the frame had.
-    fn mark(&mut self, frame: &Frame<'_>) {
+    /// Runs one frame. What is made of it has as much left to do as the frame had; only what has nothing left to do may be in
+    /// two pieces.
+    fn process(&mut self, frame: &Frame<'p>, run: impl FnOnce(&'p [u8], &mut Outputs<'p>)) {
+        self.out.keep_whole(frame.offload != Offload::NONE);
+        run(frame.bytes, &mut self.out);
         let made = self.out.transmitted().len();
         self.offloads.resize(made, frame.offload);
     }
 
     /// Packets to transmit: egress port and packet.
     fn transmitted(&self) -> impl Iterator<Item = (u32, Frame<'_>)> {
-        self.out
-            .transmitted()
-            .enumerate()
-            .map(|(index, (port, bytes))| {
-                let offload = self.offloads.get(index).copied().unwrap_or_default();
-                (port, Frame { bytes, offload })
-            })
+        self.out.transmitted().enumerate().map(|(index, sent)| {
+            let frame = Frame {
+                bytes: sent.head,
+                payload: sent.payload,
+                offload: self.offloads.get(index).copied().unwrap_or_default(),
+            };
+            (sent.port, frame)
+        })
     }
 }
 
@@ -155,26 +166,27 @@ impl DataPlane {
                 .fetch_add(frames.len() as u64, Ordering::Relaxed);
             return;
         };
-        scratch.clear();
+        let mut made = std::mem::take(scratch).recycle();
         let now = self.now();
         if self.trace {
             for frame in frames {
-                self.process(&loaded, now, port, frame.bytes, &mut scratch.out);
-                scratch.mark(frame);
+                made.process(frame, |bytes, out| {
+                    self.process(&loaded, now, port, bytes, out);
+                });
             }
         } else {
             let mut worker = loaded.engine.worker();
-            let out = &mut scratch.out;
             if frames.iter().all(|frame| frame.offload == Offload::NONE) {
-                worker.batch(now, frames.iter().map(|frame| (port, frame.bytes)), out);
+                let packets = frames.iter().map(|frame| (port, frame.bytes));
+                worker.batch(now, packets, &mut made.out);
             } else {
                 for frame in frames {
-                    worker.process(now, port, frame.bytes, &mut scratch.out);
-                    scratch.mark(frame);
+                    made.process(frame, |bytes, out| worker.process(now, port, bytes, out));
                 }
             }
         }
-        self.deliver(&loaded, queue, scratch);
+        self.deliver(&loaded, queue, &made);
+        *scratch = made.recycle();
     }
 
     /// Takes a packet from a controller: it comes in on the CPU port.
@@ -183,9 +195,9 @@ impl DataPlane {
             "packet-out on a switch without a CPU port",
         ))?;
         count(&self.counters.packet_out);
-        let mut scratch = Scratch::default();
-        self.process(loaded, self.now(), port, packet, &mut scratch.out);
-        self.deliver(loaded, 0, &scratch);
+        let mut made = Made::default();
+        self.process(loaded, self.now(), port, packet, &mut made.out);
+        self.deliver(loaded, 0, &made);
         Ok(())
     }
 
@@ -196,22 +208,27 @@ impl DataPlane {
             count(&self.counters.no_program);
             return Vec::new();
         };
-        let mut scratch = Scratch::default();
-        self.process(&loaded, self.now(), port, packet, &mut scratch.out);
-        self.notify(&loaded, &scratch);
-        let leaves = scratch
-            .out
-            .transmitted()
-            .filter(|&(port, _)| Some(port) != self.cpu_port);
+        let mut made = Made::default();
+        self.process(&loaded, self.now(), port, packet, &mut made.out);
+        self.notify(&loaded, &made);
+        let sent = made.out.transmitted();
+        let leaves = sent.filter(|sent| Some(sent.port) != self.cpu_port);
         leaves
-            .map(|(port, bytes)| Sent {
-                port,
-                bytes: bytes.to_vec(),
+            .map(|sent| Sent {
+                port: sent.port,
+                bytes: sent.to_vec(),
             })
             .collect()
     }
 
-    fn process(&self, loaded: &Loaded, now: Time, port: u32, packet: &[u8], out: &mut Outputs) {
+    fn process<'p>(
+        &self,
+        loaded: &Loaded,
+        now: Time,
+        port: u32,
+        packet: &'p [u8],
+        out: &mut Outputs<'p>,
+    ) {
         if self.trace {
             let mut tracer = trace::Tracer::new(loaded.engine.program());
             loaded
@@ -222,10 +239,10 @@ impl DataPlane {
         }
     }
 
-    fn deliver(&self, loaded: &Loaded, queue: usize, scratch: &Scratch) {
-        self.notify(loaded, scratch);
+    fn deliver(&self, loaded: &Loaded, queue: usize, made: &Made<'_>) {
+        self.notify(loaded, made);
         let mut by_port: SmallVec<[ForPort<'_>; 4]> = SmallVec::new();
-        for (port, frame) in scratch
+        for (port, frame) in made
             .transmitted()
             .filter(|&(port, _)| Some(port) != self.cpu_port)
         {
@@ -271,9 +288,9 @@ impl DataPlane {
     }
 
     /// Packets on the CPU port, digests and log messages.
-    fn notify(&self, loaded: &Loaded, scratch: &Scratch) {
-        let out = &scratch.out;
-        for (port, frame) in scratch.transmitted() {
+    fn notify(&self, loaded: &Loaded, made: &Made<'_>) {
+        let out = &made.out;
+        for (port, frame) in made.transmitted() {
             if Some(port) == self.cpu_port {
                 self.packet_in(loaded, &frame);
             }
@@ -290,13 +307,14 @@ impl DataPlane {
     }
 
     fn packet_in(&self, loaded: &Loaded, frame: &Frame<'_>) {
-        let Some((metadata, payload)) = loaded.split_packet_in(frame.bytes) else {
+        let bytes = frame.to_vec();
+        let Some((metadata, payload)) = loaded.split_packet_in(&bytes) else {
             count(&self.counters.packet_in_malformed);
             return;
         };
         let payload = Frame {
-            bytes: payload,
             offload: frame.offload,
+            ..Frame::whole(payload)
         };
         let whole = finish(&payload, &mut |packet| {
             let taken = self

@@ -243,7 +243,7 @@ impl Twin {
                 .unwrap_or("unknown"),
             leaves: out
                 .transmitted()
-                .map(|(port, bytes)| (port, bytes.to_vec()))
+                .map(|sent| (sent.port, sent.to_vec()))
                 .collect(),
         };
         (ran, unknown)

@@ -38,7 +38,7 @@ use parking_lot::Mutex;
 pub use externs::{
     CloneSession, Color, CounterData, CounterUnit, ExternError, MeterConfig, MeterUnit, Replica,
 };
-pub use outputs::{Digest, DropReason, Outputs};
+pub use outputs::{Digest, DropReason, Outputs, Sent};
 pub use tables::{
     ActionCall, Batch, Cursor, EntryAction, EntryView, FieldMatch, GroupMember, IdleTimeout,
     Lookup, MatchKind, NewEntry, NewRows, OwnedAction, OwnedField, TableError, WeightedAction,
@@ -296,28 +296,34 @@ impl Engine {
     }
 
     /// Runs one packet to completion: all passes, clones, copies and recirculations. Appends to `out`.
-    pub fn process(&self, now: Time, ingress_port: u32, packet: &[u8], out: &mut Outputs) {
+    pub fn process<'p>(
+        &self,
+        now: Time,
+        ingress_port: u32,
+        packet: &'p [u8],
+        out: &mut Outputs<'p>,
+    ) {
         self.run(now, ingress_port, packet, out, None);
     }
 
     /// Like [`Engine::process`], and tells the tracer every step.
-    pub fn process_traced(
+    pub fn process_traced<'p>(
         &self,
         now: Time,
         ingress_port: u32,
-        packet: &[u8],
-        out: &mut Outputs,
+        packet: &'p [u8],
+        out: &mut Outputs<'p>,
         tracer: &mut dyn Tracer,
     ) {
         self.run(now, ingress_port, packet, out, Some(tracer));
     }
 
-    fn run(
+    fn run<'p>(
         &self,
         now: Time,
         port: u32,
-        bytes: &[u8],
-        out: &mut Outputs,
+        bytes: &'p [u8],
+        out: &mut Outputs<'p>,
         tracer: Option<&mut dyn Tracer>,
     ) {
         let mut worker = self.worker();

@@ -27,7 +27,7 @@ struct Counted {
 
 impl Counted {
     /// Packets that came in; transmitted and dropped ones are those that `out` has beyond `before`.
-    fn add(&mut self, received: usize, before: (usize, usize), out: &Outputs) {
+    fn add(&mut self, received: usize, before: (usize, usize), out: &Outputs<'_>) {
         self.received += received as u64;
         self.transmitted += (out.transmitted().len() - before.0) as u64;
         for &reason in out.drops.get(before.1..).unwrap_or_default() {
@@ -44,16 +44,16 @@ const AHEAD: usize = 4;
 const IDLE: u32 = 16;
 
 /// What is known of the flows of some packets.
-struct Flows<'p> {
-    packets: &'p [Received<'p>],
-    sets: Option<Sets<'p>>,
+struct Flows<'f> {
+    packets: &'f [Received<'f>],
+    sets: Option<Sets<'f>>,
     flows: [u64; TOGETHER],
     known: [Touched; TOGETHER],
 }
 
-impl<'p> Flows<'p> {
+impl<'f> Flows<'f> {
     /// Those of the first packets are known at once.
-    fn new(packets: &'p [Received<'p>], sets: Option<Sets<'p>>) -> Self {
+    fn new(packets: &'f [Received<'f>], sets: Option<Sets<'f>>) -> Self {
         let mut flows = Self {
             packets,
             sets,
@@ -91,7 +91,7 @@ impl<'p> Flows<'p> {
     }
 
     /// Sends scouts ahead of those; how many.
-    fn scout(&self, group: Range<usize>, scouts: &mut Scouts, one: &mut Packets<'_>) -> u64 {
+    fn scout(&self, group: Range<usize>, scouts: &mut Scouts, one: &mut Packets<'_, '_>) -> u64 {
         let mut sent = 0;
         scouts.gather();
         for at in self.unknown(group) {
@@ -149,7 +149,7 @@ impl<'e> Worker<'e> {
     }
 
     /// Runs one packet to completion, as [`Engine::process`] does.
-    pub fn process(&mut self, now: Time, port: u32, packet: &[u8], out: &mut Outputs) {
+    pub fn process<'p>(&mut self, now: Time, port: u32, packet: &'p [u8], out: &mut Outputs<'p>) {
         self.batch(now, [(port, packet)], out);
     }
 
@@ -159,7 +159,7 @@ impl<'e> Worker<'e> {
         &mut self,
         now: Time,
         packets: impl IntoIterator<Item = (u32, &'p [u8])>,
-        out: &mut Outputs,
+        out: &mut Outputs<'p>,
     ) {
         let guard = epoch::pin();
         let packets = packets.into_iter();
@@ -207,7 +207,7 @@ impl<'e> Worker<'e> {
 
     /// Runs packets that need more memory than caches hold, one after the other, and fetches ahead what their flows' last ones
     /// touched, or what scouts find.
-    fn together(&mut self, guard: &Guard, packets: &[Received<'_>], out: &mut Outputs) {
+    fn together<'p>(&mut self, guard: &Guard, packets: &[Received<'p>], out: &mut Outputs<'p>) {
         let before = (out.transmitted().len(), out.drops.len());
         let machine = &self.engine.machine;
         let hot = self.hot.as_deref();
@@ -260,11 +260,11 @@ impl<'e> Worker<'e> {
         self.counted.add(packets.len(), before, out);
     }
 
-    pub(super) fn one(
+    pub(super) fn one<'p>(
         &mut self,
         guard: &Guard,
-        packet: Received<'_>,
-        out: &mut Outputs,
+        packet: Received<'p>,
+        out: &mut Outputs<'p>,
         tracer: Option<&mut dyn Tracer>,
     ) {
         let before = (out.transmitted().len(), out.drops.len());
@@ -275,7 +275,7 @@ impl<'e> Worker<'e> {
 
     /// Runs a packet by the interpreter and takes note of its way.
     #[inline(never)]
-    fn watched(&mut self, guard: &Guard, packet: Received<'_>, out: &mut Outputs) {
+    fn watched<'p>(&mut self, guard: &Guard, packet: Received<'p>, out: &mut Outputs<'p>) {
         self.state.steps.watch();
         self.one(guard, packet, out, None);
         let taken = self.state.steps.end();

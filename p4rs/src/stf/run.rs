@@ -94,7 +94,6 @@ pub fn run(engine: &Engine, script: &Script) -> Report {
         messages: VecDeque::new(),
         idle: Vec::new(),
         left: 0,
-        out: Outputs::default(),
         report: Report::default(),
     };
     for statement in &script.statements {
@@ -127,7 +126,6 @@ struct Runner<'e> {
     idle: Vec<IdleTimeout>,
     /// Packets that left because of the last one sent.
     left: usize,
-    out: Outputs,
     report: Report,
 }
 
@@ -163,14 +161,14 @@ impl Runner<'_> {
         let pause = std::mem::replace(&mut self.pause, PACKET_TIME);
         self.wait(pause);
         self.ports.name(port);
-        self.out.clear();
-        self.engine.process(self.now, port, bytes, &mut self.out);
-        self.left = self.out.transmitted().len();
-        for (port, packet) in self.out.transmitted() {
-            self.ports.sent(port, packet);
+        let mut out = Outputs::default();
+        self.engine.process(self.now, port, bytes, &mut out);
+        self.left = out.transmitted().len();
+        for sent in out.transmitted() {
+            self.ports.sent(sent.port, &sent.to_vec());
         }
-        self.digests.extend(self.out.digests.drain(..));
-        self.messages.extend(self.out.log.drain(..));
+        self.digests.extend(out.digests);
+        self.messages.extend(out.log);
         self.report.packets += 1;
     }
 

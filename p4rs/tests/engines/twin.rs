@@ -240,7 +240,7 @@ impl Twin {
         let [native, interpreted] = outputs.each_ref().map(|out| {
             let sent: Vec<(u32, Vec<u8>)> = out
                 .transmitted()
-                .map(|(port, bytes)| (port, bytes.to_vec()))
+                .map(|sent| (sent.port, sent.to_vec()))
                 .collect();
             (
                 sent,

@@ -49,8 +49,11 @@ impl Offload {
 /// A packet that somebody else holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// From the destination's Ethernet address on, without the check sequence.
+    /// From the destination's Ethernet address on, without the check sequence; all of the packet, if it was received or if
+    /// anything is left to do.
     pub bytes: &'a [u8],
+    /// What follows in a packet to send whose payload is elsewhere.
+    pub payload: &'a [u8],
     /// What is left to do.
     pub offload: Offload,
 }
@@ -60,7 +63,62 @@ impl<'a> Frame<'a> {
     pub fn whole(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
+            payload: &[],
             offload: Offload::NONE,
+        }
+    }
+
+    /// Bytes of the packet.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.payload.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The packet in one piece.
+    pub fn to_vec(&self) -> Vec<u8> {
+        [self.bytes, self.payload].concat()
+    }
+
+    /// Copies bytes of the packet from `at` on: as many as there is room for, and not more than it has.
+    pub(crate) fn read(&self, at: usize, to: &mut [u8]) {
+        let first = self.bytes.get(at..).unwrap_or_default();
+        let behind = at.saturating_sub(self.bytes.len());
+        let second = self.payload.get(behind..).unwrap_or_default();
+        let (start, rest) = to.split_at_mut(first.len().min(to.len()));
+        start.copy_from_slice(&first[..start.len()]);
+        let length = second.len().min(rest.len());
+        rest[..length].copy_from_slice(&second[..length]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_part_of_a_packet_in_two_pieces_can_be_read() {
+        let whole: Vec<u8> = (0..10).collect();
+        for cut in 0..=whole.len() {
+            let (bytes, payload) = whole.split_at(cut);
+            let frame = Frame {
+                payload,
+                ..Frame::whole(bytes)
+            };
+            assert_eq!((frame.to_vec(), frame.len()), (whole.clone(), 10));
+            for at in 0..12 {
+                for room in 0..12 {
+                    let mut to = vec![0xff; room];
+                    frame.read(at, &mut to);
+                    let there = whole.get(at..).unwrap_or_default();
+                    let there = &there[..there.len().min(room)];
+                    assert_eq!(&to[..there.len()], there);
+                    assert!(to[there.len()..].iter().all(|&byte| byte == 0xff));
+                }
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ impl Queue {
     }
 
     /// Appends a packet; `false` when there is no room or nobody reads any more.
-    fn push(&self, packet: &[u8]) -> bool {
+    fn push(&self, packet: &Frame<'_>) -> bool {
         let mut state = self.state.lock();
         if state.closed || state.packets.len() >= self.capacity {
             return false;
@@ -91,6 +91,10 @@ pub fn pair(name: &str, capacity: usize) -> (MemoryPort, MemoryPort) {
 impl MemoryPort {
     /// Sends one packet; `false` if the other end's queue is full or gone.
     pub fn push(&self, packet: &[u8]) -> bool {
+        self.push_frame(&Frame::whole(packet))
+    }
+
+    fn push_frame(&self, packet: &Frame<'_>) -> bool {
         let sent = self.outgoing.push(packet);
         if sent {
             self.counters.sent(packet.len());
@@ -147,7 +151,7 @@ impl Port for MemoryPort {
 
     fn transmit(&self, _queue: usize, frames: &[Frame<'_>]) -> Result<(), PortError> {
         for frame in frames {
-            self.push(frame.bytes);
+            self.push_frame(frame);
         }
         Ok(())
     }

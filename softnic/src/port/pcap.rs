@@ -149,13 +149,13 @@ impl Port for PcapPort {
             return Ok(());
         };
         let mut records = output.records.lock();
-        for packet in frames.iter().map(|frame| frame.bytes) {
+        for packet in frames.iter().map(Frame::to_vec) {
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
             records
-                .write_packet(&PcapPacket::new(now, length, packet))
+                .write_packet(&PcapPacket::new(now, length, &packet))
                 .map_err(|source| self.error(source))?;
             self.counters.sent(packet.len());
         }

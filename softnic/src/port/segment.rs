@@ -20,7 +20,10 @@ pub(crate) fn is_plain(frame: &Frame<'_>) -> bool {
 /// Hands on what the frame is on the wire; returns how many packets that were.
 pub(crate) fn finish(frame: &Frame<'_>, emit: &mut dyn FnMut(&[u8])) -> usize {
     if frame.offload == Offload::NONE {
-        emit(frame.bytes);
+        match frame.payload {
+            [] => emit(frame.bytes),
+            _ => emit(&frame.to_vec()),
+        }
         return 1;
     }
     let Some(layers) = Layers::of(frame.bytes, frame.offload) else {

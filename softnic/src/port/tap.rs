@@ -4,7 +4,7 @@
 //! of the host pass through as they are (see [`Offload`](super::Offload)); with `offload` off the kernel cuts and
 //! completes them before they come here. Needs CAP_NET_ADMIN.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -136,8 +136,8 @@ impl TapPort {
         let (header, frame) = bytes.split_first_chunk_mut::<{ vnet::LENGTH }>()?;
         let offload = vnet::decode(header, frame)?;
         Some(Frame {
-            bytes: frame,
             offload,
+            ..Frame::whole(frame)
         })
     }
 }
@@ -210,13 +210,14 @@ impl Port for TapPort {
         for frame in frames {
             let sent = if self.options.offload {
                 vnet::encode(frame.bytes, frame.offload).is_some_and(|prefix| {
-                    rustix::io::writev(&queue.fd, &prefix.gather(frame.bytes)).is_ok()
+                    rustix::io::writev(&queue.fd, &prefix.gather(frame)).is_ok()
                 })
             } else {
-                rustix::io::write(&queue.fd, frame.bytes).is_ok()
+                let pieces = [frame.bytes, frame.payload].map(IoSlice::new);
+                rustix::io::writev(&queue.fd, &pieces).is_ok()
             };
             if sent {
-                self.attachment.counters.sent(frame.bytes.len());
+                self.attachment.counters.sent(frame.len());
             } else {
                 // Full queue, interface down, shorter than an Ethernet header, or nothing that the kernel can finish.
                 self.attachment.counters.send_dropped(1);

@@ -5,7 +5,7 @@
 //! as it liked. Layout: VIRTIO 1.3, §5.1.6, in host byte order.
 
 use super::checksum::{self, Layers, Transport};
-use super::{Offload, Segmentation};
+use super::{Frame, Offload, Segmentation};
 
 /// Bytes of the header.
 pub(super) const LENGTH: usize = 10;
@@ -106,13 +106,13 @@ pub(super) fn encode(frame: &[u8], offload: Offload) -> Option<Prefix> {
 
 impl Prefix {
     /// Header and frame into one piece of memory of just that length.
-    pub fn write(&self, frame: &[u8], to: &mut [u8]) {
+    pub fn write(&self, frame: &Frame<'_>, to: &mut [u8]) {
         let Some((header, rest)) = to.split_first_chunk_mut::<LENGTH>() else {
             return;
         };
         *header = self.header;
         if rest.len() == frame.len() {
-            rest.copy_from_slice(frame);
+            frame.read(0, rest);
             if let Some((field, sum)) = self.checksum {
                 rest[field..field + 2].copy_from_slice(&sum);
             }
@@ -120,12 +120,13 @@ impl Prefix {
     }
 
     /// Header and frame in pieces, for a gathering write.
-    pub fn gather<'a>(&'a self, frame: &'a [u8]) -> [std::io::IoSlice<'a>; 4] {
+    pub fn gather<'a>(&'a self, frame: &Frame<'a>) -> [std::io::IoSlice<'a>; 5] {
+        let (bytes, payload) = (frame.bytes, frame.payload);
         let (before, sum, after) = match &self.checksum {
-            Some((field, sum)) => (&frame[..*field], &sum[..], &frame[*field + 2..]),
-            None => (frame, &[][..], &[][..]),
+            Some((field, sum)) => (&bytes[..*field], &sum[..], &bytes[*field + 2..]),
+            None => (bytes, &[][..], &[][..]),
         };
-        [&self.header[..], before, sum, after].map(std::io::IoSlice::new)
+        [&self.header[..], before, sum, after, payload].map(std::io::IoSlice::new)
     }
 }
 
@@ -163,6 +164,7 @@ mod tests {
         assert_eq!(field, 50);
         let plus = u16::from_be_bytes(sum) - u16::from_be_bytes(prefix.checksum.unwrap().1);
         assert_eq!(plus, 198);
+        let frame = Frame::whole(&frame);
         let pieces = prefix.gather(&frame);
         let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
         assert_eq!(all.len(), LENGTH + frame.len());

@@ -79,7 +79,7 @@ impl Faulty {
             if random.chance(self.faults.lose) {
                 continue;
             }
-            let mut packet = frame.bytes.to_vec();
+            let mut packet = frame.to_vec();
             if random.chance(self.faults.damage) && !packet.is_empty() {
                 let at = random.below(packet.len());
                 packet[at] ^= 1 << random.below(8);
@@ -104,8 +104,8 @@ fn borrowed(frames: &[(Vec<u8>, Offload)]) -> Vec<Frame<'_>> {
     frames
         .iter()
         .map(|(bytes, offload)| Frame {
-            bytes,
             offload: *offload,
+            ..Frame::whole(bytes)
         })
         .collect()
 }
@@ -212,7 +212,7 @@ impl Port for Tracing {
 
     fn transmit(&self, queue: usize, frames: &[Frame<'_>]) -> Result<(), PortError> {
         for frame in frames {
-            (self.observer)(Direction::Send, frame.bytes);
+            (self.observer)(Direction::Send, &frame.to_vec());
         }
         self.inner.transmit(queue, frames)
     }

@@ -88,9 +88,10 @@ impl Bench {
                     out.transmitted().len() + out.drops.len() > 0,
                     "a packet that is nowhere"
                 );
-                for (to, bytes) in out.transmitted() {
-                    if right && port != SLOW_PATH_PORT && to != SLOW_PATH_PORT {
-                        self.check(packet, bytes);
+                for sent in out.transmitted() {
+                    let bytes = sent.to_vec();
+                    if right && port != SLOW_PATH_PORT && sent.port != SLOW_PATH_PORT {
+                        self.check(packet, &bytes);
                     }
                     assert!(
                         bytes.len() <= packet.len() + 64,

@@ -146,8 +146,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
         let now = Time(u64::try_from((arrival.stamp - start).as_nanos()).unwrap_or(u64::MAX));
         engine.tick(now);
         process(&engine, now, arrival, args.trace, &mut out)?;
-        for (port, bytes) in out.transmitted() {
-            sink.write(arrival.stamp, port, bytes)?;
+        for sent in out.transmitted() {
+            sink.write(arrival.stamp, sent.port, &sent.to_vec())?;
         }
         out.log
             .iter()
@@ -159,12 +159,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn process(
+fn process<'p>(
     engine: &Engine,
     now: Time,
-    arrival: &Arrival,
+    arrival: &'p Arrival,
     trace: bool,
-    out: &mut Outputs,
+    out: &mut Outputs<'p>,
 ) -> std::io::Result<()> {
     if !trace {
         engine.process(now, arrival.port, &arrival.bytes, out);

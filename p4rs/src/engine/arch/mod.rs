@@ -138,7 +138,7 @@ impl Arch {
     }
 
     /// Runs a packet to completion by the interpreter.
-    pub fn run(&self, run: &mut Run<'_>, port: u32, packet: &[u8]) {
+    pub fn run(&self, run: &mut Run<'_, '_>, port: u32, packet: &[u8]) {
         run.state.packet.clear();
         run.state.packet.extend_from_slice(packet);
         match self {
@@ -149,7 +149,7 @@ impl Arch {
     }
 
     /// What machine code is told of a packet that has just come in.
-    pub fn given(&self, run: &Run<'_>, port: u32) -> [u64; 6] {
+    pub fn given(&self, run: &Run<'_, '_>, port: u32) -> [u64; 6] {
         match self {
             Self::V1Model(_) => v1model_given(port, run.now.0),
             Self::Pna(arch) => arch.given(run, port, 0),
@@ -158,12 +158,12 @@ impl Arch {
 
     /// Runs a packet to completion by machine code, which was told what is given to packets of its port.
     #[inline]
-    pub fn run_native(
+    pub fn run_native<'p>(
         &self,
-        run: &mut Run<'_>,
+        run: &mut Run<'_, 'p>,
         (native, passage): (&Native, &mut Passage<'_>),
         port: u32,
-        packet: &[u8],
+        packet: &'p [u8],
     ) {
         run.begin_machine();
         let fate = native.run(run, passage, Some(packet));
@@ -173,7 +173,7 @@ impl Arch {
     }
 
     /// What follows the first pass of a packet, which machine code ran.
-    pub fn conclude(&self, run: &mut Run<'_>, port: u32, fate: Fate) {
+    pub fn conclude(&self, run: &mut Run<'_, '_>, port: u32, fate: Fate) {
         match self {
             Self::V1Model(arch) => arch.conclude(run, fate),
             Self::Pna(arch) => arch.conclude(run, fate),
@@ -182,7 +182,7 @@ impl Arch {
     }
 
     /// What the passes so far left to do.
-    fn rest(&self, run: &mut Run<'_>, port: u32) {
+    fn rest(&self, run: &mut Run<'_, '_>, port: u32) {
         match self {
             Self::V1Model(arch) => arch.rest(run),
             Self::Pna(arch) => arch.rest(run, port),
@@ -289,7 +289,7 @@ impl<'p> Blocks<'p> {
     }
 }
 
-impl<'r> Run<'r> {
+impl<'r> Run<'r, '_> {
     /// The machine code, unless someone watches the steps.
     fn native(&self) -> Option<&'r Native> {
         self.machine
@@ -300,7 +300,7 @@ impl<'r> Run<'r> {
 }
 
 /// Steps that both architectures share.
-impl Run<'_> {
+impl Run<'_, '_> {
     /// A fresh pass: values zero, nothing parsed, nothing asked for.
     fn begin(&mut self) {
         self.state.slots.fill(0);

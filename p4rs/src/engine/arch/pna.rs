@@ -111,7 +111,7 @@ impl Pna {
     }
 
     /// The passes that the first one left to do.
-    pub(super) fn rest(&self, run: &mut Run<'_>, port: u32) {
+    pub(super) fn rest(&self, run: &mut Run<'_, '_>, port: u32) {
         let mut pass = 0;
         while let Some(job) = run.state.queue.pop_front() {
             let Job::Ingress { packet, .. } = job else {
@@ -127,13 +127,13 @@ impl Pna {
         }
     }
 
-    fn direction(&self, run: &Run<'_>, port: u32) -> u128 {
+    fn direction(&self, run: &Run<'_, '_>, port: u32) -> u128 {
         let host = run.machine.externs().host_ports.contains(port);
         if host { self.from_host } else { self.from_net }
     }
 
     /// What machine code is told of a pass.
-    pub(super) fn given(&self, run: &Run<'_>, port: u32, pass: u32) -> [u64; 6] {
+    pub(super) fn given(&self, run: &Run<'_, '_>, port: u32, pass: u32) -> [u64; 6] {
         let direction = self.direction(run, port);
         pna_given(
             direction,
@@ -144,7 +144,7 @@ impl Pna {
     }
 
     /// What follows a pass that machine code ran.
-    pub(super) fn conclude(&self, run: &mut Run<'_>, fate: Fate) {
+    pub(super) fn conclude(&self, run: &mut Run<'_, '_>, fate: Fate) {
         match fate {
             Fate::Sent => {}
             Fate::Dropped(reason) => run.drop_packet(reason),
@@ -153,7 +153,7 @@ impl Pna {
     }
 
     /// A pass over the packet in the state.
-    pub(super) fn pass(&self, run: &mut Run<'_>, port: u32, pass: u32) {
+    pub(super) fn pass(&self, run: &mut Run<'_, '_>, port: u32, pass: u32) {
         if let Some(native) = run.native() {
             run.begin_machine();
             let mut passage = Passage::new(run.guard, None);
@@ -178,7 +178,7 @@ impl Pna {
         }
     }
 
-    fn blocks(&self, run: &mut Run<'_>) -> Result<(), DropReason> {
+    fn blocks(&self, run: &mut Run<'_, '_>) -> Result<(), DropReason> {
         let error = run.run_parser(self.parser)?;
         for input in &self.inputs {
             run.set(input.parser_error, u128::from(error));
@@ -187,7 +187,7 @@ impl Pna {
         run.run_control(self.main)
     }
 
-    fn decide(&self, run: &mut Run<'_>) {
+    fn decide(&self, run: &mut Run<'_, '_>) {
         if let Some(digest) = run.state.intents.digest.take() {
             run.out.digests.push(digest);
         }
@@ -226,7 +226,7 @@ impl Pna {
         }
     }
 
-    fn mirror(&self, run: &mut Run<'_>) {
+    fn mirror(&self, run: &mut Run<'_, '_>) {
         let mirrors = std::mem::take(&mut run.state.intents.mirrors);
         for &(_, session) in &mirrors {
             let Some(data) = run.machine.replication().session(session) else {

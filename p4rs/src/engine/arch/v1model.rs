@@ -138,12 +138,12 @@ impl V1Model {
     }
 
     /// The first pass over the packet in the state.
-    pub(super) fn first(&self, run: &mut Run<'_>, port: u32) {
+    pub(super) fn first(&self, run: &mut Run<'_, '_>, port: u32) {
         self.ingress(run, port, NORMAL, &Kept::new());
     }
 
     /// The passes that the first one left to do.
-    pub(super) fn rest(&self, run: &mut Run<'_>) {
+    pub(super) fn rest(&self, run: &mut Run<'_, '_>) {
         while let Some(job) = run.state.queue.pop_front() {
             if !run.pass() {
                 run.drop_packet(DropReason::PassLimit);
@@ -175,7 +175,7 @@ impl V1Model {
     }
 
     /// Parser and what every pass starts with; false when the packet is lost.
-    fn parse(&self, run: &mut Run<'_>, port: u32, kind: u32, kept: &Kept) -> bool {
+    fn parse(&self, run: &mut Run<'_, '_>, port: u32, kind: u32, kept: &Kept) -> bool {
         run.begin();
         let (length, pass) = (run.state.packet.len(), run.state.passes - 1);
         run.trace(&Event::Start { port, length, pass });
@@ -200,7 +200,7 @@ impl V1Model {
     }
 
     /// What follows a first pass that machine code ran.
-    pub(super) fn conclude(&self, run: &mut Run<'_>, fate: Fate) {
+    pub(super) fn conclude(&self, run: &mut Run<'_, '_>, fate: Fate) {
         match fate {
             Fate::Sent => {}
             Fate::Dropped(reason) => run.drop_packet(reason),
@@ -209,7 +209,7 @@ impl V1Model {
         }
     }
 
-    fn ingress(&self, run: &mut Run<'_>, port: u32, kind: u32, kept: &Kept) {
+    fn ingress(&self, run: &mut Run<'_, '_>, port: u32, kind: u32, kept: &Kept) {
         if !self.parse(run, port, kind, kept) {
             return;
         }
@@ -227,7 +227,7 @@ impl V1Model {
     }
 
     /// After ingress: clone, digest, then the packet's own way.
-    fn decide(&self, run: &mut Run<'_>) {
+    fn decide(&self, run: &mut Run<'_, '_>) {
         if let Some(intent) = run.state.intents.clone_ingress.take() {
             self.clone_ingress(run, intent);
         }
@@ -268,7 +268,7 @@ impl V1Model {
         }
     }
 
-    fn clone_ingress(&self, run: &mut Run<'_>, intent: CloneIntent) {
+    fn clone_ingress(&self, run: &mut Run<'_, '_>, intent: CloneIntent) {
         let Some(session) = run.machine.replication().session(intent.session) else {
             return;
         };
@@ -295,13 +295,13 @@ impl V1Model {
     }
 
     /// A clone made in ingress: parsed again, then straight to egress.
-    fn cloned(&self, run: &mut Run<'_>, copy: Copy, kept: &Kept) {
+    fn cloned(&self, run: &mut Run<'_, '_>, copy: Copy, kept: &Kept) {
         if self.parse(run, 0, copy.kind, kept) {
             self.egress(run, copy);
         }
     }
 
-    fn multicast(&self, run: &mut Run<'_>, group: u32) {
+    fn multicast(&self, run: &mut Run<'_, '_>, group: u32) {
         run.trace(&Event::Verdict(Verdict::Multicast { group }));
         let replicas = run.machine.replication().group(group).unwrap_or_default();
         if replicas.is_empty() {
@@ -320,7 +320,7 @@ impl V1Model {
         }
     }
 
-    fn egress(&self, run: &mut Run<'_>, copy: Copy) {
+    fn egress(&self, run: &mut Run<'_, '_>, copy: Copy) {
         let micros = u128::from(run.now.0 / 1000);
         run.set(self.std.egress_port, u128::from(copy.port) & self.port_mask);
         run.set(self.std.egress_spec, (self.drop_port + 1) & self.port_mask);
@@ -344,7 +344,7 @@ impl V1Model {
     }
 
     /// Behind the egress control: clone, drop, deparse, recirculate or send.
-    fn after_egress(&self, run: &mut Run<'_>, port: u32) {
+    fn after_egress(&self, run: &mut Run<'_, '_>, port: u32) {
         if let Some(intent) = run.state.intents.clone_egress.take() {
             self.clone_egress(run, intent);
         }
@@ -375,7 +375,7 @@ impl V1Model {
         run.transmit(port, limit);
     }
 
-    fn clone_egress(&self, run: &mut Run<'_>, intent: CloneIntent) {
+    fn clone_egress(&self, run: &mut Run<'_, '_>, intent: CloneIntent) {
         let Some(session) = run.machine.replication().session(intent.session) else {
             return;
         };
@@ -425,7 +425,7 @@ impl V1Model {
     }
 
     /// The values of a field list.
-    fn keep(&self, run: &Run<'_>, list: Option<u32>) -> Kept {
+    fn keep(&self, run: &Run<'_, '_>, list: Option<u32>) -> Kept {
         let fields = list
             .and_then(|list| self.lists.get(&list))
             .map(Vec::as_slice)
@@ -437,7 +437,7 @@ impl V1Model {
     }
 }
 
-fn restore(run: &mut Run<'_>, kept: &Kept) {
+fn restore(run: &mut Run<'_, '_>, kept: &Kept) {
     for (slot, values) in kept {
         let to = run.words_mut(*slot, values.len() as u32);
         if to.len() == values.len() {
@@ -447,7 +447,7 @@ fn restore(run: &mut Run<'_>, kept: &Kept) {
 }
 
 /// The packet as it is now, to go on later.
-fn snapshot(run: &Run<'_>, copy: Copy) -> Job {
+fn snapshot(run: &Run<'_, '_>, copy: Copy) -> Job {
     Job::Egress {
         packet: run.state.packet.clone(),
         cursor: run.state.cursor,

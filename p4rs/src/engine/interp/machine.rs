@@ -159,12 +159,12 @@ impl Machine {
     }
 
     /// Runs a packet to completion; what its tables hand out stays while the guard lives.
-    pub fn process(
+    pub fn process<'p>(
         &self,
         guard: &Guard,
         state: &mut PacketState,
-        packet: Received<'_>,
-        out: &mut Outputs,
+        packet: Received<'p>,
+        out: &mut Outputs<'p>,
         tracer: Option<&mut dyn Tracer>,
     ) {
         let mut packets = Packets::new(self, guard, state, out, None);
@@ -198,20 +198,20 @@ impl Machine {
 }
 
 /// Packets that have just come in, one after the other.
-pub(crate) struct Packets<'r> {
-    run: Run<'r>,
+pub(crate) struct Packets<'r, 'p> {
+    run: Run<'r, 'p>,
     passage: Option<(&'r Native, Passage<'r>)>,
     /// The port that the passage is ready for.
     port: Option<u32>,
 }
 
-impl<'r> Packets<'r> {
+impl<'r, 'p> Packets<'r, 'p> {
     /// None yet; `hot` is code for the ways that most packets take.
     pub fn new(
         machine: &'r Machine,
         guard: &'r Guard,
         state: &'r mut PacketState,
-        out: &'r mut Outputs,
+        out: &'r mut Outputs<'p>,
         hot: Option<&'r HotCode>,
     ) -> Self {
         let native = machine.native.as_ref();
@@ -232,7 +232,7 @@ impl<'r> Packets<'r> {
 
     /// Runs a packet to completion.
     #[inline]
-    pub fn process(&mut self, packet: &Received<'_>) {
+    pub fn process(&mut self, packet: &Received<'p>) {
         if packet.bytes.len() > self.run.machine.config.max_packet_len {
             self.run.out.drops.push(DropReason::TooLong);
             return;

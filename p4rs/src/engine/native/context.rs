@@ -145,7 +145,7 @@ pub(super) const NO_ACTION: u32 = 0xffff;
 pub(super) const NO_TABLE: u64 = u64::MAX;
 
 /// The regions in which a table's lookups are noted, where it is so large that caches do not hold it.
-fn far_regions<'r>(run: &Run<'r>, (index, table): (u32, &MatchTable)) -> Option<&'r Regions> {
+fn far_regions<'r>(run: &Run<'r, '_>, (index, table): (u32, &MatchTable)) -> Option<&'r Regions> {
     let regions = run.machine.native.as_ref().map(|native| &native.regions);
     regions.filter(|regions| regions.rows(index).is_some() && table.is_far())
 }
@@ -163,7 +163,7 @@ impl Context {
     ///
     /// # Safety
     /// The run is the packet's, and its guard the one under which the context's row was found.
-    pub unsafe fn tell(&mut self, run: &mut Run<'_>) {
+    pub unsafe fn tell(&mut self, run: &mut Run<'_, '_>) {
         let index = std::mem::replace(&mut self.table, NO_TABLE);
         let Some(table) = run.machine.tables.get(index as usize) else {
             return;
@@ -182,7 +182,7 @@ impl Context {
     /// Notes the lines of a lookup in a large table whose entries are found by their key alone.
     pub fn touch_found(
         &mut self,
-        run: &Run<'_>,
+        run: &Run<'_, '_>,
         (index, table): (u32, &MatchTable),
         key: &[u64],
         found: &Found<'_>,
@@ -198,7 +198,12 @@ impl Context {
     }
 
     /// Notes the lines of a lookup in a large table that has found nothing.
-    pub fn touch_buckets(&mut self, run: &Run<'_>, (index, table): (u32, &MatchTable), hash: u64) {
+    pub fn touch_buckets(
+        &mut self,
+        run: &Run<'_, '_>,
+        (index, table): (u32, &MatchTable),
+        hash: u64,
+    ) {
         if let Some(regions) = far_regions(run, (index, table)) {
             let (first, second) = table.buckets(run.guard, hash);
             self.touch(regions.bucket(index, first));

@@ -214,12 +214,16 @@ impl Native {
 
     /// Runs one pass over a packet, or over the one in the run's state, which has begun and holds no values yet.
     #[inline]
-    pub fn run(&self, run: &mut Run<'_>, passage: &mut Passage<'_>, packet: Option<&[u8]>) -> Fate {
+    pub fn run<'p>(
+        &self,
+        run: &mut Run<'_, 'p>,
+        passage: &mut Passage<'_>,
+        packet: Option<&'p [u8]>,
+    ) -> Fate {
         let context = &mut passage.context;
         self.begin(run, context, packet);
         // Nothing else is transmitted before the pass ends.
-        let room = self.room + context.bits as usize / 8;
-        context.head = run.out.room(room).as_mut_ptr();
+        context.head = run.out.room(self.room).as_mut_ptr();
         let mut word = outcome::ANEW;
         if let Some(hot) = passage.hot {
             word = hot.pass.run(&raw mut *context);
@@ -229,10 +233,18 @@ impl Native {
             word = self.enter_all(run, context);
         }
         if word == outcome::SEND {
-            // SAFETY: the packet is still borrowed by whoever asked for the pass.
-            let payload = unsafe { context.payload(run.state.cursor) };
-            let head = context.head_len as usize;
-            run.out.seal(context.egress as u32, head, payload);
+            let parsed = run.state.cursor.div_ceil(8);
+            let (port, head) = (context.egress as u32, context.head_len as usize);
+            match packet {
+                Some(bytes) => {
+                    let payload = bytes.get(parsed..).unwrap_or_default();
+                    run.out.seal(port, head, payload);
+                }
+                None => {
+                    let payload = run.state.packet.get(parsed..).unwrap_or_default();
+                    run.out.seal_copy(port, head, payload);
+                }
+            }
             return Fate::Sent;
         }
         self.fate(run, context, word)
@@ -241,7 +253,7 @@ impl Native {
     /// Readies the context of a pass for any code, but for room for outgoing headers; the code for all needs
     /// [`Self::begin_values`], too.
     #[inline(always)]
-    fn begin(&self, run: &mut Run<'_>, context: &mut Context, packet: Option<&[u8]>) {
+    fn begin(&self, run: &mut Run<'_, '_>, context: &mut Context, packet: Option<&[u8]>) {
         let state = &mut *run.state;
         let bytes = packet.unwrap_or(&state.packet);
         context.packet = bytes.as_ptr();
@@ -257,7 +269,7 @@ impl Native {
 
     /// Sets back what code for all kinds of packets changes on its way. What is not set here is set before it is read.
     #[inline(always)]
-    fn begin_values(&self, run: &mut Run<'_>, context: &mut Context) {
+    fn begin_values(&self, run: &mut Run<'_, '_>, context: &mut Context) {
         run.last = LastApply::NONE;
         let state = &mut *run.state;
         for &(first, end) in &self.memory {
@@ -275,13 +287,13 @@ impl Native {
 
     /// Runs the code for all packets.
     #[inline(never)]
-    fn enter_all(&self, run: &mut Run<'_>, context: &mut Context) -> u32 {
+    fn enter_all(&self, run: &mut Run<'_, '_>, context: &mut Context) -> u32 {
         self.begin_values(run, context);
         self.enter(&raw mut *context)
     }
 
     /// What became of the packet, once the code has returned `word`.
-    fn fate(&self, run: &mut Run<'_>, context: &mut Context, word: u32) -> Fate {
+    fn fate(&self, run: &mut Run<'_, '_>, context: &mut Context, word: u32) -> Fate {
         match word {
             outcome::SEND => {
                 send(run.state, context, run.out);
@@ -347,7 +359,7 @@ fn with_plan<T>(
 
 /// Appends a packet that is to be sent, whose headers the state has.
 #[inline]
-fn send(state: &PacketState, context: &Context, out: &mut Outputs) {
+fn send(state: &PacketState, context: &Context, out: &mut Outputs<'_>) {
     let head = state.head.get(..context.head_len as usize);
     // SAFETY: the packet is still borrowed by whoever asked for the pass.
     let payload = unsafe { context.payload(state.cursor) };

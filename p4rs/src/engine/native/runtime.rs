@@ -24,12 +24,12 @@ fn code(result: Result<u32, Stop>) -> u32 {
 /// # Safety
 /// `context` is the one that [`super::Native::run`] made and no other borrow of the run is in use.
 #[inline(always)]
-unsafe fn run<'a>(context: *mut Context) -> &'a mut Run<'a> {
+unsafe fn run<'a>(context: *mut Context) -> &'a mut Run<'a, 'a> {
     // SAFETY: the pointer was made from a `&mut Run` that outlives the machine code's execution; machine code is
     // suspended in this call, so the borrow is the only one. The context is the caller's, and its row is one of the
     // table's, found under the run's guard.
     unsafe {
-        let run = &mut *(*context).run.cast::<Run<'a>>();
+        let run = &mut *(*context).run.cast::<Run<'a, 'a>>();
         if (*context).table != NO_TABLE {
             (*context).tell(run);
         }
@@ -121,7 +121,7 @@ unsafe fn asked<'a>(
     table: *const MatchTable,
     key: *const u64,
     place: u64,
-) -> (&'a mut Run<'a>, &'a MatchTable, &'a [u64]) {
+) -> (&'a mut Run<'a, 'a>, &'a MatchTable, &'a [u64]) {
     // SAFETY: as the caller says.
     unsafe {
         let key = std::slice::from_raw_parts(key, (place >> 48) as usize);

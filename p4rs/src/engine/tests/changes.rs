@@ -109,7 +109,7 @@ fn answers(engine: &Engine, key: u32) -> [(u32, u32); 2] {
     packet.extend([0; 16]);
     let mut out = Outputs::default();
     engine.worker().process(Time(1), 0, &packet, &mut out);
-    let (_, bytes) = out.transmitted().next().unwrap();
+    let bytes = out.transmitted().next().unwrap().to_vec();
     let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
     [(number(12), number(16)), (number(20), number(24))]
 }
@@ -236,9 +236,10 @@ fn answers_of(engine: &Engine, ports: &[u32]) -> Vec<(u32, u32)> {
     engine.worker().batch(Time(1), packets, &mut out);
     let number =
         |bytes: &[u8], at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-    let answers = out
-        .transmitted()
-        .map(|(_, bytes)| (number(bytes, 12), number(bytes, 16)));
+    let answers = out.transmitted().map(|sent| {
+        let bytes = sent.to_vec();
+        (number(&bytes, 12), number(&bytes, 16))
+    });
     answers.collect()
 }
 

@@ -86,7 +86,7 @@ fn run(engine: &Engine, now: Time, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut out = Outputs::default();
         let batch = batch.iter().map(|packet| (3, packet.as_slice()));
         worker.batch(now, batch, &mut out);
-        sent.extend(out.transmitted().map(|(_, bytes)| bytes.to_vec()));
+        sent.extend(out.transmitted().map(|sent| sent.to_vec()));
     }
     drop(worker);
     engine.settle();

@@ -87,6 +87,6 @@ fn send_at(engine: &Engine, now: Time, port: u32, packet: &[u8]) -> Vec<(u32, Ve
     let mut out = Outputs::default();
     engine.process(now, port, packet, &mut out);
     out.transmitted()
-        .map(|(port, bytes)| (port, bytes.to_vec()))
+        .map(|sent| (sent.port, sent.to_vec()))
         .collect()
 }

@@ -130,7 +130,7 @@ fn a_service_is_translated_or_handed_over() {
 
 #[test]
 fn too_long_packets_are_refused() {
-    let mut out = Outputs::default();
-    engines()[0].process(Time(0), 1, &vec![0; 70_000], &mut out);
+    let (mut out, packet) = (Outputs::default(), vec![0; 70_000]);
+    engines()[0].process(Time(0), 1, &packet, &mut out);
     assert_eq!(out.drops, [DropReason::TooLong]);
 }

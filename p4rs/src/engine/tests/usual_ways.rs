@@ -58,7 +58,8 @@ fn packet(kind: u8, late: u8) -> Vec<u8> {
 
 /// Sends so many packets in batches of 64.
 fn send(engine: &Engine, kind: u8, many: usize) {
-    let (mut worker, mut out, packet) = (engine.worker(), Outputs::default(), packet(kind, 0));
+    let packet = packet(kind, 0);
+    let (mut worker, mut out) = (engine.worker(), Outputs::default());
     for _ in 0..many / 64 {
         out.clear();
         worker.batch(Time(0), (0..64).map(|_| (3, packet.as_slice())), &mut out);
@@ -129,8 +130,8 @@ fn packets_that_are_dropped_take_usual_ways_too() {
             }
             drop(worker);
             engine.settle();
-            let sent: Vec<Vec<u8>> = out.transmitted().map(|(_, bytes)| bytes.to_vec()).collect();
-            (sent, out.drops)
+            let sent: Vec<Vec<u8>> = out.transmitted().map(|sent| sent.to_vec()).collect();
+            (sent, std::mem::take(&mut out.drops))
         });
         assert_eq!(outs[0], outs[1], "round {round}");
         assert!(outs[0].1.len() >= 64, "some are dropped");
@@ -162,8 +163,8 @@ fn a_packet_that_leaves_a_usual_way_late_changes_nothing_twice() {
             let mut worker = engine.worker();
             let packet = packet(3, late);
             worker.batch(Time(0), [(3, packet.as_slice()); 2], &mut out);
-            let sent: Vec<Vec<u8>> = out.transmitted().map(|(_, bytes)| bytes.to_vec()).collect();
-            (sent, out.drops)
+            let sent: Vec<Vec<u8>> = out.transmitted().map(|sent| sent.to_vec()).collect();
+            (sent, std::mem::take(&mut out.drops))
         });
         assert_eq!(outs[0], outs[1], "late {late}");
         sent += outs[0].0.len();
@@ -218,7 +219,7 @@ fn fields_are_read_together_only_where_they_lie_side_by_side() {
             let (mut worker, mut out) = (engine.worker(), Outputs::default());
             let packet = [0xa0, 0xb1, 0xc2, 0xde, 0xf1, 0xf2, 1, 2, 3, 0xee];
             worker.batch(Time(0), [(3, packet.as_slice())], &mut out);
-            let sent: Vec<Vec<u8>> = out.transmitted().map(|(_, bytes)| bytes.to_vec()).collect();
+            let sent: Vec<Vec<u8>> = out.transmitted().map(|sent| sent.to_vec()).collect();
             let mut expected = vec![0xa0, 0xa0, 0xc2, 0xde, 0xf1, 0xf2, 1, 2, 3];
             expected.extend([
                 0, 0xa0, 0xc2, 0xde, 0xb1, 0xf1, 0xf2, 1, 2, 3, 0xa0, 0xd, 0xee,

@@ -146,26 +146,26 @@ impl Queue {
         for frame in frames {
             let cut = frame.offload.segmentation.is_some();
             // A VLAN tag does not count.
-            let fits = frame.bytes.len() >= 14 && (cut || frame.bytes.len() <= mtu + 14 + TAG);
+            let fits = frame.len() >= 14 && (cut || frame.len() <= mtu + 14 + TAG);
             let prefix = vnet::encode(frame.bytes, frame.offload).filter(|_| fits);
             let Some(prefix) = prefix else {
                 counters.send_dropped(1);
                 continue;
             };
-            let length = vnet::LENGTH + frame.bytes.len();
+            let length = vnet::LENGTH + frame.len();
             if length > ring.capacity() {
                 pushed.flush(&mut ring, &self.send_socket, counters);
-                self.send_large(&prefix, frame.bytes, counters);
+                self.send_large(&prefix, frame, counters);
                 continue;
             }
-            let write = |slot: &mut [u8]| prefix.write(frame.bytes, slot);
+            let write = |slot: &mut [u8]| prefix.write(frame, slot);
             if ring.push(length, write) {
-                pushed.lengths.push(frame.bytes.len());
+                pushed.lengths.push(frame.len());
                 continue;
             }
             pushed.flush(&mut ring, &self.send_socket, counters);
             if ring.push(length, write) {
-                pushed.lengths.push(frame.bytes.len());
+                pushed.lengths.push(frame.len());
             } else {
                 counters.send_dropped(1);
             }
@@ -173,7 +173,7 @@ impl Queue {
         pushed.flush(&mut ring, &self.send_socket, counters);
     }
 
-    fn send_large(&self, prefix: &vnet::Prefix, frame: &[u8], counters: &Counters) {
+    fn send_large(&self, prefix: &vnet::Prefix, frame: &Frame<'_>, counters: &Counters) {
         let sent = rustix::net::sendmsg(
             &self.receive_socket,
             &prefix.gather(frame),
@@ -234,7 +234,7 @@ fn accept<'a>(bytes: &'a mut [u8], info: &Info) -> Result<Option<Frame<'a>>, Mal
         _ => HEADROOM,
     };
     Ok(Some(Frame {
-        bytes: &bytes[start..],
         offload,
+        ..Frame::whole(&bytes[start..])
     }))
 }

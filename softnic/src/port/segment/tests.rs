@@ -40,7 +40,11 @@ fn offload(bytes: &[u8], segmentation: Option<Segmentation>) -> Offload {
 fn finished(bytes: &[u8], segmentation: Option<Segmentation>) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     let offload = offload(bytes, segmentation);
-    finish(&Frame { bytes, offload }, &mut |packet| {
+    let frame = Frame {
+        offload,
+        ..Frame::whole(bytes)
+    };
+    finish(&frame, &mut |packet| {
         out.push(packet.to_vec());
     });
     out
@@ -153,16 +157,14 @@ fn what_the_program_put_into_a_tunnel_is_finished_inside_and_out() {
         for segmentation in [None, Some(how)] {
             let offload = offload(&frame, segmentation);
             let tunnel = in_a_tunnel(&frame, sum);
-            let bytes = &tunnel[..];
-            assert!(!is_plain(&Frame { bytes, offload }));
-            assert!(is_plain(&Frame {
-                bytes: &frame,
-                offload
-            }));
+            let left = |bytes| Frame {
+                offload,
+                ..Frame::whole(bytes)
+            };
+            assert!(!is_plain(&left(&tunnel)));
+            assert!(is_plain(&left(&frame)));
             let mut out = Vec::new();
-            finish(&Frame { bytes, offload }, &mut |packet| {
-                out.push(packet.to_vec())
-            });
+            finish(&left(&tunnel), &mut |packet| out.push(packet.to_vec()));
             assert_eq!(out.len(), segmentation.map_or(1, |_| 3));
             for packet in &out {
                 assert!(is_sound(&packet[50..]), "inside");

@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 
 use libc::{SOL_XDP, xdp_ring_offset};
 
+use super::super::Frame;
 use super::mapping::Mapping;
 use super::{Plain, check, option, read_option};
 
@@ -324,8 +325,9 @@ impl Sender {
     }
 
     /// Copies a packet into as many chunks as it needs; `false` when there are not so many.
-    pub fn push(&mut self, packet: &[u8]) -> bool {
-        let count = packet.len().div_ceil(CHUNK);
+    pub fn push(&mut self, packet: &Frame<'_>) -> bool {
+        let length = packet.len();
+        let count = length.div_ceil(CHUNK);
         if self.free.len() < count {
             self.reclaim();
         }
@@ -334,12 +336,14 @@ impl Sender {
         if self.free.len() < count || (room as usize) < count {
             return false;
         }
-        for (index, piece) in packet.chunks(CHUNK).enumerate() {
+        for index in 0..count {
+            let piece = CHUNK.min(length - index * CHUNK);
             let Some(address) = self.free.pop() else {
                 return false;
             };
             // SAFETY: a chunk of the free list is in no ring, and `&mut self` says that nobody else writes to it.
-            unsafe { self.chunks.bytes(address as usize, piece.len()) }.copy_from_slice(piece);
+            let chunk = unsafe { self.chunks.bytes(address as usize, piece) };
+            packet.read(index * CHUNK, chunk);
             let at = next.wrapping_add(index as u32);
             self.ring.set_address(at, address);
             let at = self.ring.entry(at);
@@ -350,7 +354,7 @@ impl Sender {
                     .word(at + offset)
                     .store(word, Ordering::Relaxed)
             };
-            set(8, piece.len() as u32);
+            set(8, piece as u32);
             set(12, options);
         }
         self.ring.produce(count as u32);

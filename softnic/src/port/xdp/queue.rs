@@ -81,15 +81,15 @@ impl Queue {
         let mut sender = self.send.lock();
         let (mut packets, mut bytes) = (0, 0);
         for frame in frames {
-            let fits = (14..=longest).contains(&frame.bytes.len());
+            let fits = (14..=longest).contains(&frame.len());
             let pushed = fits
-                && (sender.push(frame.bytes) || {
+                && (sender.push(frame) || {
                     sender.flush(&self.fd);
-                    sender.push(frame.bytes)
+                    sender.push(frame)
                 });
             if pushed {
                 packets += 1;
-                bytes += frame.bytes.len();
+                bytes += frame.len();
             } else {
                 counters.send_dropped(1);
             }

@@ -7,7 +7,7 @@ use super::super::code::{Agg, Bin, Ex, Op, Operand, Slot};
 use super::super::lower::SATURATE;
 use super::{Run, Stop, wide};
 
-impl Run<'_> {
+impl Run<'_, '_> {
     /// A scalar's value.
     pub(crate) fn eval(&mut self, ex: &Ex) -> Result<u128, Stop> {
         Ok(match ex {

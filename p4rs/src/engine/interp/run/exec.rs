@@ -11,7 +11,7 @@ use super::super::super::trace::Event;
 use super::super::code::{Call, Dest, Ex, Operand, Slot, Stmt, Target};
 use super::{Flow, Run, Stop};
 
-impl Run<'_> {
+impl Run<'_, '_> {
     /// Runs statements.
     pub(super) fn exec(&mut self, stmts: &[Stmt]) -> Result<Flow, Stop> {
         for stmt in stmts {

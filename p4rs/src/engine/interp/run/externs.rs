@@ -14,7 +14,7 @@ use super::table::color_value;
 use super::{Run, Stop};
 use crate::ir::{ExternInstance, Handle};
 
-impl Run<'_> {
+impl Run<'_, '_> {
     fn note(&mut self, name: &str, detail: impl FnOnce() -> String) {
         if self.tracer.is_some() {
             let detail = detail();

@@ -10,7 +10,7 @@ use super::super::code::{Goto, Next, Stmt};
 use super::super::machine::LastApply;
 use super::{Flow, Run, Stop};
 
-impl<'r> Run<'r> {
+impl<'r> Run<'r, '_> {
     /// Runs one statement.
     pub(crate) fn exec_one(&mut self, stmt: &Stmt) -> Result<Flow, Stop> {
         self.exec(std::slice::from_ref(stmt))

@@ -45,18 +45,18 @@ pub(crate) enum Flow {
 }
 
 /// One packet on a machine.
-pub(crate) struct Run<'r> {
+pub(crate) struct Run<'r, 'p> {
     pub machine: &'r Machine,
     /// Keeps what tables hand out.
     pub guard: &'r Guard,
     pub last: LastApply<'r>,
     pub state: &'r mut PacketState,
     pub now: Time,
-    pub out: &'r mut Outputs,
+    pub out: &'r mut Outputs<'p>,
     pub tracer: Option<&'r mut (dyn Tracer + 'r)>,
 }
 
-impl Run<'_> {
+impl Run<'_, '_> {
     /// Tells the tracer, if there is one.
     pub fn trace(&mut self, event: &Event<'_>) {
         if let Some(tracer) = &mut self.tracer {

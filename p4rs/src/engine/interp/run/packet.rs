@@ -9,7 +9,7 @@ use super::super::super::trace::Event;
 use super::super::code::{Dest, Ex, Place, Prim, Shape, Slot};
 use super::{Run, Stop};
 
-impl Run<'_> {
+impl Run<'_, '_> {
     /// A built-in or extern operation; the result of those that have a scalar one.
     pub(crate) fn prim(&mut self, prim: &Prim) -> Result<u128, Stop> {
         match prim {

@@ -11,7 +11,7 @@ use super::{Flow, Run, Stop};
 /// States in a row that may be entered without taking a bit from the packet.
 pub(crate) const STANDSTILL: u32 = 4096;
 
-impl Run<'_> {
+impl Run<'_, '_> {
     /// Runs a parser; its parameters are in place.
     pub(crate) fn parser(&mut self, index: u32) -> Result<(), Stop> {
         let Some(Some((handle, parser))) = self.machine.code.parsers.get(index as usize) else {

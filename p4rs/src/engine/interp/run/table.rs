@@ -13,7 +13,7 @@ use super::super::code::{ActionBinding, Operand, Pack, TableCode};
 use super::super::machine::LastApply;
 use super::{Run, Stop};
 
-impl<'r> Run<'r> {
+impl<'r> Run<'r, '_> {
     /// Applies a table: whether it was hit, and the action that ran.
     pub(crate) fn apply(&mut self, index: u32) -> Result<(bool, Option<u16>), Stop> {
         let machine = self.machine;

@@ -38,7 +38,7 @@ pub(super) fn set_bits(words: &mut [u128], hi: u32, lo: u32, value: &[u128]) {
     }
 }
 
-impl Run<'_> {
+impl Run<'_, '_> {
     pub(super) fn number(&mut self, number: &Number, signed: bool) -> Result<BigInt, Stop> {
         Ok(match &number.value {
             Operand::One(ex) => bits::to_bigint(&[self.eval(ex)?], number.width, signed),

@@ -99,10 +99,11 @@ fn entries(sizes: Sizes) -> String {
         )
         .unwrap();
         for slot in 0..SLOTS {
-            let endpoint = mapped(0x0b00_0000 + service * per + slot % per);
+            let number = service * per + slot % per;
+            let endpoint = mapped(0x0b00_0000 + number);
             writeln!(
                 text,
-                "add endpoint set_id={set} slot={slot} => to_endpoint(endpoint_hi=0, endpoint_lo={endpoint:#x}, endpoint_port=8080, flags=0, endpoint_id=0)"
+                "add endpoint set_id={set} slot={slot} => to_endpoint(endpoint_hi=0, endpoint_lo={endpoint:#x}, endpoint_port=8080, flags=0, endpoint_id={number})"
             )
             .unwrap();
         }

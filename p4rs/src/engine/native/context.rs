@@ -89,8 +89,14 @@ pub(super) struct Frame {
     pub stage: u32,
     /// What it waits for: two lines, which may be one.
     pub asked: [usize; 2],
+    /// Cells in which its packet will be counted, the first so many.
+    pub counts: [usize; COUNTS],
+    pub counted: u32,
     pub kept: [[u64; 16]; 16],
 }
+
+/// Cells of counters that a scout tells.
+pub(super) const COUNTS: usize = 4;
 
 /// Tables whose last row is kept from one packet to the next.
 pub(super) const LAST_ROWS: usize = 2;

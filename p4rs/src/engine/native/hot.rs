@@ -24,7 +24,7 @@ use super::super::externs::Plain;
 use super::super::interp::Slot;
 use super::Unsupported;
 use super::build::{Build, DROPPED, Exits, Falls, SENT, UNREACHABLE};
-use super::context::{Context, Frame, LAST_ROWS};
+use super::context::{COUNTS, Context, Frame, LAST_ROWS};
 use super::profile::{Place, Profile};
 use super::recall::FIRST;
 use learn::{Learned, Missed};
@@ -78,6 +78,8 @@ pub(super) struct Trail {
     later: u32,
     /// Bytes behind the beginning of the places that were touched.
     pub touched: u32,
+    /// Cells of counters that a scout has told.
+    counted: u32,
     /// Bytes of headers that are sent.
     pub room: u32,
     /// Different ways have met.
@@ -90,6 +92,7 @@ impl Default for Trail {
             at: 0,
             later: 0,
             touched: FIRST as u32,
+            counted: 0,
             room: 0,
             confused: false,
         }
@@ -183,6 +186,22 @@ impl Build<'_, '_> {
         if let Some(hot) = &mut self.hot {
             hot.waits.push(wait);
         }
+    }
+
+    /// A scout tells a cell in which its packet will be counted.
+    pub fn tell_cell(&mut self, at: Value) {
+        let counted = self.facts.trail.counted;
+        if !self.is_scout() || counted as usize == COUNTS {
+            return;
+        }
+        self.facts.trail.counted += 1;
+        let frame = self.load_fixed(offset_of!(Context, frame));
+        let place = offset_of!(Frame, counts) + counted as usize * size_of::<usize>();
+        let flags = MemFlagsData::trusted();
+        self.b.ins().store(flags, at, frame, place as i32);
+        let counted = self.b.ins().iconst(types::I32, i64::from(counted) + 1);
+        let place = offset_of!(Frame, counted) as i32;
+        self.b.ins().store(flags, counted, frame, place);
     }
 
     /// Where scouts wait.

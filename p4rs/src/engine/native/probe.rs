@@ -213,7 +213,7 @@ impl Build<'_, '_> {
 
     /// Goes to `far` where the table has so many entries that caches do not hold it, else to `near`. On a usual way that was
     /// asked when its code was made.
-    fn if_far(&mut self, path: &TablePath, from: u64, far: Block, near: Block) {
+    pub fn if_far(&mut self, path: &TablePath, from: u64, far: Block, near: Block) {
         if self.is_hot() {
             self.b.ins().jump(far, &[]);
             return;

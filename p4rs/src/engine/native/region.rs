@@ -4,7 +4,8 @@
 //! as the machine lives, wherever an index grows meanwhile.
 //!
 //! ```text
-//! word = region 6 │ number 26        region: 0 none │ rows of a table │ buckets of its index │ cells of registers │ counts
+//! word = region 6 │ number 26        region: 0 none │ rows of a table │ buckets of its index │ counts of its entries
+//!                                            │ cells of registers │ counts
 //! ```
 //!
 //! Invariant: a word is a hint. Whatever it is, its place is one to fetch from, or there is none.
@@ -147,9 +148,10 @@ pub(super) struct Regions {
     all: [Region; REGIONS],
     /// How many there are, the one that is none among them.
     len: usize,
-    /// The words of their first numbers: of each table's rows, of registers by where those begin that lie side by side, and of
+    /// The words of their first numbers: of each table's rows, of its entries' counters, of registers by where those begin that lie side by side, and of
     /// counters by their number.
     tables: Vec<Option<u32>>,
+    entries: Vec<Option<u32>>,
     registers: FxHashMap<usize, u32>,
     counters: FxHashMap<usize, u32>,
 }
@@ -161,6 +163,7 @@ impl Regions {
             all: [Region::NONE; REGIONS],
             len: 1,
             tables: Vec::new(),
+            entries: Vec::new(),
             registers: FxHashMap::default(),
             counters: FxHashMap::default(),
         };
@@ -169,6 +172,9 @@ impl Regions {
                 regions.add([Region::rows(rows), Region::buckets(buckets)])
             });
             regions.tables.push(rows);
+            let counters = table.whole_counters().filter(|_| rows.is_some());
+            let counters = counters.and_then(|cells| regions.add([Region::counts(cells.path())]));
+            regions.entries.push(counters);
         }
         let far = |cells: u64, bytes: usize| {
             cells.saturating_mul(bytes as u64) >= FAR && cells <= NUMBERS
@@ -215,6 +221,11 @@ impl Regions {
     /// The word of the first bucket of a table's index.
     pub fn buckets(&self, table: u32) -> Option<u32> {
         Some(self.rows(table)? + (1 << NUMBER_BITS))
+    }
+
+    /// The word of the counter of a table's entry 0.
+    pub fn entry_counts(&self, table: u32) -> Option<u32> {
+        self.entries.get(table as usize).copied().flatten()
     }
 
     /// The word of row `number`, where there is one.

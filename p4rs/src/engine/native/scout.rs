@@ -79,7 +79,7 @@ impl Scouts {
         let Some((context, scout)) = self.all.get_mut(self.of.len()) else {
             return;
         };
-        scout.frame.stage = 0;
+        (scout.frame.stage, scout.frame.counted) = (0, 0);
         (scout.budget, scout.cursor) = (BUDGET, 0);
         context.frame = &raw mut scout.frame;
         context.budget = &raw mut scout.budget;
@@ -97,6 +97,7 @@ impl Scouts {
     /// Lets the scouts that were sent go on until all are back. The packets are still there.
     pub fn run(&mut self, guard: &Guard, part: &Part) {
         let shard = shard_offset(guard.number());
+        let fetch = |address| prefetch_at(std::ptr::without_provenance(address));
         let mut away: SmallVec<[*mut Context; SCOUTS]> = SmallVec::new();
         for (context, _) in self.all.iter_mut().take(self.of.len()) {
             context.shard = shard;
@@ -106,13 +107,16 @@ impl Scouts {
             let mut still = 0;
             for at in 0..away.len() {
                 let context = away[at];
-                if part.run(context) == outcome::WAITS {
-                    // SAFETY: the context and its frame are a scout's, which nobody else uses.
-                    let [first, second] = unsafe { (*(*context).frame).asked };
-                    prefetch_at(std::ptr::without_provenance(first));
-                    prefetch_at(std::ptr::without_provenance(second));
+                let waits = part.run(context) == outcome::WAITS;
+                // SAFETY: the context and its frame are a scout's, which nobody else uses.
+                let frame = unsafe { &*(*context).frame };
+                if waits {
+                    frame.asked.into_iter().for_each(fetch);
                     away[still] = context;
                     still += 1;
+                } else {
+                    let counts = frame.counts.into_iter();
+                    counts.take(frame.counted as usize).for_each(fetch);
                 }
             }
             away.truncate(still);

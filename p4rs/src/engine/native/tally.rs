@@ -15,6 +15,7 @@ use super::super::tables::{MatchTable, START, TIMEOUT, UNSEEN};
 use super::build::{Build, Val};
 use super::context::Context;
 use super::hot::Later;
+use super::region::NUMBERS;
 use crate::ir::{ExternInstance, Handle};
 
 /// Bytes of a word.
@@ -79,8 +80,34 @@ impl Build<'_, '_> {
         let flags = MemFlagsData::trusted();
         let value = self.b.ins().load(types::I64, flags, row, 0);
         // The entry's number is the lower half of its header.
-        let entry = self.mask_to(Val { value, wide: false }, 32);
-        self.count_cell(cells, (entry.value, bytes), None, after);
+        let entry = self.mask_to(Val { value, wide: false }, 32).value;
+        self.note_entry(index, entry);
+        self.count_cell(cells, (entry, bytes), None, after);
+    }
+
+    /// Notes the place of an entry's counter, where its table is so large that caches do not hold it.
+    fn note_entry(&mut self, index: u32, entry: Value) {
+        let Some(first) = self.regions.entry_counts(index) else {
+            return;
+        };
+        let most = self.iconst(NUMBERS - 1);
+        let number = self.b.ins().umin(entry, most);
+        if self.is_hot() {
+            if self.is_far(index) {
+                self.touch(first, number);
+            }
+            return;
+        }
+        let table = self.machine.tables.get(index as usize);
+        let path = table.and_then(MatchTable::path);
+        if let Some((path, from)) = path.and_then(|path| Some((path, path.far_from?))) {
+            let (note, on) = (self.b.create_block(), self.b.create_block());
+            self.if_far(&path, from, note, on);
+            self.inside(note, true);
+            self.touch(first, number);
+            self.b.ins().jump(on, &[]);
+            self.inside(on, false);
+        }
     }
 
     /// Adds a packet to a cell, whose number has 32 bits, and goes on at `after`; one of a region is noted.
@@ -117,6 +144,7 @@ impl Build<'_, '_> {
         if hot.is_some() {
             self.b.ins().jump(after, &[]);
             self.inside(after, false);
+            self.tell_cell(at);
             return self.leave_for_later(Later::Count { at, bytes });
         }
         self.add_packet(at, bytes);

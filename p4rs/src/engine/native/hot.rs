@@ -37,8 +37,9 @@ pub(super) struct Hot<'p> {
     profile: &'p Profile,
     /// The code is for scouts, see [`super::scout`].
     scout: bool,
-    /// Where they wait.
+    /// Where they wait, and where they have told a cell of a counter.
     waits: Vec<Inst>,
+    told: Vec<Inst>,
     /// Packets that make an outcome usual.
     least: u32,
     /// Where a packet begins anew: as it is, and with a status word.
@@ -134,6 +135,7 @@ impl<'a> Build<'a, '_> {
             profile,
             scout,
             waits: Vec::new(),
+            told: Vec::new(),
             least,
             anew,
             failed,
@@ -201,14 +203,22 @@ impl Build<'_, '_> {
         self.b.ins().store(flags, at, frame, place as i32);
         let counted = self.b.ins().iconst(types::I32, i64::from(counted) + 1);
         let place = offset_of!(Frame, counted) as i32;
-        self.b.ins().store(flags, counted, frame, place);
+        let told = self.b.ins().store(flags, counted, frame, place);
+        if let Some(hot) = &mut self.hot {
+            hot.told.push(told);
+        }
     }
 
-    /// Where scouts wait.
-    pub fn take_waits(&mut self) -> Vec<Inst> {
+    /// Where scouts wait, and where they have told a cell.
+    pub fn take_waits(&mut self) -> (Vec<Inst>, Vec<Inst>) {
         let hot = self.hot.as_mut();
-        hot.map(|hot| std::mem::take(&mut hot.waits))
-            .unwrap_or_default()
+        hot.map(|hot| {
+            (
+                std::mem::take(&mut hot.waits),
+                std::mem::take(&mut hot.told),
+            )
+        })
+        .unwrap_or_default()
     }
 
     /// Packets of the profile whose ways have code up to their end.

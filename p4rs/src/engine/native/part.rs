@@ -162,7 +162,7 @@ impl Plan<'_> {
             if !build.pass(self.emits)? {
                 return Ok(None);
             }
-            let waits = build.take_waits();
+            let (waits, told) = build.take_waits();
             let useful = match hot {
                 Some((.., true)) => !waits.is_empty(),
                 Some((profile, ..)) => build.covered() >= profile.packets().div_ceil(USEFUL),
@@ -176,7 +176,11 @@ impl Plan<'_> {
             build.b.seal_all_blocks();
             build.b.finalize(module.target_config());
             if !waits.is_empty() {
-                prune::end_early(&mut context.func, &waits, outcome::ANEW);
+                prune::end_early(
+                    &mut context.func,
+                    &[&waits[..], &told].concat(),
+                    outcome::ANEW,
+                );
                 // What nobody reads need not be kept.
                 prune::prune(&mut context.func, &accesses.0, accesses.1);
                 stages::cut(&mut context.func, &waits)?;

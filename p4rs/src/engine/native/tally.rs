@@ -144,7 +144,10 @@ impl Build<'_, '_> {
         if hot.is_some() {
             self.b.ins().jump(after, &[]);
             self.inside(after, false);
-            self.tell_cell(at);
+            // One that all packets are counted in is at hand.
+            if self.number(number).is_none() {
+                self.tell_cell(at);
+            }
             return self.leave_for_later(Later::Count { at, bytes });
         }
         self.add_packet(at, bytes);

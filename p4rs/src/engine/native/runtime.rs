@@ -8,7 +8,7 @@
 use super::super::externs::{CounterCells, HashAlgorithm};
 use super::super::interp::code::Goto;
 use super::super::interp::{Flow, Run, Stop};
-use super::super::tables::MatchTable;
+use super::super::tables::{Draft, MatchTable};
 use super::context::{Context, NO_ACTION, NO_TABLE, Site, stop_code};
 use crate::ir::{ExternInstance, Handle};
 
@@ -260,13 +260,8 @@ pub(super) extern "C" fn learn_missed(
         (run(context), &*table, words)
     };
     let (key, data) = words.split_at(key);
-    table.learn(
-        run.guard,
-        run.now,
-        (key, hash),
-        (shape as u16, data),
-        timeout,
-    );
+    let draft = Draft::direct(shape as u16, data, (timeout, run.now));
+    table.learn(run.guard, (key, hash), &draft);
 }
 
 /// Starts the timer of the entry that was hit anew; with another profile when `set` is 1.

@@ -9,6 +9,7 @@ use super::super::Time;
 use super::entry::TableError;
 use super::epoch::{self, Guard};
 use super::lookup::Query;
+use super::stripe::Draft;
 use super::table::MatchTable;
 
 /// What a key found.
@@ -80,12 +81,9 @@ impl<'e> Batch<'e> {
             plan.params.len() == params.len() && plan.data_words() == params.len()
         });
         let hash = self.table.hash_key(key);
-        let what = (action as u16, params);
+        let draft = Draft::direct(action as u16, params, (timeout_ns, now));
         key.len() == self.table.plan.words()
             && fits
-            && self
-                .table
-                .learn(&self.guard, now, (key, hash), what, timeout_ns)
-                .is_some()
+            && self.table.learn(&self.guard, (key, hash), &draft).is_some()
     }
 }

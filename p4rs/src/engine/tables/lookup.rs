@@ -364,26 +364,17 @@ impl MatchTable {
         }
     }
 
-    /// Adds an entry to a learner, or replaces the one that has the key; `None` when there is no room.
+    /// Adds an entry with a timer to a learner, or replaces the one that has the key; `None` when there is no room.
     pub fn learn<'g>(
         &'g self,
         guard: &'g Guard,
-        now: Time,
         (key, hash): (&[u64], u64),
-        (action, data): (u16, &[u64]),
-        timeout_ns: u64,
+        draft: &Draft<'_>,
     ) -> Option<Entry<'g>> {
         if !self.config.learner {
             return None;
         }
-        let stripe = self.stripe(hash);
-        let draft = Draft {
-            form: Form::Direct,
-            action,
-            data,
-            timer: (timeout_ns, now),
-            one_shot: None,
-        };
+        let (stripe, (timeout, now)) = (self.stripe(hash), draft.timer);
         let mut ledger = stripe.ledger.lock();
         let known = stripe.lookup(guard, key, hash);
         let live = known.filter(|&known| !stripe.is_expired(known, now));
@@ -392,7 +383,7 @@ impl MatchTable {
             let replaced = stripe.replace(guard, &mut ledger, entry, draft);
             if replaced {
                 stripe.note(&mut ledger, entry, Notes::default());
-                stripe.arm(&mut ledger, entry, timeout_ns, now);
+                stripe.arm(&mut ledger, entry, timeout, now);
             }
             replaced.then(|| stripe.entry(entry))
         } else {
@@ -415,7 +406,7 @@ impl MatchTable {
         stripe: &'g Stripe,
         ledger: &mut Ledger,
         key: (&[u64], u64),
-        draft: Draft<'_>,
+        draft: &Draft<'_>,
     ) -> Option<Entry<'g>> {
         if !self.reserve() {
             return None;

@@ -33,8 +33,8 @@
 //! `table.entry_counter(entry)` (where a `count()` in an action counts), `table.restart(now, entry)` (`restart_expire_timer`),
 //! `table.set_expiry(now, entry, timeout_ns)` (`set_entry_expire_time`).
 //!
-//! **Learning**: `table.learn(&guard, now, (key, hash), (action, data), timeout_ns) -> Option<Entry>`; `data` laid out as
-//! above. `None`: no room (counted), or not a learner.
+//! **Learning**: `table.learn(&guard, (key, hash), &Draft::direct(action, data, (timeout_ns, now))) -> Option<Entry>`; `data`
+//! laid out as above. `None`: no room (counted), or not a learner.
 //!
 //! # Structure
 //!
@@ -97,5 +97,6 @@ pub(crate) use record::{Entry, START, TIMEOUT, UNSEEN};
 pub use rows::NewRows;
 pub use selector::GroupMember;
 pub(crate) use selector::Profile;
+pub(crate) use stripe::Draft;
 pub(crate) use table::{MatchTable, TableConfig};
 pub(crate) use words::{CHUNKS, FEWEST_ZEROS, FIRST_ROWS, Words, advise_huge, prefetch_at, zeroes};

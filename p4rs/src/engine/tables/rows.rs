@@ -12,7 +12,6 @@ use super::entry::MatchKind;
 use super::epoch::{self, Guard};
 use super::key::KeyClass;
 use super::notes::Notes;
-use super::record::Form;
 use super::stripe::{Draft, Ledger, MOST_ROWS};
 use super::table::MatchTable;
 use crate::ir::ActionScope;
@@ -197,13 +196,7 @@ impl MatchTable {
             });
         }
         let data = data_of(action, row.params).inspect_err(|_| self.release(1))?;
-        let draft = Draft {
-            form: Form::Direct,
-            action: number as u16,
-            data: &data,
-            timer: (0, Time(0)),
-            one_shot: None,
-        };
+        let draft = Draft::direct(number as u16, &data, (0, Time(0)));
         let prepare = |ledger: &mut Ledger, entry| {
             let notes = Notes {
                 metadata: row.metadata,
@@ -212,7 +205,7 @@ impl MatchTable {
             stripe.note(ledger, entry, notes);
             stripe.arm(ledger, entry, 0, now);
         };
-        let added = stripe.insert_exact(guard, ledger, (row.key, row.hash), draft, prepare);
+        let added = stripe.insert_exact(guard, ledger, (row.key, row.hash), &draft, prepare);
         added.map(drop).ok_or_else(|| {
             self.release(1);
             TableError::Full {

@@ -89,13 +89,28 @@ impl Store {
 }
 
 /// A row to be written.
+#[derive(Clone, Copy)]
 pub(crate) struct Draft<'a> {
     pub form: Form,
     pub action: u16,
     pub data: &'a [u64],
     /// Timeout, and when its timer starts; 0 for none.
     pub timer: (u64, Time),
-    pub one_shot: Option<Arc<OneShot>>,
+    pub one_shot: Option<&'a Arc<OneShot>>,
+}
+
+impl<'a> Draft<'a> {
+    /// Of a row that says itself what to do; `timer` as above.
+    #[inline]
+    pub fn direct(action: u16, data: &'a [u64], timer: (u64, Time)) -> Self {
+        Self {
+            form: Form::Direct,
+            action,
+            data,
+            timer,
+            one_shot: None,
+        }
+    }
 }
 
 /// What the writer keeps.
@@ -355,7 +370,7 @@ impl Stripe {
         ledger: &mut Ledger,
         entry: u32,
         matched: (&[u64], &[u64]),
-        draft: Draft<'_>,
+        draft: &Draft<'_>,
     ) -> Option<(u32, Entry<'_>)> {
         let row = self.take_row(ledger)?;
         let header = Header {
@@ -368,7 +383,7 @@ impl Stripe {
         let own = [u64::from(row)];
         let data = match draft.one_shot {
             Some(set) => {
-                self.sets.make(row)?.put(set);
+                self.sets.make(row)?.put(Arc::clone(set));
                 &own
             }
             None => {
@@ -390,7 +405,7 @@ impl Stripe {
         guard: &Guard,
         ledger: &mut Ledger,
         encoded: &Encoded,
-        draft: Draft<'_>,
+        draft: &Draft<'_>,
         prepare: impl FnOnce(&mut Ledger, u32),
     ) -> Option<u32> {
         let hasher = &self.store.hasher;
@@ -428,7 +443,7 @@ impl Stripe {
         guard: &Guard,
         ledger: &mut Ledger,
         (key, hash): (&[u64], u64),
-        draft: Draft<'_>,
+        draft: &Draft<'_>,
         prepare: impl FnOnce(&mut Ledger, u32),
     ) -> Option<Entry<'_>> {
         let Index::Exact(index) = &self.index else {
@@ -450,7 +465,7 @@ impl Stripe {
         &self,
         ledger: &mut Ledger,
         (value, mask, priority): (&[u64], &[u64], i32),
-        draft: Draft<'_>,
+        draft: &Draft<'_>,
         prepare: impl FnOnce(&mut Ledger, u32),
     ) -> Option<(u32, u32, Entry<'_>)> {
         let entry = ledger.entries.take()?;
@@ -482,7 +497,7 @@ impl Stripe {
         guard: &Guard,
         ledger: &mut Ledger,
         entry: u32,
-        draft: Draft<'_>,
+        draft: &Draft<'_>,
     ) -> bool {
         let place = self.place(entry);
         let old = self.row(place as u32);

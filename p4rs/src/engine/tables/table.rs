@@ -230,7 +230,7 @@ impl MatchTable {
         let prepare = |ledger: &mut Ledger, number| {
             finish(stripe, ledger, now, number, entry, is_const);
         };
-        let added = stripe.insert(&guard, &mut ledger, &encoded, draft(&bound), prepare);
+        let added = stripe.insert(&guard, &mut ledger, &encoded, &draft(&bound), prepare);
         if added.is_none() {
             self.release(1);
             self.unbind(bound.form, bound.data.first().copied().unwrap_or(0));
@@ -264,7 +264,7 @@ impl MatchTable {
         let known = self.find_mutable(&guard, stripe, &ledger, &encoded)?;
         let bound = self.bind(entry.action)?;
         let old = stripe.entry(known);
-        if !stripe.replace(&guard, &mut ledger, known, draft(&bound)) {
+        if !stripe.replace(&guard, &mut ledger, known, &draft(&bound)) {
             self.unbind(bound.form, bound.data.first().copied().unwrap_or(0));
             return Err(TableError::Full {
                 capacity: u64::from(MOST_ROWS),
@@ -484,7 +484,7 @@ fn draft(bound: &Bound) -> Draft<'_> {
         action: bound.action,
         data: &bound.data,
         timer: (0, Time(0)),
-        one_shot: bound.one_shot.clone(),
+        one_shot: bound.one_shot.as_ref(),
     }
 }
 

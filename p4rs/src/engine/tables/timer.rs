@@ -14,6 +14,8 @@ const SHIFT: u32 = 26;
 #[derive(Debug, Default)]
 pub(crate) struct TimerQueue {
     buckets: BTreeMap<u32, Vec<u32>>,
+    /// The bucket to which entries were added last, taken out of the others: the next ones mostly belong there, too.
+    open: (u32, Vec<u32>),
 }
 
 /// The bucket after the one in which the deadline lies, so that a due entry is never looked at too early. Never 0.
@@ -24,11 +26,29 @@ pub(crate) fn bucket(deadline: u64) -> u32 {
 impl TimerQueue {
     /// Names an entry in a bucket.
     pub fn add(&mut self, bucket: u32, entry: u32) {
-        self.buckets.entry(bucket).or_default().push(entry);
+        if self.open.0 != bucket {
+            self.open(bucket);
+        }
+        self.open.1.push(entry);
+    }
+
+    #[inline(never)]
+    fn open(&mut self, bucket: u32) {
+        self.close();
+        self.open = (bucket, self.buckets.remove(&bucket).unwrap_or_default());
+    }
+
+    /// Puts the open bucket back to the others.
+    fn close(&mut self) {
+        let (bucket, entries) = std::mem::take(&mut self.open);
+        if !entries.is_empty() {
+            self.buckets.insert(bucket, entries);
+        }
     }
 
     /// Takes one mention out of the buckets that have come by `now`.
     pub fn pop(&mut self, now: u64) -> Option<(u32, u32)> {
+        self.close();
         loop {
             let mut first = self.buckets.first_entry()?;
             let bucket = *first.key();
@@ -44,6 +64,6 @@ impl TimerQueue {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.buckets.clear();
+        *self = Self::default();
     }
 }

@@ -5,7 +5,7 @@
 
 use super::super::super::bits::{self, BitWriter};
 use super::super::super::externs::HashAlgorithm;
-use super::super::super::tables::{Found, MatchTable, Query};
+use super::super::super::tables::{Draft, Found, MatchTable, Query};
 use super::super::code::{Goto, Next, Stmt};
 use super::super::machine::LastApply;
 use super::{Flow, Run, Stop};
@@ -123,13 +123,8 @@ impl<'r> Run<'r, '_> {
         let learner = self.machine.tables.get(self.last.table as usize);
         let learned = learner.filter(|_| !self.last.hit).and_then(|table| {
             let key = self.state.key.as_slice();
-            table.learn(
-                self.guard,
-                self.now,
-                (key, table.hash_key(key)),
-                (action, data),
-                timeout,
-            )
+            let draft = Draft::direct(action, data, (timeout, self.now));
+            table.learn(self.guard, (key, table.hash_key(key)), &draft)
         });
         self.last.entry = learned.or(self.last.entry);
         learned.is_some()

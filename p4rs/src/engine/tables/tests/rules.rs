@@ -393,14 +393,9 @@ fn learner(capacity: Option<u64>) -> MatchTable {
 fn learn(t: &MatchTable, now: Time, key: u64, seconds: u64) -> bool {
     let guard = epoch::pin();
     let (key, timeout) = ([key], Time::from_secs(seconds).0);
-    let learned = t.learn(
-        &guard,
-        now,
-        (&key, t.hash_key(&key)),
-        (1, &[key[0] & 0xffff, 9]),
-        timeout,
-    );
-    learned.is_some()
+    let data = [key[0] & 0xffff, 9];
+    let draft = Draft::direct(1, &data, (timeout, now));
+    t.learn(&guard, (&key, t.hash_key(&key)), &draft).is_some()
 }
 
 /// The entry of a key, shown to `seen` as packets hold it.

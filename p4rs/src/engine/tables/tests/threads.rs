@@ -371,13 +371,8 @@ fn packets_learn_side_by_side_while_entries_age() {
                 continue;
             }
             let data = [key, step, seal(key, step), 0];
-            let learned = t.learn(
-                &guard,
-                now,
-                (&[key], t.hash_key(&[key])),
-                (0, &data),
-                500_000_000,
-            );
+            let draft = Draft::direct(0, &data, (500_000_000, now));
+            let learned = t.learn(&guard, (&[key], t.hash_key(&[key])), &draft);
             // It may have aged, or been learned by the other worker, meanwhile.
             let again = t.lookup(&guard, &[key], &query);
             assert!(!again.hit || opened(&again).0 == key);
@@ -403,7 +398,8 @@ fn packets_learn_side_by_side_while_entries_age() {
     let guard = epoch::pin();
     for key in 0..CAPACITY {
         let data = [key, 0, seal(key, 0), 0];
-        let learned = t.learn(&guard, end, (&[key], t.hash_key(&[key])), (0, &data), 0);
+        let draft = Draft::direct(0, &data, (0, end));
+        let learned = t.learn(&guard, (&[key], t.hash_key(&[key])), &draft);
         assert!(learned.is_some());
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! In: `--frontends`, `--endpoints`, `--flows`, `--packets`, `--turns`, `--far-from`,
 //! `--remembered-entries` as in [`Config`], `--native` to leave the interpreter out, `--only PATH SIZE` for one path with packets of one size. Out:
-//! medians and the best of all turns as a table, ratios within the run. Ports in memory: packets come in a ring of buffers, as a
+//! medians and the best of all turns as a table, and medians in cycles of the processor as fast as it was then, ratios within the run. Ports in memory: packets come in a ring of buffers, as a
 //! network card puts them; what fills the buffers is not measured. What is measured is the time that a thread has run, so that
 //! other work on the machine disturbs little.
 #![allow(
@@ -243,11 +243,45 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Nanoseconds per packet in some turns: the median, and the best.
-fn turns(sizes: Sizes, mut turn: impl FnMut() -> f64) -> [f64; 2] {
-    let values: Vec<f64> = (0..sizes.turns).map(|_| turn()).collect();
-    let best = values.iter().copied().fold(f64::INFINITY, f64::min);
-    [median(values), best]
+/// Nanoseconds of a cycle of the processor as it runs now, told by shifts and sums that need each other: a cycle for each of them on
+/// the processors of today.
+fn cycle() -> f64 {
+    const STEPS: u32 = 1 << 21;
+    let step = |x: u64, _| {
+        let x = x ^ x << 13;
+        x ^ x >> 7
+    };
+    let start = thread_time();
+    std::hint::black_box((0..STEPS).fold(std::hint::black_box(1), step));
+    (thread_time() - start).as_secs_f64() * 1e9 / f64::from(4 * STEPS)
+}
+
+/// What was measured of a path, by turns: nanoseconds per packet, and a cycle's at that time.
+#[derive(Default)]
+struct Turns(Vec<(f64, f64)>);
+
+impl Turns {
+    /// One more.
+    fn take(&mut self, turn: impl FnOnce() -> f64) {
+        let before = cycle();
+        let ns = turn();
+        self.0.push((ns, f64::midpoint(before, cycle())));
+    }
+
+    /// The median, the best, and the median of cycles.
+    fn told(&self) -> [f64; 3] {
+        let of = |value: fn(&(f64, f64)) -> f64| self.0.iter().map(value).collect();
+        let best = self
+            .0
+            .iter()
+            .map(|turn| turn.0)
+            .fold(f64::INFINITY, f64::min);
+        [
+            median(of(|turn| turn.0)),
+            best,
+            median(of(|turn| turn.0 / turn.1)),
+        ]
+    }
 }
 
 fn engine(execution: Execution) -> (Engine, f64) {
@@ -268,6 +302,11 @@ fn engine(execution: Execution) -> (Engine, f64) {
     (engine, start.elapsed().as_secs_f64() * 1e3)
 }
 
+const ZIPF: &str = "established, Zipf";
+const ROUTE: &str = "route only";
+/// Paths of packets that are no first ones.
+const PATHS: [&str; 3] = ["established, uniform", ZIPF, ROUTE];
+
 /// What was measured: engine, bytes, path, nanoseconds.
 type Rates = Vec<(Execution, usize, &'static str, f64)>;
 
@@ -281,44 +320,37 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
     let count = sizes.packets / if native { 1 } else { 10 };
     let now = Time::from_secs(1);
     let setup = Load::new(64, (0..sizes.flows).map(|flow| packet_of(sizes, flow, 64)));
-    let first = setup.run(&engine, now);
-    let only = (option::<String>("--only"), second_option::<usize>("--only"));
-    let wanted = |path: &str, size: usize| {
-        let (name, bytes) = &only;
-        name.as_ref().is_none_or(|name| path == name) && bytes.is_none_or(|bytes| size == bytes)
-    };
-    let mut report = |path: &'static str, size: usize, [ns, best]: [f64; 2]| {
+    let mut report = |path: &'static str, size: usize, turns: &Turns| {
+        let [ns, best, cycles] = turns.told();
+        let rate = 1e3 / ns;
         println!(
-            "{name:<12} {size:>6} {path:<24} {ns:>10.1} {:>8.3} {best:>10.1}",
-            1e3 / ns
+            "{name:<12} {size:>6} {path:<24} {ns:>10.1} {rate:>8.3} {best:>10.1} {cycles:>8.0}"
         );
         rates.push((execution, size, path, ns));
     };
-    report("first packets", 64, [first; 2]);
+    let mut first = Turns::default();
+    first.take(|| setup.run(&engine, now));
+    report("first packets", 64, &first);
+    let only = (option::<String>("--only"), second_option::<usize>("--only"));
     for size in [64, 512, 1500] {
-        for (path, zipf) in [("established, uniform", false), ("established, Zipf", true)] {
-            if !wanted(path, size) {
-                continue;
-            }
-            let flows = choices(sizes.flows, count, zipf);
-            let load = Load::new(size, flows.iter().map(|&flow| packet_of(sizes, flow, size)));
-            ready(&engine, &load, now);
-            let ns = turns(sizes, || load.run(&engine, now));
-            report(path, size, ns);
-        }
-        if !wanted("route only", size) {
-            continue;
-        }
-        let mut random = Random(3);
-        let one = |_| {
-            let number = random.next();
-            let to = 0x0b00_0000 + (number as u32 & 0x3f_ffff);
-            frame(client((number >> 32) as u32 % sizes.flows), (to, 443), size)
+        let wanted = |path: &str| {
+            let (name, bytes) = &only;
+            name.as_ref().is_none_or(|name| path == name) && bytes.is_none_or(|bytes| size == bytes)
         };
-        let routed = Load::new(size, (0..count).map(one));
-        ready(&engine, &routed, now);
-        let ns = turns(sizes, || routed.run(&engine, now));
-        report("route only", size, ns);
+        let mut paths = Vec::new();
+        for path in PATHS.into_iter().filter(|path| wanted(path)) {
+            paths.push((path, load(sizes, path, size, count), Turns::default()));
+        }
+        // Path by path in each turn: what slows the machine down for a while does so to all of them.
+        for _ in 0..sizes.turns {
+            for (_, load, turns) in &mut paths {
+                ready(&engine, load, now);
+                turns.take(|| load.run(&engine, now));
+            }
+        }
+        for (path, _, turns) in &paths {
+            report(path, size, turns);
+        }
     }
     if native && only.0.is_none() {
         // Every entry's time is over: its room is used again.
@@ -328,10 +360,27 @@ fn measure(sizes: Sizes, execution: Execution, text: &str, rates: &mut Rates) {
             ticks.next().expect("learned entries' times end");
             engine.tick(later);
         }
-        let again = setup.run(&engine, later);
-        report("first packets again", 64, [again; 2]);
+        let mut again = Turns::default();
+        again.take(|| setup.run(&engine, later));
+        report("first packets again", 64, &again);
         two_workers(sizes, &engine, later);
     }
+}
+
+/// Packets that take a path.
+fn load(sizes: Sizes, path: &str, size: usize, count: usize) -> Load {
+    let flow = |flow| packet_of(sizes, flow, size);
+    if path != ROUTE {
+        let flows = choices(sizes.flows, count, path == ZIPF);
+        return Load::new(size, flows.into_iter().map(flow));
+    }
+    let mut random = Random(3);
+    let one = |_| {
+        let number = random.next();
+        let to = 0x0b00_0000 + (number as u32 & 0x3f_ffff);
+        frame(client((number >> 32) as u32 % sizes.flows), (to, 443), size)
+    };
+    Load::new(size, (0..count).map(one))
 }
 
 /// Runs packets until the ways that they take have code of their own.
@@ -380,13 +429,14 @@ fn two_workers(sizes: Sizes, engine: &Engine, now: Time) {
 fn main() {
     let sizes = sizes();
     let text = entries(sizes);
+    println!("a cycle takes {:.2} ns", cycle());
     println!(
         "{} frontends, {} endpoints, {} live flows; median of {} turns",
         sizes.frontends, sizes.endpoints, sizes.flows, sizes.turns
     );
     println!(
-        "{:<12} {:>6} {:<24} {:>10} {:>8} {:>10}",
-        "engine", "bytes", "path", "ns/packet", "M/s", "best ns"
+        "{:<12} {:>6} {:<24} {:>10} {:>8} {:>10} {:>8}",
+        "engine", "bytes", "path", "ns/packet", "M/s", "best ns", "cycles"
     );
     let mut rates = Rates::new();
     let native_only = std::env::args().any(|argument| argument == "--native");
@@ -400,13 +450,8 @@ fn main() {
             .find(|(of, size, at, _)| *of == execution && *size == 64 && *at == path);
         found.map_or(f64::NAN, |&(.., ns)| ns)
     };
-    let route = find(Execution::Native, "route only");
-    for path in [
-        "first packets",
-        "established, uniform",
-        "established, Zipf",
-        "route only",
-    ] {
+    let route = find(Execution::Native, ROUTE);
+    for path in ["first packets"].into_iter().chain(PATHS) {
         let native = find(Execution::Native, path);
         if native.is_nan() {
             continue;

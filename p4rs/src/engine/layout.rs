@@ -14,7 +14,7 @@
 //! Invariant: the layout of a part does not depend on what it is a part of, so values are copied slot by slot.
 
 use super::bits;
-use crate::ir::{Handle, Program, Type};
+use crate::ir::{Action, Direction, Handle, Program, Type};
 
 /// A leaf of a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,6 +225,13 @@ pub(crate) fn headers(
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// Widths of the parameters that entries give an action.
+pub(crate) fn action_data(program: &Program, action: Handle<Action>) -> impl Iterator<Item = u32> {
+    let params = program.actions[action].params.iter();
+    let data = params.filter(|param| param.direction == Direction::None);
+    data.map(|param| number(program, program.vars[param.var].ty).0)
 }
 
 /// The slot ranges that decide equality: all but the `nextIndex` of stacks.

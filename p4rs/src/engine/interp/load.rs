@@ -110,12 +110,9 @@ impl Loader<'_> {
 
     fn action_plans(&self, table: &Table) -> Vec<ActionPlan> {
         let plan = |reference: &crate::ir::ActionRef| {
-            let params = self.program.actions[reference.action].params.iter();
-            let data = params.filter(|param| param.direction == Direction::None);
+            let data = layout::action_data(self.program, reference.action);
             ActionPlan {
-                params: data
-                    .map(|p| layout::number(self.program, self.program.vars[p.var].ty).0)
-                    .collect(),
+                params: data.collect(),
                 scope: reference.scope,
             }
         };

@@ -1,7 +1,11 @@
 //! PNA: learning and expiry, ports and directions, recirculation, mirroring, hashes and checksums.
 
-use super::super::{CloneSession, Config, DropReason, FieldMatch, Outputs, Replica, Time};
+use std::sync::Arc;
+
+use super::super::{CloneSession, Config, DropReason, Engine, FieldMatch, Outputs, Replica, Time};
 use super::{add, engine, engine_with, send, send_at, table};
+use crate::front::Sources;
+use crate::source::SourceBundle;
 
 fn program(declarations: &str, apply: &str) -> String {
     format!(
@@ -104,6 +108,23 @@ fn a_full_learner_refuses_and_counts() {
     assert_eq!(seen, 4);
     e.clear(handle).unwrap();
     assert_eq!(e.entry_count(handle), Ok(0));
+}
+
+#[test]
+fn an_entry_is_learned_with_what_its_action_takes() {
+    let wider = "found(bit<32> given) { bit<16> value = given[15:0];";
+    for action in ["found(bit<16> value, bit<8> more) {", wider] {
+        let flows = FLOWS.replace("found(bit<16> value) {", action);
+        let text = program(&flows, "flow.apply(); send_to_port((PortId_t)1);");
+        let sources = Sources::from_bundle(SourceBundle::single("main.p4", text));
+        let checked = Arc::new(crate::compile(&sources).unwrap().checked);
+        let refused = Engine::new(checked, Config::default()).unwrap_err();
+        let why = refused.to_string();
+        assert!(
+            why.contains("`add_entry` with values of [16] bits for `found`"),
+            "{why}"
+        );
+    }
 }
 
 #[test]

@@ -277,9 +277,10 @@ impl<'p> Lower<'p> {
                     let name = &self.program.actions[reference.action].name;
                     name.local == wanted || name.control_plane == wanted
                 })?;
-                (Some(default.action) == caller).then_some(learned)
+                let action = table.actions.get(learned)?.action;
+                (Some(default.action) == caller).then_some((learned, action))
             });
-        let Some(action) = found else {
+        let Some((number, action)) = found else {
             return self.construct(
                 format!("`add_entry` outside the default action of a table that has an action `{wanted}`"),
                 site.span,
@@ -289,8 +290,16 @@ impl<'p> Lower<'p> {
             Some(Arg::In(expr)) => self.learned_data(*expr)?,
             _ => Vec::new(),
         };
+        let given: Vec<u32> = data.iter().map(|&(_, width)| width).collect();
+        let taken: Vec<u32> = layout::action_data(self.program, action).collect();
+        if given != taken {
+            return self.construct(
+                format!("`add_entry` with values of {given:?} bits for `{wanted}`, whose parameters have {taken:?}"),
+                site.span,
+            );
+        }
         Ok(Extern::AddEntry {
-            action: action as u16,
+            action: number as u16,
             data,
             profile: self.need(site, 2)?,
         })

@@ -2,10 +2,10 @@
 //! plain routing, uniform and Zipf, over many live flows; how two workers scale; how long loading takes.
 //!
 //! In: `--frontends`, `--endpoints`, `--flows`, `--packets`, `--turns`, `--far-from`,
-//! `--remembered-entries` as in [`Config`], `--native` to leave the interpreter out, `--only PATH SIZE` for one path with packets of one size. Out:
-//! medians and the best of all turns as a table, and medians in cycles of the processor as fast as it was then, ratios within the run. Ports in memory: packets come in a ring of buffers, as a
-//! network card puts them; what fills the buffers is not measured. What is measured is the time that a thread has run, so that
-//! other work on the machine disturbs little.
+//! `--remembered-entries` as in [`Config`], `--native` to leave the interpreter out, `--only PATH SIZE` for one path with packets of one
+//! size. Out: medians and the best of all turns as a table, medians in cycles of the processor as fast as it was then, ratios
+//! within the run. Ports in memory: packets come in a ring of buffers, as a network card puts them; what fills the buffers is not
+//! measured. What is measured is the time that a thread has run, so that other work on the machine disturbs little.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

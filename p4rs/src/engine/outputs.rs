@@ -1,7 +1,7 @@
 //! What one run of a packet leaves behind: packets to transmit, digests, drops, log messages.
 //!
-//! In: the engines append. Out: the caller reads, then clears for the next packets. What follows a packet's headers stays where
-//! it came in, if it can.
+//! In: the engines append. Out: the caller reads, then clears for the next packets. What follows a packet's headers stays where it
+//! came in, if it can.
 //! Invariant: buffers are reused, so a cleared `Outputs` allocates nothing in steady state.
 
 use std::fmt;

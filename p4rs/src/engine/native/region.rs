@@ -148,8 +148,8 @@ pub(super) struct Regions {
     all: [Region; REGIONS],
     /// How many there are, the one that is none among them.
     len: usize,
-    /// The words of their first numbers: of each table's rows, of its entries' counters, of registers by where those begin that lie side by side, and of
-    /// counters by their number.
+    /// The words of their first numbers: of each table's rows, of its entries' counters, of registers by where those begin that
+    /// lie side by side, and of counters by their number.
     tables: Vec<Option<u32>>,
     entries: Vec<Option<u32>>,
     registers: FxHashMap<usize, u32>,

@@ -16,8 +16,11 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::{SourceMap, Span};
 
 mod annotation;
+mod block;
 mod decl;
+mod derived;
 mod expr;
+mod object;
 mod recover;
 mod scope;
 mod stmt;

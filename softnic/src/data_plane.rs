@@ -307,7 +307,7 @@ impl DataPlane {
     }
 
     fn packet_in(&self, loaded: &Loaded, frame: &Frame<'_>) {
-        let bytes = frame.to_vec();
+        let bytes = frame.contiguous();
         let Some((metadata, payload)) = loaded.split_packet_in(&bytes) else {
             count(&self.counters.packet_in_malformed);
             return;

@@ -227,11 +227,14 @@ pub(crate) fn headers(
     }
 }
 
-/// Widths of the parameters that entries give an action.
-pub(crate) fn action_data(program: &Program, action: Handle<Action>) -> impl Iterator<Item = u32> {
+/// Types of the parameters that entries give an action.
+pub(crate) fn action_data(
+    program: &Program,
+    action: Handle<Action>,
+) -> impl Iterator<Item = Handle<Type>> {
     let params = program.actions[action].params.iter();
     let data = params.filter(|param| param.direction == Direction::None);
-    data.map(|param| number(program, program.vars[param.var].ty).0)
+    data.map(|param| program.vars[param.var].ty)
 }
 
 /// The slot ranges that decide equality: all but the `nextIndex` of stacks.

@@ -5,6 +5,8 @@
 //! pseudo header's sum, RFC 9293 §3.1), so it is written anew from the rewritten addresses on the way out. A packet that
 //! the program put into a tunnel is finished here: no kernel interface takes it otherwise.
 
+use std::borrow::Cow;
+
 /// How a super-frame is to be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segmentation {
@@ -81,6 +83,14 @@ impl<'a> Frame<'a> {
     /// The packet in one piece.
     pub fn to_vec(&self) -> Vec<u8> {
         [self.bytes, self.payload].concat()
+    }
+
+    /// The packet in one piece, copied only where it lies in two.
+    pub fn contiguous(&self) -> Cow<'a, [u8]> {
+        match self.payload {
+            [] => Cow::Borrowed(self.bytes),
+            _ => Cow::Owned(self.to_vec()),
+        }
     }
 
     /// Copies bytes of the packet from `at` on: as many as there is room for, and not more than it has.

@@ -149,7 +149,7 @@ impl Port for PcapPort {
             return Ok(());
         };
         let mut records = output.records.lock();
-        for packet in frames.iter().map(Frame::to_vec) {
+        for packet in frames.iter().map(Frame::contiguous) {
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();

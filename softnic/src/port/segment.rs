@@ -20,10 +20,7 @@ pub(crate) fn is_plain(frame: &Frame<'_>) -> bool {
 /// Hands on what the frame is on the wire; returns how many packets that were.
 pub(crate) fn finish(frame: &Frame<'_>, emit: &mut dyn FnMut(&[u8])) -> usize {
     if frame.offload == Offload::NONE {
-        match frame.payload {
-            [] => emit(frame.bytes),
-            _ => emit(&frame.to_vec()),
-        }
+        emit(&frame.contiguous());
         return 1;
     }
     let Some(layers) = Layers::of(frame.bytes, frame.offload) else {

@@ -212,7 +212,7 @@ impl Port for Tracing {
 
     fn transmit(&self, queue: usize, frames: &[Frame<'_>]) -> Result<(), PortError> {
         for frame in frames {
-            (self.observer)(Direction::Send, &frame.to_vec());
+            (self.observer)(Direction::Send, &frame.contiguous());
         }
         self.inner.transmit(queue, frames)
     }

@@ -24,8 +24,7 @@ use super::super::{Architecture, Config, Execution, LoadError, Time, bits, layou
 use super::lower::Lower;
 use super::machine::Machine;
 use crate::ir::{
-    Annotated, Const, Direction, EntryKey, ExternInstance, Handle, Program, PropertyValue, Table,
-    Type,
+    Annotated, Const, EntryKey, ExternInstance, Handle, Program, PropertyValue, Table, Type,
 };
 use crate::valid::Checked;
 
@@ -112,7 +111,7 @@ impl Loader<'_> {
         let plan = |reference: &crate::ir::ActionRef| {
             let data = layout::action_data(self.program, reference.action);
             ActionPlan {
-                params: data.collect(),
+                params: data.map(|ty| layout::number(self.program, ty).0).collect(),
                 scope: reference.scope,
             }
         };
@@ -203,11 +202,9 @@ impl Loader<'_> {
         let Some(reference) = table.actions.get(call.action) else {
             return Vec::new();
         };
-        let params = self.program.actions[reference.action].params.iter();
-        let params = params.filter(|param| param.direction == Direction::None);
-        params
+        layout::action_data(self.program, reference.action)
             .zip(&call.data)
-            .map(|(param, value)| self.const_bytes(value, self.program.vars[param.var].ty))
+            .map(|(ty, value)| self.const_bytes(value, ty))
             .collect()
     }
 

@@ -69,8 +69,6 @@ pub(crate) struct PacketState {
     pub key: Vec<u64>,
     /// Hits and misses of each table that nobody was told of yet.
     pub applied: Vec<[u64; 2]>,
-    /// Outgoing headers that machine code writes.
-    pub head: Vec<u8>,
     pub budget: u32,
     pub intents: Intents,
     pub queue: VecDeque<Job>,

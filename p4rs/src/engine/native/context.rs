@@ -248,16 +248,6 @@ impl Context {
         }
     }
 
-    /// What follows the parsed part of the packet.
-    ///
-    /// # Safety
-    /// The packet that the context was made for is still there, and for as long as the answer is used.
-    pub unsafe fn payload<'p>(&self, cursor: usize) -> &'p [u8] {
-        // SAFETY: as the caller says.
-        let bytes = unsafe { std::slice::from_raw_parts(self.packet, self.bits as usize / 8) };
-        bytes.get(cursor.div_ceil(8)..).unwrap_or_default()
-    }
-
     /// When packets come in, and what the architecture gives them.
     pub fn begin_at(&mut self, now: Time, given: &[u64; 6]) {
         self.now = now.0;

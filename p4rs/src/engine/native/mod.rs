@@ -56,8 +56,8 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use super::Time;
 use super::bits::WORD;
 use super::externs::{crc32_step, shard_offset};
-use super::interp::{LastApply, Machine, PacketState, Run};
-use super::outputs::{DropReason, Outputs};
+use super::interp::{LastApply, Machine, Run};
+use super::outputs::DropReason;
 use super::tables::epoch::Guard;
 use build::{Imports, signature};
 use context::{Context, NO_TABLE};
@@ -292,13 +292,9 @@ impl Native {
         self.enter(&raw mut *context)
     }
 
-    /// What became of the packet, once the code has returned `word`.
+    /// What became of the packet, once the code has returned `word`, which is not that it is to be sent.
     fn fate(&self, run: &mut Run<'_, '_>, context: &mut Context, word: u32) -> Fate {
         match word {
-            outcome::SEND => {
-                send(run.state, context, run.out);
-                return Fate::Sent;
-            }
             outcome::DECIDE | outcome::EGRESS => {}
             word => return Fate::Dropped(context::drop_reason(word)),
         }
@@ -355,15 +351,6 @@ fn with_plan<T>(
         gates: ways::gates(code),
         emits: !scan.interpreted_emit,
     })
-}
-
-/// Appends a packet that is to be sent, whose headers the state has.
-#[inline]
-fn send(state: &PacketState, context: &Context, out: &mut Outputs<'_>) {
-    let head = state.head.get(..context.head_len as usize);
-    // SAFETY: the packet is still borrowed by whoever asked for the pass.
-    let payload = unsafe { context.payload(state.cursor) };
-    out.push(context.egress as u32, head.unwrap_or_default(), payload);
 }
 
 /// Ranges of flagged slots from `first` on.

@@ -13,6 +13,7 @@ use super::Unsupported;
 use super::build::{Build, Val};
 use super::context::{Context, LAST, place_at};
 use super::hot::Later;
+use super::region::NUMBERS;
 use super::support;
 use crate::ir::{ExternInstance, Handle};
 
@@ -79,6 +80,13 @@ impl Build<'_, '_> {
         let flags = MemFlagsData::trusted();
         self.b.ins().store(flags, word, at, 0);
         self.touched_one(count);
+    }
+
+    /// As [`Self::touch`], of a number that may be higher than words have room for: of the last one then.
+    pub fn touch_any(&mut self, first: u32, number: Value) {
+        let most = self.iconst(NUMBERS - 1);
+        let number = self.b.ins().umin(number, most);
+        self.touch(first, number);
     }
 
     /// Where the next place is noted, and stands as the flow's last packet left it; and the count of bytes before it.

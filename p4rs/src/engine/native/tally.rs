@@ -15,7 +15,6 @@ use super::super::tables::{MatchTable, START, TIMEOUT, UNSEEN};
 use super::build::{Build, Val};
 use super::context::Context;
 use super::hot::Later;
-use super::region::NUMBERS;
 use crate::ir::{ExternInstance, Handle};
 
 /// Bytes of a word.
@@ -90,11 +89,9 @@ impl Build<'_, '_> {
         let Some(first) = self.regions.entry_counts(index) else {
             return;
         };
-        let most = self.iconst(NUMBERS - 1);
-        let number = self.b.ins().umin(entry, most);
         if self.is_hot() {
             if self.is_far(index) {
-                self.touch(first, number);
+                self.touch_any(first, entry);
             }
             return;
         }
@@ -104,7 +101,7 @@ impl Build<'_, '_> {
             let (note, on) = (self.b.create_block(), self.b.create_block());
             self.if_far(&path, from, note, on);
             self.inside(note, true);
-            self.touch(first, number);
+            self.touch_any(first, entry);
             self.b.ins().jump(on, &[]);
             self.inside(on, false);
         }

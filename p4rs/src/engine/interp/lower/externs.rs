@@ -291,7 +291,9 @@ impl<'p> Lower<'p> {
             _ => Vec::new(),
         };
         let given: Vec<u32> = data.iter().map(|&(_, width)| width).collect();
-        let taken: Vec<u32> = layout::action_data(self.program, action).collect();
+        let taken: Vec<u32> = layout::action_data(self.program, action)
+            .map(|ty| layout::number(self.program, ty).0)
+            .collect();
         if given != taken {
             return self.construct(
                 format!("`add_entry` with values of {given:?} bits for `{wanted}`, whose parameters have {taken:?}"),

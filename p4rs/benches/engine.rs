@@ -183,9 +183,9 @@ fn packet_of(sizes: Sizes, flow: u32, size: usize) -> Vec<u8> {
 
 /// Headers of a packet: what one differs in from others of its size.
 const HEAD: usize = 64;
-/// Buffers of a ring, and packets of a batch.
+/// Buffers of a ring, and packets of a batch: as many as a port hands over when there is much to do.
 const RING: usize = 2048;
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 
 /// Packets of one size.
 struct Load {

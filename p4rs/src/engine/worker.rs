@@ -3,14 +3,13 @@
 //! In: batches of packets. Out: what became of them, in their order; what was counted, told after every batch. Invariant: what
 //! comes of a packet does not depend on the way in which it is run.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use smallvec::SmallVec;
-
 use super::interp::{PacketState, Packets, Received};
-use super::native::{HotCode, Memory, Places, SCOUTS, Scouts, Sets, Touched, flow_of, is_known};
+use super::native::{
+    Errands, HotCode, Memory, Places, SCOUTS, Scouts, Sets, Touched, flow_of, is_known,
+};
 use super::tables::MatchTable;
 use super::tables::epoch::{self, Guard};
 use super::watch::TELL;
@@ -36,78 +35,93 @@ impl Counted {
     }
 }
 
-/// Packets whose flows are looked for together.
-const TOGETHER: usize = 4 * SCOUTS;
+/// Packets that are known at a time, from one that has just run to the last one whose flow is looked for.
+const WINDOW: usize = 4 * SCOUTS;
 /// How many packets ahead of the one that runs memory is fetched.
 const AHEAD: usize = 4;
+/// Scouts that go on a step with every packet before theirs; more of them go side by side.
+const FEW: u32 = 3;
 /// Groups of packets for which no scouts are sent after one most of whose packets took other ways than their scouts know.
 const IDLE: u32 = 16;
 
-/// What is known of the flows of some packets.
-struct Flows<'f> {
-    packets: &'f [Received<'f>],
+/// Packets of a batch, and what is known of their flows: those of [`WINDOW`] packets, each at its number in the batch modulo that.
+struct Flows<'f, 'p> {
+    more: &'f mut dyn Iterator<Item = Received<'p>>,
+    /// How many were taken so far.
+    taken: usize,
     sets: Option<Sets<'f>>,
-    flows: [u64; TOGETHER],
-    known: [Touched; TOGETHER],
+    packets: [Received<'p>; WINDOW],
+    flows: [u64; WINDOW],
+    known: [Touched; WINDOW],
 }
 
-impl<'f> Flows<'f> {
-    /// Those of the first packets are known at once.
-    fn new(packets: &'f [Received<'f>], sets: Option<Sets<'f>>) -> Self {
-        let mut flows = Self {
-            packets,
-            sets,
-            flows: [0; TOGETHER],
-            known: [Touched::default(); TOGETHER],
+impl<'f, 'p> Flows<'f, 'p> {
+    /// None is taken yet.
+    fn new(more: &'f mut dyn Iterator<Item = Received<'p>>, sets: Option<Sets<'f>>) -> Self {
+        let none = Received {
+            now: Time(0),
+            port: 0,
+            bytes: &[],
         };
-        (0..2 * SCOUTS).for_each(|at| flows.ask(at));
-        (0..SCOUTS).for_each(|at| flows.read(at));
-        flows
+        Self {
+            more,
+            taken: 0,
+            sets,
+            packets: [none; WINDOW],
+            flows: [0; WINDOW],
+            known: [Touched::default(); WINDOW],
+        }
     }
 
-    /// Fetches what is known of a packet's flow.
+    /// Takes the next packet and fetches what is known of its flow.
     #[inline]
-    fn ask(&mut self, at: usize) {
-        if let (Some(sets), Some(packet)) = (self.sets, self.packets.get(at)) {
+    fn ask(&mut self) {
+        let Some(packet) = self.more.next() else {
+            return;
+        };
+        let at = self.taken % WINDOW;
+        if let Some(sets) = self.sets {
             let flow = flow_of(packet.port, packet.bytes);
             self.flows[at] = flow;
             sets.fetch_set(flow);
         }
+        self.packets[at] = packet;
+        self.taken += 1;
     }
 
     /// Reads it.
     #[inline]
     fn read(&mut self, at: usize) {
         if let Some(sets) = self.sets
-            && at < self.packets.len()
+            && at < self.taken
         {
-            self.known[at] = sets.touched(self.flows[at]);
+            self.known[at % WINDOW] = sets.touched(self.flows[at % WINDOW]);
         }
     }
 
-    /// Packets of flows of which nothing is known, of some.
-    fn unknown(&self, group: Range<usize>) -> impl Iterator<Item = usize> {
-        group.filter(|&at| !is_known(&self.known[at]))
+    /// What was read.
+    #[inline]
+    fn known(&self, at: usize) -> Option<&Touched> {
+        (at < self.taken).then(|| &self.known[at % WINDOW])
     }
 
-    /// Sends scouts ahead of those; how many.
-    fn scout(&self, group: Range<usize>, scouts: &mut Scouts, one: &mut Packets<'_, '_>) -> u64 {
-        let mut sent = 0;
-        scouts.gather();
-        for at in self.unknown(group) {
-            let packet = &self.packets[at];
-            if let Some(given) = one.given(packet) {
-                scouts.send(at, (packet.now, given), packet.bytes);
-                sent += 1;
-            }
+    /// Sends a scout ahead of a packet of a flow of which nothing is known.
+    #[inline]
+    fn scout(&self, at: usize, errands: &mut Errands<'_>, one: &mut Packets<'_, 'p>) {
+        let packet = &self.packets[at % WINDOW];
+        if self.known(at).is_some_and(|known| !is_known(known))
+            && !errands.is_sent(at)
+            && let Some(given) = one.given(packet)
+        {
+            errands.send(at, (packet.now, given), packet.bytes);
         }
-        sent
     }
 
     /// Remembers what a packet touched.
     #[inline]
     fn note(&self, at: usize, (places, end): (&Places, u64)) {
         if let Some(sets) = self.sets {
+            let at = at % WINDOW;
             sets.note(self.flows[at], &self.known[at], places, end);
         }
     }
@@ -154,7 +168,8 @@ impl<'e> Worker<'e> {
     }
 
     /// Runs packets to completion, one after the other: ingress port and bytes of each. Appends to `out`. Tables are
-    /// pinned once for all of them, so a batch should be short: some tens of packets.
+    /// pinned once for all of them, so a batch should be short: some hundreds of packets. Where tables are large, the first packets
+    /// of a batch wait for memory that is fetched ahead for later ones.
     pub fn batch<'p>(
         &mut self,
         now: Time,
@@ -193,13 +208,7 @@ impl<'e> Worker<'e> {
             if entries > 0 {
                 self.engine.recall.renew(entries, &mut self.memory);
             }
-            loop {
-                let some: SmallVec<[_; TOGETHER]> = packets.by_ref().take(TOGETHER).collect();
-                if some.is_empty() {
-                    break;
-                }
-                self.together(&guard, &some, out);
-            }
+            self.together(&guard, &mut packets, out);
         }
         drop(guard);
         self.tell();
@@ -207,57 +216,83 @@ impl<'e> Worker<'e> {
 
     /// Runs packets that need more memory than caches hold, one after the other, and fetches ahead what their flows' last ones
     /// touched, or what scouts find.
-    fn together<'p>(&mut self, guard: &Guard, packets: &[Received<'p>], out: &mut Outputs<'p>) {
+    fn together<'p>(
+        &mut self,
+        guard: &Guard,
+        packets: &mut dyn Iterator<Item = Received<'p>>,
+        out: &mut Outputs<'p>,
+    ) {
         let before = (out.transmitted().len(), out.drops.len());
         let machine = &self.engine.machine;
         let hot = self.hot.as_deref();
-        let part = hot.and_then(|hot| hot.scout.as_ref());
         let mut one = Packets::new(machine, guard, &mut self.state, out, hot);
+        let mut errands = hot.and_then(|hot| hot.scout.as_ref()).map(|part| {
+            let scouts = self.scouts.get_or_insert_default();
+            scouts.begin(guard, part)
+        });
         let mut flows = Flows::new(packets, self.memory.as_deref().map(Memory::sets));
-        let fetch = |known: &Touched| {
-            if let Some(native) = &machine.native {
+        let fetch = |flows: &Flows<'_, '_>, at| {
+            if let (Some(native), Some(known)) = (&machine.native, flows.known(at)) {
                 native.fetch(guard, known);
             }
         };
-        flows.known.iter().take(AHEAD).for_each(fetch);
-        for start in (0..packets.len()).step_by(SCOUTS) {
-            let group = start..packets.len().min(start + SCOUTS);
+        // What the first packets touch is under way before more is asked for.
+        (0..SCOUTS).for_each(|_| flows.ask());
+        for at in 0..SCOUTS {
+            flows.read(at);
+            if at < AHEAD {
+                fetch(&flows, at);
+            }
+            flows.ask();
+        }
+        let mut start = 0;
+        while start < flows.taken {
+            let group = start..flows.taken.min(start + SCOUTS);
+            start = group.end;
             let others = one.others();
-            // One by itself would find nobody to go on while it waits.
-            let wanted = self.idle == 0 && flows.unknown(group.clone()).nth(1).is_some();
+            let mut errands = errands.as_mut().filter(|_| self.idle == 0);
             self.idle = self.idle.saturating_sub(1);
-            let part = part.filter(|_| wanted);
-            let mut found = None;
-            if let Some(part) = part {
-                let scouts = self.scouts.get_or_insert_default();
-                self.counted.scouted += flows.scout(group.clone(), scouts, &mut one);
-                scouts.run(guard, part);
-                found = Some(scouts.found().peekable());
+            let mut abreast = false;
+            if let Some(errands) = &mut errands {
+                group
+                    .clone()
+                    .for_each(|at| flows.scout(at, errands, &mut one));
+                // Before the first packets of a batch none runs meanwhile.
+                abreast = errands.away() > if group.start == 0 { 1 } else { FEW };
+                if abreast {
+                    errands.run();
+                }
             }
             for at in group.clone() {
-                flows.ask(at + 2 * SCOUTS);
+                flows.ask();
                 flows.read(at + SCOUTS);
-                flows.known.get(at + AHEAD).into_iter().for_each(fetch);
-                let scouted = found
-                    .as_mut()
-                    .and_then(|found| found.next_if(|&(of, _)| of == at));
-                match scouted {
-                    Some((_, places)) => one.expect(places),
-                    None => one.expect(&flows.known[at]),
+                fetch(&flows, at + AHEAD);
+                one.expect(&flows.known[at % WINDOW]);
+                if let Some(errands) = &mut errands {
+                    if !abreast {
+                        errands.step();
+                    }
+                    if let Some(places) = errands.found(at) {
+                        one.expect(places);
+                    }
+                    if !abreast {
+                        flows.scout(at + SCOUTS, errands, &mut one);
+                    }
                 }
-                one.process(&packets[at]);
+                one.process(&flows.packets[at % WINDOW]);
                 if let Some(touched) = one.touched() {
                     flows.note(at, touched);
                 }
             }
             let others = one.others() - others;
-            if part.is_some() && others as usize * 2 > group.len() {
+            if errands.is_some() && others as usize * 2 > group.len() {
                 self.idle = IDLE;
             }
         }
-        self.ran[0] += packets.len() as u32;
+        self.counted.scouted += errands.map_or(0, |errands| errands.sent());
+        self.ran[0] += flows.taken as u32;
         self.ran[1] += one.others();
-        self.counted.add(packets.len(), before, out);
+        self.counted.add(flows.taken, before, out);
     }
 
     pub(super) fn one<'p>(

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
-use super::{Counters, Frame, Port, PortError, PortStatistics, Received, TURN, Take};
+use super::{Counters, FEW, Frame, Port, PortError, PortStatistics, Received, Take};
 
 /// Packets that a direction holds unless told otherwise.
 pub const DEFAULT_CAPACITY: usize = 4096;
@@ -140,9 +140,9 @@ impl Port for MemoryPort {
             });
         }
         let count = state.packets.len().min(limit);
-        let packets: SmallVec<[Vec<u8>; TURN]> = state.packets.drain(..count).collect();
+        let packets: SmallVec<[Vec<u8>; FEW]> = state.packets.drain(..count).collect();
         drop(state);
-        let frames: SmallVec<[Frame<'_>; TURN]> =
+        let frames: SmallVec<[Frame<'_>; FEW]> =
             packets.iter().map(|packet| Frame::whole(packet)).collect();
         self.counters.received_all(&frames);
         take(&frames);

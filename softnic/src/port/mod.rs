@@ -56,8 +56,10 @@ pub use statistics::PortStatistics;
 /// still has to be cut into segments.
 pub const MAX_PACKET: usize = 65_536 + 14 + 8;
 
-/// Frames that are taken from a port at one go.
-pub const TURN: usize = 64;
+/// Frames that are taken from a port at one go, where so many wait.
+pub const TURN: usize = 256;
+/// Frames of one go up to which nothing is allocated for it.
+const FEW: usize = 32;
 
 /// What a port lends received frames to.
 pub type Take<'a> = dyn FnMut(&[Frame<'_>]) + 'a;

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::attachment::{Attachment, Link, Opened};
 use super::{
-    Frame, MAX_PACKET, Port, PortError, PortStatistics, Received, TURN, Take, TapOptions, sys, vnet,
+    FEW, Frame, MAX_PACKET, Port, PortError, PortStatistics, Received, Take, TapOptions, sys, vnet,
 };
 
 /// Memory for the frames of one turn: many that fit the MTU, or some super-frames.
@@ -103,7 +103,7 @@ impl TapPort {
         fd: &OwnedFd,
         limit: usize,
         mut buffer: &'a mut [u8],
-    ) -> Result<SmallVec<[Frame<'a>; TURN]>, rustix::io::Errno> {
+    ) -> Result<SmallVec<[Frame<'a>; FEW]>, rustix::io::Errno> {
         use rustix::io::Errno;
         let header = if self.options.offload {
             vnet::LENGTH

@@ -70,7 +70,7 @@ pub(crate) use part::HotCode;
 pub(crate) use profile::{Profile, Steps};
 pub(crate) use program::{pna_given, v1model_given};
 pub(crate) use recall::{Memory, Places, Recall, Sets, Touched, flow_of, is_known};
-pub(crate) use scout::{SCOUTS, Scouts};
+pub(crate) use scout::{Errands, SCOUTS, Scouts};
 
 /// Why a program is left to the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

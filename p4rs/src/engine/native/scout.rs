@@ -2,7 +2,7 @@
 //!
 //! In: some packets of flows of which nothing is remembered, code for usual ways. Out: the same packets' tables, buckets and cells
 //! at hand, and the places of rows told. A scout decides what its packet would decide and changes nothing: where it would wait for
-//! memory, it asks for it, and the next scout goes on.
+//! memory, it asks for it, and the next scout goes on; few of them go on while packets before theirs run.
 //!
 //! ```text
 //! scout 0  ── parse ─ ask for a bucket ┐          ┌ ask for its row ┐          ┌ next table …
@@ -14,8 +14,6 @@
 //!
 //! Invariant: a scout's code writes to its stack, its context and its frame alone.
 #![allow(unsafe_code)]
-
-use smallvec::SmallVec;
 
 use super::super::Time;
 use super::super::externs::shard_offset;
@@ -38,11 +36,12 @@ struct Scout {
     cursor: usize,
 }
 
-/// The scouts of one worker.
+/// The scouts of one worker, by the packets for which they are sent: those of packets that follow each other are different ones.
 pub(crate) struct Scouts {
-    all: Vec<(Box<Context>, Box<Scout>)>,
-    /// For which packets they are out, or were last.
-    of: Vec<usize>,
+    all: [(Box<Context>, Box<Scout>); SCOUTS],
+    /// The packets for which they were sent last, and which of them are not back: a bit of each.
+    of: [Option<usize>; SCOUTS],
+    away: u32,
 }
 
 // SAFETY: the pointers in a context are those of an errand that is done, set anew when a scout is sent, and those of rows, which stay
@@ -58,27 +57,42 @@ impl std::fmt::Debug for Scouts {
 impl Default for Scouts {
     /// [`SCOUTS`] of them.
     fn default() -> Self {
-        let scout = |_| (Box::new(Context::empty()), Box::default());
         Self {
-            all: (0..SCOUTS).map(scout).collect(),
-            of: Vec::with_capacity(SCOUTS),
+            all: std::array::from_fn(|_| (Box::new(Context::empty()), Box::default())),
+            of: [None; SCOUTS],
+            away: 0,
         }
     }
 }
 
 impl Scouts {
-    /// All may be sent again.
-    pub fn gather(&mut self) {
-        self.of.clear();
+    /// Those of one batch; none is sent yet.
+    pub fn begin<'s>(&'s mut self, guard: &'s Guard, part: &'s Part) -> Errands<'s> {
+        self.of = [None; SCOUTS];
+        self.away = 0;
+        Errands {
+            scouts: self,
+            part,
+            shard: shard_offset(guard.number()),
+            sent: 0,
+        }
     }
+}
 
-    /// Sends a scout for packet `at`, behind those before it, unless all are out: what the architecture gives the packet, and its
-    /// bytes.
+/// The scouts that are sent for the packets of a batch, which stay where they are meanwhile.
+pub(crate) struct Errands<'s> {
+    scouts: &'s mut Scouts,
+    part: &'s Part,
+    shard: u64,
+    sent: u64,
+}
+
+impl Errands<'_> {
+    /// Sends a scout for packet `at`: what the architecture gives the packet, and its bytes. What it found before is forgotten.
     #[inline]
     pub fn send(&mut self, at: usize, (now, given): (Time, &[u64; 6]), bytes: &[u8]) {
-        let Some((context, scout)) = self.all.get_mut(self.of.len()) else {
-            return;
-        };
+        let number = at % SCOUTS;
+        let (context, scout) = &mut self.scouts.all[number];
         (scout.frame.stage, scout.frame.counted) = (0, 0);
         (scout.budget, scout.cursor) = (BUDGET, 0);
         context.frame = &raw mut scout.frame;
@@ -87,45 +101,67 @@ impl Scouts {
         context.packet = bytes.as_ptr();
         context.bits = bytes.len() as u64 * 8;
         context.places = Places::default();
+        context.shard = self.shard;
         context.begin_at(now, given);
         // Headers lie in the first two lines.
         prefetch_at(context.packet);
         prefetch_at(context.packet.wrapping_add(LINE_BYTES));
-        self.of.push(at);
+        self.scouts.of[number] = Some(at);
+        self.scouts.away |= 1 << number;
+        self.sent += 1;
     }
 
-    /// Lets the scouts that were sent go on until all are back. The packets are still there.
-    pub fn run(&mut self, guard: &Guard, part: &Part) {
-        let shard = shard_offset(guard.number());
+    /// Whether one was sent for packet `at`, which has not run yet.
+    #[inline]
+    pub fn is_sent(&self, at: usize) -> bool {
+        self.scouts.of[at % SCOUTS] == Some(at)
+    }
+
+    /// How many were sent.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many of them are not back.
+    #[inline]
+    pub fn away(&self) -> u32 {
+        self.scouts.away.count_ones()
+    }
+
+    /// Lets those that are not back go on, each to where it waits next.
+    pub fn step(&mut self) {
         let fetch = |address| prefetch_at(std::ptr::without_provenance(address));
-        let mut away: SmallVec<[*mut Context; SCOUTS]> = SmallVec::new();
-        for (context, _) in self.all.iter_mut().take(self.of.len()) {
-            context.shard = shard;
-            away.push(&raw mut **context);
-        }
-        while !away.is_empty() {
-            let mut still = 0;
-            for at in 0..away.len() {
-                let context = away[at];
-                let waits = part.run(context) == outcome::WAITS;
-                // SAFETY: the context and its frame are a scout's, which nobody else uses.
-                let frame = unsafe { &*(*context).frame };
-                if waits {
-                    frame.asked.into_iter().for_each(fetch);
-                    away[still] = context;
-                    still += 1;
-                } else {
-                    let counts = frame.counts.into_iter();
-                    counts.take(frame.counted as usize).for_each(fetch);
-                }
+        let mut left = self.scouts.away;
+        while left != 0 {
+            let number = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let (context, _) = &mut self.scouts.all[number];
+            let waits = self.part.run(&raw mut **context) == outcome::WAITS;
+            // SAFETY: the context and its frame are a scout's, which nobody else uses.
+            let frame = unsafe { &*context.frame };
+            if waits {
+                frame.asked.into_iter().for_each(fetch);
+            } else {
+                let counts = frame.counts.into_iter();
+                counts.take(frame.counted as usize).for_each(fetch);
+                self.scouts.away &= !(1 << number);
             }
-            away.truncate(still);
         }
     }
 
-    /// What the packets for which scouts were sent will probably touch, in their order.
-    pub fn found(&self) -> impl Iterator<Item = (usize, &Places)> {
-        let all = self.of.iter().zip(&self.all);
-        all.map(|(&at, (context, _))| (at, &context.places))
+    /// Lets all go on until they are back.
+    pub fn run(&mut self) {
+        while self.scouts.away != 0 {
+            self.step();
+        }
+    }
+
+    /// What packet `at` will probably touch, if a scout was sent for it; one that is not back yet goes no further.
+    #[inline]
+    pub fn found(&mut self, at: usize) -> Option<&Places> {
+        let number = at % SCOUTS;
+        self.scouts.of[number].take_if(|of| *of == at)?;
+        self.scouts.away &= !(1 << number);
+        Some(&self.scouts.all[number].0.places)
     }
 }

@@ -161,3 +161,25 @@ fn scouts_are_not_sent_where_packets_take_other_ways() {
     let other = engine.statistics().scouted - before - usual;
     assert!(other <= 120, "{other} of packets on other ways");
 }
+
+#[test]
+fn one_packet_of_a_new_flow_among_known_ones_has_a_scout() {
+    let engine = loaded(Execution::Native, 64, 10_000);
+    let known: Vec<Vec<u8>> = (0..200).map(|key| packet(0, key)).collect();
+    for _ in 0..20 {
+        run(&engine, Time(0), &known);
+    }
+    assert!(engine.watch.made() > 0, "their ways have code");
+    let before = engine.statistics().scouted;
+    run(&engine, Time(0), &known);
+    let again = engine.statistics().scouted - before;
+    assert!(again <= 10, "{again} of packets of known flows");
+    let mut mixed = known;
+    for (at, packet_of) in mixed.iter_mut().skip(30).step_by(40).enumerate() {
+        *packet_of = packet(0, 1_000 + at as u32);
+    }
+    let sent = run(&engine, Time(0), &mixed);
+    assert_eq!(sent.len(), mixed.len());
+    let new = engine.statistics().scouted - before - 2 * again;
+    assert!((5..=10).contains(&new), "{new} of 5 packets of new flows");
+}

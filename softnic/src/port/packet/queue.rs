@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::super::sys::packet::{self, HEADROOM, Info};
 use super::super::sys::ring::{Layout, Lent, Ring};
 use super::super::sys::{self, send_ring::SendRing};
-use super::super::{Counters, Frame, MAX_PACKET, Offload, TURN, Take, finish, vnet};
+use super::super::{Counters, FEW, Frame, MAX_PACKET, Offload, Take, finish, vnet};
 
 /// Bytes of the two MAC addresses, behind which a VLAN tag stands.
 const TAG_AT: usize = 12;
@@ -95,7 +95,7 @@ impl Queue {
         counters: &Counters,
         take: &mut Take<'_>,
     ) -> io::Result<usize> {
-        let mut frames: SmallVec<[Frame<'_>; TURN]> = SmallVec::new();
+        let mut frames: SmallVec<[Frame<'_>; FEW]> = SmallVec::new();
         let mut taken = 0;
         let mut large = &mut receive.large[..];
         for lent in receive.ring.lend().take(limit) {
@@ -191,7 +191,7 @@ impl Queue {
 /// Lengths of the frames in the send ring that were not sent yet.
 #[derive(Default)]
 struct Pushed {
-    lengths: SmallVec<[usize; TURN]>,
+    lengths: SmallVec<[usize; FEW]>,
 }
 
 impl Pushed {

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::super::sys;
 use super::super::sys::xsk::{self, CHUNK, Receiver, Sender, Socket};
-use super::super::{Counters, Frame, MAX_PACKET, TURN, Take, checksum};
+use super::super::{Counters, FEW, Frame, MAX_PACKET, Take, checksum};
 
 /// Memory for packets of one turn that are in several chunks.
 const LARGE: usize = 16 * MAX_PACKET;
@@ -107,7 +107,7 @@ impl Receive {
         counters: &Counters,
         take: &mut Take<'_>,
     ) -> usize {
-        let mut frames: SmallVec<[Frame<'_>; TURN]> = SmallVec::new();
+        let mut frames: SmallVec<[Frame<'_>; FEW]> = SmallVec::new();
         let mut large = &mut self.large[..];
         // Chunks of whole packets; of the one that is being put together; its bytes.
         let (mut taken, mut pieces, mut gathered) = (0, 0, 0);

@@ -366,13 +366,37 @@ fn ranges(flags: &[bool], first: usize) -> Vec<(usize, usize)> {
     out
 }
 
+/// How much work a compiler makes of its code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effort {
+    /// Little, for what comes seldom: a third slower, made in a third of the time.
+    Little,
+    /// What it takes to be fast where [`deduce`] and [`known`] have found out already what there is to find out.
+    Usual,
+    /// All that it knows.
+    All,
+}
+
 /// A compiler for the processor that this runs on, with the runtime's functions.
-fn jit() -> Result<JITBuilder, Unsupported> {
+fn jit(effort: Effort) -> Result<JITBuilder, Unsupported> {
     let mut flags = settings::builder();
     for (name, value) in [
         ("use_colocated_libcalls", "false"),
         ("is_pic", "false"),
-        ("opt_level", "speed"),
+        (
+            "opt_level",
+            match effort {
+                Effort::Little | Effort::Usual => "none",
+                Effort::All => "speed",
+            },
+        ),
+        (
+            "regalloc_algorithm",
+            match effort {
+                Effort::Little => "single_pass",
+                Effort::Usual | Effort::All => "backtracking",
+            },
+        ),
         (
             "enable_verifier",
             if cfg!(debug_assertions) {

@@ -165,12 +165,7 @@ impl Build<'_, '_> {
         let Some(Some((_, parser))) = code.parsers.get(index as usize) else {
             return Err(Unsupported("a parser"));
         };
-        let tree = usual::usual(parser, self.memory, self.kinds);
-        let fits = |tree: &Node| {
-            usual::plain(&parser.locals, self.memory)
-                && tree.depth() < super::super::interp::STANDSTILL as usize
-        };
-        let Some(tree) = tree.filter(fits) else {
+        let Some(tree) = usual::usual(parser, self.memory, self.kinds) else {
             return Ok(None);
         };
         let (other, failed) = (self.b.create_block(), self.status_block());

@@ -11,6 +11,7 @@ use cranelift_jit::JITModule;
 use cranelift_module::{Linkage, Module};
 use rustc_hash::FxHashMap;
 
+use super::super::arch::Arch;
 use super::super::interp::{Machine, Slot};
 use super::super::tables::MatchTable;
 use super::build::{Build, signature};
@@ -19,7 +20,7 @@ use super::profile::{Profile, USEFUL};
 use super::program::outcome;
 use super::region::Regions;
 use super::widths::Widths;
-use super::{Unsupported, declare, jit, prune, reference, stages};
+use super::{Effort, Unsupported, declare, jit, prune, reference, stages, usual};
 
 /// Which packets a part is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,13 +133,36 @@ impl Plan<'_> {
         })
     }
 
+    /// The first packets wait for what is made when the program is loaded, a thread of its own makes the rest.
+    fn effort(&self, kinds: Kinds) -> Effort {
+        match kinds {
+            Kinds::All if self.has_usual_kinds() => Effort::Little,
+            Kinds::All | Kinds::Usual => Effort::Usual,
+            Kinds::Hot => Effort::All,
+        }
+    }
+
+    /// Whether usual kinds of packets have a part of their own.
+    fn has_usual_kinds(&self) -> bool {
+        let parser = match &self.machine.arch {
+            Arch::Pna(pna) => pna.parser,
+            Arch::V1Model(arch) => arch.parser,
+        };
+        let parser = self.machine.code.parsers.get(parser as usize);
+        let usual = parser.and_then(|parser| {
+            let (_, parser) = parser.as_ref()?;
+            usual::usual(parser, self.scan.0, self.kinds)
+        });
+        self.emits && usual.is_some()
+    }
+
     /// Makes one part; none for usual kinds where there are none.
     fn part(
         &self,
         kinds: Kinds,
         hot: Option<(&Profile, u32, bool)>,
     ) -> Result<Option<Part>, Unsupported> {
-        let mut module = JITModule::new(jit()?);
+        let mut module = JITModule::new(jit(self.effort(kinds))?);
         let imports = declare(&mut module)?;
         let mut context = module.make_context();
         signature(&mut context.func.signature, 1, Some(types::I32));

@@ -287,7 +287,7 @@ fn frame_of(cursor: &mut FuncCursor<'_>, context: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::jit;
+    use super::super::{Effort, jit};
     use super::*;
     use cranelift_codegen::ir::{AbiParam, UserFuncName};
     use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -300,7 +300,7 @@ mod tests {
         bits: u64,
         build: impl FnOnce(&mut FunctionBuilder<'_>, Value) -> Vec<Inst>,
     ) -> Result<(u32, usize, u128), Unsupported> {
-        let mut module = JITModule::new(jit().unwrap());
+        let mut module = JITModule::new(jit(Effort::All).unwrap());
         let mut context = module.make_context();
         context
             .func

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
+use super::super::interp::STANDSTILL;
 use super::super::interp::code::{
     Agg, Dest, Ex, Goto, Next, Number, Operand, ParserCode, Prim, Slot, Stmt, Test,
 };
@@ -38,8 +39,14 @@ type Place = (usize, Option<usize>, Option<usize>);
 /// States, and the cases that lead on from them.
 type Way = Vec<(usize, usize)>;
 
-/// The usual ways, the first `most` kinds; none where the parser has no such kinds.
+/// The usual ways, the first `most` kinds; none where the parser has no such kinds, or does more on them than code for them may.
 pub(super) fn usual(parser: &ParserCode, memory: &[bool], most: usize) -> Option<Node> {
+    let tree = tree(parser, memory, most)?;
+    let fits = plain(&parser.locals, memory) && tree.depth() < STANDSTILL as usize;
+    fits.then_some(tree)
+}
+
+fn tree(parser: &ParserCode, memory: &[bool], most: usize) -> Option<Node> {
     let mut tree: Option<Node> = None;
     for way in ways(parser, memory).iter().take(most) {
         let (&(start, _), _) = way.split_first()?;

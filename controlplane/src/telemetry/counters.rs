@@ -459,7 +459,7 @@ mod tests {
         assert!(count >= 12);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_scrape_waits_for_news_and_not_for_ever() {
         let counters = std::sync::Arc::new(DeviceCounters::default());
         counters.renew().await;

@@ -37,9 +37,10 @@ impl Manner {
         at_once: 12,
         patience: Duration::from_millis(3500),
     };
-    /// One after the other, and long enough for an answer from a machine that has much else to do.
+    /// Little at one time, and long enough for an answer from a machine that has much else to do. What stays silent
+    /// costs the machine nothing, but the test three times that patience, one after the other.
     pub const PATIENT: Self = Self {
-        at_once: 1,
+        at_once: 4,
         patience: Duration::from_secs(16),
     };
 }

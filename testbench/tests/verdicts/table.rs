@@ -15,6 +15,9 @@ use crate::flows::{Flow, Verdict};
 use crate::objects::Case;
 use testbench::site::Proxy;
 
+/// Whose verdicts the others are compared with.
+pub const JUDGE: Proxy = Proxy::Nftables;
+
 /// Verdicts by flow and proxy.
 #[derive(Debug)]
 pub struct Table {
@@ -54,13 +57,14 @@ impl Table {
         self.absent.push(format!("{proxy}: {why}"));
     }
 
-    /// Flows whose verdicts differ and nothing explains it.
-    pub fn unexplained(&self) -> Vec<Flow> {
-        let mut flows: Vec<Flow> = (self.differing())
-            .filter(|(flow, proxy, _)| explanation(*proxy, flow).is_none())
-            .map(|(flow, ..)| *flow)
-            .collect();
-        flows.dedup();
+    /// Flows whose verdicts differ and nothing explains it, and the proxies whose verdicts these are.
+    pub fn unexplained(&self) -> BTreeMap<Flow, Vec<Proxy>> {
+        let mut flows: BTreeMap<Flow, Vec<Proxy>> = BTreeMap::new();
+        for (flow, proxy, _) in self.differing() {
+            if explanation(proxy, flow).is_none() {
+                flows.entry(*flow).or_default().push(proxy);
+            }
+        }
         flows
     }
 
@@ -73,7 +77,7 @@ impl Table {
                 Some(at) => drop(used.insert(at)),
                 None => problems.push(format!(
                     "unexplained: {flow}: {proxy}: {cell}; kube-proxy nftables: {}",
-                    (self.rows[flow].get(&Proxy::Nftables)).map_or("", String::as_str)
+                    (self.rows[flow].get(&JUDGE)).map_or("", String::as_str)
                 )),
             }
         }
@@ -98,7 +102,7 @@ impl Table {
     /// Verdicts other than the judge's.
     fn differing(&self) -> impl Iterator<Item = (&Flow, Proxy, &String)> {
         self.rows.iter().flat_map(|(flow, cells)| {
-            let judge = cells.get(&Proxy::Nftables);
+            let judge = cells.get(&JUDGE);
             (cells.iter())
                 .filter(move |(_, cell)| Some(*cell) != judge)
                 .map(move |(proxy, cell)| (flow, *proxy, cell))

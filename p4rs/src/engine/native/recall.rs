@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::super::tables::{fold, prefetch_at, zeroes};
+use super::super::tables::{Zeroes, fold, prefetch_at};
 
 /// Words of a flow: seven places, two in a word; a packet of an open connection touches six.
 const WORDS: usize = 4;
@@ -48,8 +48,7 @@ fn ways(set: &Set) -> impl Iterator<Item = &Way> {
 /// Memory of a number of sets that never changes, a power of two.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    words: Vec<AtomicU64>,
-    first: usize,
+    words: Arc<Zeroes>,
     len: usize,
 }
 
@@ -60,39 +59,59 @@ pub(crate) struct Sets<'m>(&'m [Set]);
 /// What is remembered, and grows with the tables.
 #[derive(Debug, Default)]
 pub(crate) struct Recall {
-    memory: Mutex<Option<Arc<Memory>>>,
-    /// How many sets there are.
+    memory: Mutex<Memories>,
+    /// How many sets there are, and how many there are or will be soon.
     len: AtomicUsize,
+    soon: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Memories {
+    now: Option<Arc<Memory>>,
+    /// Whose pages are made ready before it is needed.
+    next: Option<Arc<Memory>>,
+}
+
+/// Sets for so many entries.
+fn sets_of(entries: u64) -> usize {
+    let sets = entries.div_ceil(ENTRIES).next_power_of_two();
+    usize::try_from(sets).unwrap_or(1)
 }
 
 impl Recall {
     /// Makes room for the flows that so many entries are of; replaces `known` where that is not what is in force any more.
     pub fn renew(&self, entries: u64, known: &mut Option<Arc<Memory>>) {
-        let sets = entries.div_ceil(ENTRIES).next_power_of_two();
-        let wanted = usize::try_from(sets).unwrap_or(1);
+        let (wanted, soon) = (sets_of(entries), sets_of(entries + entries / 2));
         let len = self.len.load(Ordering::Relaxed);
         let own = known.as_ref().map_or(0, |memory| memory.len);
-        if own != len || len < wanted {
-            let mut memory = self.memory.lock();
-            if memory.as_ref().is_none_or(|memory| memory.len < wanted) {
-                *memory = Some(Arc::new(Memory::new(wanted)));
-                self.len.store(wanted, Ordering::Relaxed);
-            }
-            known.clone_from(&memory);
+        if own == len && len >= wanted && self.soon.load(Ordering::Relaxed) >= soon {
+            return;
         }
+        let mut memory = self.memory.lock();
+        if memory.now.as_ref().is_none_or(|now| now.len < wanted) {
+            let next = memory.next.take().filter(|next| next.len == wanted);
+            memory.now = Some(next.unwrap_or_else(|| Memory::new(wanted)));
+            self.len.store(wanted, Ordering::Relaxed);
+            self.soon.fetch_max(wanted, Ordering::Relaxed);
+        }
+        if self.soon.fetch_max(soon, Ordering::Relaxed) < soon {
+            memory.next = Some(Memory::new(soon));
+        }
+        known.clone_from(&memory.now);
     }
 }
 
 impl Memory {
-    fn new(len: usize) -> Self {
-        let (words, first) = zeroes(len * SET);
-        Self { words, first, len }
+    /// Flows lie anywhere in it: all of its pages are made ready.
+    fn new(len: usize) -> Arc<Self> {
+        let words = Arc::new(Zeroes::new(len * SET));
+        words.make_ready(0..words.words().len());
+        Arc::new(Self { words, len })
     }
 
     /// The sets.
     pub fn sets(&self) -> Sets<'_> {
-        let words = self.words.get(self.first..self.first + self.len * SET);
-        Sets(words.unwrap_or_default().as_chunks().0)
+        Sets(self.words.words().as_chunks().0)
     }
 }
 
@@ -262,7 +281,7 @@ mod tests {
     fn memory(flows: u64) -> (Recall, Arc<Memory>) {
         let (recall, mut memory) = (Recall::default(), None);
         recall.renew(flows, &mut memory);
-        let memory = memory.unwrap_or_else(|| Arc::new(Memory::new(1)));
+        let memory = memory.unwrap_or_else(|| Memory::new(1));
         (recall, memory)
     }
 
@@ -316,6 +335,12 @@ mod tests {
         let (mut mine, mut theirs) = (Some(memory), None);
         recall.renew(1000, &mut theirs);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
+        // What will be needed soon is there before it is, once.
+        let next = recall.memory.lock().next.clone();
+        recall.renew(1024, &mut theirs);
+        recall.renew(1025, &mut theirs);
+        assert!(next.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
+        assert_eq!(next.map(|memory| memory.len), Some(1024));
         recall.renew(5000, &mut theirs);
         assert_eq!(theirs.as_ref().map(|memory| memory.len), Some(4096));
         recall.renew(10, &mut mine);

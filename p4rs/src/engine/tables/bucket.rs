@@ -154,7 +154,7 @@ pub(super) struct Pool {
 impl Default for Pool {
     fn default() -> Self {
         Self {
-            words: Words::new(MAX_BUCKETS * SLOTS),
+            words: Words::growing(MAX_BUCKETS * SLOTS),
             free: Mutex::default(),
         }
     }

@@ -44,12 +44,12 @@
 //!      │                                       ├─ by entry: counters, meters, metadata, place of the row
 //!      │                                       └─ ledger (Mutex of the one writer): numbers, timer queue
 //!      └── Profile (shared by tables): cells of members and groups
-//! epoch: when something may be used again │ rcu: values replaced whole │ words: memory that never moves
+//! epoch: when something may be used again │ rcu: values replaced whole │ words: memory that never moves │ pages: … that is ready
 //! ```
 //!
 //! Why epochs, and not counters per lookup or versions per row: a worker announces itself once per batch, so that a
 //! lookup costs what its memory accesses cost; and rows stay whole, so that machine code can hold pointers into them.
-//! Why numbers that are used again, and not memory that is freed: all but [`rcu`], [`words`] and [`bucket`] is safe code.
+//! Why numbers that are used again, and not memory that is freed: all but [`rcu`], [`words`], [`pages`] and [`bucket`] is safe code.
 //!
 //! Invariant: a packet sees an entry entirely or not at all; of a changed one, the old or the new.
 
@@ -64,6 +64,7 @@ mod key;
 mod lookup;
 mod lpm;
 mod notes;
+mod pages;
 mod path;
 mod rcu;
 mod record;
@@ -91,6 +92,7 @@ pub(crate) use exact::HashIndex;
 pub(crate) use hasher::fold;
 pub(crate) use key::KeyLayout;
 pub(crate) use lookup::{Found, Query};
+pub(crate) use pages::{Zeroes, advise_huge};
 pub(crate) use path::{DefaultPath, TablePath, Tuples};
 pub(crate) use rcu::collect;
 pub(crate) use record::{Entry, START, TIMEOUT, UNSEEN};
@@ -99,4 +101,4 @@ pub use selector::GroupMember;
 pub(crate) use selector::Profile;
 pub(crate) use stripe::Draft;
 pub(crate) use table::{MatchTable, TableConfig};
-pub(crate) use words::{CHUNKS, FEWEST_ZEROS, FIRST_ROWS, Words, advise_huge, prefetch_at, zeroes};
+pub(crate) use words::{CHUNKS, FEWEST_ZEROS, FIRST_ROWS, Words, prefetch_at};

@@ -75,7 +75,7 @@ impl Store {
             plan,
             hasher: KeyHasher::default(),
             exact: Arc::new(HashIndex::new(stripes.trailing_zeros())),
-            rows: Arc::new(Words::new(shape.stride())),
+            rows: Arc::new(Words::growing(shape.stride())),
             shape,
             stripes,
         }

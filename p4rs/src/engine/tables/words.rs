@@ -1,16 +1,19 @@
 //! Memory for records: rows of 64-bit words that packets read while the control plane writes others.
 //!
 //! In: row numbers. Out: rows, zero at first. Rows lie in chunks that double in size and never move; the operating
-//! system gives a chunk's pages when they are first written, so that growing costs no pause and memory follows use.
+//! system gives a chunk's pages when they are first written, or, where packets make the rows, a little ahead: growing costs no
+//! pause and memory follows use.
 //! Invariant: a row's address never changes.
 
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::{ptr, slice};
 
 use parking_lot::Mutex;
+
+use super::pages::{LINE, WORD, Zeroes};
 
 /// log2 of the first chunk's rows.
 const FIRST: u32 = 6;
@@ -20,8 +23,10 @@ pub(crate) const FIRST_ROWS: u64 = 1 << FIRST;
 pub(crate) const FEWEST_ZEROS: u32 = 63 - 32;
 /// Enough chunks for 2^32 rows.
 pub(crate) const CHUNKS: usize = 32 - FIRST as usize + 1;
-/// Bytes of a cache line and of the one that processors fetch with it.
-const LINE: usize = 128;
+/// Bytes of rows from which on pages are made ready ahead of them.
+const LARGE: usize = 2 << 20;
+/// Bytes that are ready ahead, where that is neither more than the rows have nor less than an eighth of them.
+const AHEAD: usize = 32 << 20;
 
 /// Rows of words.
 #[derive(Debug)]
@@ -30,7 +35,17 @@ pub(crate) struct Words {
     /// By chunk, the last one first: where the row numbered `-FIRST_ROWS` would lie if the chunk had all rows before its own,
     /// whose first begins a cache line; null before the chunk is made.
     origins: [AtomicPtr<AtomicU64>; CHUNKS],
-    chunks: Mutex<Vec<Vec<AtomicU64>>>,
+    chunks: Mutex<Chunks>,
+    /// The row at which further ones are to be made ready.
+    next: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Chunks {
+    /// Each with its number.
+    made: Vec<(usize, Arc<Zeroes>)>,
+    /// Rows before this one were asked to be made ready.
+    asked: u64,
 }
 
 /// Chunk and row in it.
@@ -39,6 +54,11 @@ fn place(row: u32) -> (usize, usize) {
     let from_one = u64::from(row) + (1 << FIRST);
     let log = 63 ^ from_one.leading_zeros();
     ((log - FIRST) as usize, (from_one ^ (1 << log)) as usize)
+}
+
+/// How many rows a chunk has: as many as all chunks before it, and those before the first.
+fn rows_of(chunk: usize) -> usize {
+    1 << (chunk as u32 + FIRST)
 }
 
 /// Place of a row's origin, and how many rows behind it the row lies.
@@ -56,6 +76,17 @@ impl Words {
             stride,
             origins: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
             chunks: Mutex::default(),
+            next: AtomicU32::new(u32::MAX),
+        }
+    }
+
+    /// As [`Words::new`]; the rows will be made about in the order of their numbers, while packets flow: where there are many,
+    /// the pages of some further ones are made ready.
+    pub fn growing(stride: usize) -> Self {
+        let rows = u32::try_from(LARGE / (stride.max(1) * WORD)).unwrap_or(u32::MAX);
+        Self {
+            next: AtomicU32::new(rows),
+            ..Self::new(stride)
         }
     }
 
@@ -87,45 +118,68 @@ impl Words {
     /// The row; makes its chunk.
     #[inline]
     pub fn make(&self, row: u32) -> &[AtomicU64] {
+        if row >= self.next.load(Ordering::Relaxed) {
+            self.make_ready(row);
+        }
         match self.get(row) {
             Some(row) => row,
             None => {
-                self.make_chunk(row);
+                self.make_chunk(&mut self.chunks.lock(), row);
                 self.get(row).unwrap_or_default()
             }
         }
     }
 
+    /// Has the pages of further rows made ready.
     #[inline(never)]
-    fn make_chunk(&self, row: u32) {
+    fn make_ready(&self, row: u32) {
         let mut chunks = self.chunks.lock();
-        let Some(origin) = self.origins.get(behind(row).0) else {
+        if row < self.next.load(Ordering::Relaxed) {
             return;
-        };
-        if origin.load(Ordering::Relaxed).is_null() {
-            // As many rows as all chunks before it have, and those before the first.
-            let rows = self.stride << (place(row).0 as u32 + FIRST);
-            let (words, skip) = zeroes(rows + LINE / 8);
-            // Atomic words may be changed through a shared pointer.
-            let mut at = words[skip..].as_ptr().cast_mut().wrapping_sub(rows);
-            if at.is_null() {
-                at = at.wrapping_add(LINE / 8);
-            }
-            chunks.push(words);
-            origin.store(at, Ordering::Release);
+        }
+        let (row, bytes) = (u64::from(row), self.stride.max(1) * WORD);
+        let used = row as usize * bytes;
+        let ahead = (used.min(AHEAD.max(used / 8)) / bytes) as u64;
+        let end = row + ahead + ahead / 2;
+        let mut from = row.max(chunks.asked);
+        chunks.asked = end;
+        let next = u32::try_from(end - ahead).unwrap_or(u32::MAX);
+        self.next.store(next, Ordering::Relaxed);
+        while from < end
+            && let Ok(row) = u32::try_from(from)
+        {
+            let Some(words) = self.make_chunk(&mut chunks, row) else {
+                return;
+            };
+            let (number, first) = place(row);
+            let words_of = |rows: usize| rows * self.stride;
+            let left = rows_of(number) - first;
+            let rows = left.min((end - from) as usize);
+            words.make_ready(words_of(first)..words_of(first + rows));
+            from += rows as u64;
         }
     }
-}
 
-/// At least so many words from the second number on, which begins two cache lines. A type with that alignment would have its memory
-/// written by the allocator, page by page, before it can be asked for in huge ones.
-pub(crate) fn zeroes(words: usize) -> (Vec<AtomicU64>, usize) {
-    let zeroed = Box::<[AtomicU64]>::new_zeroed_slice(words + LINE / 8);
-    // SAFETY: all-zero bytes are a valid `AtomicU64`.
-    let words = unsafe { zeroed.assume_init() };
-    advise_huge(&words);
-    let skip = words.as_ptr().align_offset(LINE).min(LINE / 8);
-    (words.into_vec(), skip)
+    /// The row's chunk.
+    #[inline(never)]
+    fn make_chunk(&self, chunks: &mut Chunks, row: u32) -> Option<Arc<Zeroes>> {
+        let (number, _) = place(row);
+        let known = chunks.made.iter().find(|(chunk, _)| *chunk == number);
+        if let Some((_, known)) = known {
+            return Some(Arc::clone(known));
+        }
+        let origin = self.origins.get(behind(row).0)?;
+        let rows = self.stride * rows_of(number);
+        let zeroes = Arc::new(Zeroes::new(rows + LINE / WORD));
+        // Atomic words may be changed through a shared pointer.
+        let mut at = zeroes.words().as_ptr().cast_mut().wrapping_sub(rows);
+        if at.is_null() {
+            at = at.wrapping_add(LINE / WORD);
+        }
+        chunks.made.push((number, Arc::clone(&zeroes)));
+        origin.store(at, Ordering::Release);
+        Some(zeroes)
+    }
 }
 
 /// Cells of any kind by number, made in chunks that never move.
@@ -153,31 +207,8 @@ impl<T: Default> Cells<T> {
     /// The cell; makes its chunk.
     pub fn make(&self, number: u32) -> Option<&T> {
         let (chunk, at) = place(number);
-        let cells = || {
-            (0..1usize << (chunk as u32 + FIRST))
-                .map(|_| T::default())
-                .collect()
-        };
+        let cells = || (0..rows_of(chunk)).map(|_| T::default()).collect();
         self.chunks.get(chunk)?.get_or_init(cells).get(at)
-    }
-}
-
-/// Asks for huge pages: random access to gigabytes otherwise misses the TLB on every row.
-pub(crate) fn advise_huge<T>(words: &[T]) {
-    const HUGE: usize = 2 << 20;
-    let bytes = size_of_val(words);
-    if bytes < 2 * HUGE || cfg!(miri) {
-        return;
-    }
-    #[cfg(target_os = "linux")]
-    {
-        let start = (words.as_ptr() as usize).next_multiple_of(HUGE);
-        let end = (words.as_ptr() as usize + bytes) / HUGE * HUGE;
-        // SAFETY: the range lies inside a live allocation; the advice changes the size of its pages, not its contents.
-        // A refusal costs speed only.
-        unsafe {
-            libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE);
-        }
     }
 }
 
@@ -235,5 +266,43 @@ mod tests {
             );
         }
         assert_eq!(place(u32::MAX).0, CHUNKS - 1);
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn rows_that_come_next_are_ready_and_few_others() {
+        use super::super::pages::{is_possible, resident};
+        use std::time::{Duration, Instant};
+        const STRIDE: usize = 16;
+        if !is_possible() {
+            return;
+        }
+        let words = Words::growing(STRIDE);
+        // Half of a chunk of 32 MiB, then, past its end, a bit of the next one.
+        for used in [3 << 16, (4 << 16) + 10] {
+            for row in 0..used {
+                words.make(row)[0].store(1, Ordering::Relaxed);
+            }
+            let bytes = used as usize * STRIDE * WORD;
+            let end = Instant::now() + Duration::from_secs(30);
+            loop {
+                let chunks = words.chunks.lock();
+                let all = chunks.made.iter().map(|(_, words)| resident(words.words()));
+                let ready = all.map(|(ready, _)| ready << 12).sum::<usize>();
+                if ready > bytes * 5 / 4 {
+                    assert!(ready < bytes * 3, "{ready} of {bytes}");
+                    break;
+                }
+                drop(chunks);
+                assert!(Instant::now() < end, "{ready} of {bytes}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        assert_eq!(
+            words.get((4 << 16) + 9).unwrap()[0].load(Ordering::Relaxed),
+            1
+        );
+        let zero = words.make((4 << 16) + 10)[0].load(Ordering::Relaxed);
+        assert_eq!(zero, 0);
     }
 }

@@ -90,7 +90,8 @@ pub struct Config {
     /// Entries from which on caches do not hold the tables: memory is then fetched before packets need it. What comes of them is
     /// the same.
     pub far_from: u64,
-    /// Tables' entries for whose flows is remembered which memory their packets need, once it is worth while: 32 bytes for each.
+    /// Tables' entries for whose flows is remembered which memory their packets need, once it is worth while: 32 to 64 bytes for
+    /// each, and twice as much besides before it grows.
     pub remembered_entries: u64,
     /// Packets that the interpreter runs, at first and whenever most packets take other ways than before, to find out which
     /// ways those are: they get machine code of their own then. None for 0.

@@ -204,9 +204,10 @@ impl<'e> Worker<'e> {
             self.ran[0] += received as u32;
             self.ran[1] += others;
         } else {
-            let entries = entries.min(config.remembered_entries);
-            if entries > 0 {
-                self.engine.recall.renew(entries, &mut self.memory);
+            let most = config.remembered_entries;
+            if entries.min(most) > 0 {
+                let recall = &self.engine.recall;
+                recall.renew((entries, most), &mut self.memory);
             }
             self.together(&guard, &mut packets, out);
         }

@@ -79,9 +79,11 @@ fn sets_of(entries: u64) -> usize {
 }
 
 impl Recall {
-    /// Makes room for the flows that so many entries are of; replaces `known` where that is not what is in force any more.
-    pub fn renew(&self, entries: u64, known: &mut Option<Arc<Memory>>) {
-        let (wanted, soon) = (sets_of(entries), sets_of(entries + entries / 2));
+    /// Makes room for the flows that so many entries are of, or the most that there may be; has the room after that made ready where
+    /// it will be needed soon. Replaces `known` where that is not what is in force any more.
+    pub fn renew(&self, (entries, most): (u64, u64), known: &mut Option<Arc<Memory>>) {
+        let soon = sets_of((entries + entries / 2).min(most));
+        let wanted = sets_of(entries.min(most));
         let len = self.len.load(Ordering::Relaxed);
         let own = known.as_ref().map_or(0, |memory| memory.len);
         if own == len && len >= wanted && self.soon.load(Ordering::Relaxed) >= soon {
@@ -280,7 +282,7 @@ mod tests {
 
     fn memory(flows: u64) -> (Recall, Arc<Memory>) {
         let (recall, mut memory) = (Recall::default(), None);
-        recall.renew(flows, &mut memory);
+        recall.renew((flows, u64::MAX), &mut memory);
         let memory = memory.unwrap_or_else(|| Memory::new(1));
         (recall, memory)
     }
@@ -333,18 +335,22 @@ mod tests {
         assert_eq!(memory.sets().0.len(), 512);
         assert_eq!(memory.sets().0.as_ptr() as usize % size_of::<Set>(), 0);
         let (mut mine, mut theirs) = (Some(memory), None);
-        recall.renew(1000, &mut theirs);
+        recall.renew((1000, 20_000), &mut theirs);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
         // What will be needed soon is there before it is, once.
         let next = recall.memory.lock().next.clone();
-        recall.renew(1024, &mut theirs);
-        recall.renew(1025, &mut theirs);
+        recall.renew((1024, 20_000), &mut theirs);
+        recall.renew((1025, 20_000), &mut theirs);
         assert!(next.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
         assert_eq!(next.map(|memory| memory.len), Some(1024));
-        recall.renew(5000, &mut theirs);
+        recall.renew((5000, 20_000), &mut theirs);
         assert_eq!(theirs.as_ref().map(|memory| memory.len), Some(4096));
-        recall.renew(10, &mut mine);
+        recall.renew((10, 20_000), &mut mine);
         assert!(mine.iter().zip(&theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
+        // There is an end to it.
+        recall.renew((1 << 40, 20_000), &mut theirs);
+        assert_eq!(theirs.as_ref().map(|memory| memory.len), Some(16_384));
+        assert_eq!(recall.soon.load(Ordering::Relaxed), 16_384);
     }
 
     #[test]

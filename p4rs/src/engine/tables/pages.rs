@@ -24,7 +24,7 @@ pub(super) const LINE: usize = 128;
 /// Bytes of a word.
 pub(super) const WORD: usize = size_of::<u64>();
 /// Bytes of a huge page.
-const HUGE: usize = 2 << 20;
+pub(super) const HUGE: usize = 2 << 20;
 
 /// Words that are zero at first and begin two cache lines.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use std::{ptr, slice};
 
 use parking_lot::Mutex;
 
-use super::pages::{LINE, WORD, Zeroes};
+use super::pages::{HUGE, LINE, WORD, Zeroes};
 
 /// log2 of the first chunk's rows.
 const FIRST: u32 = 6;
@@ -24,9 +24,9 @@ pub(crate) const FEWEST_ZEROS: u32 = 63 - 32;
 /// Enough chunks for 2^32 rows.
 pub(crate) const CHUNKS: usize = 32 - FIRST as usize + 1;
 /// Bytes of rows from which on pages are made ready ahead of them.
-const LARGE: usize = 2 << 20;
-/// Bytes that are ready ahead, where that is neither more than the rows have nor less than an eighth of them.
-const AHEAD: usize = 32 << 20;
+const LARGE: usize = 4 << 20;
+/// Bytes that are ready ahead, where that is neither more than half of what the rows have nor less than an eighth.
+const AHEAD: usize = 8 << 20;
 
 /// Rows of words.
 #[derive(Debug)]
@@ -139,11 +139,13 @@ impl Words {
         }
         let (row, bytes) = (u64::from(row), self.stride.max(1) * WORD);
         let used = row as usize * bytes;
-        let ahead = (used.min(AHEAD.max(used / 8)) / bytes) as u64;
-        let end = row + ahead + ahead / 2;
+        let ahead = (used / 2).min(AHEAD.max(used / 8));
+        let step = HUGE.max(ahead / 2);
+        let next = row + (step / bytes) as u64;
+        let end = next + (ahead / bytes) as u64;
         let mut from = row.max(chunks.asked);
         chunks.asked = end;
-        let next = u32::try_from(end - ahead).unwrap_or(u32::MAX);
+        let next = u32::try_from(next).unwrap_or(u32::MAX);
         self.next.store(next, Ordering::Relaxed);
         while from < end
             && let Ok(row) = u32::try_from(from)
@@ -289,8 +291,8 @@ mod tests {
                 let chunks = words.chunks.lock();
                 let all = chunks.made.iter().map(|(_, words)| resident(words.words()));
                 let ready = all.map(|(ready, _)| ready << 12).sum::<usize>();
-                if ready > bytes * 5 / 4 {
-                    assert!(ready < bytes * 3, "{ready} of {bytes}");
+                if ready > bytes * 9 / 8 {
+                    assert!(ready < bytes * 2, "{ready} of {bytes}");
                     break;
                 }
                 drop(chunks);

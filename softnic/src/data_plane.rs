@@ -210,15 +210,38 @@ impl DataPlane {
         };
         let mut made = Made::default();
         self.process(&loaded, self.now(), port, packet, &mut made.out);
-        self.notify(&loaded, &made);
-        let sent = made.out.transmitted();
-        let leaves = sent.filter(|sent| Some(sent.port) != self.cpu_port);
-        leaves
-            .map(|sent| Sent {
-                port: sent.port,
-                bytes: sent.to_vec(),
-            })
-            .collect()
+        let mut left = Vec::new();
+        self.tell(&loaded, &made, &mut |port, frame| {
+            let bytes = frame.to_vec();
+            left.push(Sent { port, bytes });
+        });
+        left
+    }
+
+    /// As [`DataPlane::inject`], of packets that come in together.
+    pub fn inject_all(&self, port: u32, packets: &[&[u8]], sent: &mut dyn FnMut(u32, &Frame<'_>)) {
+        let Some(loaded) = self.running() else {
+            let lost = packets.len() as u64;
+            self.counters.no_program.fetch_add(lost, Ordering::Relaxed);
+            return;
+        };
+        let mut made = Made::default();
+        let packets = packets.iter().map(|&packet| (port, packet));
+        loaded
+            .engine
+            .worker()
+            .batch(self.now(), packets, &mut made.out);
+        self.tell(&loaded, &made, sent);
+    }
+
+    /// Gives controllers their share, and tells what leaves on ports.
+    fn tell(&self, loaded: &Loaded, made: &Made<'_>, sent: &mut dyn FnMut(u32, &Frame<'_>)) {
+        self.notify(loaded, made);
+        for (port, frame) in made.transmitted() {
+            if Some(port) != self.cpu_port {
+                sent(port, &frame);
+            }
+        }
     }
 
     fn process<'p>(

@@ -281,6 +281,12 @@ impl Running {
         self.plane.inject(port, packet)
     }
 
+    /// As [`Running::inject`], of packets that come in together, as a port hands them over: `sent` is told each packet that leaves,
+    /// and on which port. Nothing of it is traced.
+    pub fn inject_all(&self, port: u32, packets: &[&[u8]], sent: &mut dyn FnMut(u32, &Frame<'_>)) {
+        self.plane.inject_all(port, packets, sent);
+    }
+
     /// Runs one packet as if it had come in on `port`, and sends what leaves on the attached ports.
     pub fn receive(&self, port: u32, packet: &[u8]) {
         self.plane

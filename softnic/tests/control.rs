@@ -90,7 +90,8 @@ async fn a_switch_without_a_program_waits_for_one() {
         .await
         .unwrap();
     assert!(nic.inject(1, b"lost").is_empty());
-    assert_eq!(nic.statistics().no_program, 1);
+    nic.inject_all(1, &[b"lost", b"too"], &mut |_, _| panic!("it left"));
+    assert_eq!(nic.statistics().no_program, 3);
     let config = p4runtime::client::Config::new(nic.address().to_string());
     let (client, _notifications) = Client::connect(config).await.unwrap();
     assert!(client.wait_primary(SOON).await);
@@ -110,6 +111,22 @@ async fn a_switch_without_a_program_waits_for_one() {
         .await
         .unwrap();
     assert_eq!(nic.inject(1, &[0, 0, 1, 0, 9]).len(), 1);
+    // Together, packets do what they do one by one, in their order, once the program has learned what they tell.
+    let packets: [&[u8]; 3] = [&[0, 0, 1, 0, 9], &[0, 0, 2, 0, 8], &[0, 0, 1, 0, 9, 7]];
+    for packet in packets {
+        assert_eq!(nic.inject(1, packet).len(), 1);
+    }
+    let one_by_one: Vec<_> = packets
+        .iter()
+        .flat_map(|packet| nic.inject(1, packet))
+        .map(|sent| (sent.port, sent.bytes))
+        .collect();
+    let mut together = Vec::new();
+    nic.inject_all(1, &packets, &mut |port, frame| {
+        together.push((port, frame.to_vec()));
+    });
+    assert_eq!(together.len(), 3);
+    assert_eq!(together, one_by_one);
     assert_eq!(
         client.get_pipeline(ResponseType::All).await.unwrap(),
         Some(config)
